@@ -1,0 +1,24 @@
+"""Monte Carlo studies of econometric estimators on data like yours.
+
+A DGP draws a sample; an estimator turns its panel into an estimate; a study crosses DGPs and
+designs with estimators; measures summarise.
+"""
+
+from mcsim import datasets as datasets
+from mcsim import errors as errors
+from mcsim._core import DGP as DGP
+from mcsim._core import Design as Design
+from mcsim._core import Estimate as Estimate
+from mcsim._core import Estimator as Estimator
+from mcsim._core import Generator as Generator
+from mcsim._core import Panel as Panel
+from mcsim._core import Sample as Sample
+from mcsim._core import Status as Status
+from mcsim._core import grid as grid
+from mcsim._frames import from_frame as from_frame
+from mcsim._frames import to_frame as to_frame
+from mcsim._precision import require_float64 as _require_float64  # importing it switches x64 on
+from mcsim._schema import Column as Column
+from mcsim._schema import Schema as Schema
+from mcsim._schema import infer_schema as infer_schema
+from mcsim._version import __version__ as __version__

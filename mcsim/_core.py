@@ -1,0 +1,378 @@
+"""The nouns of mcsim: Panel, Design, Sample, Estimate, and the protocols that connect them.
+
+A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a **study** crosses
+DGPs and designs with estimators; **measures** summarise. The words follow ADEMP (Morris, White &
+Crowther 2019, Statistics in Medicine 38: 2074-2102).
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Key
+
+from mcsim.errors import InputError, did_you_mean, raise_all
+
+Scalar = bool | int | float | str
+
+RESERVED_NAMES = frozenset(
+    ("dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower", "upper", "df")
+    + ("p_value", "truth", "truth_mcse", "status", "seed")
+)
+
+
+class Status(IntEnum):
+    """What became of one estimate. Inside jit a status is data; in frames it is its label."""
+
+    OK = 0
+    NONCONVERGED = 1
+    SINGULAR = 2
+    NAN = 3
+    ERROR = 4
+    TIMEOUT = 5
+    CRASHED = 6
+    OOM = 7
+    SKIPPED = 8
+    INVALID_INPUT = 9
+
+    @property
+    def label(self) -> str:
+        """The status as it is written in frames: ``"ok"``, ``"singular"``, ..."""
+        return self.name.lower()
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Panel(Mapping[str, Array]):
+    """Columns observed for units over periods; a cross-section has one period.
+
+    A pytree whose leaves are the columns and the mask; its static part is the column names alone,
+    so that panels of one shape share one compiled program. Labels, categories and the names of the
+    user's index live in the `Schema`.
+
+    Parameters
+    ----------
+    columns : mapping of str to array (unit, period)
+        One array per column; a vector (unit,) is taken as a cross-section.
+    mask : array of bool (unit, period), optional
+        True where the cell is observed. None: all are.
+
+    Examples
+    --------
+    >>> panel = Panel({"y": [1.0, 2.0, 4.0]})
+    >>> panel
+    Panel(3 units x 1 period: y)
+    >>> float(panel["y"].sum())
+    7.0
+    """
+
+    def __init__(self, columns: Mapping[str, Any], mask: Bool[Array, "unit period"] | None = None):
+        if not columns:
+            raise InputError("columns: got none, expected at least one column of numbers")
+        arrays = {str(name): _as_column(values) for name, values in columns.items()}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if len(set(shapes.values())) > 1:
+            raise InputError(f"columns: got shapes {shapes}, expected one shape (unit, period)")
+        self._columns: dict[str, Array] = arrays
+        self.mask = mask
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise InputError(
+                f"column {name!r} is not in the panel{did_you_mean(name, self._columns)}"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        units, periods = self.n_units, self.n_periods
+        many = "s" if periods != 1 else ""
+        return f"Panel({units} units x {periods} period{many}: {', '.join(self)})"
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return next(iter(self._columns.values())).shape[-2]
+
+    @property
+    def n_periods(self) -> int:
+        """Number of periods; 1 for a cross-section."""
+        return next(iter(self._columns.values())).shape[-1]
+
+    def with_columns(self, columns: Mapping[str, Any]) -> "Panel":
+        """Return a panel with these columns added or replaced."""
+        return Panel({**self._columns, **columns}, self.mask)
+
+    def select(self, names: Sequence[str]) -> "Panel":
+        """Return a panel with these columns only, in this order."""
+        return Panel({name: self[name] for name in names}, self.mask)
+
+    def take(self, units: Any) -> "Panel":
+        """Return the panel of these units (indices or a mask), in their order."""
+        columns = {name: array[units] for name, array in self._columns.items()}
+        return Panel(columns, None if self.mask is None else self.mask[units])
+
+    def tree_flatten_with_keys(self):
+        """Split into (keyed leaves, static names), for JAX."""
+        leaves = [(jax.tree_util.DictKey(name), array) for name, array in self._columns.items()]
+        return [*leaves, (jax.tree_util.GetAttrKey("mask"), self.mask)], tuple(self._columns)
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], leaves: Sequence[Any]) -> "Panel":
+        """Rebuild without checks: JAX passes tracers and placeholders through here."""
+        panel = object.__new__(cls)
+        panel._columns = dict(zip(names, leaves[:-1], strict=True))
+        panel.mask = leaves[-1]
+        return panel
+
+
+def _as_column(values: Any) -> Array:
+    array = jnp.asarray(values)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise InputError(f"columns: got an array of shape {array.shape}, expected (unit, period)")
+    return array
+
+
+@jax.tree_util.register_pytree_node_class
+class Design(Mapping[str, Any]):
+    """One cell of a study: the value of each factor.
+
+    A pytree: floats are leaves, so that cells that differ only in floats share one compiled
+    program; integers, booleans, strings and the floats named in ``static`` are compile-time
+    constants, fit for shapes and branches.
+
+    Parameters
+    ----------
+    factors : mapping of str to bool, int, float or str
+        The factors' values in this cell.
+    static : sequence of str
+        Floats that stay concrete under jit.
+    defaults : mapping of str to value
+        Declared defaults. A factor at its default stays out of the cell's key and hash, so that a
+        factor can be added to a study without moving the cells that it had.
+
+    Examples
+    --------
+    >>> design = Design({"n": 50, "rho": 0.5})
+    >>> design["rho"]
+    0.5
+    """
+
+    def __init__(
+        self,
+        factors: Mapping[str, Any] | None = None,
+        *,
+        static: Sequence[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+    ):
+        self._factors = dict(factors or {})
+        self._static = frozenset(static)
+        self.defaults: dict[str, Any] = dict(defaults or {})
+        raise_all(_faults_of_design(self._factors, self._static, self.defaults))
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._factors:
+            return self._factors[name]
+        if name in self.defaults:
+            return self.defaults[name]
+        raise InputError(f"factor {name!r} is not in the design{did_you_mean(name, self._factors)}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._factors or name in self.defaults
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._factors)
+
+    def __len__(self) -> int:
+        return len(self._factors)
+
+    def __repr__(self) -> str:
+        return f"Design({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+
+    def tree_flatten(self):
+        """Split into (traced floats, everything else), for JAX."""
+        traced = tuple(
+            name
+            for name, value in self._factors.items()
+            if not isinstance(value, (bool, int, str)) and name not in self._static
+        )
+        constants = tuple((name, v) for name, v in self._factors.items() if name not in traced)
+        order, defaults = tuple(self._factors), tuple(sorted(self.defaults.items()))
+        static = tuple(sorted(self._static))
+        return [self._factors[name] for name in traced], (
+            order,
+            traced,
+            constants,
+            static,
+            defaults,
+        )
+
+    @classmethod
+    def tree_unflatten(cls, aux: tuple, leaves: Sequence[Any]) -> "Design":
+        """Rebuild without checks: JAX passes tracers through here."""
+        order, traced, constants, static, defaults = aux
+        values = {**dict(zip(traced, leaves, strict=True)), **dict(constants)}
+        design = object.__new__(cls)
+        design._factors = {name: values[name] for name in order}
+        design._static = frozenset(static)
+        design.defaults = dict(defaults)
+        return design
+
+
+def _faults_of_design(factors: dict, static: frozenset[str], defaults: dict) -> list[str]:
+    faults = [
+        f"factor {name!r}: the name is reserved; rename the factor"
+        for name in sorted(RESERVED_NAMES.intersection(factors))
+    ]
+    faults += [
+        f"static: {name!r} is not a factor{did_you_mean(name, factors)}"
+        for name in sorted(static.difference(factors))
+    ]
+    for name, value in (*factors.items(), *defaults.items()):
+        if not isinstance(value, Scalar):
+            faults.append(
+                f"factor {name!r}: got {value!r}, expected a bool, an int, a float or a string"
+            )
+        elif isinstance(value, float) and not math.isfinite(value):
+            faults.append(f"factor {name!r}: got {value}, expected a finite number")
+    return faults
+
+
+def grid(
+    *, static: Sequence[str] = (), defaults: Mapping[str, Any] | None = None, **factors: Any
+) -> list[Design]:
+    """Cross factors into designs, the last factor varying fastest.
+
+    A factor with any float among its values is float in every cell, and traced; bools, integers
+    and strings are static. Without factors the grid has one empty design.
+
+    Parameters
+    ----------
+    static : sequence of str
+        Float factors that stay concrete under jit (shares that set a shape, for instance).
+    defaults : mapping of str to value
+        Declared defaults of factors: see `Design`.
+    **factors : value or sequence of values
+        The values of each factor.
+
+    Returns
+    -------
+    list of Design
+        One design per combination.
+
+    Raises
+    ------
+    InputError
+        For a factor without values, with values twice, or with a reserved name.
+
+    Examples
+    --------
+    >>> grid(n=[50, 100], rho=[0, 0.5])[1]
+    Design(n=50, rho=0.5)
+    >>> len(grid())
+    1
+    """
+    levels = {name: _levels(name, values) for name, values in factors.items()}
+    return [
+        Design(dict(zip(levels, combination, strict=True)), static=static, defaults=defaults)
+        for combination in itertools.product(*levels.values())
+    ]
+
+
+def _levels(name: str, values: Any) -> list:
+    listed = [values] if isinstance(values, Scalar) else list(values)
+    listed = [value.item() if hasattr(value, "item") else value for value in listed]
+    if not listed:
+        raise InputError(f"factor {name!r}: got no values, expected at least one")
+    if len(set(listed)) < len(listed):
+        raise InputError(f"factor {name!r}: got {listed}, expected every value once")
+    if any(isinstance(value, float) for value in listed):
+        return [float(value) for value in listed]
+    return listed
+
+
+class Sample(NamedTuple):
+    """One draw of a DGP: the panel that estimators see, and the truth that they do not."""
+
+    panel: Panel
+    truth: Mapping[str, Any]
+
+
+class Estimate(NamedTuple):
+    """What an estimator says: numbers, and a status as data.
+
+    Where ``lower``, ``upper`` or ``p_value`` is NaN, mcsim uses value -+ t(df) se (normal where
+    ``df`` is infinite) at the study's level and null; an estimator with limits of its own
+    (percentile bootstrap, Anderson-Rubin) gives them here.
+
+    Attributes
+    ----------
+    value, se : float or array ()
+        Estimate and standard error, in units of the outcome.
+    lower, upper : float or array ()
+        Limits of the estimator's own interval.
+    df : float or array ()
+        Degrees of freedom of the reference distribution.
+    p_value : float or array ()
+        The estimator's own p-value.
+    status : int or array ()
+        A `Status`; anything but ``OK`` marks a failure.
+
+    Examples
+    --------
+    >>> Estimate(1.5, 0.2).df
+    inf
+    """
+
+    value: Any
+    se: Any = math.nan
+    lower: Any = math.nan
+    upper: Any = math.nan
+    df: Any = math.inf
+    p_value: Any = math.nan
+    status: Any = Status.OK
+
+
+Label = str | tuple[str, str]
+"""What an estimate is of: an estimand, or (estimand, inference)."""
+
+Estimates = Mapping[Label, Estimate]
+
+
+@runtime_checkable
+class DGP(Protocol):
+    """Draws a sample: ``dgp(key, design) -> Sample``. Pure, so that it can be jitted and vmapped.
+
+    Optional: ``truth(key, design)`` gives ``{estimand: (value, mcse)}``, computed once per cell, or
+    a `Panel` that is the population, on which each estimator's value is its own truth.
+    """
+
+    def __call__(self, key: Key[Array, ""], design: Design, /) -> Sample: ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Turns a panel into estimates. Pure; the key is for resampling estimators."""
+
+    def __call__(self, key: Key[Array, ""], panel: Panel, /) -> Estimate | Estimates: ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What training returns: draws panels of any number of units. Immutable."""
+
+    def sample(self, key: Key[Array, ""], n_units: int, *, given: Any = None) -> Panel: ...

@@ -1,0 +1,213 @@
+"""The border between pandas and panels: `from_frame` checks and converts, `to_frame` goes back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from mcsim._core import Panel
+from mcsim._schema import Schema, infer_schema
+from mcsim.errors import InputError, did_you_mean, raise_all
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    unit: str | None = None,
+    time: str | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
+) -> tuple[Panel, Schema]:
+    """Turn a frame into a panel of float64 columns and the schema that leads back.
+
+    Units and periods come from the columns ``unit`` and ``time``, else from an index of two levels;
+    with neither, every row is a unit of a cross-section. Rows may come in any order; a panel with
+    gaps gets a mask.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row per unit and period.
+    unit, time : str, optional
+        Names of the columns (or index levels) that say which unit and which period.
+    columns : sequence of str, optional
+        The columns to take; default all others.
+    categorical : sequence of str
+        Columns to be taken as categories. Columns of pandas' categorical type always are.
+
+    Returns
+    -------
+    panel : Panel
+        Columns of shape (unit, period), units and periods in ascending order of their labels (a
+        cross-section without ``unit`` keeps its order).
+    schema : Schema
+        Kinds, bounds, mass points and labels, found automatically.
+
+    Raises
+    ------
+    InputError
+        For missing or duplicate index entries, missing or infinite values, strings that are not
+        declared categorical, unknown columns: all reported together.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> panel, schema = from_frame(pd.DataFrame({"y": [1.5, 2.5], "d": [0, 1]}))
+    >>> panel
+    Panel(2 units x 1 period: y, d)
+    >>> print(schema)
+    y  continuous   [0, inf]
+    d  binary       [0, 1]
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
+    if frame.empty:
+        raise InputError("frame: got no rows or no columns, expected at least one of each")
+    flat, unit, time = _flatten(frame, unit, time)
+    index = [name for name in (unit, time) if name is not None]
+    wanted = list(columns) if columns is not None else [c for c in flat if c not in index]
+    raise_all(_faults_of_frame(flat, index, wanted, categorical))
+    data, levels = _as_numbers(flat, wanted, categorical)
+    units, unit_labels = _codes(flat, unit)
+    periods, period_labels = _codes(flat, time) if time else (np.zeros(len(flat), int), (0,))
+    shape = len(unit_labels), len(period_labels)
+    arrays = {name: _scatter(values, units, periods, shape) for name, values in data.items()}
+    observed = _scatter(np.ones(len(flat)), units, periods, shape)
+    mask = None if observed.all() else jnp.asarray(observed == 1.0)
+    schema = infer_schema(
+        data,
+        levels=levels,
+        unit=unit or "unit",
+        time=time or "time",
+        period_labels=period_labels,
+        unit_labels=unit_labels,
+    )
+    return Panel(arrays, mask), schema
+
+
+def to_frame(panel: Panel, schema: Schema | None = None) -> pd.DataFrame:
+    """Turn a panel back into a frame with the user's names, labels, categories and integers.
+
+    Parameters
+    ----------
+    panel : Panel
+        The panel; cells outside its mask are left out.
+    schema : Schema, optional
+        Names and kinds; default: plain numbers, units and periods counted from 0.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per unit and period, index (unit, time); a cross-section has the index unit.
+
+    Examples
+    --------
+    >>> to_frame(Panel({"y": [1.5, 2.0]}))["y"].tolist()
+    [1.5, 2.0]
+    """
+    schema = schema or infer_schema(panel)
+    units, periods = panel.n_units, panel.n_periods
+    known = schema.unit_labels if len(schema.unit_labels) == units else range(units)
+    labels = schema.period_labels if len(schema.period_labels) == periods else range(periods)
+    data = {name: _restore(np.asarray(panel[name]).ravel(), name, schema) for name in panel}
+    if periods == 1:
+        frame = pd.DataFrame(data, index=pd.Index(list(known), name=schema.unit))
+    else:
+        index = pd.MultiIndex.from_product([known, labels], names=[schema.unit, schema.time])
+        frame = pd.DataFrame(data, index=index)
+    return frame if panel.mask is None else frame[np.asarray(panel.mask).ravel()]
+
+
+def _flatten(frame, unit, time) -> tuple[pd.DataFrame, str | None, str | None]:
+    """Move index levels that are named, or a two-level index, into columns."""
+    names = [name for name in frame.index.names if name is not None]
+    if unit is None and time is None and frame.index.nlevels == 2:
+        if len(names) < 2:
+            frame = frame.rename_axis(index=["unit", "time"])
+        unit, time = (str(name) for name in frame.index.names)
+        return frame.reset_index(), unit, time
+    if {unit, time}.intersection(names):
+        frame = frame.reset_index()
+    if time is not None and unit is None:
+        raise InputError(f"unit: got None with time={time!r}, expected the unit's column too")
+    missing = [name for name in (unit, time) if name is not None and name not in frame]
+    raise_all([f"index column {n!r} is not in the frame{did_you_mean(n, frame)}" for n in missing])
+    return frame, unit, time
+
+
+def _faults_of_frame(flat, index, wanted, categorical) -> list[str]:
+    unknown = [name for name in (*wanted, *categorical) if name not in flat]
+    faults = [f"column {n!r} is not in the frame{did_you_mean(n, flat)}" for n in unknown]
+    for name in index:
+        rows = np.flatnonzero(flat[name].isna())
+        if rows.size:
+            faults.append(f"column {name!r}: the index is missing in rows {rows[:5].tolist()}")
+    if index and flat.duplicated(index).any():
+        rows = flat.loc[flat.duplicated(index), index].head(5).to_numpy().tolist()
+        faults.append(f"index {index}: {flat.duplicated(index).sum()} duplicates, first {rows}")
+    for name in wanted:
+        if name in flat and name not in categorical:
+            faults += _faults_of_values(name, flat[name])
+    return faults
+
+
+def _faults_of_values(name: str, series: pd.Series) -> list[str]:
+    missing = int(series.isna().sum())
+    if missing:
+        return [f"column {name!r}: {missing} missing values; drop or impute them first"]
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return []
+    try:
+        numbers = series.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError):
+        return [
+            f"column {name!r}: got values like {series.iloc[0]!r}, expected numbers; "
+            f"declare it with categorical=[{name!r}] or leave it out with columns=[...]"
+        ]
+    if not np.isfinite(numbers).all():
+        return [f"column {name!r}: {int((~np.isfinite(numbers)).sum())} infinite values"]
+    if not pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_object_dtype(series):
+        return [f"column {name!r}: got dtype {series.dtype}, expected numbers"]
+    return []
+
+
+def _as_numbers(flat, wanted, categorical) -> tuple[dict[str, np.ndarray], dict[str, tuple]]:
+    data, levels = {}, {}
+    for name in wanted:
+        series = flat[name]
+        if name in categorical and not isinstance(series.dtype, pd.CategoricalDtype):
+            series = series.astype("category")
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            if series.isna().any():
+                raise InputError(f"column {name!r}: {int(series.isna().sum())} missing values")
+            levels[name] = tuple(series.cat.categories.tolist())
+            data[name] = series.cat.codes.to_numpy(dtype=np.float64)
+        else:
+            data[name] = series.to_numpy(dtype=np.float64)
+    return data, levels
+
+
+def _codes(flat: pd.DataFrame, name: str | None) -> tuple[np.ndarray, tuple[Any, ...]]:
+    if name is None:
+        return np.arange(len(flat)), tuple(flat.index.tolist())
+    codes, labels = pd.factorize(flat[name], sort=True)
+    return codes, tuple(labels.tolist())
+
+
+def _scatter(values, units, periods, shape) -> np.ndarray:
+    array = np.zeros(shape)
+    array[units, periods] = values
+    return array
+
+
+def _restore(values: np.ndarray, name: str, schema: Schema) -> Any:
+    if name not in schema.names:
+        return values
+    column = schema[name]
+    if column.kind == "categorical":
+        return pd.Categorical.from_codes(values.astype(np.int64), categories=list(column.levels))
+    if column.kind in ("binary", "integer"):
+        return values.astype(np.int64)
+    return values

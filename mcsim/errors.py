@@ -1,0 +1,81 @@
+"""Exceptions of mcsim: every message names the argument, what came, what was expected, the remedy.
+
+McsimError
+├── InputError      an argument or a study is wrong            exit code 2
+│   └── ContractError   an estimator or DGP returned something else than agreed
+├── StoreMismatch   the store holds another definition         exit code 3
+├── StoreError      the store cannot be read or written        exit code 1
+├── ModelFileError  a file is not a model of mcsim             exit code 2
+└── TrainingDiverged    a fit ended in NaN or ran away         exit code 1
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class McsimError(Exception):
+    """Base of all errors that mcsim raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(McsimError, ValueError):
+    """An argument, a data set or a study file is not what is needed."""
+
+    exit_code = 2
+
+
+class ContractError(InputError):
+    """A user's estimator or DGP returned something that the contract does not allow."""
+
+
+class StoreMismatch(McsimError):
+    """The store holds another definition under a name that the study uses."""
+
+    exit_code = 3
+
+
+class StoreError(McsimError):
+    """The store cannot be read or written."""
+
+
+class ModelFileError(InputError):
+    """A file is not a model file that this version can load."""
+
+
+class TrainingDiverged(McsimError):
+    """The training of a generator ended in NaN or ran away."""
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for a close match, else the list of options.
+
+    Examples
+    --------
+    >>> did_you_mean("educ8", ["educ", "age"])
+    "; did you mean 'educ'?"
+    >>> did_you_mean("zzz", ["educ", "age"])
+    '; known are age, educ'
+    """
+    known = [str(option) for option in options]
+    close = get_close_matches(str(word), known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(known))}" if known else ""
+
+
+def raise_all(faults: Sequence[str], error: type[McsimError] = InputError) -> None:
+    """Raise one error that reports every fault, or return if there is none.
+
+    Examples
+    --------
+    >>> raise_all([])
+    >>> raise_all(["reps: got 0, expected at least 1"])
+    Traceback (most recent call last):
+    mcsim.errors.InputError: reps: got 0, expected at least 1
+    """
+    if not faults:
+        return
+    if len(faults) == 1:
+        raise error(faults[0])
+    raise error(f"{len(faults)} faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
