@@ -17,8 +17,13 @@ from mcsim._core import Status as Status
 from mcsim._core import grid as grid
 from mcsim._frames import from_frame as from_frame
 from mcsim._frames import to_frame as to_frame
-from mcsim._precision import require_float64 as _require_float64  # importing it switches x64 on
+from mcsim._host import host as host
+from mcsim._results import Results as Results
+from mcsim._results import open_results as open  # noqa: F401  mcsim.open(store)
+from mcsim._runner import run as run
 from mcsim._schema import Column as Column
 from mcsim._schema import Schema as Schema
 from mcsim._schema import infer_schema as infer_schema
+from mcsim._study import Study as Study
 from mcsim._version import __version__ as __version__
+from mcsim.measures import summarize as summarize

@@ -15,14 +15,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
 
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 
 Scalar = bool | int | float | str
 
-RESERVED_NAMES = frozenset(
-    ("dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower", "upper", "df")
-    + ("p_value", "truth", "truth_mcse", "status", "seed")
-)
+_ROW_COLUMNS = ("dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower", "upper")
+_OTHER_COLUMNS = ("df", "p_value", "truth", "truth_mcse", "status", "seed", "n", "heavy_tails")
+
+RESERVED_NAMES = frozenset((*_ROW_COLUMNS, *_OTHER_COLUMNS))
+"""Columns of replications and summaries, which no factor may be called."""
 
 
 class Status(IntEnum):
@@ -83,7 +84,7 @@ class Panel(Mapping[str, Array]):
         try:
             return self._columns[name]
         except KeyError:
-            raise InputError(
+            raise UnknownName(
                 f"column {name!r} is not in the panel{did_you_mean(name, self._columns)}"
             ) from None
 
@@ -189,7 +190,9 @@ class Design(Mapping[str, Any]):
             return self._factors[name]
         if name in self.defaults:
             return self.defaults[name]
-        raise InputError(f"factor {name!r} is not in the design{did_you_mean(name, self._factors)}")
+        raise UnknownName(
+            f"factor {name!r} is not in the design{did_you_mean(name, self._factors)}"
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self._factors or name in self.defaults
@@ -295,7 +298,7 @@ def grid(
 
 def _levels(name: str, values: Any) -> list:
     listed = [values] if isinstance(values, Scalar) else list(values)
-    listed = [value.item() if hasattr(value, "item") else value for value in listed]
+    listed = [getattr(value, "item", lambda value=value: value)() for value in listed]
     if not listed:
         raise InputError(f"factor {name!r}: got no values, expected at least one")
     if len(set(listed)) < len(listed):

@@ -1,6 +1,6 @@
 """The border between pandas and panels: `from_frame` checks and converts, `to_frame` goes back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -107,17 +107,29 @@ def to_frame(panel: Panel, schema: Schema | None = None) -> pd.DataFrame:
     >>> to_frame(Panel({"y": [1.5, 2.0]}))["y"].tolist()
     [1.5, 2.0]
     """
-    schema = schema or infer_schema(panel)
-    units, periods = panel.n_units, panel.n_periods
-    known = schema.unit_labels if len(schema.unit_labels) == units else range(units)
-    labels = schema.period_labels if len(schema.period_labels) == periods else range(periods)
-    data = {name: _restore(np.asarray(panel[name]).ravel(), name, schema) for name in panel}
+    columns = {name: np.asarray(panel[name]) for name in panel}
+    return columns_to_frame(columns, None if panel.mask is None else np.asarray(panel.mask), schema)
+
+
+def columns_to_frame(
+    columns: Mapping[str, np.ndarray], mask: np.ndarray | None, schema: Schema | None
+) -> pd.DataFrame:
+    """Do what `to_frame` does from NumPy arrays (unit, period), without touching JAX."""
+    units, periods = next(iter(columns.values())).shape
+    known: Sequence[Any] = range(units)
+    labels: Sequence[Any] = range(periods)
+    if schema is not None and len(schema.unit_labels) == units:
+        known = schema.unit_labels
+    if schema is not None and len(schema.period_labels) == periods:
+        labels = schema.period_labels
+    unit, time = (schema.unit, schema.time) if schema is not None else ("unit", "time")
+    data = {name: _restore(values.ravel(), name, schema) for name, values in columns.items()}
     if periods == 1:
-        frame = pd.DataFrame(data, index=pd.Index(list(known), name=schema.unit))
+        frame = pd.DataFrame(data, index=pd.Index(known, name=unit))
     else:
-        index = pd.MultiIndex.from_product([known, labels], names=[schema.unit, schema.time])
+        index = pd.MultiIndex.from_product([known, labels], names=[unit, time])
         frame = pd.DataFrame(data, index=index)
-    return frame if panel.mask is None else frame[np.asarray(panel.mask).ravel()]
+    return frame if mask is None else frame.loc[mask.ravel()]
 
 
 def _flatten(frame, unit, time) -> tuple[pd.DataFrame, str | None, str | None]:
@@ -202,12 +214,14 @@ def _scatter(values, units, periods, shape) -> np.ndarray:
     return array
 
 
-def _restore(values: np.ndarray, name: str, schema: Schema) -> Any:
-    if name not in schema.names:
+def _restore(values: np.ndarray, name: str, schema: Schema | None) -> Any:
+    if schema is None or name not in schema.names:
         return values
     column = schema[name]
     if column.kind == "categorical":
-        return pd.Categorical.from_codes(values.astype(np.int64), categories=list(column.levels))
+        return pd.Categorical.from_codes(
+            values.astype(np.int64).tolist(), dtype=pd.CategoricalDtype(list(column.levels))
+        )
     if column.kind in ("binary", "integer"):
         return values.astype(np.int64)
     return values

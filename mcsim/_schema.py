@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 
 Kind = Literal["continuous", "integer", "binary", "categorical"]
 
@@ -104,7 +104,7 @@ class Schema:
         for column in self.columns:
             if column.name == name:
                 return column
-        raise InputError(f"column {name!r} is not in the schema{did_you_mean(name, self.names)}")
+        raise UnknownName(f"column {name!r} is not in the schema{did_you_mean(name, self.names)}")
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.names)

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pandas as pd
 
-from mcsim.errors import InputError, did_you_mean
+from mcsim.errors import InputError, UnknownName, did_you_mean
 
 _COLUMNS = ["treat", "age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75", "re78"]
 
@@ -44,7 +44,7 @@ def load(name: str) -> pd.DataFrame:
     (445, 10)
     """
     if name not in _LOADERS:
-        raise InputError(f"name: got {name!r}{did_you_mean(name, _LOADERS)}")
+        raise UnknownName(f"name: got {name!r}{did_you_mean(name, _LOADERS)}")
     return _LOADERS[name]()
 
 

@@ -25,6 +25,12 @@ class InputError(McsimError, ValueError):
     exit_code = 2
 
 
+class UnknownName(InputError, KeyError):
+    """A column, factor or data set of this name does not exist."""
+
+    __str__ = Exception.__str__  # KeyError would print the message in quotes
+
+
 class ContractError(InputError):
     """A user's estimator or DGP returned something that the contract does not allow."""
 

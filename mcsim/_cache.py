@@ -1,0 +1,48 @@
+"""The persistent compile cache: a second run does not compile again.
+
+Kept per user, jaxlib version and kind of processor, because compiled CPU programs do not travel
+between processors. Off on macOS, and where the user has set a cache of their own.
+"""
+
+import functools
+import hashlib
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+
+@functools.lru_cache(maxsize=1)
+def use_compile_cache() -> Path | None:
+    """Switch the cache on and return its folder; None where it stays off.
+
+    ``MCSIM_COMPILE_CACHE`` names another folder; empty switches the cache off.
+    """
+    chosen = os.environ.get("MCSIM_COMPILE_CACHE")
+    if chosen == "" or sys.platform == "darwin" or jax.config.values["jax_compilation_cache_dir"]:
+        return None
+    folder = Path(chosen) if chosen else _user_cache() / "mcsim" / "xla" / _machine()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return folder
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _machine() -> str:
+    """Return 'jaxlib-0.7.0-1a2b3c4d': the version and a hash of what the processor can do."""
+    text = platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        text += "".join(sorted({ln for ln in lines if ln.startswith(("model name", "flags"))}))
+    return f"jaxlib-{version('jaxlib')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,188 @@
+"""The compiled half of a run: draw a chunk of samples, estimate on a chunk of panels.
+
+Draws and estimates are two programs, so that every estimator of a cell sees the same samples and
+none is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is an argument of the
+program, so that the members of an ensemble share one; a plain function is a constant of it.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from mcsim._core import Design, Estimate, Panel, Sample
+from mcsim._readers import UNNAMED
+from mcsim.errors import ContractError, InputError, McsimError
+
+NATIVE_BLOCK = 1024
+"""Replications in a stored block of a native estimator."""
+
+HOST_BLOCK = 64
+"""Replications in a stored block of a host estimator."""
+
+_CHUNK_BYTES = 2**20  # what a chunk's panels may take on a CPU: about a core's cache
+
+
+def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) -> Sample:
+    """Draw one sample per key, batched along a first axis.
+
+    Parameters
+    ----------
+    name : str
+        The DGP's name, for messages.
+    dgp : DGP
+        A pure function, or a pytree that can be called.
+    keys : array of keys (rep,)
+        One per replication.
+    design : Design
+        The cell's design.
+
+    Returns
+    -------
+    Sample
+        Columns (rep, unit, period), truths (rep,).
+
+    Raises
+    ------
+    ContractError
+        If the DGP returns something else than a sample.
+    InputError
+        If it cannot be traced.
+    """
+    with _sentences(f"dgp {name!r}"):
+        return _draw(*_split(dgp), name, keys, design)
+
+
+def estimate_chunk(
+    name: str, estimator: Any, keys: Key[Array, " rep"], panels: Panel
+) -> dict[Any, Estimate]:
+    """Estimate on every panel of a chunk.
+
+    Parameters
+    ----------
+    name : str
+        The estimator's name, for messages.
+    estimator : Estimator
+        A pure function, or a pytree that can be called.
+    keys : array of keys (rep,)
+        One per replication.
+    panels : Panel
+        Columns (rep, unit, period).
+
+    Returns
+    -------
+    dict of label to Estimate
+        Arrays of shape (rep,).
+
+    Raises
+    ------
+    ContractError
+        If the estimator returns something else than estimates.
+    InputError
+        If it cannot be traced.
+    """
+    with _sentences(f"estimator {name!r}"):
+        return _estimate(*_split(estimator), name, keys, panels)
+
+
+def chunk_size(name: str, dgp: Any, design: Design) -> int:
+    """Return how many samples to draw at once: a power of two that divides every block.
+
+    On a CPU the panels of a chunk fill about a megabyte, an accelerator takes a whole native block.
+
+    Parameters
+    ----------
+    name, dgp, design
+        The cell.
+    """
+    if jax.default_backend() != "cpu":
+        return NATIVE_BLOCK
+    keys = jax.random.split(jax.random.key(0), 1)
+    with _sentences(f"dgp {name!r}"):
+        dynamic, static = _split(dgp)
+        shapes = jax.eval_shape(
+            lambda part, keys, design: _draw(part, static, name, keys, design),
+            dynamic,
+            keys,
+            design,
+        )
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes.panel))
+    fitting = max(1, _CHUNK_BYTES // max(1, size))
+    return min(NATIVE_BLOCK, 2 ** (fitting.bit_length() - 1))
+
+
+def _split(part: Any) -> tuple[Any, Any]:
+    """Split a DGP or estimator into (pytree argument, static constant); one of them is None."""
+    return (None, part) if jax.tree_util.all_leaves([part]) else (part, None)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _draw(dynamic: Any, static: Any, name: str, keys: Any, design: Design) -> Sample:
+    dgp = dynamic if static is None else static
+    return jax.vmap(lambda key: _checked_sample(name, dgp(key, design)))(keys)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _estimate(dynamic: Any, static: Any, name: str, keys: Any, panels: Panel):
+    estimator = dynamic if static is None else static
+    return jax.vmap(lambda key, panel: _checked_estimates(name, estimator(key, panel)))(
+        keys, panels
+    )
+
+
+def _checked_sample(name: str, sample: Any) -> Sample:
+    if not isinstance(sample, tuple) or len(sample) != 2 or not isinstance(sample[0], Panel):
+        raise ContractError(
+            f"dgp {name!r}: returned {type(sample).__name__}, expected Sample(panel, truth)"
+        )
+    if not isinstance(sample[1], Mapping):
+        raise ContractError(
+            f"dgp {name!r}: the truth is {type(sample[1]).__name__}, expected a dict such as "
+            "{'att': 1.0}"
+        )
+    truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
+    wrong = [estimand for estimand, value in truth.items() if value.ndim]
+    if wrong:
+        raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
+    return Sample(sample[0], truth)
+
+
+def _checked_estimates(name: str, result: Any) -> dict[Any, Estimate]:
+    estimates = result if isinstance(result, Mapping) else {UNNAMED: result}
+    checked = {}
+    for label, estimate in estimates.items():
+        if not isinstance(estimate, Estimate):
+            raise ContractError(
+                f"estimator {name!r}: {label!r} is {type(estimate).__name__}, expected an Estimate"
+                " (for a function of frames use @mcsim.host)"
+            )
+        *numbers, status = (jnp.asarray(number) for number in estimate)
+        if any(number.ndim for number in (*numbers, status)):
+            raise ContractError(f"estimator {name!r}: {label!r} holds arrays, expected numbers")
+        checked[label] = Estimate(
+            *(number.astype(float) for number in numbers), status=status.astype(jnp.int8)
+        )
+    return checked
+
+
+class _sentences:
+    """Turn a tracer error in user code into a sentence."""
+
+    def __init__(self, what: str):
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (jax.errors.JAXTypeError, jax.errors.JAXIndexError)):
+            raise InputError(
+                f"{self.what}: it cannot be traced by JAX ({type(error).__name__}): it branches "
+                "on, converts or indexes by traced values; use jax.numpy, or lift a function of "
+                "frames with @mcsim.host"
+            ) from error
+        if isinstance(error, Exception) and not isinstance(error, McsimError):
+            raise InputError(f"{self.what}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,160 @@
+"""Host functions: ordinary Python as estimators and DGPs, run in worker processes.
+
+They see frames with the user's own column and index names, and a NumPy generator made from the
+replication's key; the global NumPy and `random` states are seeded from it too.
+"""
+
+import inspect
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+
+from mcsim._core import Estimate, Label
+from mcsim._readers import read_result
+from mcsim.errors import InputError
+
+
+@dataclass(frozen=True)
+class HostEstimator:
+    """An ordinary function as an estimator; made by `host`.
+
+    Attributes
+    ----------
+    function : callable
+        ``f(frame)`` or ``f(rng, frame)``.
+    term : str, optional
+        The coefficient to read where the function returns a fitted model.
+    estimand : str, optional
+        What the estimate is of, where the function does not say; default: the study's only one.
+    timeout : float, optional
+        Seconds after which a replication is stopped and gets the status ``timeout``.
+    """
+
+    function: Callable[..., Any]
+    term: str | None = None
+    estimand: str | None = None
+    timeout: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.__name__
+
+    def __call__(self, rng: np.random.Generator, frame: pd.DataFrame) -> dict[Label, Estimate]:
+        """Run the function on a copy of the frame and read its result at once."""
+        seed_global_state(rng)
+        takes_rng = len(inspect.signature(self.function).parameters) == 2
+        arguments = (rng, frame.copy()) if takes_rng else (frame.copy(),)
+        return read_result(self.function(*arguments), term=self.term, estimand=self.estimand)
+
+
+@dataclass(frozen=True)
+class HostDGP:
+    """An ordinary function as a DGP; made by `host`.
+
+    Attributes
+    ----------
+    function : callable
+        ``f(rng, design) -> (frame, truth)``.
+    """
+
+    function: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.__name__
+
+    def __call__(
+        self, rng: np.random.Generator, design: Mapping[str, Any]
+    ) -> tuple[pd.DataFrame, Mapping[str, float]]:
+        """Draw one frame and its truth."""
+        seed_global_state(rng)
+        return self.function(rng, design)
+
+
+@overload
+def host(function: Callable[..., Any], /) -> Any: ...
+@overload
+def host(
+    *, term: str | None = None, estimand: str | None = None, timeout: float | None = None
+) -> Callable[[Callable[..., Any]], Any]: ...
+def host(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    term: str | None = None,
+    estimand: str | None = None,
+    timeout: float | None = None,
+) -> Any:
+    """Lift an ordinary function to an estimator, or to a DGP if its second argument is ``design``.
+
+    Parameters
+    ----------
+    function : callable
+        An estimator ``f(frame)`` or ``f(rng, frame)`` that returns a fitted statsmodels result, an
+        `Estimate`, or a dict of either; or a DGP ``f(rng, design) -> (frame, truth)``.
+    term : str, optional
+        The coefficient to read from a fitted result.
+    estimand : str, optional
+        What the estimate is of.
+    timeout : float, optional
+        Seconds for one replication.
+
+    Returns
+    -------
+    HostEstimator or HostDGP
+
+    Raises
+    ------
+    InputError
+        If the function takes other arguments.
+
+    Examples
+    --------
+    >>> import mcsim
+    >>> @mcsim.host(estimand="mean")
+    ... def sample_mean(frame):
+    ...     y = frame["y"]
+    ...     return mcsim.Estimate(y.mean(), y.std() / len(y) ** 0.5, df=len(y) - 1)
+    >>> sample_mean.name
+    'sample_mean'
+    """
+    if function is None:
+        return lambda inner: _lift(inner, term, estimand, timeout)
+    return _lift(function, term, estimand, timeout)
+
+
+def _lift(function, term, estimand, timeout) -> "HostEstimator | HostDGP":
+    if not callable(function):
+        raise InputError(f"host: got {function!r}, expected a function")
+    names = list(inspect.signature(function).parameters)
+    if len(names) == 2 and names[1] == "design":
+        return HostDGP(function)
+    if len(names) not in (1, 2):
+        raise InputError(
+            f"host: {getattr(function, '__name__', function)!r} takes {names}, expected (frame), "
+            "(rng, frame) or, for a DGP, (rng, design)"
+        )
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"host: timeout is {timeout}, expected seconds above 0")
+    return HostEstimator(function, term, estimand, timeout)
+
+
+def rng_from_words(words: np.ndarray) -> np.random.Generator:
+    """Return the NumPy generator of a replication from its key's two 32-bit words."""
+    low, high = (int(word) for word in words)
+    return np.random.Generator(np.random.Philox(key=low | high << 32))
+
+
+def seed_global_state(rng: np.random.Generator) -> None:
+    """Seed NumPy's and Python's global generators from a copy, so that ``rng`` does not move."""
+    state = rng.bit_generator.state["state"]
+    words = np.concatenate([state["key"], state["counter"]]).astype(np.uint64)
+    seeds = np.random.SeedSequence([int(word) for word in words]).generate_state(2)
+    np.random.seed(int(seeds[0]))  # noqa: NPY002  user code may use the global generator
+    random.seed(int(seeds[1]))

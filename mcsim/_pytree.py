@@ -1,0 +1,55 @@
+"""Frozen dataclasses as pytrees: named fields are leaves, the others compile-time constants."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import jax
+
+T = TypeVar("T")
+
+
+def pytree(*data: str) -> Callable[[type[T]], type[T]]:
+    """Register a dataclass as a pytree whose leaves are in the fields ``data``.
+
+    Unlike JAX's own decorator it rebuilds without ``__init__``, whose checks and conversions are
+    for users, not for the tracers and placeholders that JAX passes through.
+
+    Parameters
+    ----------
+    *data : str
+        Names of the fields with arrays; all others must be hashable.
+
+    Examples
+    --------
+    >>> @pytree("x")
+    ... @dataclasses.dataclass(frozen=True)
+    ... class Scaled:
+    ...     x: float
+    ...     name: str
+    >>> jax.tree.map(lambda leaf: 2 * leaf, Scaled(1.5, "a"))
+    Scaled(x=3.0, name='a')
+    """
+
+    def register(cls: type[T]) -> type[T]:
+        fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        static = [name for name in fields if name not in data]
+
+        def flatten_with_keys(thing: T):
+            keyed = [(jax.tree_util.GetAttrKey(name), getattr(thing, name)) for name in data]
+            return keyed, tuple(getattr(thing, name) for name in static)
+
+        def flatten(thing: T):
+            leaves = [getattr(thing, name) for name in data]
+            return leaves, tuple(getattr(thing, name) for name in static)
+
+        def unflatten(constants: tuple, leaves: Iterable[Any]) -> T:
+            thing = object.__new__(cls)
+            for name, value in zip((*data, *static), (*leaves, *constants), strict=True):
+                object.__setattr__(thing, name, value)
+            return thing
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        return cls
+
+    return register

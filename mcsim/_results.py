@@ -1,0 +1,237 @@
+"""Results: the replications that a store holds of a study, and their summaries."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mcsim._intervals import complete_intervals
+from mcsim._store import Store, read_block, read_json
+from mcsim.errors import InputError, StoreError, did_you_mean
+from mcsim.measures import summarize
+
+DEFAULT_MEASURES = (
+    "bias",
+    "empirical_se",
+    "rmse",
+    "model_se",
+    "coverage",
+    "rejection",
+    "share_failed",
+)
+
+GENERAL_CAVEATS = (
+    "Monte Carlo errors say how far these figures are from those of endless replications of this "
+    "DGP, not how far the DGP is from the data.",
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The replications of a study.
+
+    Attributes
+    ----------
+    replicates : pandas.DataFrame
+        One row per cell, estimator, estimand, inference and replication: the design's factors,
+        dgp, estimator, estimand, inference, rep, value, se, lower, upper, df, p_value, truth,
+        status. Limits and p-values are at the study's level and null.
+    truth : pandas.DataFrame
+        One row per cell and estimand of a truth that was computed once: value, Monte Carlo error
+        and what it is.
+    study : dict
+        What was asked for: aim, null, level, seed, reps, cells.
+    caveats : tuple of str
+        What a reader may not conclude.
+    """
+
+    replicates: pd.DataFrame
+    truth: pd.DataFrame
+    study: Mapping[str, Any]
+    caveats: tuple[str, ...]
+
+    @property
+    def factors(self) -> list[str]:
+        """Names of the design's factors."""
+        names = [name for cell in self.study["cells"] for name in cell["design"]]
+        return list(dict.fromkeys(names))
+
+    def summary(
+        self,
+        *,
+        measures: Sequence[str] | None = DEFAULT_MEASURES,
+        over: str | None = None,
+        reference: str | None = None,
+        mcse: Literal["jackknife", "normal"] = "jackknife",
+    ) -> pd.DataFrame:
+        """Return the performance measures of every estimator in every cell, with their errors.
+
+        Parameters
+        ----------
+        measures : sequence of str, optional
+            Names of measures (see `mcsim.summarize`); None for all.
+        over : str, optional
+            A factor, such as ``"generator"``, to average over: each measure gets its mean over the
+            factor's values, the Monte Carlo error of that mean (``_mcse``) and the standard
+            deviation between the values (``_between``).
+        reference : str, optional
+            Estimator that `relative_precision` compares with.
+        mcse : {"jackknife", "normal"}
+            How Monte Carlo errors are computed.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per DGP, design, estimator, estimand and inference.
+
+        Raises
+        ------
+        InputError
+            For an unknown measure or factor.
+        """
+        if over is not None and over not in self.factors:
+            raise InputError(f"over: got {over!r}{did_you_mean(over, self.factors)}")
+        by = ["dgp", *self.factors, "estimand", "inference"]
+        table = summarize(
+            self._with_truth_mcse(),
+            truth_mcse="truth_mcse",
+            by=by,
+            method="estimator",
+            reference=reference,
+            level=self.study["level"],
+            null=self.study["null"],
+            measures=measures,
+            mcse=mcse,
+        )
+        return table if over is None else average_over(table, over, [*by, "estimator"])
+
+    def _with_truth_mcse(self) -> pd.DataFrame:
+        where = ["dgp", *self.factors, "estimand"]
+        errors = self.truth[[*where, "mcse"]].rename(columns={"mcse": "truth_mcse"})
+        rows = self.replicates.merge(errors, on=where, how="left")
+        return rows.fillna({"truth_mcse": 0.0})
+
+
+def average_over(table: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFrame:
+    """Average a table of measures over the values of one factor.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A table of measures with their ``_mcse``.
+    over : str
+        The factor.
+    by : sequence of str
+        All columns that identify a row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        For each measure: mean, the Monte Carlo error of the mean, and ``<measure>_between``, the
+        standard deviation between the factor's values (missing where there is only one).
+    """
+    names = [c.removesuffix("_mcse") for c in map(str, table.columns) if c.endswith("_mcse")]
+    keys = [name for name in by if name != over]
+    groups = table.groupby(keys, sort=False, dropna=False)
+    columns: dict[str, Any] = {f"{over}s": groups.size()}
+    for name in names:
+        columns[name] = groups[name].mean()
+        columns[f"{name}_mcse"] = groups[f"{name}_mcse"].agg(
+            lambda errors: np.sqrt((errors**2).sum()) / len(errors)
+        )
+        columns[f"{name}_between"] = groups[name].std(ddof=1)
+    return pd.DataFrame(columns).reset_index()
+
+
+def open_results(path: str | Path, *, level: float | None = None) -> Results:
+    """Open the results of the study that a store ran last. Nothing of the store is executed.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the store.
+    level : float, optional
+        Another confidence level than the study's.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    StoreError
+        If the folder is no store, or holds no run.
+    """
+    store = Store.open(path)
+    study = store.latest_study()
+    study = {**study, "level": study["level"] if level is None else level}
+    frames, truths = [], []
+    for cell in study["cells"]:
+        truths += _truths_of(store, cell)
+        for name, estimator in cell["estimators"].items():
+            rows = _rows_of(store, cell["hash"], estimator, study["reps"])
+            frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
+    replicates = _tidy(frames, study)
+    truth_columns = ["dgp", *_factors(study), "estimand", "value", "mcse", "kind"]
+    truth = pd.DataFrame(truths, columns=truth_columns)
+    whole = [factor for factor in _factors(study) if _all_whole(study, factor)]
+    truth = truth.astype(dict.fromkeys(whole, "Int64"))
+    return Results(replicates, truth, study, (*GENERAL_CAVEATS, *study["caveats"]))
+
+
+def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame:
+    frames = []
+    for file in sorted(store.estimator(cell, estimator).glob("r*.parquet")):
+        try:
+            frames.append(read_block(file))
+        except StoreError as error:
+            warnings.warn(f"{error}; left out: mcsim run computes it again", stacklevel=3)
+    if not frames:
+        return pd.DataFrame()
+    rows = pd.concat(frames, ignore_index=True)
+    return _name_failures(rows[rows["rep"] < reps])
+
+
+def _name_failures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give a failed replication of a block without any success the estimator's known labels."""
+    rows = rows.astype({"estimand": str, "inference": str, "status": str})
+    unnamed = rows["estimand"] == ""
+    labels = rows.loc[~unnamed, ["estimand", "inference"]].drop_duplicates()
+    if not unnamed.any() or labels.empty:
+        return rows
+    failed = rows[unnamed].drop(columns=["estimand", "inference"]).merge(labels, how="cross")
+    return pd.concat([rows[~unnamed], failed], ignore_index=True)
+
+
+def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
+    file = store.cell(cell["hash"]) / "truth.json"
+    if not file.exists():
+        return []
+    stored = read_json(file)
+    where = {"dgp": cell["dgp"], **cell["design"]}
+    return [
+        {**where, "estimand": name, "value": value, "mcse": mcse, "kind": stored["kind"]}
+        for name, (value, mcse) in stored["values"].items()
+    ]
+
+
+def _factors(study: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(name for cell in study["cells"] for name in cell["design"]))
+
+
+def _tidy(frames: list[pd.DataFrame], study: Mapping[str, Any]) -> pd.DataFrame:
+    rows = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    factors = _factors(study)
+    order = [*factors, "dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower"]
+    rows = rows[[*order, "upper", "df", "p_value", "truth", "status"]]
+    rows = rows.astype({factor: "Int64" for factor in factors if _all_whole(study, factor)})
+    return complete_intervals(rows, study["level"], study["null"])
+
+
+def _all_whole(study: Mapping[str, Any], factor: str) -> bool:
+    values = [c["design"][factor] for c in study["cells"] if factor in c["design"]]
+    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)

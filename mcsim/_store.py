@@ -1,0 +1,234 @@
+"""The store: a folder of content-addressed Parquet blocks, safe against crashes and second runs.
+
+    STORE.json                             format and creator, written once
+    studies/<hash>/study.json, study.py    what was asked for; the file is a copy, never executed
+    cells/<hash>/cell.json, truth.json     a DGP under a design, seed and environment
+        est/<hash>/est.json                an estimator
+            r0000000-0001023.parquet       a block: every row of these replications
+    failures/<cell>/<est>/<rep>.json       what went wrong, with the command to replay it
+    runs/<time>-<random>.json              when, where, how long
+    models/<hash>.safetensors              fitted generators
+    quarantine/                            blocks that failed their checksum
+
+A block is written under a temporary name, synced and renamed, so that a crash leaves no half block
+and two runs at once compute at worst the same block twice.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mcsim._version import __version__
+from mcsim.errors import StoreError
+
+FORMAT = 1
+
+COLUMNS = {
+    "rep": pa.int64(),
+    "estimand": pa.dictionary(pa.int32(), pa.string()),
+    "inference": pa.dictionary(pa.int32(), pa.string()),
+    "value": pa.float64(),
+    "se": pa.float64(),
+    "lower": pa.float64(),
+    "upper": pa.float64(),
+    "df": pa.float64(),
+    "p_value": pa.float64(),
+    "truth": pa.float64(),
+    "status": pa.dictionary(pa.int32(), pa.string()),
+}
+"""Columns of a block, in their order."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder that holds the results of studies.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | Path) -> "Store":
+        """Open a store for writing, making it if there is none."""
+        store = cls(Path(path))
+        marker = store.path / "STORE.json"
+        if not marker.exists() and store.path.exists() and any(store.path.iterdir()):
+            raise StoreError(
+                f"store: {store.path} is a folder with other content, expected a store, an empty "
+                "folder or a new name"
+            )
+        try:
+            store.path.mkdir(parents=True, exist_ok=True)
+            if not marker.exists():
+                write_json(marker, {"format": FORMAT, "created_by": f"mcsim {__version__}"})
+        except OSError as error:
+            raise StoreError(f"store: {store.path} cannot be written: {error}") from None
+        store._check_format()
+        return store
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Store":
+        """Open a store that exists, for reading."""
+        store = cls(Path(path))
+        if not (store.path / "STORE.json").exists():
+            raise StoreError(f"store: {store.path} is not a store (it has no STORE.json)")
+        store._check_format()
+        return store
+
+    def _check_format(self) -> None:
+        found = read_json(self.path / "STORE.json").get("format")
+        if found != FORMAT:
+            raise StoreError(f"store: {self.path} has format {found}, this mcsim reads {FORMAT}")
+
+    @property
+    def models(self) -> Path:
+        """Folder of fitted generators."""
+        return self.path / "models"
+
+    def cell(self, cell: str) -> Path:
+        """Folder of a cell."""
+        return self.path / "cells" / cell[:12]
+
+    def estimator(self, cell: str, estimator: str) -> Path:
+        """Folder of an estimator in a cell."""
+        return self.cell(cell) / "est" / estimator[:12]
+
+    def cells(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (hash, definition) of every cell."""
+        for file in sorted(self.path.glob("cells/*/cell.json")):
+            yield file.parent.name, read_json(file)
+
+    def estimators(self, cell: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (hash, definition) of every estimator of a cell."""
+        for file in sorted(self.cell(cell).glob("est/*/est.json")):
+            yield file.parent.name, read_json(file)
+
+    def block(self, cell: str, estimator: str, start: int, size: int) -> Path:
+        """File of a block."""
+        return self.estimator(cell, estimator) / f"r{start:07d}-{start + size - 1:07d}.parquet"
+
+    def quarantine(self, file: Path) -> Path:
+        """Set a damaged file aside and return where it is now."""
+        folder = self.path / "quarantine"
+        folder.mkdir(exist_ok=True)
+        target = folder / f"{file.parent.name}-{file.name}-{secrets.token_hex(4)}"
+        os.replace(file, target)
+        return target
+
+    def write_study(self, manifest: Mapping[str, Any], source: Path | None) -> Path:
+        """Record what was asked for and a copy of the study file."""
+        text = json.dumps(manifest, sort_keys=True)
+        folder = self.path / "studies" / hashlib.sha256(text.encode()).hexdigest()[:12]
+        write_json(folder / "study.json", manifest)
+        if source is not None:
+            write_bytes(folder / "study.py", source.read_bytes())
+        return folder
+
+    def latest_study(self) -> dict[str, Any]:
+        """Return the manifest of the study that was run last."""
+        runs = sorted(self.path.glob("runs/*.json"))
+        if not runs:
+            raise StoreError(f"store: {self.path} holds no run yet; use mcsim run")
+        return read_json(self.path / "studies" / read_json(runs[-1])["study"] / "study.json")
+
+    def write_run(self, record: Mapping[str, Any], name: str | None = None) -> str:
+        """Record a run, or update its record; return its name."""
+        name = name or f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(3)}"
+        write_json(self.path / "runs" / f"{name}.json", {"host": socket.gethostname(), **record})
+        return name
+
+
+def write_block(file: Path, rows: pd.DataFrame, about: Mapping[str, Any]) -> None:
+    """Write a block: temporary name, sync, rename.
+
+    Parameters
+    ----------
+    file : Path
+        Its final name.
+    rows : pandas.DataFrame
+        The columns `COLUMNS`.
+    about : mapping
+        Kept in the footer, with the checksum of the rows.
+    """
+    arrays = [pa.array(rows[name], type=kind) for name, kind in COLUMNS.items()]
+    table = pa.table(arrays, schema=pa.schema(list(COLUMNS.items())))
+    footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": _checksum(table)}
+    table = table.replace_schema_metadata({"mcsim": json.dumps(footer, sort_keys=True)})
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    write_bytes(file, buffer.getvalue())
+
+
+def read_block(file: Path) -> pd.DataFrame:
+    """Read a block and check its checksum.
+
+    Raises
+    ------
+    StoreError
+        If it is truncated, altered, or of another format.
+    """
+    try:
+        table = pq.ParquetFile(file).read()
+        footer = json.loads((table.schema.metadata or {})[b"mcsim"])
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
+    if footer.get("format") != FORMAT or table.column_names != list(COLUMNS):
+        raise StoreError(f"block {file.name}: has another format")
+    if footer.get("sha256") != _checksum(table):
+        raise StoreError(f"block {file.name}: its checksum is wrong")
+    return table.to_pandas()
+
+
+def _checksum(table: pa.Table) -> str:
+    """SHA-256 of the values, whatever their encoding in the file."""
+    rows = table.to_pandas()
+    digest = hashlib.sha256()
+    for name, kind in COLUMNS.items():
+        if pa.types.is_dictionary(kind):
+            digest.update("\0".join(rows[name].astype(str)).encode())
+        else:
+            digest.update(rows[name].to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON, safe against a crash."""
+    write_bytes(file, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read JSON, or raise `StoreError`."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"store: {file} cannot be read: {error}") from None
+
+
+def write_bytes(file: Path, content: Any) -> None:
+    """Write a file under a temporary name, sync it, rename it."""
+    temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"store: {file} cannot be written: {error}") from None

@@ -1,0 +1,183 @@
+"""The study: DGPs and designs crossed with estimators, and the cells that come of it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcsim._core import Design
+from mcsim._host import HostDGP, HostEstimator
+from mcsim.errors import InputError, raise_all
+
+GENERATOR = "generator"
+"""The factor that tells the members of an ensemble apart."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A simulation study: which estimators, on samples of which DGPs, under which designs.
+
+    Attributes
+    ----------
+    dgp : DGP, or mapping of name to DGP
+        A DGP that has ``members()`` (an ensemble of generators) gives one cell per member, told
+        apart by the factor ``generator``.
+    estimators : Estimator, sequence of them, or mapping of name to Estimator
+        All of them see the same samples.
+    designs : sequence of Design
+        Usually from `grid`; each is crossed with each DGP.
+    aim : str
+        What the study is to find out.
+    null : float
+        The value that tests are of.
+    level : float
+        Confidence level of intervals; tests reject at 1 - level.
+    caveats : sequence of str
+        What a reader may not conclude; printed under every table, after the DGPs' own.
+
+    Raises
+    ------
+    InputError
+        For an empty grid, duplicate cells, two estimators of one name, or a level outside (0, 1).
+
+    Examples
+    --------
+    >>> from mcsim.testing import constant_dgp, exact_estimator
+    >>> study = Study(dgp=constant_dgp(truth=1.0), estimators=exact_estimator(truth=1.0))
+    >>> len(study.cells())
+    1
+    """
+
+    dgp: Any
+    estimators: Any
+    designs: Sequence[Design] = field(default_factory=lambda: [Design()])
+    aim: str = ""
+    null: float = 0.0
+    level: float = 0.95
+    caveats: Sequence[str] = ()
+
+    def __post_init__(self):
+        faults = []
+        if not 0 < self.level < 1:
+            faults.append(f"level: got {self.level}, expected a number between 0 and 1, e.g. 0.95")
+        if not len(self.designs):
+            faults.append("designs: got an empty grid, expected at least one design")
+        for design in self.designs:
+            if not isinstance(design, Design):
+                faults.append(f"designs: got {design!r}, expected designs, e.g. mcsim.grid(n=[50])")
+        faults += _faults_of_parts("dgp", self.dgp) + _faults_of_parts(
+            "estimators", self.estimators
+        )
+        raise_all(faults)
+        cells = self.cells()
+        names = [cell.name for cell in cells]
+        raise_all(
+            sorted({f"designs: cell {n!r} occurs twice" for n in names if names.count(n) > 1})
+        )
+
+    @property
+    def dgps(self) -> dict[str, Any]:
+        """The DGPs by name."""
+        return dict(_named("dgp", self.dgp))
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        """The estimators by name."""
+        return dict(_named("estimators", self.estimators))
+
+    def cells(self) -> list["Cell"]:
+        """Return every cell: one DGP (one member of an ensemble) under one design."""
+        return [
+            Cell(name, member, member_design)
+            for name, dgp in self.dgps.items()
+            for design in self.designs
+            for member, member_design in _members(name, dgp, design)
+        ]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One DGP under one design.
+
+    Attributes
+    ----------
+    dgp_name : str
+        Name of the DGP in the study.
+    dgp : DGP
+        The DGP itself; of an ensemble, one member.
+    design : Design
+        The factors' values, the ensemble's ``generator`` included.
+    """
+
+    dgp_name: str
+    dgp: Any
+    design: Design
+
+    @property
+    def name(self) -> str:
+        """A readable name: ``"wgan generator=2"``."""
+        factors = [f"{factor}={_short(value)}" for factor, value in self.design.items()]
+        return " ".join([self.dgp_name, *factors])
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, Design]]:
+    if not hasattr(dgp, "members"):
+        yield dgp, design
+        return
+    if GENERATOR in design:
+        raise InputError(
+            f"designs: the DGP {name!r} is an ensemble and brings the factor {GENERATOR!r} itself; "
+            "take it out of the grid"
+        )
+    for label, member in dgp.members().items():
+        yield member, Design({**design, GENERATOR: label}, defaults=design.defaults)
+
+
+def _faults_of_parts(argument: str, parts: Any) -> list[str]:
+    faults: list[str] = []
+    try:
+        named = list(_named(argument, parts))
+    except InputError as error:
+        return [str(error)]
+    if not named:
+        faults.append(f"{argument}: got none, expected at least one")
+    names = [name for name, _ in named]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        faults.append(
+            f"{argument}: two are called {name!r}; give them names with a dict, "
+            f"{{'a': ..., 'b': ...}}"
+        )
+    for name, part in named:
+        if not callable(part) and not hasattr(part, "members"):
+            faults.append(f"{argument}: {name!r} is {type(part).__name__}, expected a callable")
+        if argument == "dgp" and isinstance(part, HostEstimator):
+            faults.append(
+                f"dgp: {name!r} was lifted to an estimator; a host DGP takes (rng, design)"
+            )
+        if argument == "estimators" and isinstance(part, HostDGP):
+            faults.append(f"estimators: {name!r} takes (rng, design) and so is a DGP")
+    return faults
+
+
+def _named(argument: str, parts: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(parts, Mapping) and not callable(parts):
+        for name, part in parts.items():
+            if not isinstance(name, str) or not name:
+                raise InputError(f"{argument}: got the name {name!r}, expected a string")
+            yield name, part
+    elif isinstance(parts, (list, tuple)):
+        for part in parts:
+            yield _name_of(part), part
+    else:
+        yield _name_of(parts), parts
+
+
+def _name_of(part: Callable | Any) -> str:
+    for attribute in ("name", "__name__"):
+        name = getattr(part, attribute, None)
+        if isinstance(name, str):
+            return name
+    return type(part).__name__.lower()

@@ -1,0 +1,116 @@
+"""What a cell's truth is where the samples do not carry it: computed once, with its own error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from mcsim._core import Label, Panel
+from mcsim._engine import estimate_chunk
+from mcsim._keys import Stream
+from mcsim._plan import CellPlan, EstimatorPlan
+from mcsim._pool import WorkerPool
+from mcsim._readers import UNNAMED
+from mcsim._rows import split_label
+from mcsim._store import Store, read_json, write_json
+from mcsim._worker import MASK, estimate_piece
+from mcsim.errors import ContractError
+
+
+@dataclass(frozen=True)
+class CellTruth:
+    """The truth of a cell.
+
+    Attributes
+    ----------
+    values : dict of estimand to (value, mcse)
+        From ``dgp.truth``; the error is shared by all replications.
+    own : dict of estimator to dict of "estimand|inference" to value
+        Where the DGP's truth is a population: each estimator's own value there.
+    kind : str
+        What the truth is, in words.
+    """
+
+    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    kind: str = "known"
+
+    def of(self, estimator: str, estimand: str, inference: str) -> float:
+        """Return the truth of an estimate; NaN where there is none."""
+        if estimator in self.own:
+            own = self.own[estimator]
+            unnamed = own.get(f"{UNNAMED}|{inference}", np.nan)
+            return own.get(f"{estimand}|{inference}", unnamed)
+        return self.values.get(estimand, (np.nan, 0.0))[0]
+
+
+def store_truths(plans: list[CellPlan], store: Store, pool: WorkerPool) -> dict[str, CellTruth]:
+    """Return the truth of every cell, computing and storing what is missing."""
+    return {p.hash: _cell_truth(p, store, pool) for p in plans}
+
+
+def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:
+    dgp, file = plan.cell.dgp, store.cell(plan.hash) / "truth.json"
+    kind = str(getattr(dgp, "truth_kind", "known"))
+    if not hasattr(dgp, "truth") or not callable(dgp.truth):
+        return CellTruth(kind=kind)
+    stored = read_json(file) if file.exists() else {}
+    if "values" not in stored:
+        found = dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.design)
+        if isinstance(found, Panel):
+            return CellTruth(own=_own_truths(found, plan, store, pool), kind=kind)
+        stored = {"values": _checked(plan, found), "kind": kind}
+        write_json(file, stored)
+    values = {name: (pair[0], pair[1]) for name, pair in stored["values"].items()}
+    return CellTruth(values=values, kind=kind)
+
+
+def _checked(plan: CellPlan, found: Any) -> dict[str, list[float]]:
+    try:
+        return {str(name): [float(v), float(mcse)] for name, (v, mcse) in found.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ContractError(
+            f"dgp {plan.cell.dgp_name!r}: truth(key, design) returned {found!r}, expected "
+            "{estimand: (value, mcse)} or a Panel"
+        ) from None
+
+
+def _own_truths(
+    population: Panel, plan: CellPlan, store: Store, pool: WorkerPool
+) -> dict[str, dict[str, float]]:
+    own = {}
+    for estimator in plan.estimators:
+        file = store.estimator(plan.hash, estimator.hash) / "truth.json"
+        if not file.exists():
+            write_json(file, {"own": _own_truth(population, plan, estimator, pool)})
+        own[estimator.name] = read_json(file)["own"]
+    return own
+
+
+def _own_truth(
+    population: Panel, plan: CellPlan, estimator: EstimatorPlan, pool: WorkerPool
+) -> dict[str, float]:
+    """The estimator's value on the population."""
+    keys, batch = plan.keys(Stream.TRUTH, 1, 2), jax.tree.map(lambda a: a[None], population)
+    if not estimator.is_host:
+        estimates = estimate_chunk(estimator.name, estimator.estimator, keys, batch)
+        return {_name(label): float(np.asarray(e.value)[0]) for label, e in estimates.items()}
+    columns = {name: np.asarray(batch[name]) for name in batch}
+    if batch.mask is not None:
+        columns[MASK] = np.asarray(batch.mask)
+    words = np.asarray(jax.random.key_data(keys))
+    payload = pool.payload(estimator.estimator, getattr(plan.cell.dgp, "schema", None))
+    outcome = pool.submit(estimate_piece, payload, columns, words).result()[0]
+    if outcome.trouble:
+        raise ContractError(
+            f"estimator {estimator.name!r} fails on the population that is to give its truth:\n"
+            f"{outcome.trouble}"
+        )
+    return {_name(label): estimate.value for label, estimate in outcome.estimates.items()}
+
+
+def _name(label: Label) -> str:
+    estimand, inference = split_label(label)
+    return f"{estimand or UNNAMED}|{inference}"

@@ -1,0 +1,10 @@
+"""Performance measures of estimators, each with its Monte Carlo standard error."""
+
+from mcsim.measures._definitions import MEASURES as _MEASURES
+from mcsim.measures._reps import reps_needed as reps_needed
+from mcsim.measures._summarize import summarize as summarize
+
+MEASURES: tuple[str, ...] = tuple(_MEASURES)
+"""Names of the measures, in the order of the columns that `summarize` returns."""
+
+__all__ = ["MEASURES", "reps_needed", "summarize"]

@@ -1,0 +1,61 @@
+"""How many replications a target Monte Carlo standard error asks for."""
+
+from math import ceil
+from typing import Literal
+
+from mcsim.errors import raise_all
+
+
+def reps_needed(
+    mcse: float | int,
+    *,
+    share: float | int | None = None,
+    sd: float | int | None = None,
+    measure: Literal["bias", "empirical_se"] = "bias",
+) -> int:
+    """Return the number of replications that reach a Monte Carlo standard error.
+
+    Parameters
+    ----------
+    mcse
+        The Monte Carlo standard error to reach, in the units of the measure.
+    share
+        For a proportion (coverage, rejection, failures): its expected value, between 0 and 1.
+    sd
+        For bias or the empirical SE: the expected standard deviation of the estimates.
+    measure
+        With `sd`: ``"bias"`` asks for (sd / mcse)^2, ``"empirical_se"`` for
+        1 + sd^2 / (2 mcse^2), which holds for normal estimates.
+
+    Raises
+    ------
+    InputError
+        If `mcse` is not positive, or not exactly one of `share` and `sd` is given.
+
+    References
+    ----------
+    Morris, White & Crowther (2019), "Using simulation studies to evaluate statistical methods",
+    Statistics in Medicine 38, 2074-2102.
+
+    Examples
+    --------
+    >>> reps_needed(0.005, share=0.95)
+    1900
+    >>> reps_needed(0.005, sd=0.2)
+    1600
+    """
+    faults = [] if mcse > 0 else [f"mcse: got {mcse}, expected a positive number"]
+    if (share is None) == (sd is None):
+        faults.append("share, sd: expected one of the two")
+    if share is not None and not 0 <= share <= 1:
+        faults.append(f"share: got {share}, expected a number between 0 and 1")
+    if sd is not None and not sd >= 0:
+        faults.append(f"sd: got {sd}, expected a number that is not negative")
+    raise_all(faults)
+    if share is not None:
+        needed = share * (1 - share) / mcse**2
+    else:
+        scaled = (sd or 0.0) ** 2 / mcse**2
+        needed = scaled if measure == "bias" else 1 + scaled / 2
+    # 0.05 / 0.005**2 and its like are whole numbers but for the last bits
+    return max(1, ceil(needed * (1 - 1e-12)))
