@@ -5,6 +5,7 @@ designs with estimators; measures summarise.
 """
 
 from mcsim import datasets as datasets
+from mcsim import dgps as dgps
 from mcsim import errors as errors
 from mcsim._core import DGP as DGP
 from mcsim._core import Design as Design

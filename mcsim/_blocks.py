@@ -106,10 +106,10 @@ class CellRunner:
             hosts = list(self._host_blocks(first, open_blocks))
             if self.stop.is_set() or not (native or hosts):
                 continue
-            sample, schema = self._draw(first)
+            sample, schema = self.draw(first)
             truths.append(sample.truth)
             for estimator in native:
-                results[estimator.name].append(self._estimate(estimator, first, sample.panel))
+                results[estimator.name].append(self.estimate(estimator, first, sample.panel))
             if hosts:
                 self._submit(hosts, first, sample, schema)
             self._finish(open_blocks, wait=False)
@@ -137,7 +137,8 @@ class CellRunner:
                     key = estimator.name, block
                     yield open_blocks.setdefault(key, _HostBlock(estimator, block))
 
-    def _draw(self, first: int) -> tuple[Sample, Any]:
+    def draw(self, first: int) -> tuple[Sample, Any]:
+        """Draw the chunk of samples from replication ``first``; return it and its schema."""
         cell, keys = self.plan.cell, self.plan.keys(Stream.DGP, first, first + self.plan.chunk)
         if self.plan.is_native:
             sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.design)
@@ -151,7 +152,8 @@ class CellRunner:
         leaves = [*batch.values(), None if mask is None else jax.numpy.asarray(mask)]
         return Sample(Panel.tree_unflatten(tuple(batch), leaves), truth), schema
 
-    def _estimate(self, estimator: EstimatorPlan, first: int, panels: Panel) -> Any:
+    def estimate(self, estimator: EstimatorPlan, first: int, panels: Panel) -> Any:
+        """Estimate on the chunk from replication ``first``, with a native estimator."""
         keys = self.plan.keys(Stream.ESTIMATOR, first, first + self.plan.chunk)
         began = time.perf_counter()
         estimates = estimate_chunk(estimator.name, estimator.estimator, keys, panels)

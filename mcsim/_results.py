@@ -172,7 +172,7 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     frames, truths = [], []
     for cell in study["cells"]:
         truths += _truths_of(store, cell)
-        for name, estimator in cell["estimators"].items():
+        for name, estimator in cell["estimators"]:
             rows = _rows_of(store, cell["hash"], estimator, study["reps"])
             frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
     replicates = _tidy(frames, study)

@@ -134,6 +134,8 @@ def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict
         "aim": study.aim,
         "null": study.null,
         "level": study.level,
+        "scale": study.scale,
+        "unit": study.unit,
         "caveats": list(dict.fromkeys([*caveats, *study.caveats])),
         "dgps": {name: str(getattr(dgp, "summary", "")) for name, dgp in study.dgps.items()},
         "seed": seed,
@@ -143,7 +145,7 @@ def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict
                 "hash": p.hash,
                 "dgp": p.cell.dgp_name,
                 "design": dict(p.cell.design),
-                "estimators": {e.name: e.hash for e in p.estimators},
+                "estimators": [[e.name, e.hash] for e in p.estimators],
             }
             for p in plans
         ],

@@ -33,6 +33,8 @@ class Study:
         Confidence level of intervals; tests reject at 1 - level.
     caveats : sequence of str
         What a reader may not conclude; printed under every table, after the DGPs' own.
+    scale, unit : float, str
+        How tables show figures in units of the outcome: divided by ``scale``, called ``unit``.
 
     Raises
     ------
@@ -54,6 +56,8 @@ class Study:
     null: float = 0.0
     level: float = 0.95
     caveats: Sequence[str] = ()
+    scale: float = 1.0
+    unit: str = ""
 
     def __post_init__(self):
         faults = []
@@ -77,12 +81,12 @@ class Study:
     @property
     def dgps(self) -> dict[str, Any]:
         """The DGPs by name."""
-        return dict(_named("dgp", self.dgp))
+        return dict(named("dgp", self.dgp))
 
     @property
     def methods(self) -> dict[str, Any]:
         """The estimators by name."""
-        return dict(_named("estimators", self.estimators))
+        return dict(named("estimators", self.estimators))
 
     def cells(self) -> list["Cell"]:
         """Return every cell: one DGP (one member of an ensemble) under one design."""
@@ -139,18 +143,18 @@ def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, Design]
 def _faults_of_parts(argument: str, parts: Any) -> list[str]:
     faults: list[str] = []
     try:
-        named = list(_named(argument, parts))
+        listed = list(named(argument, parts))
     except InputError as error:
         return [str(error)]
-    if not named:
+    if not listed:
         faults.append(f"{argument}: got none, expected at least one")
-    names = [name for name, _ in named]
+    names = [name for name, _ in listed]
     for name in sorted({name for name in names if names.count(name) > 1}):
         faults.append(
             f"{argument}: two are called {name!r}; give them names with a dict, "
             f"{{'a': ..., 'b': ...}}"
         )
-    for name, part in named:
+    for name, part in listed:
         if not callable(part) and not hasattr(part, "members"):
             faults.append(f"{argument}: {name!r} is {type(part).__name__}, expected a callable")
         if argument == "dgp" and isinstance(part, HostEstimator):
@@ -162,7 +166,8 @@ def _faults_of_parts(argument: str, parts: Any) -> list[str]:
     return faults
 
 
-def _named(argument: str, parts: Any) -> Iterator[tuple[str, Any]]:
+def named(argument: str, parts: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (name, part) of one part, a sequence of parts, or a dict of them."""
     if isinstance(parts, Mapping) and not callable(parts):
         for name, part in parts.items():
             if not isinstance(name, str) or not name:

@@ -1,0 +1,76 @@
+"""Estimates on the real data, in the columns that replications have."""
+
+import jax
+import numpy as np
+import pandas as pd
+
+from mcsim._core import Panel
+from mcsim._engine import estimate_chunk
+from mcsim._frames import to_frame
+from mcsim._host import HostEstimator, rng_from_words
+from mcsim._intervals import complete_intervals
+from mcsim._precision import require_float64
+from mcsim._rows import native_rows
+from mcsim._schema import Schema
+from mcsim._study import named
+
+
+def estimate(
+    estimators: object,
+    panel: Panel,
+    *,
+    schema: Schema | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Run estimators on one panel, usually the real one.
+
+    Parameters
+    ----------
+    estimators : Estimator, sequence of them, or mapping of name to Estimator
+        As in a `Study`; host estimators run in this process.
+    panel : Panel
+        The data.
+    schema : Schema, optional
+        Names and categories for host estimators.
+    level, null : float
+        Confidence level, and the value that p-values are of.
+    seed : int
+        Seed of the key of resampling estimators.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per estimator, estimand and inference: value, se, lower, upper, df, p_value, status.
+
+    Raises
+    ------
+    InputError
+        If an estimator does not fit the panel.
+
+    Examples
+    --------
+    >>> from mcsim.testing import exact_estimator
+    >>> estimate(exact_estimator(truth=1.0), Panel({"y": [1.0]}))[["estimator", "value"]]
+             estimator  value
+    0  exact_estimator    1.0
+    """
+    require_float64("estimate")
+    keys = jax.random.split(jax.random.key(seed), 1)
+    frames = []
+    for name, estimator in named("estimators", estimators):
+        if isinstance(estimator, HostEstimator):
+            rng = rng_from_words(np.asarray(jax.random.key_data(keys))[0])
+            single = estimator(rng, to_frame(panel, schema))
+            estimates = {
+                label: type(e)(*(np.atleast_1d(number) for number in e))
+                for label, e in single.items()
+            }
+        else:
+            batch = jax.tree.map(lambda leaf: leaf[None], panel)
+            estimates = estimate_chunk(name, estimator, keys, batch)
+        rows = native_rows([estimates], [], np.array([0]), "estimate")
+        frames.append(rows.drop(columns=["rep", "truth"]).assign(estimator=name))
+    rows = complete_intervals(pd.concat(frames, ignore_index=True), level, null)
+    return rows[["estimator", *[column for column in rows if column != "estimator"]]]

@@ -1,0 +1,128 @@
+"""Replaying one replication: the sample drawn again, and every estimate on it beside its row."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from mcsim._blocks import CellRunner
+from mcsim._core import Panel
+from mcsim._frames import to_frame
+from mcsim._intervals import complete_intervals
+from mcsim._keys import Stream
+from mcsim._plan import CellPlan, EstimatorPlan, plan
+from mcsim._pool import WorkerPool
+from mcsim._progress import Progress
+from mcsim._results import Results, open_results
+from mcsim._rows import host_rows, native_rows
+from mcsim._store import Store
+from mcsim._study import Study
+from mcsim._truth import CellTruth
+from mcsim._worker import MASK, estimate_piece
+from mcsim.errors import InputError, UnknownName
+
+_ROWS_SHOWN = 10
+
+
+def replay(
+    study: Study, store: str | Path, cell: str, rep: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw one sample again and run every estimator on it, in this process.
+
+    Parameters
+    ----------
+    study : Study
+        The study as it was run.
+    store : path
+        Folder of its results, which tells the seed.
+    cell : str
+        The cell's hash, or its first letters.
+    rep : int
+        Number of the replication.
+
+    Returns
+    -------
+    sample : pandas.DataFrame
+        The data, as host estimators see them.
+    rows : pandas.DataFrame
+        Every estimate: estimator, estimand, inference, value, se, lower, upper, status, and
+        ``stored``, the value in the store (missing where it is not there).
+
+    Raises
+    ------
+    InputError
+        For an unknown cell or a replication below 0.
+    StoreMismatch
+        If the study is not the one of the store.
+    """
+    if rep < 0:
+        raise InputError(f"rep: got {rep}, expected a whole number from 0")
+    results, home = open_results(store), Store.open(store)
+    found = _find(plan(study, results.study["seed"], home), cell)
+    first, at = rep - rep % found.chunk, rep % found.chunk
+    runner = CellRunner(
+        found, 0, home, WorkerPool(0), CellTruth(), Progress(study, [], 0, shown=False),
+        threading.Event(),
+    )  # fmt: skip
+    sample, schema = runner.draw(first)
+    panel = jax.tree.map(lambda leaf: leaf[at], sample.panel)
+    frames = [
+        _host_rows(found, e, rep, panel, schema)
+        if e.is_host
+        else _native_rows(runner.estimate(e, first, sample.panel), at, rep).assign(estimator=e.name)
+        for e in found.estimators
+    ]
+    rows = complete_intervals(pd.concat(frames), results.study["level"], results.study["null"])
+    return to_frame(panel, schema), _beside_store(rows, results, found, rep)
+
+
+def replay_text(study: Study, store: str | Path, cell: str, rep: int) -> str:
+    """Return a replay as text."""
+    sample, rows = replay(study, store, cell, rep)
+    return (
+        f"{len(sample):,} rows, the first {min(len(sample), _ROWS_SHOWN)}:\n"
+        f"{sample.head(_ROWS_SHOWN).to_string()}\n\n{rows.to_string(index=False)}"
+    )
+
+
+def _find(plans: list[CellPlan], cell: str) -> CellPlan:
+    matches = [p for p in plans if p.hash.startswith(cell)]
+    if len(matches) == 1:
+        return matches[0]
+    known = "\n".join(f"  {p.hash[:12]}  {p.cell.name}" for p in plans)
+    raise UnknownName(f"cell: got {cell!r}, expected one of\n{known}")
+
+
+def _native_rows(estimates: Mapping[Any, Any], at: int, rep: int) -> pd.DataFrame:
+    single = jax.tree.map(lambda numbers: numbers[at : at + 1], estimates)
+    return native_rows([single], [], np.array([rep]), "estimate")
+
+
+def _host_rows(
+    found: CellPlan, estimator: EstimatorPlan, rep: int, panel: Panel, schema: Any
+) -> pd.DataFrame:
+    columns = {name: np.asarray(panel[name])[None] for name in panel}
+    if panel.mask is not None:
+        columns[MASK] = np.asarray(panel.mask)[None]
+    words = np.asarray(jax.random.key_data(found.keys(Stream.ESTIMATOR, rep, rep + 1)))
+    payload = WorkerPool.payload(estimator.estimator, schema)
+    outcomes = estimate_piece(payload, columns, words)
+    rows = host_rows(outcomes, [], np.array([rep]), "estimate")
+    return rows.assign(estimator=estimator.name)
+
+
+def _beside_store(
+    rows: pd.DataFrame, results: Results, found: CellPlan, rep: int
+) -> pd.DataFrame:
+    stored = results.replicates
+    here = (stored["dgp"] == found.cell.dgp_name) & (stored["rep"] == rep)
+    for factor, value in found.cell.design.items():
+        here &= stored[factor] == value
+    mine = stored.loc[here, ["estimator", "inference", "value"]]
+    mine = mine.rename(columns={"value": "stored"})
+    shown = ["estimator", "estimand", "inference", "value", "se", "lower", "upper", "status"]
+    return rows[shown].merge(mine, on=["estimator", "inference"], how="left")

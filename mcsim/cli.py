@@ -1,0 +1,177 @@
+"""The command line: ``mcsim run``, ``show``, ``replay``."""
+
+import contextlib
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mcsim._replay import replay_text
+from mcsim._results import open_results
+from mcsim._runner import run
+from mcsim._study_file import StudyFile, load_study_file
+from mcsim._version import __version__
+from mcsim.errors import McsimError
+from mcsim.generators import model_cache
+from mcsim.report import notes, render, results_table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Monte Carlo studies of econometric estimators on data like yours.",
+)
+
+MANY_FAILURES = 0.5
+"""A finished run in which an estimator fails more often than this exits with code 4."""
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Python file with a study.")]
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of results.")]
+
+
+def main() -> None:
+    """Run the command line; errors are sentences and exit codes, not tracebacks."""
+    signal.signal(signal.SIGTERM, _terminate)
+    with _sentences():
+        app(standalone_mode=True)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"mcsim {__version__}")
+        raise typer.Exit()
+
+
+@app.command("run")
+def run_command(
+    file: StudyArgument,
+    reps: Annotated[int, typer.Option(help="Replications of every cell.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder for the results; default results/<file's name>.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes and threads; default all CPUs.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the store's name only.")] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes", help="Compute changed definitions beside those in the store."
+        ),
+    ] = False,
+) -> None:
+    """Run a study, or continue it: what the store holds is not computed again."""
+    store = store or Path("results") / file.stem
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    with model_cache(store / "models"):
+        loaded = load_study_file(file)
+    _print_plan(console, loaded, reps, seed, store)
+    if dry_run:
+        return
+    results = run(
+        loaded.study,
+        reps=reps,
+        seed=seed,
+        store=store,
+        workers=workers,
+        progress=not quiet,
+        accept_changes=accept_changes,
+        source=file,
+    )
+    if quiet:
+        typer.echo(str(store))
+    else:
+        typer.echo(f"\n{render(results_table(results))}\n\n{notes(results)}\n")
+        if loaded.report is not None:
+            with model_cache(store / "models"):
+                loaded.report(results, store / "report")
+        typer.echo(f"Results in {store}; again with: mcsim show {store}")
+    failed = results.replicates["status"].ne("ok").groupby(results.replicates["estimator"]).mean()
+    if failed.max() > MANY_FAILURES:
+        console.print(f"{failed.idxmax()} failed in {failed.max():.0%} of replications", style="red")
+        raise typer.Exit(4)
+
+
+@app.command("show")
+def show_command(
+    store: StoreArgument,
+    table: Annotated[
+        str, typer.Option("--format", help="text, markdown or latex.")
+    ] = "text",
+    measure: Annotated[
+        list[str] | None, typer.Option(help="A measure to show; may be repeated.")
+    ] = None,
+    over: Annotated[
+        str | None, typer.Option(help="Factor to average over; default generator.")
+    ] = None,
+    level: Annotated[
+        float | None, typer.Option(help="Another confidence level than the study's.")
+    ] = None,
+) -> None:
+    """Show the results of a store as a table. The study's file is not needed, and not run."""
+    results = open_results(store, level=level)
+    typer.echo(render(results_table(results, measures=measure, over=over), table))
+    typer.echo(f"\n{notes(results)}")
+
+
+@app.command("replay")
+def replay_command(
+    file: StudyArgument,
+    store: Annotated[Path, typer.Option(help="Folder of results.")],
+    cell: Annotated[str, typer.Option(help="The cell's hash, or its first letters.")],
+    rep: Annotated[int, typer.Option(help="Number of the replication, from 0.")],
+) -> None:
+    """Redraw one sample of a study, show its data and every estimate on it."""
+    with model_cache(store / "models"):
+        loaded = load_study_file(file)
+    typer.echo(replay_text(loaded.study, store, cell, rep))
+
+
+def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store: Path) -> None:
+    study = loaded.study
+    if study.aim:
+        console.print(study.aim, markup=False)
+    for name, dgp in study.dgps.items():
+        console.print(f"  DGP {name}: {getattr(dgp, 'summary', '')}", markup=False)
+    console.print(f"  estimators: {', '.join(study.methods)}", markup=False)
+    cells = len(study.cells())
+    console.print(
+        f"  {cells} cells x {reps:,} replications, seed {seed}, store {store}", markup=False
+    )
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(143)
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        yield
+    except McsimError as error:
+        _complain(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain("interrupted: what was finished is in the store; run the same command to go on")
+        sys.exit(130)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _complain(f"warning: {message}")
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, style="red", markup=False)

@@ -1,0 +1,205 @@
+"""Figures of studies and generators; the only file that draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mcsim._core import Panel
+from mcsim._results import Results
+from mcsim._schema import Column, Schema
+from mcsim.errors import InputError, UnknownName, did_you_mean
+
+_INK, _PALE, _HIT, _MISS = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d"
+_MARKERS = "osD^vP"
+
+
+def bias(results: Results, *, dgp: str | None = None) -> Figure:
+    """Draw the bias of every estimator, with bars of two Monte Carlo standard errors.
+
+    Of an ensemble the small pale points are its generators, and the pale bar spans their mean plus
+    and minus one standard deviation: what another fit might give.
+
+    Parameters
+    ----------
+    results : Results
+        The results of a study.
+    dgp : str, optional
+        One DGP only.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    summary = _of_dgp(results.summary(measures=["bias"]), dgp)
+    scale, unit = results.study.get("scale", 1.0), results.study.get("unit", "")
+    dgps = list(dict.fromkeys(summary["dgp"]))
+    names = list(dict.fromkeys(summary["estimator"]))
+    figure = Figure(figsize=(7.5, 1.2 + 0.45 * len(names) * len(dgps)), layout="constrained")
+    axes = figure.subplots()
+    for i, name in enumerate(dgps):
+        rows = summary[summary["dgp"] == name]
+        for j, estimator in enumerate(names):
+            place = j + (i - (len(dgps) - 1) / 2) * 0.3
+            _bias_row(axes, rows[rows["estimator"] == estimator], place, i, scale)
+        axes.plot([], [], _MARKERS[i % 6], color=_INK, label=name)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"bias{f', {unit}' if unit else ''} (bars: 2 Monte Carlo standard errors)")
+    axes.legend(frameon=False, fontsize="small")
+    return _plain(figure)
+
+
+def _bias_row(axes: Axes, rows: pd.DataFrame, place: float, i: int, scale: float) -> None:
+    if rows.empty:
+        return
+    values = rows["bias"].to_numpy(dtype=float) / scale
+    errors = rows["bias_mcse"].to_numpy(dtype=float) / scale
+    mean, error = values.mean(), np.sqrt((errors**2).sum()) / len(errors)
+    if len(values) > 1:
+        spread = values.std(ddof=1)
+        axes.plot([mean - spread, mean + spread], [place, place], color=_PALE, linewidth=5, zorder=1)
+        axes.plot(values, np.full(len(values), place), ".", color="#4f7a8c", markersize=4, zorder=2)
+    axes.errorbar(
+        mean, place, xerr=2 * error, fmt=_MARKERS[i % 6], color=_INK, markersize=5, capsize=3
+    )
+
+
+def zip_plot(
+    results: Results, *, dgp: str | None = None, estimators: Sequence[str] | None = None
+) -> Figure:
+    """Draw the intervals of every estimator, the least plausible on top: a zip for coverage.
+
+    Replications are ranked by the distance of estimate and truth in standard errors; intervals
+    that miss the truth are red. With right coverage the red part begins at the level (dashed).
+    After Morris, White & Crowther (2019), figure 5.
+
+    Parameters
+    ----------
+    results : Results
+        The results of a study.
+    dgp : str, optional
+        The DGP; default the first. The replications of an ensemble are pooled.
+    estimators : sequence of str, optional
+        Which estimators; default all.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rows = results.replicates
+    rows = _of_dgp(rows, dgp or str(rows["dgp"].iloc[0]))
+    names = list(estimators or dict.fromkeys(rows["estimator"]))
+    unknown = [name for name in names if name not in set(rows["estimator"])]
+    if unknown:
+        raise UnknownName(f"estimators: {unknown[0]!r}{did_you_mean(unknown[0], rows['estimator'])}")
+    figure = Figure(figsize=(1.9 * len(names) + 1, 4.5), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
+    for axes, name in zip(panels, names, strict=True):
+        mine = rows[(rows["estimator"] == name) & rows["lower"].notna() & rows["truth"].notna()]
+        _zip(axes, mine, results.study["level"], results.study.get("scale", 1.0))
+        axes.set_title(name, fontsize="small")
+    panels[0].set_ylabel("percentile of |estimate - truth| / standard error")
+    unit = results.study.get("unit", "")
+    figure.supxlabel(f"interval - truth{f', {unit}' if unit else ''}", fontsize="medium")
+    return _plain(figure)
+
+
+def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
+    if rows.empty:
+        raise InputError("results: no intervals with a truth to draw")
+    distance = ((rows["value"] - rows["truth"]) / rows["se"]).abs()
+    rows = rows.iloc[np.argsort(distance.to_numpy())]
+    height = 100 * (np.arange(len(rows)) + 0.5) / len(rows)
+    truth = rows["truth"].to_numpy()
+    lower, upper = (rows["lower"] - truth) / scale, (rows["upper"] - truth) / scale
+    hit = ((lower <= 0) & (upper >= 0)).to_numpy()
+    for which, color in ((hit, _HIT), (~hit, _MISS)):
+        axes.hlines(height[which], lower[which], upper[which], color=color, linewidth=0.6)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.axhline(100 * level, color=_INK, linewidth=0.8, linestyle="--")
+    axes.text(
+        0.03, 0.03, f"{hit.mean():.1%}", transform=axes.transAxes, color=_INK, fontsize="small",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+    )  # fmt: skip
+
+
+def marginals(
+    real: Panel, generated: Mapping[str, Panel] | Panel, schema: Schema, *, by: str | None = None
+) -> Figure:
+    """Draw the marginal distribution of every column, real and generated.
+
+    Mass points are drawn as bars of their own share, so that zeros and top codes can be compared.
+
+    Parameters
+    ----------
+    real : Panel
+        The data.
+    generated : Panel or mapping of name to Panel
+        Samples of generators.
+    schema : Schema
+        The panel's schema.
+    by : str, optional
+        A binary column (the treatment, say): one row of figures per value.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    samples = {"real": real}
+    samples.update({"generated": generated} if isinstance(generated, Panel) else generated)
+    groups = [None] if by is None else sorted(set(np.asarray(real[by]).ravel().tolist()))
+    columns = [schema[name] for name in real if name != by]
+    figure = Figure(figsize=(2.1 * len(columns), 2.2 * len(groups)), layout="constrained")
+    grid = np.atleast_2d(figure.subplots(len(groups), len(columns)))
+    for row, group in zip(grid, groups, strict=True):
+        for axes, column in zip(row, columns, strict=True):
+            data = {label: _values(panel, column, by, group) for label, panel in samples.items()}
+            _marginal(axes, column, data)
+        row[0].set_ylabel("share" if group is None else f"{by} = {group:g}")
+    for axes, column in zip(grid[0], columns, strict=True):
+        axes.set_title(column.name, fontsize="small")
+    grid[0, -1].legend(frameon=False, fontsize="x-small")
+    return _plain(figure)
+
+
+def _values(panel: Panel, column: Column, by: str | None, group: float | None) -> np.ndarray:
+    values = np.asarray(panel[column.name]).ravel()
+    return values if by is None else values[np.asarray(panel[by]).ravel() == group]
+
+
+def _marginal(axes: Axes, column: Column, data: Mapping[str, np.ndarray]) -> None:
+    colors = [_PALE, _INK, _MISS, "#e0a458"]
+    discrete = column.kind in ("binary", "categorical")
+    everything = np.concatenate([values[~np.isin(values, column.atoms)] for values in data.values()])
+    bins: Any = np.linspace(*np.quantile(everything, [0, 0.995]), 21) if everything.size else 10
+    if discrete:
+        bins = np.arange(column.lower - 0.5, column.upper + 1)
+    width = float(bins[1] - bins[0]) if np.ndim(bins) else 1.0
+    for i, (label, values) in enumerate(data.items()):
+        smooth = values[~np.isin(values, column.atoms)]
+        weights = np.full(len(smooth), 1 / len(values))
+        kind = "stepfilled" if i == 0 else "step"
+        axes.hist(smooth, bins, weights=weights, histtype=kind, color=colors[i % 4], label=label)
+        shares = [np.mean(values == atom) for atom in column.atoms]
+        offset = (i - (len(data) - 1) / 2) * 0.5 * width
+        axes.bar(np.array(column.atoms) + offset, shares, 0.5 * width, color=colors[i % 4])
+    axes.tick_params(labelsize="x-small")
+
+
+def _of_dgp(rows: pd.DataFrame, dgp: str | None) -> pd.DataFrame:
+    if dgp is None:
+        return rows
+    if dgp not in set(rows["dgp"]):
+        raise UnknownName(f"dgp: got {dgp!r}{did_you_mean(dgp, set(rows['dgp']))}")
+    return rows[rows["dgp"] == dgp]
+
+
+def _plain(figure: Figure) -> Figure:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,216 @@
+"""Tables of results, as text, Markdown or LaTeX: each figure with its Monte Carlo error."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from mcsim._results import DEFAULT_MEASURES, Results
+from mcsim._study import GENERATOR
+from mcsim.errors import InputError, did_you_mean
+
+Format = Literal["text", "markdown", "latex"]
+
+_POWER_OF_SCALE = {
+    **dict.fromkeys(
+        ("bias", "median_bias", "empirical_se", "mad", "model_se", "rmse", "width"), 1
+    ),
+    "mse": 2,
+}
+"""Measures in units of the outcome, and in its square: divided by the study's scale in tables."""
+
+
+def results_table(
+    results: Results,
+    *,
+    measures: Sequence[str] | None = None,
+    over: str | None = None,
+) -> pd.DataFrame:
+    """Return the summary of a study as a table of text: figures, errors in round brackets.
+
+    Where an ensemble of generators is averaged over, the standard deviation between generators
+    stands in square brackets: it is what another fit might give.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    measures : sequence of str, optional
+        Names of measures.
+    over : str, optional
+        Factor to average over; default ``generator`` if there is one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Strings, ready for `as_text`, `as_markdown` or `as_latex`.
+    """
+    measures = list(measures or DEFAULT_MEASURES)
+    over = over or (GENERATOR if GENERATOR in results.factors else None)
+    summary = results.summary(measures=measures, over=over)
+    scale = results.study.get("scale", 1.0)
+    labels = [c for c in _label_columns(results, over) if _tells_rows_apart(summary, c)]
+    table = summary[labels].map(lambda value: "" if pd.isna(value) else f"{value}")
+    for name in measures:
+        table[name.replace("_", " ")] = _figures(summary, name, scale)
+    return table
+
+
+def _label_columns(results: Results, over: str | None) -> list[str]:
+    factors = [factor for factor in results.factors if factor != over]
+    return ["dgp", *factors, "estimator", "estimand", "inference"]
+
+
+def _tells_rows_apart(summary: pd.DataFrame, column: str) -> bool:
+    return column in ("dgp", "estimator") or summary[column].nunique(dropna=False) > 1
+
+
+def _figures(summary: pd.DataFrame, name: str, scale: float) -> list[str]:
+    divisor = scale ** _POWER_OF_SCALE.get(name, 0)
+    values = summary[name].to_numpy(dtype=float) / divisor
+    errors = _column(summary, f"{name}_mcse") / divisor
+    between = _column(summary, f"{name}_between") / divisor
+    digits = _digits(errors)
+    return [
+        _figure(value, error, spread, digits)
+        for value, error, spread in zip(values, errors, between, strict=True)
+    ]
+
+
+def _column(summary: pd.DataFrame, name: str) -> np.ndarray:
+    if name not in summary:
+        return np.full(len(summary), np.nan)
+    return summary[name].to_numpy(dtype=float)
+
+
+def _digits(errors: np.ndarray) -> int:
+    """Decimals that show the typical error to one digit, at least two and at most four."""
+    known = errors[np.isfinite(errors) & (errors > 0)]
+    return int(np.clip(-np.floor(np.log10(np.median(known))), 2, 4)) if known.size else 2
+
+
+def _figure(value: float, error: float, spread: float, digits: int) -> str:
+    if np.isnan(value):
+        return "-"
+    text = f"{value:.{digits}f}"
+    if not np.isnan(error):
+        text += f" ({error:.{digits}f})"
+    return text if np.isnan(spread) else f"{text} [{spread:.{digits}f}]"
+
+
+def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame:
+    """Return estimates on real data (see `mcsim.estimate`) as a table of text.
+
+    Parameters
+    ----------
+    estimates : pandas.DataFrame
+        From `mcsim.estimate`.
+    scale : float
+        What values are divided by.
+    """
+    table = estimates[["estimator", "estimand", "inference"]].copy()
+    for name in ("value", "se", "lower", "upper"):
+        table[name] = [f"{number / scale:.3f}" for number in estimates[name]]
+    return table.assign(status=estimates["status"])
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """Return a table as aligned plain text.
+
+    Examples
+    --------
+    >>> print(as_text(pd.DataFrame({"estimator": ["aipw"], "bias": ["0.01 (0.02)"]})))
+    estimator         bias
+    ----------------------
+    aipw       0.01 (0.02)
+    """
+    cells = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    left = {i for i, name in enumerate(table.columns) if name in _LABELS}
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+_LABELS = ("dgp", "estimator", "estimand", "inference", "generator", "status")
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return a table in Markdown.
+
+    Examples
+    --------
+    >>> print(as_markdown(pd.DataFrame({"estimator": ["a|b"], "bias": ["0.01"]})))
+    | estimator | bias |
+    | :-- | --: |
+    | a\\|b | 0.01 |
+    """
+    rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    marks = [":--" if name in _LABELS else "--:" for name in table.columns]
+    return "\n".join([lines[0], "| " + " | ".join(marks) + " |", *lines[1:]])
+
+
+def as_latex(table: pd.DataFrame) -> str:
+    """Return a table in LaTeX, with the rules of the package booktabs.
+
+    Examples
+    --------
+    >>> print(as_latex(pd.DataFrame({"estimator": ["a_b"], "bias": ["0.01"]})))
+    \\begin{tabular}{lr}
+    \\toprule
+    estimator & bias \\\\
+    \\midrule
+    a\\_b & 0.01 \\\\
+    \\bottomrule
+    \\end{tabular}
+    """
+    rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
+    lines = [" & ".join(map(_escape_latex, row)) + r" \\" for row in rows]
+    columns = "".join("l" if name in _LABELS else "r" for name in table.columns)
+    head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]
+    return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}"])
+
+
+def _escape_latex(text: str) -> str:
+    escapes = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    escapes.update({mark: f"\\{mark}" for mark in "&%$#_{}"})
+    return "".join(escapes.get(mark, mark) for mark in text)
+
+
+FORMATS: Mapping[str, Callable[[pd.DataFrame], str]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "latex": as_latex,
+}
+
+
+def render(table: pd.DataFrame, kind: str = "text") -> str:
+    """Return a table in a format by its name: text, markdown or latex."""
+    if kind not in FORMATS:
+        raise InputError(f"format: got {kind!r}{did_you_mean(kind, get_args(Format))}")
+    return FORMATS[kind](table)
+
+
+def notes(results: Results) -> str:
+    """Return what stands under a table: how to read it, the truths, and the caveats."""
+    study = results.study
+    lines = [
+        f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
+        f"standard error; intervals at {study['level']:.0%}, tests of {study['null']:g}."
+    ]
+    if study.get("unit"):
+        lines.append(f"Bias, standard errors and RMSE in {study['unit']}.")
+    if GENERATOR in results.factors:
+        lines.append(
+            "Averages over the generators; in square brackets the standard deviation between them."
+        )
+    lines += [f"{name}: {summary}." for name, summary in study["dgps"].items() if summary]
+    return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in results.caveats)])
