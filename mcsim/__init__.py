@@ -16,9 +16,13 @@ from mcsim._core import Panel as Panel
 from mcsim._core import Sample as Sample
 from mcsim._core import Status as Status
 from mcsim._core import grid as grid
+from mcsim._estimate import estimate as estimate
+from mcsim._fidelity import FidelityTable as FidelityTable
+from mcsim._fidelity import fidelity as fidelity
 from mcsim._frames import from_frame as from_frame
 from mcsim._frames import to_frame as to_frame
 from mcsim._host import host as host
+from mcsim._keys import keys as keys
 from mcsim._results import Results as Results
 from mcsim._results import open_results as open  # noqa: F401  mcsim.open(store)
 from mcsim._runner import run as run
@@ -27,4 +31,8 @@ from mcsim._schema import Schema as Schema
 from mcsim._schema import infer_schema as infer_schema
 from mcsim._study import Study as Study
 from mcsim._version import __version__ as __version__
+from mcsim.generators import fit_many as fit_many
+from mcsim.generators import load as load
+from mcsim.generators import model_cache as model_cache
+from mcsim.generators import save as save
 from mcsim.measures import summarize as summarize

@@ -88,3 +88,21 @@ def stream_key(cell: Key[Array, ""], stream: Stream) -> Key[Array, ""]:
 def replication_keys(stream: Key[Array, ""], reps: Int[Array, " rep"]) -> Key[Array, " rep"]:
     """Return the keys of these replications of a stream."""
     return jax.vmap(lambda rep: jax.random.fold_in(stream, rep))(jnp.asarray(reps, jnp.uint32))
+
+
+def keys(seed: int, n: int) -> Key[Array, " fit"]:
+    """Return keys for n fits of a generator.
+
+    Parameters
+    ----------
+    seed : int
+        Seed.
+    n : int
+        Number of keys; the first ones do not depend on it.
+
+    Examples
+    --------
+    >>> len(keys(seed=1, n=5))
+    5
+    """
+    return replication_keys(stream_key(root_key(seed), Stream.GENERATOR), jnp.arange(n))

@@ -115,9 +115,7 @@ def _host_rows(
     return rows.assign(estimator=estimator.name)
 
 
-def _beside_store(
-    rows: pd.DataFrame, results: Results, found: CellPlan, rep: int
-) -> pd.DataFrame:
+def _beside_store(rows: pd.DataFrame, results: Results, found: CellPlan, rep: int) -> pd.DataFrame:
     stored = results.replicates
     here = (stored["dgp"] == found.cell.dgp_name) & (stored["rep"] == rep)
     for factor, value in found.cell.design.items():

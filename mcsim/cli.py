@@ -98,18 +98,17 @@ def run_command(
             with model_cache(store / "models"):
                 loaded.report(results, store / "report")
         typer.echo(f"Results in {store}; again with: mcsim show {store}")
-    failed = results.replicates["status"].ne("ok").groupby(results.replicates["estimator"]).mean()
+    rows = results.replicates
+    failed = rows["status"].ne("ok").groupby(rows["estimator"]).mean()
     if failed.max() > MANY_FAILURES:
-        console.print(f"{failed.idxmax()} failed in {failed.max():.0%} of replications", style="red")
+        _complain(f"{failed.idxmax()} failed in {failed.max():.0%} of replications")
         raise typer.Exit(4)
 
 
 @app.command("show")
 def show_command(
     store: StoreArgument,
-    table: Annotated[
-        str, typer.Option("--format", help="text, markdown or latex.")
-    ] = "text",
+    table: Annotated[str, typer.Option("--format", help="text, markdown or latex.")] = "text",
     measure: Annotated[
         list[str] | None, typer.Option(help="A measure to show; may be repeated.")
     ] = None,

@@ -1,7 +1,6 @@
 """Figures of studies and generators; the only file that draws."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +37,7 @@ def bias(results: Results, *, dgp: str | None = None) -> Figure:
     scale, unit = results.study.get("scale", 1.0), results.study.get("unit", "")
     dgps = list(dict.fromkeys(summary["dgp"]))
     names = list(dict.fromkeys(summary["estimator"]))
-    figure = Figure(figsize=(7.5, 1.2 + 0.45 * len(names) * len(dgps)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.2 + 0.28 * len(names) * len(dgps)), layout="constrained")
     axes = figure.subplots()
     for i, name in enumerate(dgps):
         rows = summary[summary["dgp"] == name]
@@ -61,8 +60,8 @@ def _bias_row(axes: Axes, rows: pd.DataFrame, place: float, i: int, scale: float
     errors = rows["bias_mcse"].to_numpy(dtype=float) / scale
     mean, error = values.mean(), np.sqrt((errors**2).sum()) / len(errors)
     if len(values) > 1:
-        spread = values.std(ddof=1)
-        axes.plot([mean - spread, mean + spread], [place, place], color=_PALE, linewidth=5, zorder=1)
+        ends = mean - values.std(ddof=1), mean + values.std(ddof=1)
+        axes.plot(ends, [place, place], color=_PALE, linewidth=5, zorder=1)
         axes.plot(values, np.full(len(values), place), ".", color="#4f7a8c", markersize=4, zorder=2)
     axes.errorbar(
         mean, place, xerr=2 * error, fmt=_MARKERS[i % 6], color=_INK, markersize=5, capsize=3
@@ -94,9 +93,10 @@ def zip_plot(
     rows = results.replicates
     rows = _of_dgp(rows, dgp or str(rows["dgp"].iloc[0]))
     names = list(estimators or dict.fromkeys(rows["estimator"]))
-    unknown = [name for name in names if name not in set(rows["estimator"])]
-    if unknown:
-        raise UnknownName(f"estimators: {unknown[0]!r}{did_you_mean(unknown[0], rows['estimator'])}")
+    known = set(rows["estimator"])
+    for name in names:
+        if name not in known:
+            raise UnknownName(f"estimators: got {name!r}{did_you_mean(name, known)}")
     figure = Figure(figsize=(1.9 * len(names) + 1, 4.5), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
     for axes, name in zip(panels, names, strict=True):
@@ -174,12 +174,8 @@ def _values(panel: Panel, column: Column, by: str | None, group: float | None) -
 
 def _marginal(axes: Axes, column: Column, data: Mapping[str, np.ndarray]) -> None:
     colors = [_PALE, _INK, _MISS, "#e0a458"]
-    discrete = column.kind in ("binary", "categorical")
-    everything = np.concatenate([values[~np.isin(values, column.atoms)] for values in data.values()])
-    bins: Any = np.linspace(*np.quantile(everything, [0, 0.995]), 21) if everything.size else 10
-    if discrete:
-        bins = np.arange(column.lower - 0.5, column.upper + 1)
-    width = float(bins[1] - bins[0]) if np.ndim(bins) else 1.0
+    bins = _bins(column, np.concatenate(list(data.values())))
+    width = float(bins[1] - bins[0])
     for i, (label, values) in enumerate(data.items()):
         smooth = values[~np.isin(values, column.atoms)]
         weights = np.full(len(smooth), 1 / len(values))
@@ -188,7 +184,19 @@ def _marginal(axes: Axes, column: Column, data: Mapping[str, np.ndarray]) -> Non
         shares = [np.mean(values == atom) for atom in column.atoms]
         offset = (i - (len(data) - 1) / 2) * 0.5 * width
         axes.bar(np.array(column.atoms) + offset, shares, 0.5 * width, color=colors[i % 4])
+    if column.kind in ("binary", "categorical"):
+        axes.set_xticks(range(int(column.lower), int(column.upper) + 1))
     axes.tick_params(labelsize="x-small")
+
+
+def _bins(column: Column, values: np.ndarray) -> np.ndarray:
+    """Bin edges: one bin per value, or per few values, of whole numbers; 20 bins otherwise."""
+    values = values[~np.isin(values, column.atoms)]
+    low, high = np.quantile(values, [0, 0.995]) if values.size else (0.0, 1.0)
+    if column.kind == "continuous":
+        return np.linspace(low, high, 21)
+    step = max(1, round((high - low) / 20))
+    return np.arange(low, high + step + 1, step) - 0.5
 
 
 def _of_dgp(rows: pd.DataFrame, dgp: str | None) -> pd.DataFrame:

@@ -13,9 +13,7 @@ from mcsim.errors import InputError, did_you_mean
 Format = Literal["text", "markdown", "latex"]
 
 _POWER_OF_SCALE = {
-    **dict.fromkeys(
-        ("bias", "median_bias", "empirical_se", "mad", "model_se", "rmse", "width"), 1
-    ),
+    **dict.fromkeys(("bias", "median_bias", "empirical_se", "mad", "model_se", "rmse", "width"), 1),
     "mse": 2,
 }
 """Measures in units of the outcome, and in its square: divided by the study's scale in tables."""
@@ -143,14 +141,14 @@ _LABELS = ("dgp", "estimator", "estimand", "inference", "generator", "status")
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """Return a table in Markdown.
+    r"""Return a table in Markdown.
 
     Examples
     --------
     >>> print(as_markdown(pd.DataFrame({"estimator": ["a|b"], "bias": ["0.01"]})))
     | estimator | bias |
     | :-- | --: |
-    | a\\|b | 0.01 |
+    | a\|b | 0.01 |
     """
     rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
@@ -159,18 +157,18 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def as_latex(table: pd.DataFrame) -> str:
-    """Return a table in LaTeX, with the rules of the package booktabs.
+    r"""Return a table in LaTeX, with the rules of the package booktabs.
 
     Examples
     --------
     >>> print(as_latex(pd.DataFrame({"estimator": ["a_b"], "bias": ["0.01"]})))
-    \\begin{tabular}{lr}
-    \\toprule
-    estimator & bias \\\\
-    \\midrule
-    a\\_b & 0.01 \\\\
-    \\bottomrule
-    \\end{tabular}
+    \begin{tabular}{lr}
+    \toprule
+    estimator & bias \\
+    \midrule
+    a\_b & 0.01 \\
+    \bottomrule
+    \end{tabular}
     """
     rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
     lines = [" & ".join(map(_escape_latex, row)) + r" \\" for row in rows]

@@ -1,0 +1,66 @@
+"""What the numerics of an estimator give: a value, its variances by name, and a status."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mcsim._core import Estimate, Status
+
+
+class Variance(NamedTuple):
+    """A variance of an estimate, and the degrees of freedom of its t reference."""
+
+    variance: Any
+    df: Any = jnp.inf
+
+
+class Fit(NamedTuple):
+    """An estimate and its variances.
+
+    Attributes
+    ----------
+    value : array ()
+    variances : mapping of str to Variance
+        By the name of the variance; NaN where it is not defined.
+    status : int array ()
+        A `Status`.
+    """
+
+    value: Float[Array, ""]
+    variances: Mapping[str, Variance]
+    status: Int[Array, ""]
+
+
+def worst(status: Any, invalid: Any, singular: Any, converged: Any = True) -> Int[Array, ""]:
+    """Combine what went wrong; the status of the data comes first, then in the order given."""
+    fitted = jnp.where(converged, Status.OK, Status.NONCONVERGED)
+    fitted = jnp.where(singular, Status.SINGULAR, fitted)
+    fitted = jnp.where(invalid, Status.INVALID_INPUT, fitted)
+    return jnp.where(status == Status.OK, fitted, status).astype(jnp.int32)
+
+
+def estimates_of(fit: Fit, estimand: str) -> dict[tuple[str, str], Estimate]:
+    """Turn a fit into one estimate per variance; after a failure every number is NaN.
+
+    Where the value exists and its variance does not, the value stays: its status is INVALID_INPUT.
+    """
+    return {(estimand, name): _estimate(fit, variance) for name, variance in fit.variances.items()}
+
+
+def _estimate(fit: Fit, variance: Variance) -> Estimate:
+    failed = (fit.status != Status.OK) | ~jnp.isfinite(fit.value)
+    known = ~failed & jnp.isfinite(variance.variance)
+    nan = jnp.full((), jnp.nan)
+    status = jnp.where(failed & (fit.status == Status.OK), Status.NAN, fit.status)
+    status = jnp.where(~failed & ~known, Status.INVALID_INPUT, status)
+    return Estimate(
+        value=jnp.where(failed, nan, fit.value),
+        se=jnp.where(known, jnp.sqrt(jnp.where(known, variance.variance, 0.0)), nan),
+        lower=nan,
+        upper=nan,
+        df=jnp.where(known, jnp.asarray(variance.df, dtype=float), nan),
+        p_value=nan,
+        status=status.astype(jnp.int32),
+    )
