@@ -20,7 +20,7 @@ from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 Scalar = bool | int | float | str
 
 _ROW_COLUMNS = ("dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower", "upper")
-_OTHER_COLUMNS = ("df", "p_value", "truth", "truth_mcse", "status", "seed", "n", "heavy_tails")
+_OTHER_COLUMNS = ("df", "p_value", "truth", "truth_mcse", "status", "seed", "heavy_tails")
 
 RESERVED_NAMES = frozenset((*_ROW_COLUMNS, *_OTHER_COLUMNS))
 """Columns of replications and summaries, which no factor may be called."""

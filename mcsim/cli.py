@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mcsim._keys import digest
 from mcsim._replay import replay_text
-from mcsim._results import open_results
+from mcsim._results import Results, open_results
 from mcsim._runner import run
+from mcsim._store import read_json, write_json
 from mcsim._study_file import StudyFile, load_study_file
 from mcsim._version import __version__
 from mcsim.errors import McsimError
@@ -94,9 +96,7 @@ def run_command(
         typer.echo(str(store))
     else:
         typer.echo(f"\n{render(results_table(results))}\n\n{notes(results)}\n")
-        if loaded.report is not None:
-            with model_cache(store / "models"):
-                loaded.report(results, store / "report")
+        _report(loaded, results, store)
         typer.echo(f"Results in {store}; again with: mcsim show {store}")
     rows = results.replicates
     failed = rows["status"].ne("ok").groupby(rows["estimator"]).mean()
@@ -136,6 +136,20 @@ def replay_command(
     with model_cache(store / "models"):
         loaded = load_study_file(file)
     typer.echo(replay_text(loaded.study, store, cell, rep))
+
+
+def _report(loaded: StudyFile, results: Results, store: Path) -> None:
+    """Call the study file's ``report``, unless it stands already for these very results."""
+    if loaded.report is None:
+        return
+    folder, about = store / "report", {"study": digest(results.study)}
+    stamp = folder / "made_for.json"
+    if stamp.exists() and read_json(stamp) == about:
+        typer.echo(f"Tables and figures in {folder}")
+        return
+    with model_cache(store / "models"):
+        loaded.report(results, folder)
+    write_json(stamp, about)
 
 
 def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store: Path) -> None:

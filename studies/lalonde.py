@@ -61,10 +61,10 @@ def learn(panel, schema, n_fits=5):
 def study():
     """The study that ``mcsim run`` runs."""
     panel, schema = data()
-    return build(panel, schema, learn(panel, schema))
+    return build(panel, schema, learn(panel, schema), bootstrap_truth={"att": EXPERIMENT})
 
 
-def build(panel, schema, fits):
+def build(panel, schema, fits, bootstrap_truth):
     """Cross the two DGPs with the six estimators."""
     treated = int(panel["treat"].sum())
     learned = PotentialOutcomes(
@@ -74,7 +74,7 @@ def build(panel, schema, fits):
         n_treated=treated,
         n_control=panel.n_units - treated,
     )
-    resampled = Bootstrap(panel, truth={"att": EXPERIMENT}, strata="treat", schema=schema)
+    resampled = Bootstrap(panel, truth=bootstrap_truth, strata="treat", schema=schema)
     return mcsim.Study(
         aim="Which estimators of the effect on the treated may be trusted on data like these?",
         dgp={"wgan": learned, "bootstrap": resampled},
