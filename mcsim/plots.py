@@ -155,7 +155,7 @@ def marginals(
     groups = [None] if by is None else sorted(set(np.asarray(real[by]).ravel().tolist()))
     columns = [schema[name] for name in real if name != by]
     figure = Figure(figsize=(2.1 * len(columns), 2.2 * len(groups)), layout="constrained")
-    grid = np.atleast_2d(figure.subplots(len(groups), len(columns)))
+    grid = figure.subplots(len(groups), len(columns), squeeze=False)
     for row, group in zip(grid, groups, strict=True):
         for axes, column in zip(row, columns, strict=True):
             data = {label: _values(panel, column, by, group) for label, panel in samples.items()}

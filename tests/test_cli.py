@@ -1,0 +1,195 @@
+"""The command line as a user meets it: commands, exit codes, sentences instead of tracebacks."""
+
+import contextlib
+import io
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import pytest
+
+import mcsim
+from mcsim.cli import main
+
+STUDY = """
+import jax.numpy as jnp
+import mcsim
+from mcsim.testing import constant_dgp
+
+def mean(key, panel):
+    y = panel["y"]
+    return {"mean": mcsim.Estimate(y.mean(), y.std(ddof=1) / jnp.sqrt(y.size), df=y.size - 1)}
+
+@mcsim.host(estimand="mean")
+def median(frame):
+    return mcsim.Estimate(frame["y"].median(), FACTOR * frame["y"].std() / len(frame) ** 0.5)
+
+FACTOR = 1.25
+
+def study():
+    return mcsim.Study(
+        aim="Mean or median?",
+        dgp=constant_dgp(truth=1.0),
+        estimators=[mean, median],
+        designs=mcsim.grid(shift=[0.0, 1.0]),
+        caveats=["Normal data only."],
+    )
+"""
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def mcsim_command(*arguments: object) -> Done:
+    """Run the command in this process: a new one would spend seconds on imports."""
+    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+    handler, shown = signal.getsignal(signal.SIGTERM), warnings.showwarning
+    with (
+        mock.patch.object(sys, "argv", ["mcsim", *map(str, arguments)]),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    signal.signal(signal.SIGTERM, handler)
+    warnings.showwarning = shown
+    return Done(code, stdout.getvalue(), stderr.getvalue())
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("study") / "means.py"
+    file.write_text(STUDY)
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(study_file) -> Path:
+    """A store in which the study has been run."""
+    store = study_file.parent / "store"
+    done = mcsim_command("run", study_file, "--reps", 60, "--store", store, "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert "Mean or median?" in done.stderr
+    assert "coverage" in done.stdout
+    assert "Normal data only." in done.stdout
+    return store
+
+
+def test_version_in_a_process_of_its_own():
+    command = [sys.executable, "-m", "mcsim", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == f"mcsim {mcsim.__version__}"
+    assert done.stderr == ""
+
+
+def test_second_run_continues(study_file, finished):
+    before = mcsim.open(finished).replicates
+    done = mcsim_command("run", study_file, "--reps", 64, "--store", finished, "--quiet")
+    assert (done.returncode, done.stdout.strip()) == (0, str(finished))
+    after = mcsim.open(finished).replicates
+    kept = after[after["rep"] < 60].reset_index(drop=True)
+    assert kept.equals(before.reset_index(drop=True))
+
+
+def test_dry_run_computes_nothing(study_file, tmp_path):
+    done = mcsim_command("run", study_file, "--dry-run", "--store", tmp_path / "none")
+    assert done.returncode == 0
+    assert "2 cells" in done.stderr
+    assert not list(tmp_path.glob("none/cells/*"))
+
+
+@pytest.mark.parametrize(
+    ("form", "sign"), [("text", "----"), ("markdown", "| :-- |"), ("latex", "\\toprule")]
+)
+def test_show_formats(finished, form, sign):
+    done = mcsim_command("show", finished, "--format", form)
+    assert done.returncode == 0
+    assert sign in done.stdout
+    assert "Caveat: Normal data only." in done.stdout
+
+
+def test_show_does_not_need_the_study_file(finished, study_file, tmp_path):
+    hidden = study_file.rename(tmp_path / "moved.py")
+    try:
+        assert mcsim_command("show", finished, "--measure", "bias").returncode == 0
+    finally:
+        hidden.rename(study_file)
+
+
+def test_replay_gives_the_stored_values(study_file, finished):
+    rows = mcsim.open(finished).replicates
+    cell = mcsim.open(finished).study["cells"][1]["hash"]
+    done = mcsim_command("replay", study_file, "--store", finished, "--cell", cell[:8], "--rep", 7)
+    assert done.returncode == 0, done.stderr
+    mine = rows[(rows["rep"] == 7) & (rows["shift"] == 1.0) & (rows["estimator"] == "mean")]
+    line = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["mean"])
+    assert line.count(f"{mine['value'].item():.6f}") == 2  # estimated again, and as stored
+
+
+def test_changed_study_stops_with_the_difference(study_file, finished, tmp_path):
+    changed = tmp_path / "means.py"
+    changed.write_text(STUDY.replace("FACTOR = 1.25", "FACTOR = 1.3"))
+    done = mcsim_command("run", changed, "--reps", 60, "--store", finished, "--quiet")
+    assert done.returncode == 3
+    assert "median" in done.stderr
+    assert "FACTOR" in done.stderr
+    assert "--accept-changes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "defines no 'study'"),
+        ("study = 3", "expected an mcsim.Study"),
+        ("study = undefined", "NameError"),
+        ("import mcsim\nstudy = mcsim.Study(dgp=None, estimators=[])", "estimators: got none"),
+    ],
+)
+def test_wrong_study_files_are_sentences(tmp_path, text, message):
+    file = tmp_path / "wrong.py"
+    file.write_text(textwrap.dedent(text))
+    done = mcsim_command("run", file, "--store", tmp_path / "store")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("run", "missing.py"), 2, "does not exist"),
+        (("show", "nowhere"), 1, "is not a store"),
+        (("run", "{file}", "--reps", 0), 2, "reps: got 0"),
+        (("show", "{store}", "--measure", "coverag"), 2, "did you mean 'coverage'"),
+        (("show", "{store}", "--format", "html"), 2, "format"),
+        (("show", "{store}", "--over", "shft"), 2, "did you mean 'shift'"),
+        (("replay", "{file}", "--store", "{store}", "--cell", "zz", "--rep", 1), 2, "expected one"),
+    ],
+)
+def test_wrong_arguments_are_sentences(study_file, finished, arguments, code, message):
+    filled = [str(a).format(file=study_file, store=finished) for a in arguments]
+    done = mcsim_command(*filled)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_estimator_that_always_fails_exits_with_4(tmp_path):
+    file = tmp_path / "failing.py"
+    file.write_text(STUDY.replace('frame["y"].median()', 'frame["z"].median()'))
+    done = mcsim_command("run", file, "--reps", 4, "--store", tmp_path / "store", "--workers", 1)
+    assert done.returncode == 4
+    assert "median failed in 100%" in done.stderr
+    failures = list((tmp_path / "store").glob("failures/*/*/*.json"))
+    assert failures
+    assert "KeyError" in failures[0].read_text()

@@ -1,0 +1,56 @@
+"""Figures are drawn from the numbers that the tables show."""
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+import mcsim
+from mcsim import plots
+from mcsim.testing import constant_dgp, exact_estimator
+
+
+@pytest.fixture(scope="module")
+def results() -> mcsim.Results:
+    def mean(key, panel):
+        y = panel["y"]
+        return {"mean": mcsim.Estimate(y.mean(), y.std(ddof=1) / y.size**0.5)}
+
+    study = mcsim.Study(
+        dgp={"a": constant_dgp(truth=1.0), "b": constant_dgp(truth=3.0)},
+        estimators={"mean": mean, "fixed": exact_estimator(truth=1.0)},
+    )
+    return mcsim.run(study, reps=64, workers=0, progress=False)
+
+
+def test_bias_marks_stand_at_the_bias(results):
+    axes = plots.bias(results).axes[0]
+    drawn = {round(float(x), 9) for line in axes.lines for x in np.atleast_1d(line.get_xdata())}
+    for value in results.summary(measures=["bias"])["bias"]:
+        assert round(float(value), 9) in drawn
+
+
+def test_zip_shows_the_coverage(results):
+    figure = plots.zip_plot(results, dgp="b")
+    shown = {axes.get_title(): axes.texts[0].get_text() for axes in figure.axes}
+    coverage = results.summary(measures=["coverage"]).set_index(["dgp", "estimator"])["coverage"]
+    assert shown["mean"] == f"{coverage['b', 'mean']:.1%}"
+    assert shown["fixed"] == "0.0%"
+
+
+def test_marginals_show_every_column_and_mass_point():
+    rng = np.random.default_rng(0)
+    wage = np.where(rng.random(300) < 0.4, 0.0, rng.lognormal(size=300))
+    panel = mcsim.Panel({"wage": wage, "treat": np.repeat([0.0, 1.0], 150)})
+    schema = mcsim.infer_schema(panel)
+    figure = plots.marginals(panel, panel, schema, by="treat")
+    assert [axes.get_title() for axes in figure.axes[:1]] == ["wage"]
+    assert len(figure.axes) == 2
+    bars = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    assert {bar.get_height() for bar in bars} == {np.mean(wage[:150] == 0.0)}
+
+
+def test_unknown_names_are_sentences(results):
+    with pytest.raises(mcsim.errors.UnknownName, match="did you mean"):
+        plots.zip_plot(results, estimators=["meen"])
+    with pytest.raises(mcsim.errors.UnknownName, match="dgp"):
+        plots.bias(results, dgp="c")

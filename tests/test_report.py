@@ -1,0 +1,71 @@
+"""Tables: the right figures in the right units, with their errors, safely escaped."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcsim
+from mcsim import report
+from mcsim.testing import constant_dgp, exact_estimator
+
+
+@pytest.fixture(scope="module")
+def results() -> mcsim.Results:
+    study = mcsim.Study(
+        dgp=constant_dgp(truth=2000.0, sd=500.0),
+        estimators={
+            "right": exact_estimator(truth=2000.0, se=100.0),
+            "wrong": exact_estimator(truth=2000.0, bias=-400.0, se=100.0),
+        },
+        scale=1000.0,
+        unit="thousand dollars",
+    )
+    return mcsim.run(study, reps=50, workers=0, progress=False)
+
+
+def test_scale_divides_outcome_units_only(results):
+    table = report.results_table(results).set_index("estimator")
+    assert table.loc["wrong", "bias"].startswith("-0.40 ")
+    assert table.loc["wrong", "coverage"].startswith("0.00")
+    assert table.loc["right", "model se"].startswith("0.10 ")
+    assert table.loc["right", "coverage"].startswith("1.00")
+
+
+def test_mse_is_divided_by_the_square_of_the_scale(results):
+    table = report.results_table(results, measures=["mse"]).set_index("estimator")
+    assert table.loc["wrong", "mse"].startswith("0.16 ")
+
+
+def test_columns_that_tell_nothing_apart_are_left_out(results):
+    assert list(report.results_table(results).columns[:2]) == ["dgp", "estimator"]
+    assert "estimand" not in report.results_table(results)
+
+
+def test_digits_follow_the_monte_carlo_error():
+    summary = pd.DataFrame({"bias": [0.12345, 1.5], "bias_mcse": [0.0012, 0.0011]})
+    assert report._figures(summary, "bias", 1.0) == ["0.123 (0.001)", "1.500 (0.001)"]
+
+
+def test_missing_figures_are_dashes():
+    summary = pd.DataFrame({"bias": [np.nan], "bias_mcse": [np.nan]})
+    assert report._figures(summary, "bias", 1.0) == ["-"]
+
+
+def test_latex_and_markdown_escape_names():
+    table = pd.DataFrame({"estimator": ["50%_|\\input{x}"], "bias": ["0.1"]})
+    latex = report.as_latex(table)
+    assert "\\input" not in latex
+    assert "50\\%\\_" in latex
+    assert "50%_\\|" in report.as_markdown(table)
+
+
+def test_notes_state_replications_units_and_caveats(results):
+    notes = report.notes(results)
+    assert "50 replications" in notes
+    assert "thousand dollars" in notes
+    assert "Caveat:" in notes
+
+
+def test_unknown_format_is_a_sentence():
+    with pytest.raises(mcsim.errors.InputError, match="did you mean 'markdown'"):
+        report.render(pd.DataFrame({"a": ["b"]}), "markdwn")
