@@ -1,0 +1,150 @@
+"""FidelityTable: the measures, the estimates and the verdicts, as frames and as text."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from mcsim._fidelity._sources import REAL
+from mcsim._fidelity._verdict import FAILS, MISSING, UNRESOLVED
+
+WIDTH = 100
+MARKS = {FAILS: "!", UNRESOLVED: "?", MISSING: ""}
+LEGEND = "! beyond its bar   ? not resolvable at this N   (sd over folds)   [95 % of chance alone]"
+DECIMALS = {"copies": 1, "atoms": 2}
+MEASURE_COLUMNS = ("generator", "measure", "arm", "value", "sd", "lower", "upper")
+MEASURE_COLUMNS += ("null_lower", "null_upper", "floor", "bar", "status", "note")
+ESTIMATE_COLUMNS = ("generator", "estimator", "estimand", "value", "mean", "sd", "sd_between")
+ESTIMATE_COLUMNS += ("lower", "upper", "p_value", "draws", "failed", "status", "note")
+Cells = list[list[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class FidelityTable:
+    """How close generators are to the data; `mcsim.fidelity` explains the measures.
+
+    Attributes
+    ----------
+    measures : pandas.DataFrame
+        One row per generator, measure and arm: ``value`` (mean over folds), ``sd`` (over folds),
+        ``lower`` and ``upper`` (95 % interval from that spread; rough, since folds share rows),
+        ``null_lower`` and ``null_upper`` (permutation interval of an AUC), ``floor`` (real against
+        real), ``bar``, ``status`` and ``note`` (why a value is missing).
+    estimates : pandas.DataFrame
+        One row per generator and estimator: ``value`` on the real data; ``mean``, ``sd``,
+        ``lower``, ``upper`` (2.5 and 97.5 %) of its law under the generator, ``sd_between`` the
+        members' means, two-sided ``p_value``, ``draws``, ``failed``, ``status``.
+    verdicts : dict of str to str
+        A sentence per generator.
+    n_units, folds : int
+        Size of the real data, number of folds.
+    """
+
+    measures: pd.DataFrame
+    estimates: pd.DataFrame
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    n_units: int = 0
+    folds: int = 0
+
+    def __str__(self) -> str:
+        head = f"Fidelity to {self.n_units:,} real rows, {self.folds} folds"
+        blocks = [_text(cells) for cells in self._blocks()]
+        verdicts = [
+            textwrap.fill(f"{name}: {words}", WIDTH, subsequent_indent="  ")
+            for name, words in self.verdicts.items()
+        ]
+        return "\n\n".join([head, *blocks, LEGEND, *verdicts])
+
+    def to_markdown(self) -> str:
+        """Return the tables and the verdicts in Markdown."""
+        blocks = [_markdown(cells) for cells in self._blocks(per_block=100)]
+        verdicts = [f"- **{_escaped(n)}**: {_escaped(v)}" for n, v in self.verdicts.items()]
+        return "\n\n".join([*blocks, LEGEND, "\n".join(verdicts)])
+
+    def _blocks(self, per_block: int = 4) -> list[Cells]:
+        names = list(dict.fromkeys(self.measures["generator"]))
+        blocks = [self._measure_cells(part) for part in _parts(names, per_block)]
+        drawn = list(dict.fromkeys(self.estimates["generator"]))
+        return blocks + [self._estimate_cells(part) for part in _parts(drawn, per_block - 1)]
+
+    def _measure_cells(self, names: Sequence[str]) -> Cells:
+        rows: Cells = [["measure", "bar", *names]]
+        found = {
+            (row["measure"], row["arm"], row["generator"]): row
+            for row in self.measures.to_dict("records")
+        }
+        for measure, arm in dict.fromkeys((m, a) for m, a, _ in found):
+            here = [found.get((measure, arm, name), {}) for name in names]
+            bar = next((r["bar"] for r in here if r and r["generator"] != REAL), np.nan)
+            label = measure if arm == "all" else f"{measure} {arm}"
+            shown = "" if np.isnan(bar) else _number(bar, measure)
+            shown = ".40-.60" if measure == "auc_training" else shown
+            rows.append([label, shown, *(_measure_cell(r) for r in here)])
+            if measure == "auc_cross":
+                rows.append(["  by chance", "", *(_null_cell(r) for r in here)])
+        return rows
+
+    def _estimate_cells(self, names: Sequence[str]) -> Cells:
+        rows: Cells = [["estimate", "real data", *names]]
+        records = self.estimates.to_dict("records")
+        for estimator, estimand in dict.fromkeys((r["estimator"], r["estimand"]) for r in records):
+            here = [r for r in records if (r["estimator"], r["estimand"]) == (estimator, estimand)]
+            found = {row["generator"]: row for row in here}
+            label = f"{estimator} {estimand}".strip()
+            value = next(iter(found.values()))
+            real = _short(value["value"]) if value["status"] == "ok" else value["status"]
+            rows.append([label, real, *(_law_cell(found.get(name)) for name in names)])
+        return rows
+
+
+def _parts(names: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def _number(value: float, measure: str) -> str:
+    return f"{value:.{DECIMALS.get(measure, 3)}f}"
+
+
+def _measure_cell(row: Mapping) -> str:
+    if not row or np.isnan(row["value"]):
+        return "-"
+    spread = "" if np.isnan(row["sd"]) else f" ({_number(row['sd'], row['measure'])})"
+    return _number(row["value"], row["measure"]) + MARKS.get(row["status"], "") + spread
+
+
+def _null_cell(row: Mapping) -> str:
+    if not row or np.isnan(row["null_lower"]):
+        return "-"
+    return f"[{row['null_lower']:.3f}, {row['null_upper']:.3f}]"
+
+
+def _law_cell(row: Mapping | None) -> str:
+    if row is None or np.isnan(row["mean"]):
+        return "-"
+    return f"{_short(row['mean'])} ({_short(row['sd'])}) p {row['p_value']:.2f}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _text(cells: Cells) -> str:
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        first = row[0].ljust(widths[0])
+        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        lines.append("  ".join([first, *rest]).rstrip())
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _markdown(cells: Cells) -> str:
+    header, *rows = [[_escaped(cell) for cell in row] for row in cells]
+    rule = ["---", *("---:" for _ in header[1:])]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
