@@ -1,0 +1,8 @@
+"""Generators: learn the law of a data set, and draw panels of any size from it."""
+
+from mcsim.generators._cache import model_cache as model_cache
+from mcsim.generators._ensemble import fit_many as fit_many
+from mcsim.generators._files import load as load
+from mcsim.generators._files import save as save
+from mcsim.generators._fitted import FittedGenerator as FittedGenerator
+from mcsim.generators._wgan import WGAN as WGAN

@@ -1,0 +1,193 @@
+"""A column with few values: binary, categorical, or an integer with at most 64 levels.
+
+Its law given the columns before is a softmax over the values seen in training. An integer with many
+levels (age) is an exponential tilt of its marginal law: the heaps of the data stay, and what the
+columns before say enters by a polynomial.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+FREE_LEVELS = 16  # up to so many levels have a logit each
+TILT_DEGREE = 4  # beyond, the logits move along polynomials of this degree
+FORBIDDEN = -1e9  # the logit of a level that is never drawn
+NARROW = 0.25  # an indicator is divided by its standard deviation, but by no less
+PRIOR_ROWS = 20.0  # an arm's shares are shrunk to those of all rows, by so many rows
+
+
+class LevelsTable(NamedTuple):
+    """What training rows say about a column; the last row of ``log_share`` is for unseen arms."""
+
+    log_share: Any  # (arm, level)
+    center: Any  # (feature,)
+    scale: Any  # (feature,)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The head of a column with few values."""
+
+    name: str
+    values: tuple[float, ...]
+    ordered: bool
+
+    @property
+    def tilted(self) -> bool:
+        """Whether the logits follow polynomials of the values."""
+        return self.ordered and len(self.values) > FREE_LEVELS
+
+    @property
+    def n_parts(self) -> int:
+        """Number of levels."""
+        return len(self.values)
+
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers the network gives."""
+        return TILT_DEGREE if self.tilted else len(self.values)
+
+    @property
+    def n_indicators(self) -> int:
+        """How many features say which level it is."""
+        return 0 if self.tilted else len(self.values) - 1
+
+    @property
+    def n_features(self) -> int:
+        """How many numbers represent a value towards networks and moments."""
+        return self.n_indicators + (self.ordered and len(self.values) > 2)
+
+    @property
+    def spread_floor(self) -> np.ndarray:
+        """The least number that each feature is divided by."""
+        return np.where(np.arange(self.n_features) < self.n_indicators, NARROW, 1e-20)
+
+    def table(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> LevelsTable:
+        """Describe training values (row,) and their arms; features are not yet normalised."""
+        counts = np.stack([values == level for level in self.values], axis=1).astype(float)
+        shares = shares_by_arm(counts, arms, n_arms)
+        log_share = np.where(shares > 0, np.log(np.maximum(shares, 1e-12)), FORBIDDEN)
+        zeros = np.zeros(self.n_features, np.float32)
+        return LevelsTable(log_share.astype(np.float32), zeros, zeros + 1)
+
+    def table_shapes(self, n_arms: int) -> LevelsTable:
+        """Return the shapes and types of `table`."""
+        features = (self.n_features,)
+        shapes = (n_arms + 1, self.n_parts), features, features
+        return LevelsTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+
+    def targets(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
+        """Return the shares (arm, level) that draws are to have; None: they are left alone."""
+        if self.tilted:
+            return None
+        hot = np.stack([values == level for level in self.values], axis=1)
+        return np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
+
+    def index(self, values: Array) -> Int[Array, " row"]:
+        """Return the number of each value's level; -1 where it is no level."""
+        equal = values[:, None] == jnp.asarray(self.values)
+        return jnp.where(equal.any(axis=1), equal.argmax(axis=1), -1).astype(jnp.int32)
+
+    def score(self, table: LevelsTable, values: Array) -> Float[Array, " row"]:
+        """Levels have no scores."""
+        return jnp.zeros(len(values), jnp.float32)
+
+    def encode(self, table: LevelsTable, values: Array) -> Float[Array, "row feature"]:
+        """Return the features of given values (row,); NaN for a value that is no level."""
+        hot = (values[:, None] == jnp.asarray(self.values)).astype(jnp.float32)
+        return jnp.where(hot.any(axis=1, keepdims=True), self._features(table, hot), jnp.nan)
+
+    @property
+    def n_noise(self) -> int:
+        """How many uniforms a relaxed draw takes."""
+        return self.n_parts
+
+    def relaxed(
+        self,
+        table: LevelsTable,
+        outputs: Array,
+        arm: Array,
+        allowed: Bool[Array, "#row level"],
+        uniforms: Float[Array, "row level"],
+        temperature: Array,
+    ) -> tuple[Array, Array]:
+        """Draw features that pass gradients (straight-through Gumbel softmax), and the levels.
+
+        References
+        ----------
+        Jang, Gu & Poole (2017), Categorical reparameterization with Gumbel-softmax, ICLR.
+        """
+        hot = straight_through(self.logits(table, outputs, arm, allowed), uniforms, temperature)
+        return self._features(table, hot), hot.argmax(axis=1).astype(jnp.int32)
+
+    def log_density(
+        self,
+        table: LevelsTable,
+        outputs: Array,
+        arm: Array,
+        allowed: Bool[Array, "#row level"],
+        code: Int[Array, " row"],
+        score: Float[Array, " row"],
+    ) -> Float[Array, " row"]:
+        """Return the log probability of each row's level."""
+        shares = jax.nn.log_softmax(self.logits(table, outputs, arm, allowed), axis=1)
+        return jnp.take_along_axis(shares, jnp.maximum(code, 0)[:, None], axis=1)[:, 0]
+
+    def draw(
+        self,
+        table: LevelsTable,
+        outputs: Array,
+        arm: Array,
+        allowed: Bool[Array, "#row level"],
+        uniforms: Float[Array, "row 2"],
+        coupled: bool,
+    ) -> Float[Array, " row"]:
+        """Draw values by inverting the cumulative law: monotone in the first uniform."""
+        shares = jax.nn.softmax(self.logits(table, outputs, arm, allowed), axis=1)
+        return jnp.asarray(self.values, jnp.float64)[inverse_index(shares, uniforms[:, 0])]
+
+    def logits(self, table: LevelsTable, outputs: Array, arm: Array, allowed: Array) -> Array:
+        """Return the log weights of the levels."""
+        if self.tilted:
+            x = np.asarray(self.values)
+            x = 2 * (x - x[0]) / (x[-1] - x[0]) - 1
+            basis = np.polynomial.legendre.legvander(x, TILT_DEGREE)[:, 1:]
+            outputs = 2.0 * outputs @ jnp.asarray(basis.T, jnp.float32)
+        base = table.log_share[arm]
+        return jnp.where(allowed & (base > FORBIDDEN / 2), base + outputs, FORBIDDEN)
+
+    def _features(self, table: LevelsTable, hot: Array) -> Float[Array, "row feature"]:
+        parts = [] if self.tilted else [hot[:, 1:]]
+        if self.ordered and len(self.values) > 2:
+            parts.append(hot @ jnp.asarray(self.values, jnp.float32)[:, None])
+        return (jnp.concatenate(parts, axis=1) - table.center) / table.scale
+
+
+def shares_by_arm(counts: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray:
+    """Return shares (arm, part), shrunk to those of all rows, which stand in the last row."""
+    overall = counts.mean(axis=0)
+    overall = overall / overall.sum()
+    sums = np.stack([counts[arms == arm].sum(axis=0) for arm in range(n_arms)])
+    shares = (sums + PRIOR_ROWS * overall) / (sums.sum(axis=1, keepdims=True) + PRIOR_ROWS)
+    return np.concatenate([shares, overall[None]])
+
+
+def straight_through(logits: Array, uniforms: Array, temperature: Array) -> Array:
+    """Draw one-hot rows whose gradient is that of the relaxed draw."""
+    noisy = logits - jnp.log(-jnp.log(uniforms))
+    soft = jax.nn.softmax(noisy / temperature, axis=1)
+    hard = jax.nn.one_hot(noisy.argmax(axis=1), logits.shape[1], dtype=jnp.float32)
+    return soft + jax.lax.stop_gradient(hard - soft)
+
+
+def inverse_index(shares: Float[Array, "row level"], uniform: Float[Array, " row"]) -> Array:
+    """Return the smallest level whose cumulative share exceeds the uniform, among shares > 0."""
+    cumulative = jnp.cumsum(shares, axis=1)
+    below = uniform[:, None] * cumulative[:, -1:] >= cumulative
+    index = jnp.sum(below, axis=1)
+    last = shares.shape[1] - 1 - jnp.argmax(shares[:, ::-1] > 0, axis=1)
+    return jnp.minimum(index, last)

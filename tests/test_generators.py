@@ -1,0 +1,449 @@
+"""Generators: what is drawn is possible, coupled, jittable, and like the training rows."""
+
+import itertools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import mcsim
+from mcsim import Panel
+from mcsim.errors import InputError, TrainingDiverged
+from mcsim.generators import WGAN, fit_many
+from mcsim.generators._cells import allowed_levels, group_columns
+from mcsim.generators._fitting import run_segment
+from mcsim.generators._levels import Levels
+from mcsim.generators._mixture import Mixture
+from mcsim.generators._preparation import generation_order, odds_of
+
+TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
+TOP = 25862.32
+
+
+def mixed_panel(n=300, seed=0):
+    """Columns of all kinds: a derived binary, an excluded pair, earnings with two atoms."""
+    rng = np.random.default_rng(seed)
+    treat = (np.arange(n) % 3 == 0).astype(float)
+    race = rng.integers(0, 3, n)
+    school = rng.integers(7, 16, n).astype(float)
+    wage = np.exp(rng.normal(9 + 0.05 * school, 0.8))
+    wage = np.where(rng.uniform(size=n) < 0.3 - 0.15 * treat, 0.0, np.minimum(wage, TOP))
+    return Panel(
+        {
+            "treat": treat,
+            "age": rng.integers(17, 56, n).astype(float),
+            "black": (race == 1).astype(float),
+            "hispanic": (race == 2).astype(float),
+            "school": school,
+            "dropout": (school < 12).astype(float),
+            "weeks": rng.integers(0, 3_000, n).astype(float),
+            "wage": wage,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return mixed_panel()
+
+
+@pytest.fixture(scope="module")
+def generator(panel):
+    return TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+
+
+def treated(n, share=0.5):
+    return {"treat": (np.arange(n) < share * n).astype(float)}
+
+
+def test_draws_are_possible(panel, generator):
+    sample = generator.sample(jax.random.key(1), 40_000, given=treated(40_000))
+    assert list(sample) == list(panel)
+    draws = {name: np.asarray(sample[name])[:, 0] for name in sample}
+    assert all(values.dtype == np.float64 for values in draws.values())
+    for name in ("black", "hispanic", "dropout"):
+        assert set(draws[name]) == {0.0, 1.0}
+    for name in ("age", "school", "weeks"):
+        column = generator.schema[name]
+        assert (draws[name] == np.rint(draws[name])).all()
+        assert column.lower <= draws[name].min() <= draws[name].max() <= column.upper
+    assert not (draws["black"] * draws["hispanic"]).any()
+    assert (draws["dropout"] == (draws["school"] < 12)).all()
+    assert generator.schema["wage"].atoms == (0.0, TOP)
+    assert {0.0, TOP} < set(draws["wage"])
+    inner = draws["wage"][(draws["wage"] != 0) & (draws["wage"] != TOP)]
+    assert 0 < inner.min() < inner.max() < TOP
+    assert len(np.unique(inner)) > 0.9 * len(inner)
+
+
+def test_shares_are_raked_to_each_arm(panel, generator):
+    n = 100_000
+    for arm in (0.0, 1.0):
+        rows = np.asarray(panel["treat"])[:, 0] == arm
+        sample = generator.sample(jax.random.key(2), n, given={"treat": np.full(n, arm)})
+        for name, value in (("wage", 0.0), ("wage", TOP), ("black", 1.0), ("dropout", 1.0)):
+            drawn = (np.asarray(sample[name]) == value).mean()
+            assert drawn == pytest.approx((np.asarray(panel[name])[rows] == value).mean(), abs=0.01)
+
+
+def test_same_key_same_noise_whatever_is_given(generator):
+    key, n = jax.random.key(3), 500
+    whole = generator.sample(key, n, given=treated(n))
+    for known in (1, 4, len(generator.order)):
+        given = {name: whole[name] for name in ("treat", *generator.order[:known])}
+        again = generator.sample(key, n, given=given)
+        for name in whole:
+            np.testing.assert_array_equal(again[name], whole[name])
+
+
+def test_potential_outcomes_share_ranks(generator):
+    """Two units of equal covariates: larger noise is the larger outcome, in both arms."""
+    n = 2_000
+    one = {
+        name: jnp.repeat(values[:1], n, axis=0)
+        for name, values in generator.sample(
+            jax.random.key(4), 1, given={"treat": np.ones(1)}
+        ).items()
+        if name != "wage"
+    }
+    key = jax.random.key(5)
+    y1 = np.asarray(generator.sample(key, n, given={**one, "treat": np.ones(n)})["wage"])[:, 0]
+    y0 = np.asarray(generator.sample(key, n, given={**one, "treat": np.zeros(n)})["wage"])[:, 0]
+    order = np.lexsort((y0, y1))
+    assert (np.diff(y0[order]) >= 0).all()
+
+
+def test_sample_is_jittable_and_an_ensemble_shares_one_program(panel):
+    ensemble = fit_many(
+        TINY, jax.random.split(jax.random.key(0), 3), panel, given=["treat"], progress=False
+    )
+    traces = []
+
+    @jax.jit
+    def mean_wage(generator, key, treat):
+        traces.append(1)
+        return generator.sample(key, 64, given={"treat": treat})["wage"].mean()
+
+    treat = jnp.asarray(treated(64)["treat"])
+    means = [mean_wage(member, jax.random.key(1), treat) for member in ensemble]
+    assert len(traces) == 1
+    assert len({float(mean) for mean in means}) == 3
+    keys = jax.random.split(jax.random.key(1), 4)
+    many = jax.vmap(lambda key: mean_wage(ensemble[0], key, treat))(keys)
+    single = [mean_wage(ensemble[0], key, treat) for key in keys]
+    np.testing.assert_allclose(many, single, rtol=1e-5)
+
+
+def test_large_samples_come_in_chunks_of_equal_law(generator):
+    """The first rows of the noise are the first rows of the sample, chunked or not."""
+    n = 20_000
+    sample = generator.sample(jax.random.key(6), n, given=treated(n))
+    known = {name: sample[name][:100] for name in ("treat", *generator.order[:-1])}
+    assert sample["wage"].shape == (n, 1)
+    assert np.isfinite(np.asarray(sample["wage"])).all()
+    assert generator.sample(jax.random.key(6), 100, given=known)["wage"].shape == (100, 1)
+
+
+def test_unknown_category_is_an_error_and_under_jit_nan(generator):
+    with pytest.raises(InputError, match=r"treat.*\[2.0\] unseen in training \(seen: 0, 1\)"):
+        generator.sample(jax.random.key(0), 2, given={"treat": [0.0, 2.0]})
+
+    @jax.jit
+    def draw(treat):
+        return generator.sample(jax.random.key(0), 2, given={"treat": treat})["wage"]
+
+    assert np.isnan(draw(jnp.asarray([0.0, 2.0]))).ravel().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("n_units", "given", "message"),
+    [
+        (0, {}, "n_units: got 0"),
+        (3, {}, "given column 'treat' is missing"),
+        (3, {"treat": [0, 1]}, r"got shape \(2,\), expected \(3,\)"),
+        (1, {"treat": [1.0], "wagge": [1.0]}, "did you mean 'wage'"),
+        (1, {"treat": [np.nan]}, "not finite"),
+        (1, {"treat": [1.0], "wage": [1.0]}, "give leading ones only"),
+    ],
+)
+def test_bad_sample_arguments(generator, n_units, given, message):
+    with pytest.raises(InputError, match=message):
+        generator.sample(jax.random.key(0), n_units, given=given)
+
+
+def change(panel, **columns):
+    return panel.with_columns({name: np.asarray(values) for name, values in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("alter", "given", "message"),
+    [
+        (lambda p: p, ["treet"], "did you mean 'treat'"),
+        (lambda p: p, "treat", r"given=\['treat'\]"),
+        (lambda p: p, list(mixed_panel()), "at least one left to draw"),
+        (lambda p: p.take(np.arange(19)), ["treat"], "got 19 rows, expected at least 20"),
+        (lambda p: change(p, age=p["age"].at[3].set(np.nan)), [], "'age': 1 values are not finite"),
+        (lambda p: change(p, age=p["age"].at[3].set(np.inf)), [], "'age': 1 values are not finite"),
+        (lambda p: change(p, treat=np.ones(300)), ["treat"], "an arm is empty"),
+        (lambda p: change(p, treat=np.eye(1, 300)[0]), ["treat"], "1 row holds 1, expected"),
+        (lambda p: Panel({"y": np.ones((30, 2))}), [], "2 periods; .* cross-sections"),
+    ],
+)
+def test_bad_training_data(panel, alter, given, message):
+    with pytest.raises(InputError, match=message):
+        TINY.fit(jax.random.key(0), alter(panel), given=given, progress=False)
+
+
+def test_faults_of_data_come_together(panel):
+    schema = mcsim.infer_schema(panel)
+    narrow = schema.replace(age={"upper": 40.0}, school={"kind": "binary", "upper": 20.0})
+    with pytest.raises(InputError) as caught:
+        TINY.fit(jax.random.key(0), panel, schema=narrow.replace(wage={"kind": "integer"}))
+    for piece in ("3 faults", "'age'", "outside the schema's bounds", "'wage'", "schema.replace"):
+        assert piece in str(caught.value)
+
+
+def test_bad_configurations_are_reported_together():
+    with pytest.raises(InputError) as caught:
+        WGAN(steps=0, hidden=(0,), learning_rate=-1.0, average=1.0, batch_size=3)
+    for name in ("steps: got 0", "hidden", "learning_rate", "average", "batch_size"):
+        assert name in str(caught.value)
+    with pytest.raises(InputError, match="order: got"):
+        WGAN(order=("wage",)).fit(jax.random.key(0), mixed_panel(), progress=False)
+
+
+def test_a_constant_column_is_a_warning_and_is_reproduced(panel):
+    constant = change(panel, age=np.full(300, 2.5)).select(["treat", "age", "black"])
+    with pytest.warns(UserWarning, match="'age' is constant"):
+        generator = TINY.fit(jax.random.key(0), constant, given=["treat"], progress=False)
+    sample = generator.sample(jax.random.key(1), 50, given=treated(50))
+    assert (np.asarray(sample["age"]) == 2.5).all()
+
+
+def test_divergence_is_an_error_with_a_remedy(panel):
+    wild = WGAN(
+        hidden=(8,),
+        critic_hidden=(8,),
+        steps=40,
+        batch_size=32,
+        critic_steps=1,
+        learning_rate=1e6,
+        critic_learning_rate=1e6,
+    )
+    with pytest.raises(TrainingDiverged, match=r"diverged at step .* halve learning_rate"):
+        wild.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+
+
+def test_floats_and_keys_do_not_compile_again(panel):
+    TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    before = run_segment._cache_size()
+    from dataclasses import replace
+
+    other = replace(TINY, learning_rate=2e-3, moment_weight=0.5, temperature=0.7)
+    other.fit(jax.random.key(1), panel, given=["treat"], progress=False)
+    fit_many(other, jax.random.split(jax.random.key(2), 3), panel, given=["treat"], progress=False)
+    assert run_segment._cache_size() == before
+
+
+def test_without_given_columns_and_categories():
+    rng = np.random.default_rng(0)
+    panel = Panel({"x": rng.normal(size=100), "y": rng.normal(size=100)})
+    generator = TINY.fit(jax.random.key(0), panel, progress=False)
+    assert generator.sample(jax.random.key(1), 7)["y"].shape == (7, 1)
+    continuous = TINY.fit(jax.random.key(0), panel, given=["x"], progress=False)
+    sample = continuous.sample(jax.random.key(1), 3, given=Panel({"x": [0.1, 0.2, 0.3]}))
+    np.testing.assert_array_equal(sample["x"][:, 0], [0.1, 0.2, 0.3])
+
+
+def test_losses_and_repr(panel, generator):
+    assert {name: len(losses) for name, losses in generator.losses.items()} == {
+        "critic": 5,
+        "penalty": 5,
+        "moments": 5,
+        "likelihood": 5,
+    }
+    assert "given treat" in repr(generator)
+    assert generator.given == ("treat",)
+    assert generator.order[-1] == "wage"
+    assert generator.rows is None
+    with pytest.raises(AttributeError):
+        generator.rows = np.arange(3)
+
+
+def test_folds_partition_the_rows_by_arm(panel):
+    keys = jax.random.split(jax.random.key(0), 5)
+    ensemble = fit_many(TINY, keys, panel, given=["treat"], progress=False)
+    left_out = [np.setdiff1d(np.arange(300), member.rows) for member in ensemble]
+    assert sorted(np.concatenate(left_out)) == list(range(300))
+    treat = np.asarray(panel["treat"])[:, 0]
+    assert {int(treat[rows].sum()) for rows in left_out} == {20}
+
+
+def test_members_do_not_depend_on_each_other(panel):
+    """An ensemble of three holds what three single fits on its rows give."""
+    keys = jax.random.split(jax.random.key(4), 3)
+    ensemble = fit_many(TINY, keys, panel, given=["treat"], resample="bootstrap", progress=False)
+    alone = TINY.fit_members(keys[1:2], panel, [ensemble[1].rows], given=["treat"], progress=False)[
+        0
+    ]
+    for one, two in zip(jax.tree.leaves(ensemble[1]), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(one, two)
+    counts = np.unique(ensemble[1].rows, return_counts=True)[1]
+    assert len(ensemble[1].rows) == 300
+    assert counts.max() > 1
+
+
+def test_one_program_under_vmap_gives_the_same_members(panel, monkeypatch):
+    """What accelerators run, run here: equal up to rounding."""
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def ensemble():
+        return fit_many(TINY, keys, panel, given=["treat"], progress=False)
+
+    threads = ensemble()
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    for one, two in zip(threads, ensemble(), strict=True):
+        for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+        np.testing.assert_allclose(one.losses["critic"], two.losses["critic"], atol=1e-3)
+
+
+def test_bad_ensembles(panel):
+    keys = jax.random.split(jax.random.key(0), 2)
+    with pytest.raises(InputError, match="expected at least 2"):
+        fit_many(TINY, keys[:1], panel, given=["treat"])
+    with pytest.raises(InputError, match="expected keys of shape"):
+        fit_many(TINY, jax.random.key(0), panel, given=["treat"])
+    with pytest.raises(InputError, match="did you mean 'folds'"):
+        fit_many(TINY, keys, panel, given=["treat"], resample="fold")
+    few = panel.take(np.r_[0, np.arange(1, 60)[np.arange(1, 60) % 3 != 0]])
+    with pytest.raises(InputError, match="smallest arm has 1 rows"):
+        fit_many(TINY, keys, few, given=["treat"])
+
+
+def test_order_of_generation():
+    schema = mcsim.infer_schema(mixed_panel())
+    order = generation_order(schema, ("treat",))
+    assert order == ("black", "hispanic", "dropout", "school", "age", "weeks", "wage")
+
+
+def test_empty_combinations_by_brute_force():
+    """A full row is reachable exactly if every watched set of its values was seen."""
+    rng = np.random.default_rng(1)
+    sizes = [2, 3, 4, 5]
+    codes = np.stack([rng.integers(0, size, 25) for size in sizes], axis=1)
+    (group,) = group_columns(sizes)
+    tables = allowed_levels(group, codes)
+
+    def possible(row):
+        prefix = 0
+        for column, size in enumerate(sizes):
+            if not tables[column][prefix, row[column]]:
+                return False
+            prefix = prefix * size + row[column]
+        return True
+
+    def seen(row):
+        for count in range(1, 5):
+            for chosen in itertools.combinations(range(4), count):
+                if np.prod([sizes[c] for c in chosen]) > 64:
+                    continue
+                match = (codes[:, chosen] == np.asarray(row)[list(chosen)]).all(axis=1)
+                if not match.any():
+                    return False
+        return True
+
+    rows = list(itertools.product(*map(range, sizes)))
+    assert [possible(row) for row in rows] == [seen(row) for row in rows]
+    assert any(seen(row) for row in rows)
+    assert not all(seen(row) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def earnings():
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(9, 0.7, 4_000))
+    values = np.where(rng.uniform(size=4_000) < 0.2, 0.0, values)
+    values = np.where(rng.uniform(size=4_000) < 0.1, 9_000.0, np.minimum(values, TOP))
+    head = Mixture("wage", (0.0, 9_000.0, TOP), 3, 25, False, 0.0, TOP)
+    arms = np.zeros(4_000, np.int64)
+    return head, head.table(values, arms, 1, values), values
+
+
+def test_coupled_draws_follow_the_law_of_uncoupled_ones(earnings):
+    head, table, _ = earnings
+    n = 200_000
+    uniforms = jax.random.uniform(jax.random.key(0), (n, 2), jnp.float32, 1e-7, 1 - 1e-7)
+    outputs = jnp.tile(jax.random.normal(jax.random.key(1), (1, head.n_outputs)), (n, 1))
+    arm = jnp.zeros(n, jnp.int32)
+    outputs = outputs.astype(jnp.float32)
+    coupled, free = (
+        np.asarray(head.draw(table, outputs, arm, None, uniforms, flag)) for flag in (True, False)
+    )
+    for atom in head.atoms:
+        share = (free == atom).mean()
+        assert (coupled == atom).mean() == pytest.approx(share, abs=4 * (2 * share / n) ** 0.5)
+    levels = np.linspace(0.02, 0.98, 25)
+    for q in levels:
+        assert (coupled <= np.quantile(free, q)).mean() == pytest.approx(
+            (free <= np.quantile(free, q)).mean(), abs=5 * (0.5 / n) ** 0.5
+        )
+    assert (np.diff(coupled[np.argsort(np.asarray(uniforms[:, 0]), kind="stable")]) >= 0).all()
+
+
+def test_scores_and_values_are_inverse(earnings):
+    head, table, values = earnings
+    loose = np.sort(values[~np.isin(values, head.atoms)])[50:-50]
+    score = head._score(table, jnp.asarray(loose, jnp.float32))
+    np.testing.assert_allclose(head._value(table, score), loose, rtol=1e-4)
+    share = norm.cdf(np.asarray(score, np.float64))
+    np.testing.assert_allclose(share, (np.arange(len(loose)) + 50) / (len(loose) + 100), atol=0.02)
+
+
+def test_levels_draw_by_inverting_the_cumulative_law():
+    head = Levels("school", (8.0, 9.0, 12.0), True)
+    table = head.table(np.array([8.0, 9.0, 9.0, 12.0]), np.zeros(4, np.int64), 1)
+    uniforms = jnp.asarray(np.linspace(0.0005, 0.9995, 1_000), jnp.float32)[:, None].repeat(2, 1)
+    outputs, arm = jnp.zeros((1_000, 3), jnp.float32), jnp.zeros(1_000, jnp.int32)
+    drawn = np.asarray(head.draw(table, outputs, arm, jnp.ones((1, 3), bool), uniforms, True))
+    assert (np.diff(drawn) >= 0).all()
+    assert [(drawn == level).mean() for level in head.values] == pytest.approx([0.25, 0.5, 0.25])
+    masked = jnp.asarray([[True, False, True]])
+    drawn = np.asarray(head.draw(table, outputs, arm, masked, uniforms, True))
+    assert [(drawn == level).mean() for level in head.values] == pytest.approx([0.5, 0.0, 0.5])
+
+
+def test_odds_turn_one_group_into_the_other():
+    rng = np.random.default_rng(0)
+    rows, target = rng.normal(0, 1, (20_000, 2)), rng.normal(0.8, 1, (20_000, 2))
+    weights = odds_of(rows, target)
+    np.testing.assert_allclose(np.average(rows, axis=0, weights=weights), 0.8, atol=0.05)
+    expected = np.exp(0.8 * rows.sum(axis=1) - 0.64)  # the ratio of the two normal densities
+    assert np.corrcoef(np.log(weights), np.log(expected))[0, 1] > 0.999
+
+
+@pytest.mark.slow
+def test_a_known_law_is_learned():
+    """Means, a slope and an effect of a simulated law, from 1,500 rows."""
+    rng = np.random.default_rng(0)
+    n = 1_500
+    treat, x = rng.integers(0, 2, n).astype(float), rng.normal(size=n)
+    panel = Panel({"treat": treat, "x": x, "y": 1.5 * x + 2.0 * treat + rng.normal(size=n)})
+    trainer = WGAN(hidden=(32,), critic_hidden=(64, 64), steps=800, batch_size=128)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        generator = trainer.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    m = 50_000
+    drawn = generator.sample(jax.random.key(1), m, given=treated(m))
+    x1, y1 = (np.asarray(drawn[name])[:, 0] for name in ("x", "y"))
+    d1 = treated(m)["treat"]
+
+    def fit(d, x, y):
+        return np.linalg.lstsq(np.stack([np.ones(len(y)), d, x], 1), y, rcond=None)[0]
+
+    real = fit(treat, x, np.asarray(panel["y"])[:, 0])
+    assert fit(d1, x1, y1) == pytest.approx(real, abs=0.15)
+    assert y1.std() == pytest.approx(np.asarray(panel["y"]).std(), rel=0.06)
