@@ -1,7 +1,4 @@
-"""Data sets through one door: ``load(name)`` returns a frame.
-
-The data live inside PyPI packages (no download) or in the folder that ``MCSIM_DATA`` names.
-"""
+"""Data sets through one door: ``load(name)`` returns a frame, from data inside PyPI packages."""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -14,6 +14,7 @@ from mcsim.errors import InputError, UnknownName, did_you_mean
 
 _INK, _PALE, _HIT, _MISS = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d"
 _MARKERS = "osD^vP"
+_INTERVALS_DRAWN = 500
 
 
 def bias(results: Results, *, dgp: str | None = None) -> Figure:
@@ -75,6 +76,7 @@ def zip_plot(
 
     Replications are ranked by the distance of estimate and truth in standard errors; intervals
     that miss the truth are red. With right coverage the red part begins at the level (dashed).
+    Of many replications every k-th is drawn, about 500 in all; the percentage is of all of them.
     After Morris, White & Crowther (2019), figure 5.
 
     Parameters
@@ -118,7 +120,8 @@ def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
     truth = rows["truth"].to_numpy()
     lower, upper = (rows["lower"] - truth) / scale, (rows["upper"] - truth) / scale
     hit = ((lower <= 0) & (upper >= 0)).to_numpy()
-    for which, color in ((hit, _HIT), (~hit, _MISS)):
+    drawn = np.arange(len(rows)) % max(1, len(rows) // _INTERVALS_DRAWN) == 0
+    for which, color in ((hit & drawn, _HIT), (~hit & drawn, _MISS)):
         axes.hlines(height[which], lower[which], upper[which], color=color, linewidth=0.6)
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.axhline(100 * level, color=_INK, linewidth=0.8, linestyle="--")
@@ -180,7 +183,9 @@ def _marginal(axes: Axes, column: Column, data: Mapping[str, np.ndarray]) -> Non
         smooth = values[~np.isin(values, column.atoms)]
         weights = np.full(len(smooth), 1 / len(values))
         kind = "stepfilled" if i == 0 else "step"
-        axes.hist(smooth, bins, weights=weights, histtype=kind, color=colors[i % 4], label=label)
+        axes.hist(
+            smooth, list(bins), weights=weights, histtype=kind, color=colors[i % 4], label=label
+        )
         shares = [np.mean(values == atom) for atom in column.atoms]
         offset = (i - (len(data) - 1) / 2) * 0.5 * width
         axes.bar(np.array(column.atoms) + offset, shares, 0.5 * width, color=colors[i % 4])

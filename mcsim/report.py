@@ -1,7 +1,7 @@
 """Tables of results, as text, Markdown or LaTeX: each figure with its Monte Carlo error."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,7 @@ def results_table(
     table = summary[labels].map(lambda value: "" if pd.isna(value) else f"{value}")
     for name in measures:
         table[name.replace("_", " ")] = _figures(summary, name, scale)
+    table.attrs["labels"] = labels
     return table
 
 
@@ -83,9 +84,9 @@ def _column(summary: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _digits(errors: np.ndarray) -> int:
-    """Decimals that show the typical error to one digit, at least two and at most four."""
+    """Decimals that show the typical error to one digit, at least two and at most three."""
     known = errors[np.isfinite(errors) & (errors > 0)]
-    return int(np.clip(-np.floor(np.log10(np.median(known))), 2, 4)) if known.size else 2
+    return int(np.clip(-np.floor(np.log10(np.median(known))), 2, 3)) if known.size else 2
 
 
 def _figure(value: float, error: float, spread: float, digits: int) -> str:
@@ -113,8 +114,15 @@ def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame
     return table.assign(status=estimates["status"])
 
 
-def as_text(table: pd.DataFrame) -> str:
+def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     """Return a table as aligned plain text.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Strings.
+    width : int, optional
+        Characters in a line: a wider table is broken into several, each with the labels.
 
     Examples
     --------
@@ -123,21 +131,38 @@ def as_text(table: pd.DataFrame) -> str:
     ----------------------
     aipw       0.01 (0.02)
     """
-    cells = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    left = {i for i, name in enumerate(table.columns) if name in _LABELS}
+    labels = [name for name in table.columns if _is_label(table, name)]
+    figures = [name for name in table.columns if name not in labels]
+    sizes = {name: max(map(len, [str(name), *table[name].astype(str)])) for name in table.columns}
+    room = (width or 10**6) - sum(sizes[name] + 2 for name in labels)
+    blocks: list[list[str]] = [[]]
+    for name in figures:
+        taken = sum(sizes[other] + 2 for other in blocks[-1])
+        if blocks[-1] and taken + sizes[name] > room:
+            blocks.append([])
+        blocks[-1].append(name)
+    return "\n\n".join(_aligned(table[[*labels, *block]], sizes) for block in blocks)
+
+
+def _aligned(table: pd.DataFrame, sizes: Mapping[str, int]) -> str:
+    rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
     lines = [
         "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(sizes[name]) if name in _LABELS else cell.rjust(sizes[name])
+            for name, cell in zip(table.columns, row, strict=True)
         ).rstrip()
-        for row in cells
+        for row in rows
     ]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    rule = "-" * max(map(len, lines))
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
 _LABELS = ("dgp", "estimator", "estimand", "inference", "generator", "status")
+
+
+def _is_label(table: pd.DataFrame, name: Any) -> bool:
+    """Whether a column says what a row is of; repeated where a table is broken."""
+    return name in table.attrs.get("labels", _LABELS)
 
 
 def as_markdown(table: pd.DataFrame) -> str:
@@ -183,18 +208,19 @@ def _escape_latex(text: str) -> str:
     return "".join(escapes.get(mark, mark) for mark in text)
 
 
-FORMATS: Mapping[str, Callable[[pd.DataFrame], str]] = {
-    "text": as_text,
+_MARKUP: Mapping[str, Callable[[pd.DataFrame], str]] = {
     "markdown": as_markdown,
     "latex": as_latex,
 }
 
 
-def render(table: pd.DataFrame, kind: str = "text") -> str:
-    """Return a table in a format by its name: text, markdown or latex."""
-    if kind not in FORMATS:
+def render(table: pd.DataFrame, kind: str = "text", width: int | None = None) -> str:
+    """Return a table in a format by its name: text (of some width), markdown or latex."""
+    if kind == "text":
+        return as_text(table, width)
+    if kind not in _MARKUP:
         raise InputError(f"format: got {kind!r}{did_you_mean(kind, get_args(Format))}")
-    return FORMATS[kind](table)
+    return _MARKUP[kind](table)
 
 
 def notes(results: Results) -> str:

@@ -105,6 +105,7 @@ def describe(results, folder, panel, schema, fits):
         schema=schema,
         outcome="re78",
         estimators=ESTIMATORS,
+        progress=True,
     )
     print(f"\n{fidelity}\n")
     (folder / "fidelity.md").write_text(fidelity.to_markdown() + "\n")

@@ -108,6 +108,31 @@ def test_dry_run_computes_nothing(study_file, tmp_path):
     assert not list(tmp_path.glob("none/cells/*"))
 
 
+def test_fitted_generators_are_cached_in_a_new_store(tmp_path):
+    """The cache writes into the store before the run does."""
+    text = """
+        import mcsim, numpy as np
+        from mcsim.generators import WGAN
+        rng = np.random.default_rng(0)
+        panel = mcsim.Panel({"treat": np.repeat([0.0, 1.0], 30), "y": rng.lognormal(size=60)})
+        trainer = WGAN(hidden=(4,), critic_hidden=(4,), steps=2, batch_size=16, critic_steps=1)
+        fits = mcsim.fit_many(trainer, mcsim.keys(0, 2), panel, given=["treat"], progress=False)
+        study = mcsim.Study(
+            dgp=mcsim.dgps.PotentialOutcomes(fits, outcome="y", treatment="treat", n_treated=9,
+                                             n_control=9, truth_draws=64),
+            estimators=mcsim.estimators.difference_in_means("y ~ treat"),
+        )
+    """
+    file, store = tmp_path / "learned.py", tmp_path / "store"
+    file.write_text(textwrap.dedent(text))
+    first = mcsim_command("run", file, "--store", store, "--reps", 2, "--quiet")
+    assert first.returncode == 0, first.stderr
+    models = {path: path.stat().st_mtime_ns for path in store.glob("models/*")}
+    assert len(models) >= 2
+    assert mcsim_command("run", file, "--store", store, "--reps", 3, "--quiet").returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in store.glob("models/*")} == models
+
+
 @pytest.mark.parametrize(
     ("form", "sign"), [("text", "----"), ("markdown", "| :-- |"), ("latex", "\\toprule")]
 )

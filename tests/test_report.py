@@ -69,3 +69,11 @@ def test_notes_state_replications_units_and_caveats(results):
 def test_unknown_format_is_a_sentence():
     with pytest.raises(mcsim.errors.InputError, match="did you mean 'markdown'"):
         report.render(pd.DataFrame({"a": ["b"]}), "markdwn")
+
+
+def test_wide_tables_are_broken_and_keep_their_labels():
+    table = pd.DataFrame({"estimator": ["aipw"], "bias": ["1.00 (0.10)"], "rmse": ["2.00 (0.20)"]})
+    text = report.as_text(table, width=30)
+    assert text.count("estimator") == 2
+    assert max(map(len, text.splitlines())) <= 30
+    assert report.as_text(table, width=40).count("estimator") == 1
