@@ -7,6 +7,9 @@ designs with estimators; measures summarise.
 from mcsim import datasets as datasets
 from mcsim import dgps as dgps
 from mcsim import errors as errors
+from mcsim import estimators as estimators
+from mcsim import generators as generators
+from mcsim import report as report
 from mcsim._core import DGP as DGP
 from mcsim._core import Design as Design
 from mcsim._core import Estimate as Estimate
@@ -23,8 +26,8 @@ from mcsim._frames import from_frame as from_frame
 from mcsim._frames import to_frame as to_frame
 from mcsim._host import host as host
 from mcsim._keys import keys as keys
+from mcsim._open import open_results as open  # noqa: F401  mcsim.open(store)
 from mcsim._results import Results as Results
-from mcsim._results import open_results as open  # noqa: F401  mcsim.open(store)
 from mcsim._runner import run as run
 from mcsim._schema import Column as Column
 from mcsim._schema import Schema as Schema

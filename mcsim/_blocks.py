@@ -1,12 +1,11 @@
 """Computing one cell: the missing blocks, on draws that all estimators share."""
 
+import shlex
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,37 +13,22 @@ import numpy as np
 import pandas as pd
 import pebble
 
-from mcsim._core import Panel, Sample, Status
-from mcsim._engine import HOST_BLOCK, NATIVE_BLOCK, draw_chunk, estimate_chunk
+from mcsim._core import Panel, Sample
+from mcsim._engine import NATIVE_BLOCK, draw_chunk, estimate_chunk
+from mcsim._host_blocks import HostBlock, HostBlocks
 from mcsim._keys import Stream
 from mcsim._plan import CellPlan, EstimatorPlan
-from mcsim._pool import WorkerPool
+from mcsim._pool import Task, WorkerPool
 from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store, read_block, write_block, write_json
 from mcsim._truth import CellTruth
-from mcsim._worker import MASK, Outcome, draw_piece, estimate_piece
-from mcsim.errors import StoreError
+from mcsim._worker import MASK, Outcome, draw_piece
+from mcsim.errors import InputError, StoreError
 
-_PIECE = 16  # replications sent to a worker at once; one where each has its own timeout
 _FAILURES_KEPT = 20  # tracebacks kept of a block
 
-
-@dataclass
-class _HostBlock:
-    """A host block under way: pieces at the workers, outcomes that came back."""
-
-    estimator: EstimatorPlan
-    start: int
-    pieces: list["_Piece"] = field(default_factory=list)
-    truths: list[Mapping[str, np.ndarray]] = field(default_factory=list)
-    drawn: int = 0
-
-
-@dataclass
-class _Piece:
-    arguments: tuple[bytes, dict[str, np.ndarray], np.ndarray]
-    future: Future
+Drawn = tuple[Sample, Any]  # samples and their schema
 
 
 class CellRunner:
@@ -59,6 +43,13 @@ class CellRunner:
     store, pool, truth, display, stop
         Where blocks go, where host functions run, the cell's truth, the progress display, and the
         event that ends the work early.
+
+    Attributes
+    ----------
+    seconds : dict of estimator to float
+        What its estimates have taken.
+    without_truth : set of (estimator, estimand)
+        Estimates of host functions of which nothing knows the truth.
     """
 
     def __init__(
@@ -74,6 +65,7 @@ class CellRunner:
         self.plan, self.store, self.pool, self.truth = plan, store, pool, truth
         self.display, self.stop = display, stop
         self.seconds: dict[str, float] = dict.fromkeys((e.name for e in plan.estimators), 0.0)
+        self.without_truth: set[tuple[str, str]] = set()
         self._missing = {
             e.name: {start for start in range(0, reps, e.block) if self._is_lacking(e, start)}
             for e in plan.estimators
@@ -99,61 +91,68 @@ class CellRunner:
     def compute(self, start: int) -> None:
         """Compute the missing blocks among the NATIVE_BLOCK replications from ``start``."""
         native = [e for e in self.plan.estimators if not e.is_host and self._lacks(e, start)]
+        hosts = HostBlocks(self.plan, self.pool, self._missing)
         results: dict[str, list] = {e.name: [] for e in native}
         truths: list[Mapping[str, Any]] = []
-        open_blocks: dict[tuple[str, int], _HostBlock] = {}
-        for first in range(start, start + NATIVE_BLOCK, self.plan.chunk):
-            hosts = list(self._host_blocks(first, open_blocks))
-            if self.stop.is_set() or not (native or hosts):
-                continue
-            sample, schema = self.draw(first)
-            truths.append(sample.truth)
+        chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
+        wanted = (first for first in chunks if native or hosts.needing(first))
+        for first, (sample, schema) in self._draws(wanted):
+            truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
             for estimator in native:
                 results[estimator.name].append(self.estimate(estimator, first, sample.panel))
-            if hosts:
-                self._submit(hosts, first, sample, schema)
-            self._finish(open_blocks, wait=False)
-        if self.stop.is_set():
-            return
+            if blocks := hosts.needing(first):
+                hosts.submit(blocks, first, sample, schema)
+            self._finish(hosts, wait=False)
+            if self.stop.is_set():
+                return
         for estimator in native:
             reps = np.arange(start, start + NATIVE_BLOCK)
             rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
             self._write(estimator, start, rows)
-        self._finish(open_blocks, wait=True)
+        self._finish(hosts, wait=True)
 
-    def _lacks(self, estimator: EstimatorPlan, start: int) -> bool:
-        return start in self._missing[estimator.name]
+    def draw(self, first: int) -> Drawn:
+        """Draw the samples of the chunk from replication ``first``, and tell their schema."""
+        return self._begin_draw(first)()
 
-    def _host_blocks(
-        self, first: int, open_blocks: dict[tuple[str, int], _HostBlock]
-    ) -> Iterator[_HostBlock]:
-        """Yield the missing host blocks that overlap the chunk from ``first``."""
-        for estimator in self.plan.estimators:
-            if not estimator.is_host:
-                continue
-            start = first - first % HOST_BLOCK
-            for block in range(start, first + self.plan.chunk, HOST_BLOCK):
-                if self._lacks(estimator, block):
-                    key = estimator.name, block
-                    yield open_blocks.setdefault(key, _HostBlock(estimator, block))
+    def _draws(self, chunks: Iterable[int]) -> Iterator[tuple[int, Drawn]]:
+        """Draw chunk after chunk; of a host DGP, the next ones are under way meanwhile."""
+        ahead = 0 if self.plan.is_native else self.pool.workers
+        waiting: deque[tuple[int, Callable[[], Drawn]]] = deque()
+        for first in chunks:
+            waiting.append((first, self._begin_draw(first)))
+            if len(waiting) > ahead:
+                begun, finish = waiting.popleft()
+                yield begun, finish()
+        for begun, finish in waiting:
+            yield begun, finish()
 
-    def draw(self, first: int) -> tuple[Sample, Any]:
-        """Draw the chunk of samples from replication ``first``; return it and its schema."""
+    def _begin_draw(self, first: int) -> Callable[[], Drawn]:
         cell, keys = self.plan.cell, self.plan.keys(Stream.DGP, first, first + self.plan.chunk)
-        if self.plan.is_native:
-            sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.design)
-            return sample, getattr(cell.dgp, "schema", None)
-        factors = {**cell.design.defaults, **dict(cell.design)}
-        words = np.asarray(jax.random.key_data(keys))
-        payload = self.pool.payload(cell.dgp, None)
-        columns, truth, schema = self.pool.submit(draw_piece, payload, factors, words).result()
+        if not self.plan.is_native:
+            words, payload = np.asarray(jax.random.key_data(keys)), self.pool.payload(cell.dgp)
+            task = self.pool.submit(draw_piece, payload, cell.seen, words, first)
+            return lambda: self._receive(task, first)
+        sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
+        return lambda: (sample, getattr(cell.dgp, "schema", None))
+
+    def _receive(self, task: Task, first: int) -> Drawn:
+        """Wait for the samples of a host DGP."""
+        try:
+            columns, truth, schema = task.result()
+        except pebble.ProcessExpired as error:
+            last = first + self.plan.chunk - 1
+            raise InputError(
+                f"dgp {self.plan.cell.dgp_name!r}: its process died ({error}) in one of the "
+                f"replications {first} to {last}"
+            ) from None
         mask = columns.pop(MASK, None)
-        batch = {name: jax.numpy.asarray(values) for name, values in columns.items()}
-        leaves = [*batch.values(), None if mask is None else jax.numpy.asarray(mask)]
-        return Sample(Panel.tree_unflatten(tuple(batch), leaves), truth), schema
+        batch = [jax.numpy.asarray(values) for values in columns.values()]
+        mask = None if mask is None else jax.numpy.asarray(mask)
+        return Sample(Panel.tree_unflatten(tuple(columns), [*batch, mask]), truth), schema
 
     def estimate(self, estimator: EstimatorPlan, first: int, panels: Panel) -> Any:
-        """Estimate on the chunk from replication ``first``, with a native estimator."""
+        """Estimate on the panels of the chunk from replication ``first``."""
         keys = self.plan.keys(Stream.ESTIMATOR, first, first + self.plan.chunk)
         began = time.perf_counter()
         estimates = estimate_chunk(estimator.name, estimator.estimator, keys, panels)
@@ -161,60 +160,17 @@ class CellRunner:
         self.seconds[estimator.name] += time.perf_counter() - began
         return estimates
 
-    def _submit(self, blocks: list[_HostBlock], first: int, sample: Sample, schema: Any) -> None:
-        keys = self.plan.keys(Stream.ESTIMATOR, first, first + self.plan.chunk)
-        words = np.asarray(jax.random.key_data(keys))
-        columns = {name: np.asarray(sample.panel[name]) for name in sample.panel}
-        if sample.panel.mask is not None:
-            columns[MASK] = np.asarray(sample.panel.mask)
-        truth = {name: np.asarray(value) for name, value in sample.truth.items()}
-        for block in blocks:
-            low = max(first, block.start) - first
-            high = min(first + self.plan.chunk, block.start + HOST_BLOCK) - first
-            payload = self.pool.payload(block.estimator.estimator, schema)
-            size = _PIECE if block.estimator.estimator.timeout is None else 1
-            for piece in range(low, high, size):
-                rows = slice(piece, min(piece + size, high))
-                part = {name: values[rows] for name, values in columns.items()}
-                block.pieces.append(self._send(block, (payload, part, words[rows])))
-            block.truths.append({name: value[low:high] for name, value in truth.items()})
-            block.drawn += high - low
+    def _lacks(self, estimator: EstimatorPlan, start: int) -> bool:
+        return start in self._missing[estimator.name]
 
-    def _send(self, block: _HostBlock, arguments: tuple) -> _Piece:
-        timeout = block.estimator.estimator.timeout
-        return _Piece(arguments, self.pool.submit(estimate_piece, *arguments, timeout=timeout))
-
-    def _finish(self, open_blocks: dict[tuple[str, int], _HostBlock], *, wait: bool) -> None:
-        """Write the host blocks whose pieces are all back; with ``wait``, all of them."""
-        for key, block in list(open_blocks.items()):
-            if block.drawn < HOST_BLOCK:
-                continue
-            if not wait and not all(piece.future.done() for piece in block.pieces):
-                continue
-            began = time.perf_counter()
-            outcomes = [o for piece in block.pieces for o in self._outcomes(block, piece)]
-            self.seconds[block.estimator.name] += time.perf_counter() - began
-            reps = np.arange(block.start, block.start + HOST_BLOCK)
+    def _finish(self, hosts: HostBlocks, *, wait: bool) -> None:
+        """Write the host blocks that are back."""
+        for block, outcomes in hosts.finished(wait=wait):
+            self.seconds[block.estimator.name] += sum(outcome.seconds for outcome in outcomes)
+            reps = np.arange(block.start, block.start + len(outcomes))
             rows = host_rows(outcomes, block.truths, reps, self._sole(block.truths[0]))
-            self._write(block.estimator, block.start, rows)
             self._record_failures(block, outcomes)
-            del open_blocks[key]
-
-    def _outcomes(self, block: _HostBlock, piece: _Piece) -> list[Outcome]:
-        """Wait for a piece; where its worker died, send its replications one by one."""
-        try:
-            return piece.future.result()
-        except FutureTimeout:
-            return [Outcome({}, Status.TIMEOUT, "stopped after its timeout")]
-        except pebble.ProcessExpired as error:
-            payload, columns, words = piece.arguments
-            if len(words) == 1:
-                return [Outcome({}, Status.CRASHED, f"the worker process died: {error}")]
-        singles = []
-        for i in range(len(words)):
-            part = {name: values[i : i + 1] for name, values in columns.items()}
-            singles.append(self._send(block, (payload, part, words[i : i + 1])))
-        return [outcome for single in singles for outcome in self._outcomes(block, single)]
+            self._write(block.estimator, block.start, rows)
 
     def _sole(self, truth: Mapping[str, Any]) -> str:
         estimands = {*truth, *self.truth.values}
@@ -222,22 +178,26 @@ class CellRunner:
 
     def _write(self, estimator: EstimatorPlan, start: int, rows: pd.DataFrame) -> None:
         rows = self._with_truth(estimator, rows)
-        about = {"cell": self.plan.hash, "estimator": estimator.hash, "start": start}
         file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
-        write_block(file, rows, {**about, "block": estimator.block, "rows": len(rows)})
+        write_block(file, rows, {"dgp": self.plan.cell.dgp_name, "name": estimator.name})
         self.display.done(self.plan, estimator, rows)
 
     def _with_truth(self, estimator: EstimatorPlan, rows: pd.DataFrame) -> pd.DataFrame:
         """Fill in the cell's truth where the samples carry none."""
-        labels = rows[["estimand", "inference"]].drop_duplicates()
         truth = rows["truth"].to_numpy(copy=True)
-        for estimand, inference in labels.itertuples(index=False):
-            mine = ((rows["estimand"] == estimand) & (rows["inference"] == inference)).to_numpy()
-            empty = mine & np.isnan(truth)
-            truth[empty] = self.truth.of(estimator.name, estimand, inference)
+        if not np.isnan(truth).any():
+            return rows
+        names = rows[["estimand", "inference"]].to_numpy()
+        for estimand, inference in dict.fromkeys(map(tuple, names)):
+            mine = (names == (estimand, inference)).all(axis=1)
+            if np.isnan(truth[mine]).all():
+                of = estimand or self._sole({})
+                truth[mine] = self.truth.of(estimator.name, of, inference)
+                if estimand and estimator.is_host and np.isnan(truth[mine]).all():
+                    self.without_truth.add((estimator.name, estimand))
         return rows.assign(truth=truth)
 
-    def _record_failures(self, block: _HostBlock, outcomes: list[Outcome]) -> None:
+    def _record_failures(self, block: HostBlock, outcomes: list[Outcome]) -> None:
         folder = self.store.path / "failures" / self.plan.hash[:12] / block.estimator.hash[:12]
         failed = [(rep, o) for rep, o in enumerate(outcomes, block.start) if o.trouble]
         for rep, outcome in failed[:_FAILURES_KEPT]:
@@ -247,7 +207,7 @@ class CellRunner:
                 "rep": rep,
                 "status": outcome.status.label,
                 "trouble": outcome.trouble,
-                "replay": f"mcsim replay FILE --store {self.store.path} "
+                "replay": f"mcsim replay FILE --store {shlex.quote(str(self.store.path))} "
                 f"--cell {self.plan.hash[:12]} --rep {rep}",
             }
             write_json(folder / f"r{rep:07d}.json", content)

@@ -206,6 +206,16 @@ class Design(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"Design({', '.join(f'{name}={value!r}' for name, value in self.items())})"
 
+    def with_factors(self, factors: Mapping[str, Any]) -> "Design":
+        """Return a design with these factors added or replaced."""
+        return Design(
+            {**self._factors, **factors}, static=tuple(self._static), defaults=self.defaults
+        )
+
+    def effective(self) -> dict[str, Any]:
+        """Return the value of every factor, defaults included."""
+        return {**self.defaults, **self._factors}
+
     def tree_flatten(self):
         """Split into (traced floats, everything else), for JAX."""
         traced = tuple(
@@ -353,7 +363,8 @@ class Estimate(NamedTuple):
 Label = str | tuple[str, str]
 """What an estimate is of: an estimand, or (estimand, inference)."""
 
-Estimates = Mapping[Label, Estimate]
+Estimates = Mapping[Any, Estimate]
+"""Estimates by `Label`."""
 
 
 @runtime_checkable

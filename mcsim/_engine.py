@@ -5,7 +5,8 @@ none is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is
 program, so that the members of an ensemble share one; a plain function is a constant of it.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Design, Estimate, Panel, Sample
-from mcsim._readers import UNNAMED
+from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim.errors import ContractError, InputError, McsimError
 
 NATIVE_BLOCK = 1024
@@ -22,6 +23,8 @@ NATIVE_BLOCK = 1024
 
 HOST_BLOCK = 64
 """Replications in a stored block of a host estimator."""
+
+_KEY = jax.ShapeDtypeStruct((), jax.eval_shape(jax.random.key, 0).dtype)
 
 _CHUNK_BYTES = 2**20  # what a chunk's panels may take on a CPU: about a core's cache
 
@@ -52,13 +55,13 @@ def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) ->
     InputError
         If it cannot be traced.
     """
-    with _sentences(f"dgp {name!r}"):
+    with sentences(f"dgp {name!r}"):
         return _draw(*_split(dgp), name, keys, design)
 
 
 def estimate_chunk(
     name: str, estimator: Any, keys: Key[Array, " rep"], panels: Panel
-) -> dict[Any, Estimate]:
+) -> dict[FullLabel, Estimate]:
     """Estimate on every panel of a chunk.
 
     Parameters
@@ -74,7 +77,7 @@ def estimate_chunk(
 
     Returns
     -------
-    dict of label to Estimate
+    dict of (estimand, inference) to Estimate
         Arrays of shape (rep,).
 
     Raises
@@ -84,32 +87,76 @@ def estimate_chunk(
     InputError
         If it cannot be traced.
     """
-    with _sentences(f"estimator {name!r}"):
+    with sentences(f"estimator {name!r}"):
         return _estimate(*_split(estimator), name, keys, panels)
 
 
-def chunk_size(name: str, dgp: Any, design: Design) -> int:
-    """Return how many samples to draw at once: a power of two that divides every block.
-
-    On a CPU the panels of a chunk fill about a megabyte, an accelerator takes a whole native block.
+def sample_shape(name: str, dgp: Any, design: Design) -> Any:
+    """Return one sample's shapes without drawing it: a dry run that checks the contract.
 
     Parameters
     ----------
     name, dgp, design
         The cell.
+
+    Returns
+    -------
+    Sample of jax.ShapeDtypeStruct
+
+    Raises
+    ------
+    ContractError, InputError
+        As `draw_chunk`.
+    """
+    with sentences(f"dgp {name!r}"):
+        dynamic, static = _split(dgp)
+        return jax.eval_shape(
+            lambda part, key, design: _draw_one(part, static, name, key, design),
+            dynamic,
+            _KEY,
+            design,
+        )
+
+
+def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list[FullLabel]:
+    """Return what an estimator's estimates are of, without estimating: a dry run as well.
+
+    Parameters
+    ----------
+    name, estimator
+        The estimator.
+    panel : Panel
+        A panel, or its shapes.
+
+    Raises
+    ------
+    ContractError, InputError
+        As `estimate_chunk`.
+    """
+    with sentences(f"estimator {name!r}"):
+        dynamic, static = _split(estimator)
+        shapes = jax.eval_shape(
+            lambda part, key, panel: _estimate_one(part, static, name, key, panel),
+            dynamic,
+            _KEY,
+            panel,
+        )
+    return list(shapes)
+
+
+def chunk_size(panel: Mapping[str, Any]) -> int:
+    """Return how many samples to draw at once: a power of two that divides every native block.
+
+    On a CPU the panels of a chunk fill about a megabyte, an accelerator takes a whole native block.
+
+    Parameters
+    ----------
+    panel : Panel
+        The shapes of one sample's panel.
     """
     if jax.default_backend() != "cpu":
         return NATIVE_BLOCK
-    keys = jax.random.split(jax.random.key(0), 1)
-    with _sentences(f"dgp {name!r}"):
-        dynamic, static = _split(dgp)
-        shapes = jax.eval_shape(
-            lambda part, keys, design: _draw(part, static, name, keys, design),
-            dynamic,
-            keys,
-            design,
-        )
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes.panel))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(panel))
     fitting = max(1, _CHUNK_BYTES // max(1, size))
     return min(NATIVE_BLOCK, 2 ** (fitting.bit_length() - 1))
 
@@ -119,16 +166,29 @@ def _split(part: Any) -> tuple[Any, Any]:
     return (None, part) if jax.tree_util.all_leaves([part]) else (part, None)
 
 
+# The inner functions are jitted too: they are traced once for a shape, whatever the chunk.
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _draw_one(dynamic: Any, static: Any, name: str, key: Any, design: Design) -> Sample:
+    dgp = dynamic if static is None else static
+    return _checked_sample(name, dgp(key, design))
+
+
 @partial(jax.jit, static_argnums=(1, 2))
 def _draw(dynamic: Any, static: Any, name: str, keys: Any, design: Design) -> Sample:
-    dgp = dynamic if static is None else static
-    return jax.vmap(lambda key: _checked_sample(name, dgp(key, design)))(keys)
+    return jax.vmap(lambda key: _draw_one(dynamic, static, name, key, design))(keys)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _estimate_one(dynamic: Any, static: Any, name: str, key: Any, panel: Panel):
+    estimator = dynamic if static is None else static
+    return _checked_estimates(name, estimator(key, panel))
 
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _estimate(dynamic: Any, static: Any, name: str, keys: Any, panels: Panel):
-    estimator = dynamic if static is None else static
-    return jax.vmap(lambda key, panel: _checked_estimates(name, estimator(key, panel)))(
+    return jax.vmap(lambda key, panel: _estimate_one(dynamic, static, name, key, panel))(
         keys, panels
     )
 
@@ -150,39 +210,39 @@ def _checked_sample(name: str, sample: Any) -> Sample:
     return Sample(sample[0], truth)
 
 
-def _checked_estimates(name: str, result: Any) -> dict[Any, Estimate]:
-    estimates = result if isinstance(result, Mapping) else {UNNAMED: result}
-    checked = {}
-    for label, estimate in estimates.items():
-        if not isinstance(estimate, Estimate):
-            raise ContractError(
-                f"estimator {name!r}: {label!r} is {type(estimate).__name__}, expected an Estimate"
-                " (for a function of frames use @mcsim.host)"
-            )
-        *numbers, status = (jnp.asarray(number) for number in estimate)
-        if any(number.ndim for number in (*numbers, status)):
-            raise ContractError(f"estimator {name!r}: {label!r} holds arrays, expected numbers")
-        checked[label] = Estimate(
-            *(number.astype(float) for number in numbers), status=status.astype(jnp.int8)
+def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:
+    try:
+        labeled = label_all(result if isinstance(result, Mapping) else {UNNAMED: result})
+    except ContractError as error:
+        raise ContractError(f"estimator {name!r}: {error}") from None
+    return {label: _checked_estimate(name, label, one) for label, one in labeled.items()}
+
+
+def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:
+    if not isinstance(estimate, Estimate):
+        raise ContractError(
+            f"estimator {name!r}: {label[0] or 'the result'} is {type(estimate).__name__}, "
+            "expected an Estimate (for a function of frames use @mcsim.host)"
         )
-    return checked
+    *numbers, status = (jnp.asarray(number) for number in estimate)
+    if any(number.ndim for number in (*numbers, status)):
+        shapes = {n: jnp.shape(v) for n, v in estimate._asdict().items() if jnp.ndim(v)}
+        raise ContractError(f"estimator {name!r}: got arrays, expected numbers: {shapes}")
+    return Estimate(*(number.astype(float) for number in numbers), status=status.astype(jnp.int8))
 
 
-class _sentences:
-    """Turn a tracer error in user code into a sentence."""
-
-    def __init__(self, what: str):
-        self.what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (jax.errors.JAXTypeError, jax.errors.JAXIndexError)):
-            raise InputError(
-                f"{self.what}: it cannot be traced by JAX ({type(error).__name__}): it branches "
-                "on, converts or indexes by traced values; use jax.numpy, or lift a function of "
-                "frames with @mcsim.host"
-            ) from error
-        if isinstance(error, Exception) and not isinstance(error, McsimError):
-            raise InputError(f"{self.what}: {type(error).__name__}: {error}") from error
+@contextlib.contextmanager
+def sentences(what: str) -> Iterator[None]:
+    """Turn what user code raises, tracer errors above all, into a sentence."""
+    try:
+        yield
+    except McsimError:
+        raise
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        raise InputError(
+            f"{what}: it cannot be traced by JAX ({type(error).__name__}): it branches on, "
+            "converts or indexes by traced values; use jax.numpy, or lift a function of frames "
+            "with @mcsim.host"
+        ) from error
+    except Exception as error:
+        raise InputError(f"{what}: {type(error).__name__}: {error}") from error

@@ -1,27 +1,29 @@
 """Definitions as text: what a study's parts are, so that a store can tell when one has changed.
 
 Functions have no stable hash. A user's function is described by its normalised source, its
-defaults, what it closes over and the globals that it names; a library's by name and version;
-arrays by their bytes.
+defaults, what it closes over and the globals that it uses, helper functions included; a library's
+by name and version; arrays by their bytes.
 """
 
-import ast
 import dataclasses
 import functools
 import hashlib
 import inspect
 import sys
-import textwrap
 import types
 import warnings
 from collections.abc import Callable, Mapping
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import PurePath
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+
+from mcsim._sources import names_used, normalized_source
 
 Description = Any  # what json.dumps takes
 
@@ -32,7 +34,7 @@ def describe(thing: Any) -> Description:
     Parameters
     ----------
     thing : object
-        A number, string, collection, array, key, dataclass, function, class or module.
+        A number, string, collection, array, frame, key, dataclass, function, class or module.
 
     Returns
     -------
@@ -48,73 +50,121 @@ def describe(thing: Any) -> Description:
     >>> describe({"n": 3, "rho": 0.5})
     {'n': 3, 'rho': '0x1.0000000000000p-1'}
     """
-    return _describe(thing, frozenset())
+    return _Describer().of(thing)
 
 
-def _describe(thing: Any, seen: frozenset[int]) -> Description:
-    """Describe a value; ``seen`` are the ids of what it is part of, against endless recursion."""
-    for kinds, text in _ATOMS:
-        if isinstance(thing, kinds):
-            return text(thing)
-    if id(thing) in seen:
-        return "recursive"
-    inside = seen | {id(thing)}
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return _describe_dataclass(thing, inside)
-    for kinds, describer in _COMPOUNDS:
-        if isinstance(thing, kinds):
-            return describer(thing, inside)
-    return _describe_callable(thing, inside) if callable(thing) else _describe_object(thing, inside)
+def is_library(module: str | None) -> bool:
+    """Whether a module belongs to Python or an installed package, whose version tells it."""
+    root = (module or "builtins").split(".")[0]
+    return root in sys.stdlib_module_names or root == "mcsim" or root in _distributions()
 
 
-def _describe_array(array: Any) -> Description:
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        return {"key": np.asarray(jax.random.key_data(array)).tolist()}
-    values = np.ascontiguousarray(array)
-    digest = hashlib.sha256(values.tobytes()).hexdigest()
-    return {"array": str(values.dtype), "shape": list(values.shape), "sha256": digest}
+class _Describer:
+    """Walks through a definition; every function and class is told once."""
 
+    def __init__(self) -> None:
+        self._told: dict[int, Any] = {}  # keeps them alive too, so that ids stay theirs
+        self._within: set[int] = set()
 
-def _describe_dataclass(thing: Any, seen: frozenset[int]) -> Description:
-    fields = {
-        field.name: _describe(getattr(thing, field.name), seen)
-        for field in dataclasses.fields(thing)
-        if field.compare
-    }
-    return {"class": _describe(type(thing), seen), **fields}
+    def of(self, thing: Any) -> Description:
+        for kinds, text in _ATOMS:
+            if isinstance(thing, kinds):
+                return text(thing)
+        if isinstance(thing, (type, types.FunctionType)):
+            if id(thing) in self._told:
+                return f"told above: {thing.__qualname__}"
+            self._told[id(thing)] = thing
+        elif id(thing) in self._within:
+            return "recursive"
+        self._within.add(id(thing))
+        described = self._compound(thing)
+        self._within.discard(id(thing))
+        return described
 
+    def _compound(self, thing: Any) -> Description:
+        if isinstance(thing, type):
+            return self._class(thing)
+        if dataclasses.is_dataclass(thing):
+            return self._dataclass(thing)
+        if isinstance(thing, Mapping):
+            return {str(name): self.of(value) for name, value in thing.items()}
+        if isinstance(thing, (set, frozenset)):
+            return sorted((self.of(item) for item in thing), key=repr)
+        if isinstance(thing, functools.partial):
+            thing = ("partial", thing.func, thing.args, thing.keywords)
+        if isinstance(thing, (tuple, list, range)):
+            return [self.of(item) for item in thing]
+        return self._callable(thing) if callable(thing) else self._object(thing)
 
-def _describe_class(cls: type) -> Description:
-    if _is_library(cls.__module__):
-        return f"{_versioned(cls.__module__)}.{cls.__qualname__}"
-    return {"name": cls.__qualname__, "source": _source(cls)}
+    def _class(self, cls: type) -> Description:
+        if is_library(cls.__module__):
+            return f"{_versioned(cls.__module__)}.{cls.__qualname__}"
+        functions = [f for f in map(_plain_function, vars(cls).values()) if f is not None]
+        uses = {name: value for f in functions for name, value in self._uses(f).items()}
+        bases = [self.of(base) for base in cls.__bases__ if not is_library(base.__module__)]
+        source = {"name": cls.__qualname__, "source": normalized_source(cls)}
+        return {**source, "bases": bases, "uses": dict(sorted(uses.items()))}
 
-
-def _describe_callable(function: Callable, seen: frozenset[int]) -> Description:
-    if inspect.ismethod(function):
-        return {
-            "method": _describe(function.__func__, seen),
-            "of": _describe(function.__self__, seen),
+    def _dataclass(self, thing: Any) -> Description:
+        fields = {
+            field.name: self.of(getattr(thing, field.name))
+            for field in dataclasses.fields(thing)
+            if field.compare
         }
-    inner = inspect.unwrap(function)
-    if not isinstance(inner, types.FunctionType):
-        module = getattr(inner, "__module__", None)
-        if isinstance(inner, types.BuiltinFunctionType) or (module and _is_library(module)):
-            return f"{_versioned(module or 'builtins')}.{getattr(inner, '__qualname__', inner)}"
-        return _describe_object(inner, seen)
-    if _is_library(inner.__module__):
-        return f"{_versioned(inner.__module__)}.{inner.__qualname__}"
-    return {
-        "name": inner.__qualname__,
-        "source": _source(inner),
-        "defaults": _describe(inspect.getfullargspec(inner).defaults, seen),
-        "uses": {name: _describe(value, seen) for name, value in _free_names(inner).items()},
-    }
+        return {"class": self.of(type(thing)), **fields}
 
+    def _callable(self, thing: Any) -> Description:
+        if inspect.ismethod(thing):
+            return {"method": thing.__func__.__qualname__, "of": self.of(thing.__self__)}
+        if isinstance(thing, types.FunctionType) and not is_library(thing.__globals__["__name__"]):
+            return self._function(thing)
+        wrapped = getattr(thing, "__wrapped__", None)
+        if wrapped is not None:  # by jax.jit, jax.vmap, functools.lru_cache
+            code = getattr(thing, "__code__", None)
+            name = code.co_qualname if code else type(thing).__qualname__
+            return {"wrapper": name, "of": self.of(wrapped)}
+        if isinstance(thing, types.FunctionType):
+            name = f"{_versioned(thing.__module__)}.{thing.__qualname__}"
+            closed = self._quietly(inspect.getclosurevars(thing).nonlocals)
+            return {"function": name, "closed": closed} if closed else name
+        if hasattr(thing, "__qualname__") and is_library(getattr(thing, "__module__", None)):
+            return f"{_versioned(thing.__module__ or 'builtins')}.{thing.__qualname__}"
+        return self._object(thing)
 
-def _describe_object(thing: Any, seen: frozenset[int]) -> Description:
-    state = getattr(thing, "__dict__", None)
-    if state is None:
+    def _function(self, function: types.FunctionType) -> Description:
+        return {
+            "name": function.__qualname__,
+            "source": normalized_source(function),
+            "defaults": self.of([function.__defaults__, function.__kwdefaults__]),
+            "uses": self._uses(function),
+        }
+
+    def _uses(self, function: types.FunctionType) -> dict[str, Description]:
+        """What a function's body refers to: closed-over values, globals, parts of user modules."""
+        loaded, attributes = names_used(function.__code__)
+        space = function.__globals__
+        values = {name: space[name] for name in loaded if name in space}
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        values |= {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
+        for name, module in list(values.items()):
+            if isinstance(module, types.ModuleType) and not is_library(module.__name__):
+                parts = {a: getattr(module, a) for a in attributes if hasattr(module, a)}
+                values[name] = parts
+        return {name: self.of(value) for name, value in sorted(values.items())}
+
+    def _quietly(self, things: Mapping[str, Any]) -> Description:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.of(things)
+
+    def _object(self, thing: Any) -> Description:
+        state = getattr(thing, "__dict__", None)
+        if state:
+            kept = {name: value for name, value in state.items() if not name.startswith("__")}
+            return {"class": self.of(type(thing)), "state": self.of(kept)}
+        text = repr(thing)
+        if " at 0x" not in text:
+            return {"class": self.of(type(thing)), "text": text}
         warnings.warn(
             f"the definition of an object of type {type(thing).__name__} cannot be told: if it "
             "changes, the store will not notice; use numbers, arrays, dataclasses or functions",
@@ -122,43 +172,40 @@ def _describe_object(thing: Any, seen: frozenset[int]) -> Description:
             stacklevel=2,
         )
         return {"opaque": type(thing).__qualname__}
-    kept = {name: value for name, value in state.items() if not name.startswith("__")}
-    return {"class": _describe(type(thing), seen), "state": _describe(kept, seen)}
 
 
-def _source(thing: Any) -> str:
-    """Source without docstrings, comments and layout; the bytecode where there is no source."""
+def _plain_function(member: Any) -> types.FunctionType | None:
+    """The user's function behind a member of a class: a method, a property, a class method."""
+    member = getattr(member, "fget", getattr(member, "__func__", member))
+    if not isinstance(member, types.FunctionType) or is_library(member.__globals__["__name__"]):
+        return None
+    return None if member.__code__.co_filename == "<string>" else member  # by @dataclass
+
+
+def _is_filled(cell: types.CellType) -> bool:
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-    except (OSError, TypeError, SyntaxError):
-        code = getattr(thing, "__code__", None)
-        text = f"{code.co_code.hex()} {code.co_consts!r}" if code else thing.__qualname__
-        return f"bytecode {hashlib.sha256(text.encode()).hexdigest()}"
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and len(body) > 1 and _is_docstring(body[0]):
-            del body[0]
-    return ast.unparse(tree)
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
 
 
-def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+def _describe_array(array: Any) -> Description:
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return {"key": np.asarray(jax.random.key_data(array)).tolist()}
+    values = np.ascontiguousarray(array)
+    content = repr(values.tolist()).encode() if values.dtype.hasobject else values.tobytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return {"array": str(values.dtype), "shape": list(np.shape(array)), "sha256": digest}
 
 
-def _free_names(function: types.FunctionType) -> dict[str, Any]:
-    """What a function's body refers to: closed-over values and globals, inner functions' too."""
-    names, codes = set(), [function.__code__]
-    while codes:
-        code = codes.pop()
-        names.update(code.co_names)
-        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
-    closed = inspect.getclosurevars(function).nonlocals
-    known = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    return dict(sorted({**known, **closed}.items()))
+def _describe_frame(frame: Any) -> Description:
+    rows = pd.util.hash_pandas_object(frame, index=True).to_numpy()
+    names = [str(name) for name in getattr(frame, "columns", [getattr(frame, "name", "")])]
+    return {
+        "frame": names,
+        "rows": len(frame),
+        "sha256": hashlib.sha256(rows.tobytes()).hexdigest(),
+    }
 
 
 @functools.lru_cache(maxsize=1)
@@ -166,21 +213,17 @@ def _distributions() -> Mapping[str, list[str]]:
     return packages_distributions()
 
 
-def _is_library(module: str | None) -> bool:
-    root = (module or "builtins").split(".")[0]
-    return root in sys.stdlib_module_names or root == "mcsim" or root in _distributions()
-
-
 @functools.lru_cache(maxsize=512)
 def _versioned(module: str) -> str:
-    """Return 'statsmodels.api 0.14.4'; mcsim's own version stands in the environment instead."""
+    """Return 'statsmodels.api 0.14'; mcsim's own version stands in the environment instead."""
     root = module.split(".", maxsplit=1)[0]
     if root in sys.stdlib_module_names or root == "mcsim":
         return module
     try:
-        return f"{module} {version(_distributions().get(root, [root])[0])}"
+        full = version(_distributions().get(root, [root])[0])
     except PackageNotFoundError:
         return module
+    return f"{module} {'.'.join(full.split('.')[:2])}"
 
 
 _ATOMS: tuple[tuple[tuple[type, ...], Callable[[Any], Description]], ...] = (
@@ -188,19 +231,9 @@ _ATOMS: tuple[tuple[tuple[type, ...], Callable[[Any], Description]], ...] = (
     ((Enum,), lambda thing: f"{type(thing).__qualname__}.{thing.name}"),
     ((int, np.integer), int),
     ((float, np.floating), lambda thing: float(thing).hex()),
+    ((complex, np.generic, PurePath), str),
+    ((bytes, bytearray), lambda thing: {"bytes": hashlib.sha256(thing).hexdigest()}),
     ((types.ModuleType,), lambda thing: f"module {_versioned(thing.__name__)}"),
     ((jax.Array, np.ndarray), _describe_array),
-    ((type,), _describe_class),
-)
-
-_COMPOUNDS: tuple[tuple[tuple[type, ...], Callable[[Any, frozenset[int]], Description]], ...] = (
-    ((Mapping,), lambda thing, seen: {str(k): _describe(v, seen) for k, v in thing.items()}),
-    ((set, frozenset), lambda thing, seen: sorted(map(repr, thing))),
-    ((tuple, list, range), lambda thing, seen: [_describe(item, seen) for item in thing]),
-    (
-        (functools.partial,),
-        lambda thing, seen: {
-            "partial": [_describe(part, seen) for part in (thing.func, thing.args, thing.keywords)]
-        },
-    ),
+    ((pd.DataFrame, pd.Series, pd.Index), _describe_frame),
 )

@@ -4,17 +4,18 @@ They see frames with the user's own column and index names, and a NumPy generato
 replication's key; the global NumPy and `random` states are seeded from it too.
 """
 
+import contextlib
 import inspect
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Estimate, Label
-from mcsim._readers import read_result
+from mcsim._core import Estimate
+from mcsim._readers import FullLabel, read_result
 from mcsim.errors import InputError
 
 
@@ -44,12 +45,13 @@ class HostEstimator:
         """The function's name."""
         return self.function.__name__
 
-    def __call__(self, rng: np.random.Generator, frame: pd.DataFrame) -> dict[Label, Estimate]:
+    def __call__(self, rng: np.random.Generator, frame: pd.DataFrame) -> dict[FullLabel, Estimate]:
         """Run the function on a copy of the frame and read its result at once."""
-        seed_global_state(rng)
         takes_rng = len(inspect.signature(self.function).parameters) == 2
         arguments = (rng, frame.copy()) if takes_rng else (frame.copy(),)
-        return read_result(self.function(*arguments), term=self.term, estimand=self.estimand)
+        with seeded_global_state(rng):
+            result = self.function(*arguments)
+            return read_result(result, term=self.term, estimand=self.estimand)
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,10 @@ class HostDGP:
         """The function's name."""
         return self.function.__name__
 
-    def __call__(
-        self, rng: np.random.Generator, design: Mapping[str, Any]
-    ) -> tuple[pd.DataFrame, Mapping[str, float]]:
+    def __call__(self, rng: np.random.Generator, design: Mapping[str, Any]) -> Any:
         """Draw one frame and its truth."""
-        seed_global_state(rng)
-        return self.function(rng, design)
+        with seeded_global_state(rng):
+            return self.function(rng, design)
 
 
 @overload
@@ -151,10 +151,17 @@ def rng_from_words(words: np.ndarray) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=low | high << 32))
 
 
-def seed_global_state(rng: np.random.Generator) -> None:
-    """Seed NumPy's and Python's global generators from a copy, so that ``rng`` does not move."""
+@contextlib.contextmanager
+def seeded_global_state(rng: np.random.Generator) -> Iterator[None]:
+    """Seed NumPy's and Python's global generators from a copy of ``rng``, and put them back."""
     state = rng.bit_generator.state["state"]
     words = np.concatenate([state["key"], state["counter"]]).astype(np.uint64)
     seeds = np.random.SeedSequence([int(word) for word in words]).generate_state(2)
-    np.random.seed(int(seeds[0]))  # noqa: NPY002  user code may use the global generator
+    before = np.random.get_state(), random.getstate()  # noqa: NPY002  users may use the global ones
+    np.random.seed(int(seeds[0]))  # noqa: NPY002
     random.seed(int(seeds[1]))
+    try:
+        yield
+    finally:
+        np.random.set_state(before[0])  # noqa: NPY002
+        random.setstate(before[1])

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 
 def critical_values(df: Float[ndarray, " row"], level: float) -> Float[ndarray, " row"]:
@@ -51,10 +50,19 @@ def complete_intervals(rows: pd.DataFrame, level: float, null: float) -> pd.Data
     p_value = rows["p_value"].to_numpy(dtype=float)
     half = critical_values(df, level) * se
     bare = np.isnan(lower) & np.isnan(upper)
-    distance = np.abs(value - null) / se
-    tail = 2 * stats.t.sf(distance, np.where(np.isnan(df), np.inf, df))
+    tail = 2 * _lower_tail(-np.abs(value - null) / se, df)
     return rows.assign(
         lower=np.where(bare, value - half, lower),
         upper=np.where(bare, value + half, upper),
         p_value=np.where(np.isnan(p_value), tail, p_value),
     )
+
+
+def _lower_tail(
+    statistic: Float[ndarray, " row"], df: Float[ndarray, " row"]
+) -> Float[ndarray, " row"]:
+    """Return P(T < statistic), normal where df is infinite or missing."""
+    tail = ndtr(statistic)
+    student = np.isfinite(df)
+    tail[student] = np.where(df[student] > 0, stdtr(df[student], statistic[student]), np.nan)
+    return tail

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Integer, Key
 
 from mcsim._core import Design
 from mcsim.errors import InputError
@@ -51,9 +51,9 @@ def canonical_value(value: Any) -> str:
         return f"bool:{value}"
     if isinstance(value, str):
         return f"str:{value}"
-    if isinstance(value, int) and int(float(value)) != value:
+    if isinstance(value, int) and (value.bit_length() > 1023 or int(float(value)) != value):
         return f"int:{value}"
-    return float(value).hex()
+    return (float(value) + 0.0).hex()  # -0.0 is 0.0
 
 
 def cell_identity(dgp: str, design: Design) -> dict[str, Any]:
@@ -85,7 +85,8 @@ def stream_key(cell: Key[Array, ""], stream: Stream) -> Key[Array, ""]:
     return jax.random.fold_in(cell, int(stream))
 
 
-def replication_keys(stream: Key[Array, ""], reps: Int[Array, " rep"]) -> Key[Array, " rep"]:
+@jax.jit
+def replication_keys(stream: Key[Array, ""], reps: Integer[Any, " rep"]) -> Key[Array, " rep"]:
     """Return the keys of these replications of a stream."""
     return jax.vmap(lambda rep: jax.random.fold_in(stream, rep))(jnp.asarray(reps, jnp.uint32))
 

@@ -5,6 +5,7 @@ same name (cell or estimator) stops the run with the difference, unless changes 
 """
 
 import difflib
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,14 +13,15 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._engine import HOST_BLOCK, NATIVE_BLOCK, chunk_size
+from mcsim._engine import HOST_BLOCK, NATIVE_BLOCK, chunk_size, estimate_labels, sample_shape
 from mcsim._fingerprint import describe
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import (
     Stream,
+    canonical_value,
     cell_identity,
     cell_key,
     digest,
@@ -27,10 +29,11 @@ from mcsim._keys import (
     root_key,
     stream_key,
 )
-from mcsim._store import Store, write_json
+from mcsim._readers import FullLabel
+from mcsim._store import Store, read_json, write_json
 from mcsim._study import Cell, Study
 from mcsim._version import __version__
-from mcsim.errors import StoreMismatch
+from mcsim.errors import StoreMismatch, raise_all
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,15 @@ class EstimatorPlan:
         SHA-256 of its definition.
     block : int
         Replications in a stored block.
+    labels : tuple of (estimand, inference)
+        What its estimates are of, where a dry run can tell: not for host estimators.
     """
 
     name: str
     estimator: Any
     hash: str
     block: int
+    labels: tuple[FullLabel, ...] = ()
 
     @property
     def is_host(self) -> bool:
@@ -76,6 +82,8 @@ class CellPlan:
         Replications drawn at once.
     estimators : tuple of EstimatorPlan
         All of the study's.
+    estimands : tuple of str
+        Of which the samples carry a truth, where a dry run can tell: not for host DGPs.
     """
 
     cell: Cell
@@ -83,6 +91,7 @@ class CellPlan:
     key: Key[Array, ""]
     chunk: int
     estimators: tuple[EstimatorPlan, ...]
+    estimands: tuple[str, ...] = ()
 
     @property
     def is_native(self) -> bool:
@@ -91,7 +100,11 @@ class CellPlan:
 
     def keys(self, stream: Stream, start: int, stop: int) -> Key[Array, " rep"]:
         """Return the keys of replications start..stop of a stream."""
-        return replication_keys(stream_key(self.key, stream), jnp.arange(start, stop))
+        return replication_keys(self._stream_keys[stream], np.arange(start, stop, dtype=np.uint32))
+
+    @functools.cached_property
+    def _stream_keys(self) -> dict[Stream, Key[Array, ""]]:
+        return {stream: stream_key(self.key, stream) for stream in Stream}
 
 
 def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False) -> list[CellPlan]:
@@ -114,8 +127,9 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
         If the store holds another definition under a name of this study.
     """
     root = root_key(seed)
-    drafts = [_draft(cell, root, seed) for cell in study.cells()]
     methods = {name: _estimator_definition(name, e) for name, e in study.methods.items()}
+    drafts = [_draft(cell, study, methods, root, seed) for cell in study.cells()]
+    _check_defaults(store, [cell_plan for cell_plan, _ in drafts])
     differences = list(_differences(store, drafts, methods))
     if differences and not accept_changes:
         raise StoreMismatch(
@@ -124,37 +138,34 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
             + "\nuse another store, go back to the old definition, or compute the new one beside "
             "the old with --accept-changes (accept_changes=True)"
         )
-    plans = [
-        CellPlan(
-            cell,
-            digest(definition),
-            key,
-            definition["environment"]["chunk"],
-            tuple(
-                EstimatorPlan(name, study.methods[name], digest(method), method["block"])
-                for name, method in methods.items()
-            ),
-        )
-        for cell, key, definition in drafts
-    ]
-    for cell_plan, (_, _, definition) in zip(plans, drafts, strict=True):
+    for cell_plan, definition in drafts:
         _register(store, cell_plan, definition, methods)
-    return plans
+    return [cell_plan for cell_plan, _ in drafts]
 
 
-def _draft(cell: Cell, root: Key[Array, ""], seed: int) -> tuple[Cell, Any, dict[str, Any]]:
-    chunk = (
-        HOST_BLOCK
-        if isinstance(cell.dgp, HostDGP)
-        else chunk_size(cell.dgp_name, cell.dgp, cell.design)
-    )
+def _draft(
+    cell: Cell, study: Study, methods: Mapping[str, dict], root: Key[Array, ""], seed: int
+) -> tuple[CellPlan, dict[str, Any]]:
+    """Plan a cell; native parts are traced, so that what is wrong with them is told at once."""
+    native = not isinstance(cell.dgp, HostDGP)
+    sample = sample_shape(cell.dgp_name, cell.dgp, cell.seen) if native else None
+    chunk = HOST_BLOCK if sample is None else chunk_size(sample.panel)
     definition = {
         **cell_identity(cell.dgp_name, cell.design),
         "definition": describe(cell.dgp),
         "seed": seed,
         "environment": environment(chunk),
     }
-    return cell, cell_key(root, cell.dgp_name, cell.design), definition
+    estimators = []
+    for name, method in methods.items():
+        estimator, labels = study.methods[name], []
+        if sample is not None and not isinstance(estimator, HostEstimator):
+            labels = estimate_labels(name, estimator, sample.panel)
+        plan = EstimatorPlan(name, estimator, digest(method), method["block"], tuple(labels))
+        estimators.append(plan)
+    key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}
+    hash_ = digest(definition)
+    return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths)), definition
 
 
 def environment(chunk: int) -> dict[str, Any]:
@@ -163,6 +174,7 @@ def environment(chunk: int) -> dict[str, Any]:
         "mcsim": ".".join(__version__.split(".")[:2]),
         "jax": version("jax"),
         "float64": bool(jax.config.read("jax_enable_x64")),
+        "partitionable": bool(getattr(jax.config, "jax_threefry_partitionable", True)),
         "device": jax.devices()[0].device_kind,
         "chunk": chunk,
     }
@@ -176,39 +188,55 @@ def _estimator_definition(name: str, estimator: Any) -> dict[str, Any]:
 def _register(store: Store, plan: CellPlan, definition: dict, methods: Mapping[str, dict]) -> None:
     folder = store.cell(plan.hash)
     if not (folder / "cell.json").exists():
-        factors = dict(plan.cell.design)
-        write_json(folder / "cell.json", {**definition, "design": factors, "hash": plan.hash})
+        design = plan.cell.design.effective()
+        write_json(folder / "cell.json", {**definition, "design": design, "hash": plan.hash})
     for estimator in plan.estimators:
         file = store.estimator(plan.hash, estimator.hash) / "est.json"
         if not file.exists():
             write_json(file, {**methods[estimator.name], "hash": estimator.hash})
 
 
-def _differences(store: Store, drafts: list, methods: Mapping[str, dict]) -> Iterator[str]:
+def _differences(
+    store: Store, drafts: list[tuple[CellPlan, dict[str, Any]]], methods: Mapping[str, dict]
+) -> Iterator[str]:
     stored = dict(store.cells())
-    for cell, _, definition in drafts:
-        mine = digest(definition)
-        identity = {name: definition[name] for name in ("dgp", "factors")}
+    for draft, definition in drafts:
+        identity = _identity(definition)
+        held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
+        if held and draft.hash[:12] not in held:
+            yield from _difference(f"cell {draft.cell.name!r}", _last(held), definition)
+    for name, method in methods.items():
         held = {
             hash_: other
-            for hash_, other in stored.items()
-            if {name: other[name] for name in ("dgp", "factors")} == identity
+            for cell in stored
+            for hash_, other in store.estimators(cell)
+            if other["estimator"] == name
         }
-        if mine[:12] in held:
-            yield from _estimator_differences(store, mine, cell.name, methods)
-        elif held:
-            yield from _difference(f"cell {cell.name!r}", list(held.values())[-1], definition)
+        if held and digest(method)[:12] not in held:
+            yield from _difference(f"estimator {name!r}", _last(held), method)
 
 
-def _estimator_differences(store: Store, cell: str, name: str, methods: Mapping) -> Iterator[str]:
-    held: dict[str, dict[str, dict]] = {}
-    for hash_, definition in store.estimators(cell):
-        held.setdefault(definition["estimator"], {})[hash_] = definition
-    for estimator, method in methods.items():
-        versions = held.get(estimator, {})
-        if versions and digest(method)[:12] not in versions:
-            what = f"estimator {estimator!r} in cell {name!r}"
-            yield from _difference(what, list(versions.values())[-1], method)
+def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
+    """Refuse another default: it is in no hash, so that nothing could be computed beside."""
+    faults = []
+    for plan in plans:
+        file = store.cell(plan.hash) / "cell.json"
+        held = read_json(file)["design"] if file.exists() else {}
+        for name, value in plan.cell.design.effective().items():
+            if name in held and canonical_value(held[name]) != canonical_value(value):
+                faults.append(
+                    f"default of {name!r}: the store has {held[name]!r}, got {value!r}; leave the "
+                    f"default and put {name}={value!r} into the grid"
+                )
+    raise_all(list(dict.fromkeys(faults)), StoreMismatch)
+
+
+def _identity(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: definition[name] for name in ("dgp", "factors")}
+
+
+def _last(held: Mapping[str, dict]) -> dict[str, Any]:
+    return list(held.values())[-1]
 
 
 def _difference(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -6,12 +6,15 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
-import cloudpickle
 import pebble
+
+from mcsim._worker import Payload, ready, watch_parent
+from mcsim.errors import McsimError
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -23,7 +26,14 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 
+_LOOK_EVERY = 0.5  # seconds between looks at whether the pool was stopped
+_RESTARTS = 3  # pools started anew before the run gives up
+
 _starting = threading.Lock()
+
+
+class PoolStopped(Exception):
+    """The pool was stopped; what waited for it is not to be stored."""
 
 
 class WorkerPool:
@@ -36,26 +46,29 @@ class WorkerPool:
     """
 
     def __init__(self, workers: int):
-        self.workers = workers
+        self.workers, self.stopped = workers, False
         self._room = threading.Semaphore(4 * max(1, workers))  # bounds what waits in memory
-        self._pool = pebble.ProcessPool(workers, context=_Context()) if workers else None
+        self._lock, self._restarts = threading.Lock(), 0
+        self._context = _Context()
+        self._pool = self._start() if workers else None
 
     def submit(
         self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None
-    ) -> Future:
+    ) -> "Task":
         """Run ``function(*arguments)``; wait while too much is waiting already."""
-        self._room.acquire()
-        if self._pool is None:
-            future: Future = _run_here(function, arguments)
-        else:
-            future = self._pool.schedule(function, args=arguments, timeout=timeout)
-        future.add_done_callback(lambda _: self._room.release())
-        return future
+        while not self._room.acquire(timeout=_LOOK_EVERY):
+            self.check()
+        return Task(self, function, arguments, timeout)
+
+    def check(self) -> None:
+        """Raise `PoolStopped` if the pool was stopped."""
+        if self.stopped:
+            raise PoolStopped
 
     @staticmethod
-    def payload(*parts: Any) -> bytes:
+    def payload(*parts: Any) -> Payload:
         """Pickle functions by value, for the way to the workers."""
-        return cloudpickle.dumps(parts)
+        return Payload(*parts)
 
     def close(self) -> None:
         """Let what is running finish."""
@@ -64,10 +77,99 @@ class WorkerPool:
             self._pool.join()
 
     def stop(self) -> None:
-        """Stop the processes now."""
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
+        """Stop the processes now; whoever waits for a task gets `PoolStopped`."""
+        self.stopped = True
+        with self._lock:
+            if self._pool is not None:
+                self._end()
+
+    def send(
+        self, function: Callable[..., Any], arguments: tuple, timeout: float | None
+    ) -> tuple[Future, int]:
+        """Hand a task to a process, past the bound on what is waiting.
+
+        Returns
+        -------
+        future : Future
+            Of the task.
+        generation : int
+            How many pools there were before the one that has it.
+        """
+        if self._pool is None:
+            return _run_here(function, arguments), 0
+        with self._lock:
+            self.check()
+            if not self._pool.active:
+                self._restart()
+            future = self._pool.schedule(function, args=arguments, timeout=timeout)
+            return future, self._restarts
+
+    def has_lost(self, generation: int) -> bool:
+        """Whether the pool of this generation is no more."""
+        with self._lock:
+            return self._pool is not None and (generation < self._restarts or not self._pool.active)
+
+    def release(self) -> None:
+        """Make room for another task."""
+        self._room.release()
+
+    def _start(self) -> pebble.ProcessPool:
+        pool = pebble.ProcessPool(self.workers, initializer=watch_parent, context=self._context)
+        pool.schedule(ready)  # processes start, and import, while the programs are compiled
+        return pool
+
+    def _restart(self) -> None:
+        """Start anew after all processes died between two tasks."""
+        self._restarts += 1
+        if self._restarts > _RESTARTS:
+            raise McsimError(
+                f"worker processes died {self._restarts} times before they took a task; run with "
+                "workers=0 to see why"
+            )
+        self._end()
+        self._pool = self._start()
+
+    def _end(self) -> None:
+        for process in self._context.processes:
+            if process.pid is not None and process.is_running():
+                process.kill()  # one stuck in compiled code would not hear a polite signal
+        assert self._pool is not None
+        self._pool.stop()
+        self._pool.join()
+
+
+class Task:
+    """A function call on its way through the pool; sent again if the whole pool breaks."""
+
+    def __init__(self, pool: WorkerPool, function: Any, arguments: tuple, timeout: float | None):
+        self._pool, self._call = pool, (function, arguments, timeout)
+        self._future, self._generation = pool.send(*self._call)
+        self._future.add_done_callback(lambda _: pool.release())
+
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self._future.done()
+
+    def result(self) -> Any:
+        """Wait for the result.
+
+        Raises
+        ------
+        TimeoutError
+            If the call took longer than its timeout.
+        pebble.ProcessExpired
+            If its process died.
+        PoolStopped
+            If the pool was stopped.
+        """
+        while True:
+            wait([self._future], timeout=_LOOK_EVERY)
+            self._pool.check()
+            done = self._future.done()
+            if done and not isinstance(self._future.exception(), BrokenProcessPool):
+                return self._future.result()
+            if done or self._pool.has_lost(self._generation):
+                self._future, self._generation = self._pool.send(*self._call)
 
 
 def _run_here(function: Callable[..., Any], arguments: tuple) -> Future:
@@ -82,14 +184,47 @@ def _run_here(function: Callable[..., Any], arguments: tuple) -> Future:
 class _Process(SpawnProcess):
     """A spawned process that sees a quiet environment and does not run the user's script again."""
 
+    _seen_dead = False
+
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         with _starting, _worker_surroundings():
             return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
 
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return super().is_alive()
+
+    def is_alive(self) -> bool:
+        """Tell of a death at the second look: the pool first has to read what it had to say."""
+        if super().is_alive() or self._seen_dead:
+            return super().is_alive()
+        self._seen_dead = True
+        return True
+
+    def join(self, timeout: Any = None) -> None:
+        """Wait for the end."""
+        super().join(timeout)
+        self._seen_dead = True
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code; workers never end by themselves, so that 0 is a crash like any other."""
+        code = super().exitcode
+        return 1 if code == 0 else code
+
 
 class _Context(SpawnContext):
-    Process = _Process  # type: ignore[assignment]
+    """Spawns processes and remembers them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[_Process] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> _Process:  # type: ignore[override]
+        process = _Process(*args, **kwargs)
+        self.processes.append(process)
+        return process
 
 
 @contextlib.contextmanager

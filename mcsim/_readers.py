@@ -10,16 +10,51 @@ from typing import Any
 
 import numpy as np
 
-from mcsim._core import Estimate, Label, Status
+from mcsim._core import Estimate, Status
 from mcsim.errors import ContractError, did_you_mean
 
 UNNAMED = ""
-"""The label of an estimate that does not say what it is of; the study fills it in."""
+"""The estimand of an estimate that does not say what it is of; the study fills it in."""
+
+FullLabel = tuple[str, str]
+"""(estimand, inference), either of them possibly empty."""
+
+
+def full_label(label: Any) -> FullLabel:
+    """Return a label as (estimand, inference).
+
+    Raises
+    ------
+    ContractError
+        If it is neither a string nor a pair of strings.
+
+    Examples
+    --------
+    >>> full_label("att"), full_label(("att", "HC1"))
+    (('att', ''), ('att', 'HC1'))
+    """
+    if isinstance(label, str):
+        return label, ""
+    if isinstance(label, tuple) and len(label) == 2 and all(isinstance(p, str) for p in label):
+        return label
+    raise ContractError(
+        f"the label {label!r} is neither an estimand (a string) nor a pair (estimand, inference)"
+    )
+
+
+def label_all(estimates: Mapping[Any, Any]) -> dict[FullLabel, Any]:
+    """Return estimates by full label; two of one label are an error."""
+    if not estimates:
+        raise ContractError("it returned an empty dict, expected an estimate")
+    labeled = {full_label(label): estimate for label, estimate in estimates.items()}
+    if len(labeled) < len(estimates):
+        raise ContractError(f"it returned two estimates of one label: {list(estimates)}")
+    return labeled
 
 
 def read_result(
     result: Any, *, term: str | None = None, estimand: str | None = None
-) -> dict[Label, Estimate]:
+) -> dict[FullLabel, Estimate]:
     """Read what an estimator returned into labelled estimates of plain floats.
 
     Parameters
@@ -33,7 +68,7 @@ def read_result(
 
     Returns
     -------
-    dict of label to Estimate
+    dict of (estimand, inference) to Estimate
 
     Raises
     ------
@@ -42,24 +77,12 @@ def read_result(
 
     Examples
     --------
-    >>> read_result(Estimate(1.0, 0.5), estimand="att")["att"].se
+    >>> read_result(Estimate(1.0, 0.5), estimand="att")["att", ""].se
     0.5
     """
     if isinstance(result, Mapping):
-        if not result:
-            raise ContractError("the estimator returned an empty dict, expected an estimate")
-        return {_label(label): _read_one(value, term) for label, value in result.items()}
-    return {estimand or UNNAMED: _read_one(result, term)}
-
-
-def _label(label: Any) -> Label:
-    pair = isinstance(label, tuple) and len(label) == 2 and all(isinstance(p, str) for p in label)
-    if isinstance(label, str) or pair:
-        return label
-    raise ContractError(
-        f"the estimator returned the label {label!r}, expected an estimand (a string) or a pair "
-        "(estimand, inference)"
-    )
+        return {label: _read_one(one, term) for label, one in label_all(result).items()}
+    return {(estimand or UNNAMED, ""): _read_one(result, term)}
 
 
 def _read_one(result: Any, term: str | None) -> Estimate:
@@ -83,6 +106,9 @@ def _plain(estimate: Estimate) -> Estimate:
     if wrong:
         raise ContractError(f"the estimate's {', '.join(wrong)} must be numbers, not arrays")
     *numbers, status = estimate
+    known = [int(member) for member in Status]
+    if status not in known:
+        raise ContractError(f"the estimate's status is {status!r}, expected an mcsim.Status")
     return Estimate(*(float(number) for number in numbers), status=int(status))
 
 

@@ -14,10 +14,11 @@ from mcsim._core import Panel
 from mcsim._frames import to_frame
 from mcsim._intervals import complete_intervals
 from mcsim._keys import Stream
+from mcsim._open import open_results
 from mcsim._plan import CellPlan, EstimatorPlan, plan
 from mcsim._pool import WorkerPool
 from mcsim._progress import Progress
-from mcsim._results import Results, open_results
+from mcsim._results import Results
 from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store
 from mcsim._study import Study

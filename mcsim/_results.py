@@ -1,17 +1,13 @@
 """Results: the replications that a store holds of a study, and their summaries."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from mcsim._intervals import complete_intervals
-from mcsim._store import Store, read_block, read_json
-from mcsim.errors import InputError, StoreError, did_you_mean
+from mcsim.errors import InputError, did_you_mean
 from mcsim.measures import summarize
 
 DEFAULT_MEASURES = (
@@ -145,93 +141,3 @@ def average_over(table: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFr
         )
         columns[f"{name}_between"] = groups[name].std(ddof=1)
     return pd.DataFrame(columns).reset_index()
-
-
-def open_results(path: str | Path, *, level: float | None = None) -> Results:
-    """Open the results of the study that a store ran last. Nothing of the store is executed.
-
-    Parameters
-    ----------
-    path : path
-        Folder of the store.
-    level : float, optional
-        Another confidence level than the study's.
-
-    Returns
-    -------
-    Results
-
-    Raises
-    ------
-    StoreError
-        If the folder is no store, or holds no run.
-    """
-    store = Store.open(path)
-    study = store.latest_study()
-    study = {**study, "level": study["level"] if level is None else level}
-    frames, truths = [], []
-    for cell in study["cells"]:
-        truths += _truths_of(store, cell)
-        for name, estimator in cell["estimators"]:
-            rows = _rows_of(store, cell["hash"], estimator, study["reps"])
-            frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
-    replicates = _tidy(frames, study)
-    truth_columns = ["dgp", *_factors(study), "estimand", "value", "mcse", "kind"]
-    truth = pd.DataFrame(truths, columns=truth_columns)
-    whole = [factor for factor in _factors(study) if _all_whole(study, factor)]
-    truth = truth.astype(dict.fromkeys(whole, "Int64"))
-    return Results(replicates, truth, study, (*GENERAL_CAVEATS, *study["caveats"]))
-
-
-def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame:
-    frames = []
-    for file in sorted(store.estimator(cell, estimator).glob("r*.parquet")):
-        try:
-            frames.append(read_block(file))
-        except StoreError as error:
-            warnings.warn(f"{error}; left out: mcsim run computes it again", stacklevel=3)
-    if not frames:
-        return pd.DataFrame()
-    rows = pd.concat(frames, ignore_index=True)
-    return _name_failures(rows[rows["rep"] < reps])
-
-
-def _name_failures(rows: pd.DataFrame) -> pd.DataFrame:
-    """Give a failed replication of a block without any success the estimator's known labels."""
-    rows = rows.astype({"estimand": str, "inference": str, "status": str})
-    unnamed = rows["estimand"] == ""
-    labels = rows.loc[~unnamed, ["estimand", "inference"]].drop_duplicates()
-    if not unnamed.any() or labels.empty:
-        return rows
-    failed = rows[unnamed].drop(columns=["estimand", "inference"]).merge(labels, how="cross")
-    return pd.concat([rows[~unnamed], failed], ignore_index=True)
-
-
-def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
-    file = store.cell(cell["hash"]) / "truth.json"
-    if not file.exists():
-        return []
-    stored = read_json(file)
-    where = {"dgp": cell["dgp"], **cell["design"]}
-    return [
-        {**where, "estimand": name, "value": value, "mcse": mcse, "kind": stored["kind"]}
-        for name, (value, mcse) in stored["values"].items()
-    ]
-
-
-def _factors(study: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(name for cell in study["cells"] for name in cell["design"]))
-
-
-def _tidy(frames: list[pd.DataFrame], study: Mapping[str, Any]) -> pd.DataFrame:
-    rows = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
-    factors = _factors(study)
-    order = [*factors, "dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower"]
-    rows = rows[[*order, "upper", "df", "p_value", "truth", "status"]]
-    rows = rows.astype({factor: "Int64" for factor in factors if _all_whole(study, factor)})
-    return complete_intervals(rows, study["level"], study["null"])
-
-
-def _all_whole(study: Mapping[str, Any], factor: str) -> bool:
-    values = [c["design"][factor] for c in study["cells"] if factor in c["design"]]
-    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)

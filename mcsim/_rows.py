@@ -6,28 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Estimate, Label, Status
-from mcsim._readers import UNNAMED
-from mcsim._store import COLUMNS
+from mcsim._core import Estimate, Status
+from mcsim._readers import UNNAMED, FullLabel
 
 _NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
 
-_LABELS = np.array([status.label for status in Status])
-
-
-def split_label(label: Label) -> tuple[str, str]:
-    """Return a label as (estimand, inference).
-
-    Examples
-    --------
-    >>> split_label("att"), split_label(("att", "HC1"))
-    (('att', ''), ('att', 'HC1'))
-    """
-    return (label, "") if isinstance(label, str) else (label[0], label[1])
+_LABELS = np.array([status.label for status in Status], dtype=object)
 
 
 def native_rows(
-    chunks: Sequence[Mapping[Label, Estimate]],
+    chunks: Sequence[Mapping[FullLabel, Estimate]],
     truths: Sequence[Mapping[str, Any]],
     reps: np.ndarray,
     sole_estimand: str,
@@ -36,7 +24,7 @@ def native_rows(
 
     Parameters
     ----------
-    chunks : sequence of dict of label to Estimate
+    chunks : sequence of dict of (estimand, inference) to Estimate
         Arrays of shape (rep,), chunk after chunk.
     truths : sequence of dict of estimand to array (rep,)
         The samples' own truths, chunk after chunk.
@@ -45,17 +33,13 @@ def native_rows(
     sole_estimand : str
         What an estimate without a name is of.
     """
-    frames = []
-    for label in chunks[0]:
-        estimand, inference = split_label(label)
-        estimand = estimand or sole_estimand
-        fields = {
-            name: np.concatenate([np.asarray(getattr(chunk[label], name)) for chunk in chunks])
-            for name in (*_NUMBERS, "status")
-        }
-        truth = _truth(truths, estimand, len(reps))
-        frames.append(_label_rows(reps, estimand, inference, fields, truth))
-    return _in_order(frames)
+    labels = list(chunks[0])
+    fields = {
+        name: np.stack([_joined(chunks, label, name) for label in labels])
+        for name in Estimate._fields
+    }
+    named = _named(labels, sole_estimand)
+    return _rows(named, fields, _truths(truths, named, len(reps)), reps)
 
 
 def host_rows(
@@ -74,47 +58,71 @@ def host_rows(
         As in `native_rows`.
     """
     labels = list(dict.fromkeys(label for outcome in outcomes for label in outcome.estimates))
-    frames = []
-    for label in labels or [UNNAMED]:
-        estimand, inference = split_label(label)
-        estimand = estimand or (sole_estimand if labels else UNNAMED)
-        found = [_estimate_of(outcome, label) for outcome in outcomes]
-        fields = {
-            name: np.array([getattr(estimate, name) for estimate in found])
-            for name in (*_NUMBERS, "status")
-        }
-        truth = _truth(truths, estimand, len(reps))
-        frames.append(_label_rows(reps, estimand, inference, fields, truth))
-    return _in_order(frames)
+    found = [[_estimate_of(o, label) for o in outcomes] for label in labels or [(UNNAMED, "")]]
+    fields = {
+        name: np.array([[getattr(estimate, name) for estimate in row] for row in found])
+        for name in Estimate._fields
+    }
+    named = _named(labels or [(UNNAMED, "")], sole_estimand)
+    truth = _truths(truths, named, len(reps))
+    return _rows(named if labels else [(UNNAMED, "")], fields, truth, reps)
 
 
-def _estimate_of(outcome: Any, label: Label) -> Estimate:
+def _joined(
+    chunks: Sequence[Mapping[FullLabel, Estimate]], label: FullLabel, name: str
+) -> np.ndarray:
+    return np.concatenate([np.asarray(getattr(chunk[label], name)) for chunk in chunks])
+
+
+def _named(labels: Sequence[FullLabel], sole_estimand: str) -> list[FullLabel]:
+    return [(estimand or sole_estimand, inference) for estimand, inference in labels]
+
+
+def _estimate_of(outcome: Any, label: FullLabel) -> Estimate:
     if label in outcome.estimates:
         return outcome.estimates[label]
     missing = Status.ERROR if outcome.status == Status.OK else outcome.status
     return Estimate(np.nan, status=missing)
 
 
+def _rows(
+    labels: Sequence[FullLabel],
+    fields: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    reps: np.ndarray,
+) -> pd.DataFrame:
+    """Interleave arrays (label, rep) to rows: all labels of a replication, then the next."""
+    numbers = {name: np.asarray(fields[name], dtype=np.float64).T.ravel() for name in _NUMBERS}
+    status = _status(np.asarray(fields["status"]).T.ravel(), numbers["value"])
+    for name in ("value", "se", "lower", "upper", "p_value"):
+        numbers[name] = np.where(status == Status.OK, numbers[name], np.nan)
+    with np.errstate(invalid="ignore"):
+        numbers["se"] = np.where(numbers["se"] > 0, numbers["se"], np.nan)
+    estimands, inferences = (np.array(part, dtype=object) for part in zip(*labels, strict=True))
+    return pd.DataFrame(
+        {
+            "rep": np.repeat(reps, len(labels)),
+            "estimand": np.tile(estimands, len(reps)),
+            "inference": np.tile(inferences, len(reps)),
+            **numbers,
+            "truth": truth.T.ravel(),
+            "status": _LABELS[status],
+        }
+    )
+
+
+def _status(told: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """What estimators told, where it is a status; an estimate that is no number is a failure."""
+    known = (told >= 0) & (told < len(Status))
+    status = np.where(known, told.astype(int), int(Status.ERROR))
+    return np.where((status == Status.OK) & ~np.isfinite(value), int(Status.NAN), status)
+
+
+def _truths(truths: Sequence[Mapping[str, Any]], labels: Sequence[FullLabel], n: int) -> np.ndarray:
+    return np.stack([_truth(truths, estimand, n) for estimand, _ in labels])
+
+
 def _truth(truths: Sequence[Mapping[str, Any]], estimand: str, n: int) -> np.ndarray:
     if not truths or estimand not in truths[0]:
         return np.full(n, np.nan)
     return np.concatenate([np.atleast_1d(np.asarray(truth[estimand])) for truth in truths])
-
-
-def _label_rows(
-    reps: np.ndarray, estimand: str, inference: str, fields: dict, truth: np.ndarray
-) -> pd.DataFrame:
-    numbers = {name: np.asarray(fields[name], dtype=np.float64) for name in _NUMBERS}
-    status = np.asarray(fields["status"]).astype(int)
-    status = np.where((status == Status.OK) & ~np.isfinite(numbers["value"]), Status.NAN, status)
-    failed = status != Status.OK
-    for name in ("value", "se", "lower", "upper", "p_value"):
-        numbers[name] = np.where(failed, np.nan, numbers[name])
-    numbers["se"] = np.where(numbers["se"] > 0, numbers["se"], np.nan)
-    rows = {"rep": reps, "estimand": estimand, "inference": inference, **numbers}
-    return pd.DataFrame({**rows, "truth": truth, "status": _LABELS[status]})
-
-
-def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    rows = pd.concat(frames, ignore_index=True)
-    return rows.sort_values("rep", kind="stable", ignore_index=True)[list(COLUMNS)]

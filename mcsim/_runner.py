@@ -5,23 +5,26 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from mcsim._blocks import CellRunner
 from mcsim._cache import use_compile_cache
 from mcsim._engine import NATIVE_BLOCK
+from mcsim._host import HostDGP, HostEstimator
+from mcsim._keys import root_key
+from mcsim._open import open_results
 from mcsim._plan import CellPlan, plan
 from mcsim._pool import WorkerPool
 from mcsim._precision import require_float64
 from mcsim._progress import Progress
-from mcsim._results import Results, open_results
+from mcsim._results import Results
 from mcsim._store import Store
 from mcsim._study import Study
-from mcsim._truth import store_truths
-from mcsim.errors import InputError, raise_all
+from mcsim._truth import CellTruth, store_truths, warn_without_truth
+from mcsim.errors import StoreError, raise_all
 
 
 def run(
@@ -81,22 +84,22 @@ def run(
     >>> len(results.replicates)
     10
     """
-    _check(study, reps, workers)
+    _check(study, reps, seed, workers)
     use_compile_cache()
     workers = available_cpus() if workers is None else workers
     with _folder(store) as folder:
         home = Store.create(folder)
-        plans = plan(study, seed, home, accept_changes=accept_changes)
-        manifest = _manifest(study, seed, reps, plans)
-        record = home.write_study(manifest, source).name
-        name = home.write_run({"study": record, "state": "running", "pid": os.getpid()})
-        started = time.monotonic()
-        with Progress(study, plans, reps, shown=progress) as display:
-            timings = _execute(plans, study, reps, home, workers, display)
-        seconds = round(time.monotonic() - started, 3)
-        home.write_run(
-            {"study": record, "state": "complete", "seconds": seconds, "timings": timings}, name
-        )
+        pool = WorkerPool(workers if _needs_processes(study) else 0)
+        try:
+            plans = plan(study, seed, home, accept_changes=accept_changes)
+            with _recorded(home, study, seed, reps, plans, source) as record:
+                truths = store_truths(plans, home, pool)
+                with Progress(study, plans, reps, shown=progress) as display:
+                    record["timings"] = _execute(
+                        plans, truths, reps, home, pool, display, max(1, workers)
+                    )
+        finally:
+            pool.stop()
         return open_results(folder)
 
 
@@ -107,16 +110,43 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _check(study: Study, reps: int, workers: int | None) -> None:
+def _check(study: Study, reps: int, seed: int, workers: int | None) -> None:
     faults = []
     if not isinstance(study, Study):
         faults.append(f"study: got {type(study).__name__}, expected an mcsim.Study")
     if isinstance(reps, bool) or not isinstance(reps, int) or reps < 1:
         faults.append(f"reps: got {reps!r}, expected a whole number from 1")
-    if workers is not None and (not isinstance(workers, int) or workers < 0):
+    if workers is not None and (
+        isinstance(workers, bool) or not isinstance(workers, int) or workers < 0
+    ):
         faults.append(f"workers: got {workers!r}, expected a whole number from 0")
-    raise_all(faults, InputError)
+    raise_all(faults)
+    root_key(seed)
     require_float64("run")
+
+
+def _needs_processes(study: Study) -> bool:
+    hosts = (HostDGP, HostEstimator)
+    return any(isinstance(part, hosts) for part in (*study.dgps.values(), *study.methods.values()))
+
+
+@contextlib.contextmanager
+def _recorded(
+    home: Store, study: Study, seed: int, reps: int, plans: list[CellPlan], source: Path | None
+) -> Iterator[dict[str, Any]]:
+    """Record the run in the store, and how it ended."""
+    manifest = home.write_study(_manifest(study, seed, reps, plans), source).name
+    record: dict[str, Any] = {"study": manifest, "state": "running", "pid": os.getpid()}
+    name, started = home.write_run(record), time.monotonic()
+    try:
+        yield record
+        record["state"] = "complete"
+    except BaseException:
+        record["state"] = "interrupted"
+        raise
+    finally:
+        with contextlib.suppress(StoreError):  # where the store is gone, tell of the first error
+            home.write_run({**record, "seconds": round(time.monotonic() - started, 3)}, name)
 
 
 @contextlib.contextmanager
@@ -153,47 +183,43 @@ def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict
 
 
 def _execute(
-    plans: list[CellPlan], study: Study, reps: int, store: Store, workers: int, display: Progress
+    plans: list[CellPlan],
+    truths: Mapping[str, CellTruth],
+    reps: int,
+    store: Store,
+    pool: WorkerPool,
+    display: Progress,
+    threads: int,
 ) -> dict[str, float]:
     """Compute what is missing; cells share the worker pool and a few threads."""
-    needs_pool = any(e.is_host for p in plans for e in p.estimators) or any(
-        not p.is_native for p in plans
-    )
-    pool, stop = WorkerPool(workers if needs_pool else 0), threading.Event()
-    try:
-        truths = store_truths(plans, store, pool)
-        runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]
-        _in_threads(
-            [
-                (runner, start)
-                for runner in runners
-                for start in range(0, reps, NATIVE_BLOCK)
-                if runner.is_missing(start)
-            ],
-            max(1, workers),
-            stop,
-        )
-        pool.close()
-    except BaseException:
-        stop.set()
-        pool.stop()
-        raise
+    for p in plans:
+        if not truths[p.hash].own and p.is_native:
+            labels = [(e.name, estimand) for e in p.estimators for estimand, _ in e.labels]
+            named = [pair for pair in labels if pair[1]]
+            warn_without_truth(p.cell.dgp_name, named, truths[p.hash].knows(p))
+    stop = threading.Event()
+    runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]
+    jobs = [
+        (runner, start)
+        for runner in runners
+        for start in range(0, reps, NATIVE_BLOCK)
+        if runner.is_missing(start)
+    ]
+    with ThreadPoolExecutor(threads) as executor:
+        futures = [executor.submit(runner.compute, start) for runner, start in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            pool.stop()
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+    for runner in runners:
+        known = truths[runner.plan.hash].knows(runner.plan)
+        warn_without_truth(runner.plan.cell.dgp_name, runner.without_truth, known)
     return {
         f"{runner.plan.cell.name} | {name}": round(seconds, 3)
         for runner in runners
         for name, seconds in runner.seconds.items()
     }
-
-
-def _in_threads(jobs: list[tuple[CellRunner, int]], threads: int, stop: threading.Event) -> None:
-    with ThreadPoolExecutor(threads) as executor:
-        futures: list[Future] = [executor.submit(runner.compute, start) for runner, start in jobs]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        except BaseException:
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise

@@ -14,6 +14,7 @@ A block is written under a temporary name, synced and renamed, so that a crash l
 and two runs at once compute at worst the same block twice.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -67,17 +68,17 @@ class Store:
         """Open a store for writing, making it if there is none."""
         store = cls(Path(path))
         marker = store.path / "STORE.json"
-        if not marker.exists() and store.path.exists() and any(store.path.iterdir()):
-            raise StoreError(
-                f"store: {store.path} is a folder with other content, expected a store, an empty "
-                "folder or a new name"
-            )
         try:
             store.path.mkdir(parents=True, exist_ok=True)
             if not marker.exists():
+                if any(not _is_temporary(file) for file in store.path.iterdir()):
+                    raise StoreError(
+                        f"store: {store.path} is a folder with other content, expected a store, "
+                        "an empty folder or a new name"
+                    )
                 write_json(marker, {"format": FORMAT, "created_by": f"mcsim {__version__}"})
         except OSError as error:
-            raise StoreError(f"store: {store.path} cannot be written: {error}") from None
+            raise StoreError(f"store: {store.path} cannot be a store: {error}") from None
         store._check_format()
         return store
 
@@ -127,7 +128,8 @@ class Store:
         folder = self.path / "quarantine"
         folder.mkdir(exist_ok=True)
         target = folder / f"{file.parent.name}-{file.name}-{secrets.token_hex(4)}"
-        os.replace(file, target)
+        with contextlib.suppress(FileNotFoundError):  # another run was faster
+            os.replace(file, target)
         return target
 
     def write_study(self, manifest: Mapping[str, Any], source: Path | None) -> Path:
@@ -163,10 +165,11 @@ def write_block(file: Path, rows: pd.DataFrame, about: Mapping[str, Any]) -> Non
     rows : pandas.DataFrame
         The columns `COLUMNS`.
     about : mapping
-        Kept in the footer, with the checksum of the rows.
+        Kept in the footer, with the block's address and the checksum of its rows.
     """
     arrays = [pa.array(rows[name], type=kind) for name, kind in COLUMNS.items()]
     table = pa.table(arrays, schema=pa.schema(list(COLUMNS.items())))
+    about = {**about, "address": _address(file), "rows": len(rows)}
     footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": _checksum(table)}
     table = table.replace_schema_metadata({"mcsim": json.dumps(footer, sort_keys=True)})
     buffer = pa.BufferOutputStream()
@@ -180,30 +183,40 @@ def read_block(file: Path) -> pd.DataFrame:
     Raises
     ------
     StoreError
-        If it is truncated, altered, or of another format.
+        If it is truncated, altered, of another format, or of another place in a store.
     """
     try:
         table = pq.ParquetFile(file).read()
-        footer = json.loads((table.schema.metadata or {})[b"mcsim"])
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        footer = dict(json.loads((table.schema.metadata or {})[b"mcsim"]))
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
     if footer.get("format") != FORMAT or table.column_names != list(COLUMNS):
         raise StoreError(f"block {file.name}: has another format")
+    if footer.get("address") != _address(file):
+        raise StoreError(f"block {file.name}: belongs elsewhere")
     if footer.get("sha256") != _checksum(table):
         raise StoreError(f"block {file.name}: its checksum is wrong")
     return table.to_pandas()
 
 
+def _address(file: Path) -> list[str]:
+    """Return the cell, the estimator and the replications that the path of a block tells."""
+    return [file.parents[2].name, file.parent.name, file.stem]
+
+
 def _checksum(table: pa.Table) -> str:
     """SHA-256 of the values, whatever their encoding in the file."""
-    rows = table.to_pandas()
     digest = hashlib.sha256()
     for name, kind in COLUMNS.items():
         if pa.types.is_dictionary(kind):
-            digest.update("\0".join(rows[name].astype(str)).encode())
+            digest.update("\0".join(map(str, table[name].cast(pa.string()).to_pylist())).encode())
         else:
-            digest.update(rows[name].to_numpy().tobytes())
+            digest.update(table[name].to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _is_temporary(file: Path) -> bool:
+    return ".tmp-" in file.name
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
@@ -214,9 +227,12 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """Read JSON, or raise `StoreError`."""
     try:
-        return json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise StoreError(f"store: {file} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise StoreError(f"store: {file} holds {type(content).__name__}, expected an object")
+    return content
 
 
 def write_bytes(file: Path, content: Any) -> None:

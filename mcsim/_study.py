@@ -1,11 +1,13 @@
 """The study: DGPs and designs crossed with estimators, and the cells that come of it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mcsim._core import Design
 from mcsim._host import HostDGP, HostEstimator
+from mcsim._keys import cell_identity, digest
 from mcsim.errors import InputError, raise_all
 
 GENERATOR = "generator"
@@ -51,7 +53,7 @@ class Study:
 
     dgp: Any
     estimators: Any
-    designs: Sequence[Design] = field(default_factory=lambda: [Design()])
+    designs: Iterable[Design] = (Design(),)
     aim: str = ""
     null: float = 0.0
     level: float = 0.95
@@ -60,23 +62,15 @@ class Study:
     unit: str = ""
 
     def __post_init__(self):
-        faults = []
-        if not 0 < self.level < 1:
-            faults.append(f"level: got {self.level}, expected a number between 0 and 1, e.g. 0.95")
-        if not len(self.designs):
-            faults.append("designs: got an empty grid, expected at least one design")
-        for design in self.designs:
-            if not isinstance(design, Design):
-                faults.append(f"designs: got {design!r}, expected designs, e.g. mcsim.grid(n=[50])")
-        faults += _faults_of_parts("dgp", self.dgp) + _faults_of_parts(
-            "estimators", self.estimators
-        )
-        raise_all(faults)
-        cells = self.cells()
-        names = [cell.name for cell in cells]
+        designs = tuple(self.designs)
+        object.__setattr__(self, "designs", designs)
         raise_all(
-            sorted({f"designs: cell {n!r} occurs twice" for n in names if names.count(n) > 1})
+            _faults_of_numbers(self.level, self.null)
+            + _faults_of_designs(designs)
+            + _faults_of_parts("dgp", self.dgp)
+            + _faults_of_parts("estimators", self.estimators)
         )
+        raise_all(_faults_of_cells(self.cells()))
 
     @property
     def dgps(self) -> dict[str, Any]:
@@ -91,10 +85,10 @@ class Study:
     def cells(self) -> list["Cell"]:
         """Return every cell: one DGP (one member of an ensemble) under one design."""
         return [
-            Cell(name, member, member_design)
+            Cell(name, member, design.with_factors(label), seen=design)
             for name, dgp in self.dgps.items()
             for design in self.designs
-            for member, member_design in _members(name, dgp, design)
+            for member, label in _members(name, dgp, design)
         ]
 
 
@@ -110,11 +104,15 @@ class Cell:
         The DGP itself; of an ensemble, one member.
     design : Design
         The factors' values, the ensemble's ``generator`` included.
+    seen : Design
+        What the DGP sees: without ``generator``, so that the members of an ensemble share one
+        compiled program.
     """
 
     dgp_name: str
     dgp: Any
     design: Design
+    seen: Design
 
     @property
     def name(self) -> str:
@@ -124,12 +122,13 @@ class Cell:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    exact = isinstance(value, float) and float(f"{value:g}") == value
+    return f"{value:g}" if exact else str(value)
 
 
-def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, Design]]:
+def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, dict[str, Any]]]:
     if not hasattr(dgp, "members"):
-        yield dgp, design
+        yield dgp, {}
         return
     if GENERATOR in design:
         raise InputError(
@@ -137,7 +136,37 @@ def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, Design]
             "take it out of the grid"
         )
     for label, member in dgp.members().items():
-        yield member, Design({**design, GENERATOR: label}, defaults=design.defaults)
+        yield member, {GENERATOR: label}
+
+
+def _faults_of_numbers(level: float, null: float) -> list[str]:
+    faults = []
+    if not 0 < level < 1:
+        faults.append(f"level: got {level!r}, expected a number between 0 and 1, e.g. 0.95")
+    if not math.isfinite(null):
+        faults.append(f"null: got {null!r}, expected a finite number")
+    return faults
+
+
+def _faults_of_designs(designs: Sequence[Any]) -> list[str]:
+    if not designs:
+        return ["designs: got an empty grid, expected at least one design"]
+    return [
+        f"designs: got {design!r}, expected designs, e.g. mcsim.grid(n_units=[50])"
+        for design in designs
+        if not isinstance(design, Design)
+    ]
+
+
+def _faults_of_cells(cells: Sequence[Cell]) -> list[str]:
+    """Cells are told apart by their canonical values: 1 and 1.0 are one cell."""
+    seen, faults = set(), []
+    for cell in cells:
+        identity = digest(cell_identity(cell.dgp_name, cell.design))
+        if identity in seen:
+            faults.append(f"designs: cell {cell.name!r} occurs twice")
+        seen.add(identity)
+    return faults
 
 
 def _faults_of_parts(argument: str, parts: Any) -> list[str]:

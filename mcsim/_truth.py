@@ -1,22 +1,22 @@
 """What a cell's truth is where the samples do not carry it: computed once, with its own error."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 
-from mcsim._core import Label, Panel
-from mcsim._engine import estimate_chunk
+from mcsim._core import Panel
+from mcsim._engine import estimate_chunk, sentences
 from mcsim._keys import Stream
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
-from mcsim._readers import UNNAMED
-from mcsim._rows import split_label
+from mcsim._readers import UNNAMED, FullLabel
 from mcsim._store import Store, read_json, write_json
 from mcsim._worker import MASK, estimate_piece
-from mcsim.errors import ContractError
+from mcsim.errors import ContractError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class CellTruth:
     own: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     kind: str = "known"
 
+    def knows(self, plan: CellPlan) -> set[str]:
+        """Return the estimands of which the samples or the cell tell the truth."""
+        return {*plan.estimands, *self.values}
+
     def of(self, estimator: str, estimand: str, inference: str) -> float:
         """Return the truth of an estimate; NaN where there is none."""
         if estimator in self.own:
@@ -51,6 +55,19 @@ def store_truths(plans: list[CellPlan], store: Store, pool: WorkerPool) -> dict[
     return {p.hash: _cell_truth(p, store, pool) for p in plans}
 
 
+def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: set[str]) -> None:
+    """Warn of (estimator, estimand) pairs of which nothing knows the truth."""
+    for estimator, estimand in sorted(set(estimates)):
+        if estimand not in known:
+            warnings.warn(
+                f"estimator {estimator!r}: the DGP {dgp!r} does not tell the truth of its estimand "
+                f"{estimand!r}{did_you_mean(estimand, known)}; its bias and coverage will be "
+                "missing",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
 def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:
     dgp, file = plan.cell.dgp, store.cell(plan.hash) / "truth.json"
     kind = str(getattr(dgp, "truth_kind", "known"))
@@ -58,7 +75,8 @@ def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:
         return CellTruth(kind=kind)
     stored = read_json(file) if file.exists() else {}
     if "values" not in stored:
-        found = dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.design)
+        with sentences(f"dgp {plan.cell.dgp_name!r}: its truth"):
+            found = dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.seen)
         if isinstance(found, Panel):
             return CellTruth(own=_own_truths(found, plan, store, pool), kind=kind)
         stored = {"values": _checked(plan, found), "kind": kind}
@@ -111,6 +129,5 @@ def _own_truth(
     return {_name(label): estimate.value for label, estimate in outcome.estimates.items()}
 
 
-def _name(label: Label) -> str:
-    estimand, inference = split_label(label)
-    return f"{estimand or UNNAMED}|{inference}"
+def _name(label: FullLabel) -> str:
+    return "|".join(label)

@@ -6,18 +6,28 @@ exception survives the way back.
 
 import contextlib
 import io
+import os
+import signal
+import sys
+import threading
+import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from multiprocessing import connection, parent_process
 from typing import Any, NamedTuple
 
 import cloudpickle
 import numpy as np
 
-from mcsim._core import Estimate, Label, Status
-from mcsim._frames import columns_to_frame, from_frame
+from mcsim._core import Design, Estimate, Status
+from mcsim._fingerprint import is_library
+from mcsim._frames import columns_to_frame
 from mcsim._host import rng_from_words
+from mcsim._host_samples import stack_samples
+from mcsim._readers import FullLabel
+from mcsim.errors import InputError, McsimError
 
 MASK = "__mask__"
 """The key under which a piece's mask travels with its columns."""
@@ -28,84 +38,180 @@ _OUTPUT_KEPT = 2_000  # characters of what a function printed, kept with its fai
 class Outcome(NamedTuple):
     """What one replication gave: estimates, or the text of what went wrong."""
 
-    estimates: dict[Label, Estimate]
+    estimates: dict[FullLabel, Estimate]
     status: Status
     trouble: str
+    seconds: float = 0.0
+
+
+class Payload:
+    """Functions on their way to the workers, pickled by value.
+
+    A worker unpickles them once, and before the clock of a piece starts: what they import does not
+    count against a timeout.
+
+    Parameters
+    ----------
+    *parts : object
+        A host function and what it needs.
+
+    Raises
+    ------
+    InputError
+        If they cannot be pickled.
+    """
+
+    def __init__(self, *parts: Any):
+        try:
+            self._pickled = _by_value(parts)
+        except Exception as error:
+            raise InputError(
+                f"host function {getattr(parts[0], 'name', parts[0])!r} cannot be sent to worker "
+                f"processes ({type(error).__name__}: {error}); open files, locks and connections "
+                "inside the function"
+            ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self._pickled,)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The functions; raises what unpickling raises."""
+        return _load(self._pickled)
+
+
+def _by_value(parts: tuple) -> bytes:
+    """Pickle, the modules of users' functions by value: a worker may not find them by name."""
+    for part in parts:
+        name = getattr(getattr(part, "function", part), "__module__", None) or "__main__"
+        if name in sys.modules and name != "__main__" and not is_library(name):
+            cloudpickle.register_pickle_by_value(sys.modules[name])
+    return cloudpickle.dumps(parts)
+
+
+def _arrived(pickled: bytes) -> Payload:
+    """Unpickle at once; what goes wrong is raised again by ``parts``, where it is recorded."""
+    payload = object.__new__(Payload)
+    payload._pickled = pickled
+    with contextlib.suppress(Exception):
+        _load(pickled)
+    return payload
+
+
+@lru_cache(maxsize=64)
+def _load(pickled: bytes) -> tuple[Any, ...]:
+    return cloudpickle.loads(pickled)
+
+
+def ready() -> bool:
+    """Do nothing: the first task, with which the processes start."""
+    return True
+
+
+def watch_parent() -> None:
+    """End this process when its parent is gone, even in the middle of a function that hangs."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _die_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def estimate_piece(
-    payload: bytes, columns: Mapping[str, np.ndarray], words: np.ndarray
+    payload: Payload, columns: Mapping[str, np.ndarray], words: np.ndarray
 ) -> list[Outcome]:
     """Estimate on every replication of a piece.
 
     Parameters
     ----------
-    payload : bytes
-        Pickled (estimator, schema).
+    payload : Payload
+        The estimator and the schema.
     columns : mapping of str to array (rep, unit, period)
         The panels, the mask under `MASK`.
     words : array of uint32 (rep, 2)
         The replications' keys.
     """
-    estimator, schema = _load(payload)
     return [
-        _estimate(estimator, schema, {name: values[i] for name, values in columns.items()}, word)
+        _estimate(payload, {name: values[i] for name, values in columns.items()}, word)
         for i, word in enumerate(words)
     ]
 
 
-def _estimate(estimator, schema, columns, words) -> Outcome:
+def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarray) -> Outcome:
     mask = columns.pop(MASK, None)
-    frame = columns_to_frame(columns, mask, schema)
+    began = time.perf_counter()
     with _captured() as output:
         try:
-            return Outcome(estimator(rng_from_words(words), frame), Status.OK, "")
+            estimator, schema = payload.parts
+            frame = columns_to_frame(columns, mask, schema)
+            found = estimator(rng_from_words(words), frame), Status.OK, ""
         except MemoryError:
-            return Outcome({}, Status.OOM, traceback.format_exc())
-        except Exception:
-            printed = output.getvalue()[:_OUTPUT_KEPT]
-            return Outcome({}, Status.ERROR, traceback.format_exc() + printed)
+            found = {}, Status.OOM, traceback.format_exc()
+        except (Exception, SystemExit):
+            found = {}, Status.ERROR, traceback.format_exc() + output.getvalue()
+    return Outcome(*found, time.perf_counter() - began)
 
 
 def draw_piece(
-    payload: bytes, factors: Mapping[str, Any], words: np.ndarray
+    payload: Payload, design: Design, words: np.ndarray, first: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Any]:
     """Draw every replication of a piece from a host DGP.
+
+    Parameters
+    ----------
+    payload : Payload
+        The DGP.
+    design : Design
+        The cell's design.
+    words : array of uint32 (rep, 2)
+        The replications' keys.
+    first : int
+        Number of the first replication, for messages.
 
     Returns
     -------
     columns, truths : dict of str to array (rep, ...)
     schema : Schema
-        Of the first sample.
+        What the samples have in common.
+
+    Raises
+    ------
+    InputError
+        If the DGP fails, or its samples cannot stand in one array.
     """
-    dgp, _ = _load(payload)
-    panels, truths, schema = [], [], None
-    for word in words:
-        with _captured():
-            frame, truth = dgp(rng_from_words(word), factors)
-        panel, found = from_frame(frame)
-        schema = schema or found
-        columns = {name: np.asarray(panel[name]) for name in panel}
-        if panel.mask is not None:
-            columns[MASK] = np.asarray(panel.mask)
-        panels.append(columns)
-        truths.append(truth)
-    return _stack(panels), _stack(truths), schema
+    (dgp,) = payload.parts
+    samples = [_draw(dgp, design, word, rep) for rep, word in enumerate(words, first)]
+    columns, mask, truths, schema = stack_samples(dgp.name, samples)
+    return columns if mask is None else {**columns, MASK: mask}, truths, schema
 
 
-def _stack(records: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    return {name: np.stack([np.asarray(record[name]) for record in records]) for name in records[0]}
+def _draw(dgp: Any, design: Design, words: np.ndarray, rep: int) -> Any:
+    with _captured():
+        try:
+            sample = dgp(rng_from_words(words), design)
+        except McsimError:
+            raise
+        except (Exception, SystemExit):
+            trouble = traceback.format_exc()
+            raise InputError(f"dgp {dgp.name!r} fails in replication {rep}:\n{trouble}") from None
+    return sample
 
 
-@lru_cache(maxsize=64)
-def _load(payload: bytes) -> tuple[Any, Any]:
-    return cloudpickle.loads(payload)
+class _Head(io.StringIO):
+    """Keeps the first characters written to it."""
+
+    def write(self, text: str, /) -> int:
+        super().write(text[: max(0, _OUTPUT_KEPT - self.tell())])
+        return len(text)
 
 
 @contextlib.contextmanager
 def _captured() -> Iterator[io.StringIO]:
     """Keep what user code prints and warns from the terminal."""
-    output = io.StringIO()
+    output = _Head()
     with (
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(output),

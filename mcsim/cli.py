@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 
 from mcsim._keys import digest
+from mcsim._open import open_results
 from mcsim._replay import replay_text
-from mcsim._results import Results, open_results
+from mcsim._results import Results
 from mcsim._runner import run
-from mcsim._store import read_json, write_json
+from mcsim._store import Store, read_json, write_json
 from mcsim._study_file import StudyFile, load_study_file
 from mcsim._version import __version__
 from mcsim.errors import McsimError
@@ -77,7 +78,7 @@ def run_command(
     """Run a study, or continue it: what the store holds is not computed again."""
     store = store or Path("results") / file.stem
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-    with model_cache(store / "models"):
+    with model_cache(Store.create(store).models):
         loaded = load_study_file(file)
     _print_plan(console, loaded, reps, seed, store)
     if dry_run:
@@ -95,7 +96,7 @@ def run_command(
     if quiet:
         typer.echo(str(store))
     else:
-        typer.echo(f"\n{render(results_table(results))}\n\n{notes(results)}\n")
+        typer.echo(f"\n{render(results_table(results), width=_width())}\n\n{notes(results)}\n")
         _report(loaded, results, store)
         typer.echo(f"Results in {store}; again with: mcsim show {store}")
     rows = results.replicates
@@ -121,7 +122,7 @@ def show_command(
 ) -> None:
     """Show the results of a store as a table. The study's file is not needed, and not run."""
     results = open_results(store, level=level)
-    typer.echo(render(results_table(results, measures=measure, over=over), table))
+    typer.echo(render(results_table(results, measures=measure, over=over), table, _width()))
     typer.echo(f"\n{notes(results)}")
 
 
@@ -133,7 +134,7 @@ def replay_command(
     rep: Annotated[int, typer.Option(help="Number of the replication, from 0.")],
 ) -> None:
     """Redraw one sample of a study, show its data and every estimate on it."""
-    with model_cache(store / "models"):
+    with model_cache(Store.open(store).models):
         loaded = load_study_file(file)
     typer.echo(replay_text(loaded.study, store, cell, rep))
 
@@ -163,6 +164,11 @@ def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store
     console.print(
         f"  {cells} cells x {reps:,} replications, seed {seed}, store {store}", markup=False
     )
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where the output goes to a file."""
+    return max(80, Console().width) if sys.stdout.isatty() else None
 
 
 def _terminate(*_: object) -> None:

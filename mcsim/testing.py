@@ -1,6 +1,6 @@
 """Fakes and checks with which users test their own DGPs and estimators in seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Design, Estimate, Panel, Sample
 from mcsim._engine import draw_chunk, estimate_chunk
+from mcsim._frames import to_frame
+from mcsim._host import HostDGP, HostEstimator, rng_from_words
+from mcsim._host_samples import stack_samples
 from mcsim.errors import ContractError
 
 
@@ -77,13 +80,13 @@ class exact_estimator:
 def check_dgp(dgp: Callable[..., Any], design: Design | None = None, *, seed: int = 0) -> None:
     """Check that a DGP keeps the contract; raise an error that says what is wrong.
 
-    It is drawn alone and in a batch: the shapes must agree, the columns must be finite, the same
-    key must give the same sample and another key another one.
+    It is drawn in a batch, twice: the columns must be finite, the same key must give the same
+    sample and another key another one.
 
     Parameters
     ----------
     dgp : DGP
-        The DGP under test.
+        The DGP under test, native or host.
     design : Design, optional
         The design to draw under.
     seed : int
@@ -99,30 +102,40 @@ def check_dgp(dgp: Callable[..., Any], design: Design | None = None, *, seed: in
     >>> check_dgp(constant_dgp())
     """
     keys = jax.random.split(jax.random.key(seed), 2)
-    design = design or Design()
-    first, again = (draw_chunk("dgp", dgp, keys, design) for _ in range(2))
-    for name in first.panel:
-        values = np.asarray(first.panel[name])
+    first, again = (_draw(dgp, keys, design or Design()) for _ in range(2))
+    for name, values in first.items():
         if not np.isfinite(values).all():
             raise ContractError(f"dgp: column {name!r} is not finite")
-        if not np.array_equal(values, np.asarray(again.panel[name])):
+        if not np.array_equal(values, again[name]):
             raise ContractError(f"dgp: column {name!r} differs between two draws of one key")
-    columns = [np.asarray(values) for values in first.panel.values()]
-    if all(np.array_equal(values[0], values[1]) for values in columns):
+    if all(np.array_equal(values[0], values[1]) for values in first.values()):
         raise ContractError("dgp: two keys gave the same sample; draw from the key")
+
+
+def _draw(dgp: Any, keys: Key[Array, " rep"], design: Design) -> dict[str, np.ndarray]:
+    """Return the columns (rep, unit, period) of one sample per key."""
+    if not isinstance(dgp, HostDGP):
+        panel = draw_chunk("dgp", dgp, keys, design).panel
+        return {name: np.asarray(panel[name]) for name in panel}
+    samples = [
+        dgp(rng_from_words(words), design) for words in np.asarray(jax.random.key_data(keys))
+    ]
+    columns, *_ = stack_samples(dgp.name, samples)
+    return columns
 
 
 def check_estimator(
     estimator: Callable[..., Any], panel: Panel, *, seed: int = 0, rtol: float = 1e-9
 ) -> None:
-    """Check that a native estimator keeps the contract; raise an error that says what is wrong.
+    """Check that an estimator keeps the contract; raise an error that says what is wrong.
 
-    It must give an `Estimate`, or a dict of them, of scalars, the same alone and in a batch.
+    It must give an `Estimate`, or a dict of them, of scalars. A native one must give the same alone
+    and in a batch, a host one the same twice from one key.
 
     Parameters
     ----------
     estimator : Estimator
-        The estimator under test.
+        The estimator under test, native or host.
     panel : Panel
         A panel that it can handle.
     seed : int
@@ -140,13 +153,23 @@ def check_estimator(
     >>> check_estimator(exact_estimator(), Panel({"y": [1.0, 2.0]}))
     """
     keys = jax.random.split(jax.random.key(seed), 4)
+    if isinstance(estimator, HostEstimator):
+        words, frame = np.asarray(jax.random.key_data(keys))[0], to_frame(panel)
+        one, other = (estimator(rng_from_words(words), frame) for _ in range(2))
+        _check_alike(one, other, rtol, "differs between two calls with one key:")
+        return
     batches = [jax.tree.map(lambda leaf, n=n: jnp.stack([leaf] * n), panel) for n in (4, 1)]
-    many = estimate_chunk("estimator", estimator, keys, batches[0])
-    one = estimate_chunk("estimator", estimator, keys[:1], batches[1])
-    for label, estimate in many.items():
-        for field, number in zip(Estimate._fields, estimate, strict=True):
-            alone = np.asarray(getattr(one[label], field))[0]
-            if not np.allclose(np.asarray(number)[0], alone, rtol=rtol, atol=0, equal_nan=True):
-                raise ContractError(
-                    f"estimator: {field} of {label!r} is {alone} alone and {number[0]} in a batch"
-                )
+    many, alone = (
+        jax.tree.map(lambda leaf: leaf[0], estimate_chunk("estimator", estimator, keys[:n], batch))
+        for n, batch in zip((4, 1), batches, strict=True)
+    )
+    _check_alike(many, alone, rtol, "differs in a batch and alone:")
+
+
+def _check_alike(one: Mapping, other: Mapping, rtol: float, what: str) -> None:
+    for label, estimate in one.items():
+        pairs = zip(Estimate._fields, estimate, other[label], strict=True)
+        for field, number, again in pairs:
+            if not np.allclose(number, again, rtol=rtol, atol=0, equal_nan=True):
+                name = " ".join(filter(None, (field, *label)))
+                raise ContractError(f"estimator: {name} {what} {number} and {again}")

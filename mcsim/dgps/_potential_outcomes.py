@@ -104,7 +104,7 @@ class PotentialOutcomes:
     def summary(self) -> str:
         """One line for the head of a report."""
         return (
-            f"{len(self.generators)} x {type(self.generators[0]).__name__}; potential outcomes "
+            f"{len(self.generators)} x {_kind(self.generators[0])}; potential outcomes "
             f"coupled: {self.coupling}; truth: {self.truth_kind}"
         )
 
@@ -218,6 +218,11 @@ def _effect_moments(dgp: PotentialOutcomes, key: Key[Array, ""], n_treated: int)
     both = dgp.potential_outcomes(key, n_treated, 0)
     effects = (both["y1"] - both["y0"])[:, 0]
     return jnp.stack([effects.mean(), (effects**2).mean()])
+
+
+def _kind(generator: Any) -> str:
+    """The trainer's name where the generator tells it, else its own."""
+    return type(getattr(generator, "config", generator)).__name__
 
 
 def _faults(dgp: PotentialOutcomes) -> list[str]:

@@ -1,0 +1,142 @@
+"""Host blocks under way: pieces of samples at the workers, outcomes that come back."""
+
+from collections.abc import Iterator, Mapping, Set
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import pebble
+
+from mcsim._core import Sample, Status
+from mcsim._engine import HOST_BLOCK
+from mcsim._keys import Stream
+from mcsim._plan import CellPlan, EstimatorPlan
+from mcsim._pool import Task, WorkerPool
+from mcsim._worker import MASK, Outcome, Payload, estimate_piece
+
+_PIECE = 16  # replications sent to a worker at once; one where each has its own timeout
+
+Columns = dict[str, np.ndarray]
+
+
+@dataclass
+class _Piece:
+    """Some replications of a block, at a worker."""
+
+    payload: Payload
+    columns: Columns
+    words: np.ndarray
+    task: Task
+
+
+@dataclass
+class HostBlock:
+    """A block of a host estimator: pieces at the workers, and the samples' truths.
+
+    Attributes
+    ----------
+    estimator : EstimatorPlan
+        Whose block it is.
+    start : int
+        Its first replication.
+    truths : list of dict of estimand to array (rep,)
+        Chunk after chunk.
+    """
+
+    estimator: EstimatorPlan
+    start: int
+    truths: list[Mapping[str, np.ndarray]] = field(default_factory=list)
+    pieces: list[_Piece] = field(default_factory=list)
+    drawn: int = 0
+
+    def is_back(self) -> bool:
+        """Whether all its pieces have been computed."""
+        return all(piece.task.done() for piece in self.pieces)
+
+
+class HostBlocks:
+    """The blocks of a cell's host estimators that are being computed.
+
+    Parameters
+    ----------
+    plan : CellPlan
+        The cell.
+    pool : WorkerPool
+        Where the functions run.
+    missing : dict of estimator to set of int
+        First replications of the blocks that the store lacks.
+    """
+
+    def __init__(self, plan: CellPlan, pool: WorkerPool, missing: Mapping[str, Set[int]]):
+        self._plan, self._pool, self._missing = plan, pool, missing
+        self._open: dict[tuple[str, int], HostBlock] = {}
+        self._payloads: dict[str, Payload] = {}
+
+    def needing(self, first: int) -> list[HostBlock]:
+        """Return the missing blocks that overlap the chunk from replication ``first``."""
+        starts = range(first - first % HOST_BLOCK, first + self._plan.chunk, HOST_BLOCK)
+        return [
+            self._open.setdefault((e.name, start), HostBlock(e, start))
+            for e in self._plan.estimators
+            for start in starts
+            if e.is_host and start in self._missing[e.name]
+        ]
+
+    def submit(self, blocks: list[HostBlock], first: int, sample: Sample, schema: Any) -> None:
+        """Send what these blocks have of a chunk to the workers, in pieces."""
+        keys = self._plan.keys(Stream.ESTIMATOR, first, first + self._plan.chunk)
+        words = np.asarray(jax.random.key_data(keys))
+        columns = {name: np.asarray(sample.panel[name]) for name in sample.panel}
+        if sample.panel.mask is not None:
+            columns[MASK] = np.asarray(sample.panel.mask)
+        for block in blocks:
+            low = max(first, block.start) - first
+            high = min(first + self._plan.chunk, block.start + HOST_BLOCK) - first
+            payload = self._payload(block.estimator, schema)
+            size = _PIECE if block.estimator.estimator.timeout is None else 1
+            for start in range(low, high, size):
+                rows = slice(start, min(start + size, high))
+                part = {name: values[rows] for name, values in columns.items()}
+                block.pieces.append(self._send(block, payload, part, words[rows]))
+            block.truths.append({e: np.asarray(v)[low:high] for e, v in sample.truth.items()})
+            block.drawn += high - low
+
+    def finished(self, *, wait: bool) -> Iterator[tuple[HostBlock, list[Outcome]]]:
+        """Yield the blocks whose pieces are all back, with their outcomes; or wait for all."""
+        for key, block in list(self._open.items()):
+            if block.drawn == HOST_BLOCK and (wait or block.is_back()):
+                del self._open[key]
+                yield block, [o for piece in block.pieces for o in self._outcomes(block, piece)]
+
+    def _payload(self, estimator: EstimatorPlan, schema: Any) -> Payload:
+        """Pickle an estimator; once, where the schema is the same for all samples."""
+        if not self._plan.is_native:
+            return self._pool.payload(estimator.estimator, schema)
+        if estimator.name not in self._payloads:
+            self._payloads[estimator.name] = self._pool.payload(estimator.estimator, schema)
+        return self._payloads[estimator.name]
+
+    def _send(
+        self, block: HostBlock, payload: Payload, columns: Columns, words: np.ndarray
+    ) -> _Piece:
+        timeout = block.estimator.estimator.timeout
+        task = self._pool.submit(estimate_piece, payload, columns, words, timeout=timeout)
+        return _Piece(payload, columns, words, task)
+
+    def _outcomes(self, block: HostBlock, piece: _Piece) -> list[Outcome]:
+        """Wait for a piece; where its worker died, send its replications one by one."""
+        try:
+            return piece.task.result()
+        except FutureTimeout:
+            limit = block.estimator.estimator.timeout
+            return [Outcome({}, Status.TIMEOUT, f"stopped after {limit} seconds")]
+        except pebble.ProcessExpired as error:
+            if len(piece.words) == 1:
+                return [Outcome({}, Status.CRASHED, f"its worker process died: {error}")]
+        singles = []
+        for i in range(len(piece.words)):
+            part = {name: values[i : i + 1] for name, values in piece.columns.items()}
+            singles.append(self._send(block, piece.payload, part, piece.words[i : i + 1]))
+        return [outcome for single in singles for outcome in self._outcomes(block, single)]

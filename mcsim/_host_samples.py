@@ -1,0 +1,107 @@
+"""Samples of host DGPs: frames of one shape, stacked to panels, and the schema of them all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mcsim._core import Panel
+from mcsim._frames import from_frame
+from mcsim._schema import Column, Schema
+from mcsim.errors import ContractError
+
+Columns = dict[str, np.ndarray]
+
+
+def stack_samples(
+    name: str, samples: Sequence[Any]
+) -> tuple[Columns, np.ndarray | None, Columns, Schema]:
+    """Stack what a host DGP returned.
+
+    Parameters
+    ----------
+    name : str
+        The DGP's name, for messages.
+    samples : sequence of (frame, truth)
+        One per replication.
+
+    Returns
+    -------
+    columns : dict of str to array (rep, unit, period)
+    mask : array of bool (rep, unit, period), optional
+    truths : dict of estimand to array (rep,)
+    schema : Schema
+        What leads back to frames like the DGP's.
+
+    Raises
+    ------
+    ContractError
+        If something else was returned, or the samples differ in shape, columns or categories.
+    """
+    for sample in samples:
+        _check_sample(name, sample)
+    converted = [from_frame(frame) for frame, _ in samples]
+    panels, schemas = [panel for panel, _ in converted], [schema for _, schema in converted]
+    _check_alike(name, "columns", [tuple(panel) for panel in panels])
+    _check_alike(name, "units and periods", [(p.n_units, p.n_periods) for p in panels])
+    _check_alike(name, "estimands", [tuple(truth) for _, truth in samples])
+    _check_alike(name, "categories", [_levels(schema) for schema in schemas])
+    columns = {c: np.stack([np.asarray(panel[c]) for panel in panels]) for c in panels[0]}
+    truths = {e: np.array([float(truth[e]) for _, truth in samples]) for e in samples[0][1]}
+    return columns, _masks(panels), truths, _schema([frame for frame, _ in samples], schemas)
+
+
+def _check_sample(name: str, sample: Any) -> None:
+    pair = isinstance(sample, tuple) and len(sample) == 2
+    if not pair or not isinstance(sample[0], pd.DataFrame) or not isinstance(sample[1], Mapping):
+        raise ContractError(
+            f"dgp {name!r}: returned {_kind(sample)}, expected (frame, truth), such as "
+            "(frame, {'att': 1.0})"
+        )
+    wrong = [str(e) for e, value in sample[1].items() if not isinstance(value, Real)]
+    if wrong:
+        raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
+
+
+def _kind(sample: Any) -> str:
+    if isinstance(sample, tuple):
+        return f"({', '.join(type(part).__name__ for part in sample)})"
+    return type(sample).__name__
+
+
+def _check_alike(name: str, what: str, found: Sequence[Any]) -> None:
+    for other in found[1:]:
+        if other != found[0]:
+            raise ContractError(
+                f"dgp {name!r}: its samples differ in {what}: {found[0]} and {other}; the samples "
+                "of a cell have one shape"
+            )
+
+
+def _levels(schema: Schema) -> dict[str, tuple]:
+    return {column.name: column.levels for column in schema.columns if column.levels}
+
+
+def _masks(panels: Sequence[Panel]) -> np.ndarray | None:
+    if all(panel.mask is None for panel in panels):
+        return None
+    full = np.ones((panels[0].n_units, panels[0].n_periods), dtype=bool)
+    return np.stack([full if p.mask is None else np.asarray(p.mask) for p in panels])
+
+
+def _schema(frames: Sequence[pd.DataFrame], schemas: Sequence[Schema]) -> Schema:
+    """Whole numbers stay integers only where every frame says so; labels, where all agree."""
+    columns = tuple(_column(column, frames) for column in schemas[0].columns)
+    same = all(schema.unit_labels == schemas[0].unit_labels for schema in schemas)
+    labels = schemas[0].unit_labels if same else ()
+    return replace(schemas[0], columns=columns, unit_labels=labels)
+
+
+def _column(column: Column, frames: Sequence[pd.DataFrame]) -> Column:
+    if column.kind == "categorical":
+        return column
+    whole = all(column.name in frame and frame[column.name].dtype.kind in "iub" for frame in frames)
+    return Column(column.name, "integer" if whole else "continuous")

@@ -1,0 +1,192 @@
+"""The compiled half: one trace for a shape, tracer errors as sentences, independent lanes."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcsim import Design, Estimate, Panel, Sample, Status, Study, grid, run
+from mcsim._engine import chunk_size, draw_chunk, estimate_chunk, estimate_labels, sample_shape
+from mcsim._pytree import pytree
+from mcsim.errors import ContractError, InputError, UnknownName
+from mcsim.testing import constant_dgp, exact_estimator
+
+KEYS = jax.random.split(jax.random.key(0), 4)
+PANELS = Panel.tree_unflatten(("y",), [jnp.arange(12.0).reshape(4, 3, 1), None])
+
+
+class Counted:
+    """A DGP, and an estimator, that count how often Python runs through them."""
+
+    def __init__(self):
+        self.drawn, self.estimated = 0, 0
+
+    def draw(self, key, design):
+        self.drawn += 1
+        y = design["rho"] + jax.random.normal(key, (design["n_units"], 1))
+        return Sample(Panel({"y": y}), {"mean": design["rho"]})
+
+    def estimate(self, key, panel):
+        self.estimated += 1
+        return {"mean": Estimate(panel["y"].mean(), 0.1)}
+
+
+def test_one_trace_for_a_shape_however_many_cells_and_replications():
+    counted = Counted()
+    designs = grid(n_units=[10, 20], rho=[0.0, 0.25, 0.5])
+    study = Study({"d": counted.draw}, {"mean": counted.estimate}, designs)
+    run(study, reps=3000, progress=False, workers=2)
+    assert (counted.drawn, counted.estimated) == (2, 2)
+    run(study, reps=10, seed=1, progress=False, workers=0)
+    assert (counted.drawn, counted.estimated) == (2, 2)
+
+
+@pytree("mean")
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A fitted generator: its numbers are leaves."""
+
+    mean: jax.Array
+    traces: list
+
+    def __call__(self, key, design):
+        self.traces.append(1)
+        return Sample(Panel({"y": self.mean + jax.random.normal(key, (5, 1))}), {"mean": self.mean})
+
+
+class _Ledger(list):
+    """A list that hashes by identity, as static parts must."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """An ensemble of two."""
+
+    fits: tuple
+
+    def members(self):
+        return dict(enumerate(self.fits))
+
+
+@pytest.mark.filterwarnings("ignore:the definition")
+def test_the_members_of_an_ensemble_share_one_trace():
+    ledger = _Ledger()
+    fits = tuple(Member(jnp.asarray(mean), ledger) for mean in (0.0, 1.0, 2.0))
+    study = Study({"fits": Ensemble(fits)}, exact_estimator())
+    assert len(run(study, reps=10, progress=False, workers=0).replicates) == 30
+    assert len(ledger) == 1
+
+
+def branching(key, panel):
+    return Estimate(1.0 if panel["y"].mean() > 0 else 2.0)
+
+
+def converting(key, panel):
+    return Estimate(float(panel["y"].mean()))
+
+
+def counting(key, panel):
+    return Estimate(np.asarray(panel["y"]).mean())
+
+
+def masking(key, panel):
+    return Estimate(panel["y"][panel["y"] > 0].mean())
+
+
+@pytest.mark.parametrize("estimator", [branching, converting, counting, masking])
+def test_tracer_errors_are_sentences(estimator):
+    with pytest.raises(InputError, match=r"estimator 'e': it cannot be traced.*@mcsim.host"):
+        estimate_chunk("e", estimator, KEYS, PANELS)
+
+
+def test_other_errors_of_user_code_are_sentences():
+    with pytest.raises(InputError, match="estimator 'e': ZeroDivisionError"):
+        estimate_chunk("e", lambda key, panel: Estimate(1 / 0), KEYS, PANELS)
+    with pytest.raises(InputError, match=r"estimator 'e': TypeError.*1 positional"):
+        estimate_chunk("e", lambda frame: Estimate(1.0), KEYS, PANELS)
+
+
+def test_an_unknown_factor_or_column_has_a_suggestion():
+    def draw(key, design):
+        return Sample(Panel({"y": jnp.zeros(3)}), {"mean": design["rhoo"]})
+
+    with pytest.raises(UnknownName, match="did you mean 'rho'"):
+        sample_shape("d", draw, Design({"rho": 0.5}))
+    with pytest.raises(UnknownName, match="column 'yy'"):
+        estimate_chunk("e", lambda key, panel: Estimate(panel["yy"].mean()), KEYS, PANELS)
+
+
+@pytest.mark.parametrize(
+    ("sample", "match"),
+    [
+        (3.0, "returned float, expected Sample"),
+        (({"y": 1.0}, {}), "returned tuple, expected Sample"),
+        ((Panel({"y": [1.0]}), 1.0), "the truth is float, expected a dict"),
+        ((Panel({"y": [1.0]}), {"mean": jnp.zeros(3)}), "the truth of mean is not a number"),
+    ],
+)
+def test_dgps_that_break_the_contract(sample, match):
+    with pytest.raises(ContractError, match=match):
+        draw_chunk("d", lambda key, design: sample, KEYS, Design())
+
+
+@pytest.mark.parametrize(
+    ("result", "match"),
+    [
+        (1.0, "the result is .*, expected an Estimate"),
+        ((1.0, 0.1), "the result is tuple"),
+        ({"att": 1.0}, "att is float"),
+        ({}, "empty dict"),
+        ({3: Estimate(1.0)}, "the label 3 is neither"),
+        ({("att", 1): Estimate(1.0)}, "is neither"),
+        ({"att": Estimate(1.0), ("att", ""): Estimate(2.0)}, "two estimates of one label"),
+        (Estimate(jnp.zeros(2)), "got arrays, expected numbers: {'value': .2,.}"),
+    ],
+)
+def test_estimators_that_break_the_contract(result, match):
+    with pytest.raises(ContractError, match=match):
+        estimate_chunk("e", lambda key, panel: result, KEYS, PANELS)
+
+
+def test_labels_are_known_before_anything_is_computed():
+    def estimator(key, panel):
+        return {"att": Estimate(1.0), ("att", "HC1"): Estimate(1.0)}
+
+    shape = sample_shape("d", constant_dgp(), Design())
+    labels = estimate_labels("e", estimator, shape.panel)
+    assert sorted(labels) == [("att", ""), ("att", "HC1")]
+
+
+def solving(key, panel):
+    """OLS slope; singular where x is constant, told as data."""
+    x = panel["x"][:, 0] - panel["x"].mean()
+    slope = jnp.linalg.solve((x @ x)[None, None], (x @ panel["y"])[None])[0, 0]
+    return Estimate(slope, 1.0, status=jnp.where(x @ x == 0, int(Status.SINGULAR), 0))
+
+
+def test_a_singular_lane_leaves_its_neighbors_as_they_are():
+    x, y = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64, 30, 1)))
+    keys = jax.random.split(jax.random.key(0), 64)
+    spoiled = x.at[17].set(1.0)
+    whole, holed = (
+        estimate_chunk("ols", solving, keys, Panel.tree_unflatten(("x", "y"), [batch, y, None]))
+        for batch in (x, spoiled)
+    )
+    others = np.arange(64) != 17
+    values = [np.asarray(found["", ""].value)[others] for found in (whole, holed)]
+    np.testing.assert_array_equal(*values)
+    assert np.asarray(holed["", ""].status)[17] == Status.SINGULAR
+
+
+def test_a_chunk_is_a_power_of_two_of_about_a_megabyte():
+    for n_units in (1, 50, 445, 16_177, 10**6):
+        size = chunk_size(sample_shape("d", constant_dgp(n_units=n_units), Design()).panel)
+        assert size in [2**k for k in range(11)]
+        assert size * n_units * 8 <= 2**20 or size == 1

@@ -1,0 +1,65 @@
+"""What mcsim exports: the names, where they come from, their documentation."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import mcsim
+
+NAMES = [
+    "Column", "DGP", "Design", "Estimate", "Estimator", "FidelityTable", "Generator", "Panel",
+    "Results", "Sample", "Schema", "Status", "Study", "datasets", "dgps", "errors", "estimate",
+    "fidelity", "fit_many", "from_frame", "grid", "host", "infer_schema", "keys", "load",
+    "model_cache", "open", "run", "save", "summarize", "to_frame",
+]  # fmt: skip
+
+MODULES = ["datasets", "dgps", "errors"]
+
+PARTS = {
+    "dgps": ["Bootstrap", "PotentialOutcomes"],
+    "estimators": [
+        "TreatmentEffect", "aipw", "difference_in_means", "ipw", "matching", "outcome_regression",
+    ],
+    "generators": ["FittedGenerator", "WGAN", "fit_many", "load", "model_cache", "save"],
+    "measures": ["MEASURES", "reps_needed", "summarize"],
+    "testing": ["check_dgp", "check_estimator", "constant_dgp", "exact_estimator"],
+}  # fmt: skip
+
+
+def public_names(module):
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not (inspect.ismodule(value) and name not in MODULES)
+    )
+
+
+def test_the_names_at_the_top():
+    assert public_names(mcsim) == sorted(NAMES)
+    assert mcsim.__version__
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_names_of_the_parts(part):
+    module = importlib.import_module(f"mcsim.{part}")
+    mine = [
+        name
+        for name in public_names(module)
+        if part != "testing" or getattr(module, name).__module__ == "mcsim.testing"
+    ]
+    assert mine == sorted(PARTS[part])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in MODULES])
+def test_public_names_are_documented(name):
+    summary, *_ = (inspect.getdoc(getattr(mcsim, name)) or "").splitlines()
+    assert summary.endswith(".")
+
+
+def test_importing_mcsim_does_not_import_what_is_for_figures_or_fits():
+    code = "import mcsim, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"matplotlib", "sklearn", "statsmodels"} & set(done.stdout.split())

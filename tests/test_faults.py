@@ -1,0 +1,285 @@
+"""Promise 3: whatever a function does, its replication has a row with a status."""
+
+import json
+import os
+import random
+import sys
+import time
+import warnings
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import mcsim
+from mcsim import Estimate, Panel, Sample, Status, Study, run
+from mcsim.errors import InputError
+
+
+def draw(key, design):
+    return Sample(Panel({"y": jax.random.normal(key, (10, 1))}), {"mean": 0.0})
+
+
+def lifted(function, **options):
+    return mcsim.host(estimand="mean", **options)(function)
+
+
+def is_hit(frame):
+    """About one sample in eight."""
+    return frame["y"].iloc[0] > 1.15
+
+
+def fine(frame):
+    return Estimate(frame["y"].mean(), 0.3)
+
+
+def no_number(frame):
+    return Estimate(np.nan if is_hit(frame) else frame["y"].mean(), 0.3)
+
+
+def infinite(frame):
+    return Estimate(np.inf if is_hit(frame) else frame["y"].mean(), 0.3)
+
+
+def raising(frame):
+    if is_hit(frame):
+        raise ValueError("no convergence")
+    return fine(frame)
+
+
+class Stubborn(Exception):
+    """Cannot be pickled, nor rebuilt."""
+
+    def __init__(self, one, two):
+        super().__init__(lambda: (one, two))
+
+
+def unpicklable(frame):
+    if is_hit(frame):
+        raise Stubborn(1, 2)
+    return fine(frame)
+
+
+def leaving(frame):
+    if is_hit(frame):
+        sys.exit(0)
+    return fine(frame)
+
+
+def out_of_memory(frame):
+    if is_hit(frame):
+        raise MemoryError
+    return fine(frame)
+
+
+def wrong_type(frame):
+    return "0.3" if is_hit(frame) else fine(frame)
+
+
+def wrong_status(frame):
+    return Estimate(1.0, status=77) if is_hit(frame) else fine(frame)
+
+
+def telling(frame):
+    return Estimate(1.0, status=Status.NONCONVERGED) if is_hit(frame) else fine(frame)
+
+
+def dying(frame):
+    if is_hit(frame):
+        os._exit(3)
+    return fine(frame)
+
+
+def dying_politely(frame):
+    if is_hit(frame):
+        os._exit(0)
+    return fine(frame)
+
+
+def crashing(frame):
+    if is_hit(frame):
+        os.kill(os.getpid(), 11)
+    return fine(frame)
+
+
+def hanging(frame):
+    if is_hit(frame):
+        time.sleep(3600)
+    return fine(frame)
+
+
+def changing(frame):
+    frame["y"] = 0.0
+    frame.drop(columns="y", inplace=True)
+    return Estimate(0.0, 0.3)
+
+
+def chatting(frame):
+    warnings.warn("a warning", stacklevel=1)
+    for _ in range(2000):
+        print("a line", file=sys.stderr)
+    print("x" * 10**6)
+    return fine(frame)
+
+
+def with_global_state(frame):
+    return Estimate(np.random.normal() + random.random(), 0.3)  # noqa: NPY002
+
+
+def rows_of(estimators, reps=64, workers=2, **options):
+    study = Study({"normal": draw}, estimators)
+    return run(study, reps=reps, workers=workers, progress=False, **options).replicates
+
+
+@pytest.fixture(scope="module")
+def good():
+    return rows_of({"e": lifted(fine)}, workers=0)
+
+
+def check_failures(rows, good, status):
+    """Hit replications have the status and no numbers, the others what they had."""
+    assert rows["rep"].tolist() == list(range(len(good)))
+    assert rows["estimand"].eq("mean").all()
+    failed = rows["status"] == status
+    assert 2 <= failed.sum() <= 20
+    assert rows.loc[failed, ["value", "se", "lower", "upper", "p_value"]].isna().all(axis=None)
+    pd.testing.assert_frame_equal(rows[~failed], good[~failed], check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [
+        (no_number, "nan"),
+        (infinite, "nan"),
+        (raising, "error"),
+        (unpicklable, "error"),
+        (leaving, "error"),
+        (out_of_memory, "oom"),
+        (wrong_type, "error"),
+        (wrong_status, "error"),
+        (telling, "nonconverged"),
+    ],
+)
+def test_failures_in_the_function(good, function, status):
+    check_failures(rows_of({"e": lifted(function)}, workers=0), good, status)
+
+
+@pytest.mark.parametrize("function", [raising, unpicklable, leaving, out_of_memory])
+@pytest.mark.slow
+def test_failures_in_a_worker_are_the_same(function):
+    one, other = (rows_of({"e": lifted(function)}, workers=w) for w in (0, 2))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", [dying, dying_politely, crashing])
+def test_a_worker_that_dies_costs_one_replication(good, function):
+    check_failures(rows_of({"e": lifted(function)}, workers=3), good, "crashed")
+
+
+@pytest.mark.slow
+def test_a_hang_is_stopped(good):
+    check_failures(rows_of({"e": lifted(hanging, timeout=1.0)}, workers=4), good, "timeout")
+
+
+@pytest.mark.slow
+def test_imports_do_not_count_against_a_timeout(tmp_path, monkeypatch):
+    (tmp_path / "slow_import.py").write_text("import time\ntime.sleep(4)\nvalue = 0.25\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import slow_import  # type: ignore[import-not-found]
+
+    def estimator(frame):
+        return Estimate(slow_import.value, 0.3)
+
+    rows = rows_of({"e": lifted(estimator, timeout=3.0)}, reps=4)
+    assert rows["status"].eq("ok").all()
+
+
+@pytest.mark.slow
+def test_everything_at_once_changes_no_other_row(good):
+    functions = [raising, dying, telling, changing, chatting, fine]
+    rows = rows_of({f.__name__: lifted(f) for f in functions}, reps=96, workers=4)
+    assert rows.groupby("estimator").size().eq(96).all()
+    for name in ("fine", "chatting"):
+        mine = rows[(rows["estimator"] == name) & (rows["rep"] < 64)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine.assign(estimator="e"), good, check_exact=True)
+
+
+def test_a_changed_frame_is_its_own(good):
+    rows = rows_of({"changing": lifted(changing), "e": lifted(fine)}, workers=0)
+    mine = rows[rows["estimator"] == "e"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, good, check_exact=True)
+
+
+def test_chatter_stays_away_from_the_terminal(good, capfd):
+    pd.testing.assert_frame_equal(rows_of({"e": lifted(chatting)}, workers=0), good)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_global_random_state_is_seeded_for_every_replication():
+    forward = rows_of({"e": lifted(with_global_state)}, reps=128, workers=0)
+    alone = rows_of({"e": lifted(with_global_state)}, reps=10, workers=0)
+    assert forward["value"].nunique() == 128
+    pd.testing.assert_frame_equal(forward[:10], alone, check_exact=True)
+
+
+def test_a_failure_is_recorded_with_the_way_to_replay_it(tmp_path):
+    rows = rows_of({"e": lifted(raising)}, workers=0, store=tmp_path / "a store")
+    files = sorted(tmp_path.glob("a store/failures/*/*/*.json"))
+    records = [json.loads(file.read_text()) for file in files]
+    assert [r["rep"] for r in records] == rows.loc[rows["status"] == "error", "rep"].tolist()
+    first = records[0]
+    assert (first["estimator"], first["status"]) == ("e", "error")
+    assert "ValueError: no convergence" in first["trouble"]
+    assert "raise ValueError" in first["trouble"]
+    cell = mcsim.open(tmp_path / "a store").study["cells"][0]["hash"]
+    command = f"mcsim replay FILE --store '{tmp_path}/a store' --cell {cell[:12]} --rep"
+    assert first["replay"].startswith(command)
+
+
+_DRAWN = []
+
+
+@mcsim.host
+def counted_blocks(rng, design):
+    _DRAWN.append(1)
+    frame = pd.DataFrame({"y": rng.normal(size=5), "block": (len(_DRAWN) - 1) // 64 % 2})
+    return frame, {"mean": 0.5}
+
+
+def failing_in_odd_blocks(frame):
+    if frame["block"].iloc[0] == 1:
+        raise ValueError
+    return {"mean": Estimate(1.0, 0.3), ("mean", "HC1"): Estimate(1.0, 0.4)}
+
+
+def test_a_block_without_any_success_has_the_labels_of_the_others():
+    study = Study({"d": counted_blocks}, {"e": mcsim.host(failing_in_odd_blocks)})
+    rows = run(study, reps=128, workers=0, progress=False).replicates
+    failed = rows[rows["status"] == "error"]
+    assert len(rows) == 256
+    assert failed.groupby("inference").size().to_dict() == {"": 64, "HC1": 64}
+    assert failed["estimand"].eq("mean").all()
+    assert failed["truth"].eq(0.5).all()
+
+
+@pytest.mark.slow
+def test_processes_that_die_before_any_work_end_the_run_with_a_sentence(monkeypatch):
+    monkeypatch.setattr("mcsim._pool.watch_parent", os.abort)
+    with pytest.raises(mcsim.errors.McsimError, match=r"died .* times before they took a task"):
+        rows_of({"e": lifted(fine)}, workers=1)
+
+
+def test_a_function_that_cannot_travel_is_told(tmp_path):
+    lock = __import__("threading").Lock()
+
+    def locked(frame):
+        with lock:
+            return fine(frame)
+
+    with (
+        pytest.raises(InputError, match="'locked' cannot be sent to worker processes"),
+        pytest.warns(UserWarning, match="definition of an object of type lock"),
+    ):
+        rows_of({"e": lifted(locked)}, workers=0)

@@ -1,0 +1,128 @@
+"""The border between pandas and panels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mcsim import Panel, from_frame, infer_schema, to_frame
+from mcsim.errors import InputError
+
+LONG = pd.DataFrame(
+    {
+        "firm": ["b", "a", "b", "a"],
+        "year": [2002, 2002, 2001, 2001],
+        "wage": [4.0, 2.0, 3.0, 1.0],
+        "union": [1, 0, 0, 1],
+    }
+)
+
+
+def test_a_cross_section_keeps_its_order():
+    panel, schema = from_frame(pd.DataFrame({"y": [3.0, 1.0, 2.0]}, index=["c", "a", "b"]))
+    assert panel["y"][:, 0].tolist() == [3.0, 1.0, 2.0]
+    assert to_frame(panel, schema).index.tolist() == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("shape", ["columns", "index", "index in another order"])
+def test_a_panel_is_sorted_by_unit_and_period_however_it_comes(shape):
+    if shape == "columns":
+        panel, schema = from_frame(LONG, unit="firm", time="year")
+    else:
+        frame = LONG.set_index(["firm", "year"])
+        panel, schema = from_frame(frame.iloc[::-1] if "another" in shape else frame)
+    assert panel["wage"].tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    frame = to_frame(panel, schema)
+    assert frame.index.names == ["firm", "year"]
+    assert frame.loc[("b", 2001), "wage"] == 3.0
+    assert frame["union"].dtype == np.int64
+
+
+def test_gaps_become_a_mask_and_gaps_again():
+    panel, schema = from_frame(LONG.iloc[:3], unit="firm", time="year")
+    assert panel.mask is not None
+    assert panel.mask.tolist() == [[False, True], [True, True]]
+    assert len(to_frame(panel, schema)) == 3
+
+
+def test_categories_and_strings_that_are_declared():
+    frame = pd.DataFrame({"g": ["x", "y", "x"], "h": pd.Categorical(["q", "p", "p"])})
+    panel, schema = from_frame(frame, categorical=["g"])
+    assert panel["g"][:, 0].tolist() == [0.0, 1.0, 0.0]
+    back = to_frame(panel, schema)
+    assert back["g"].tolist() == ["x", "y", "x"]
+    assert back["h"].tolist() == ["q", "p", "p"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "match"),
+    [
+        (LONG, {"unit": "firm"}, "duplicates"),
+        (pd.concat([LONG, LONG]), {"unit": "firm", "time": "year"}, "4 duplicates"),
+        (LONG.assign(firm=None), {"unit": "firm", "time": "year"}, "index is missing in rows"),
+        (LONG, {"time": "year"}, "unit: got None"),
+        (LONG, {"unit": "frim"}, "did you mean 'firm'"),
+        (LONG, {}, "column 'firm': got values like 'b'"),
+        (LONG[["wage"]], {"columns": ["wag"]}, "did you mean 'wage'"),
+        (pd.DataFrame({"y": [1.0, np.nan]}), {}, "1 missing values"),
+        (pd.DataFrame({"y": [1.0, np.inf]}), {}, "1 infinite values"),
+        (pd.DataFrame({"y": pd.to_datetime(["2020-01-01"])}), {}, "got dtype datetime"),
+        (pd.DataFrame(), {}, "got no rows or no columns"),
+    ],
+)
+def test_frames_that_are_no_panels(frame, options, match):
+    with pytest.raises(InputError, match=match):
+        from_frame(frame, **options)
+
+
+def test_all_faults_are_told_at_once():
+    frame = pd.DataFrame({"a": ["x"], "b": [np.nan], "c": [np.inf]})
+    with pytest.raises(InputError, match=r"3 faults:(?s:.*)'a'(?s:.*)'b'(?s:.*)'c'"):
+        from_frame(frame)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float32", "Int64", "Float64"])
+def test_other_kinds_of_numbers(dtype):
+    panel, _ = from_frame(pd.DataFrame({"y": pd.Series([0, 1, 1], dtype=dtype)}))
+    assert panel["y"].dtype == np.float64
+    assert panel["y"][:, 0].tolist() == [0.0, 1.0, 1.0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5),
+            st.integers(2000, 2004),
+            st.floats(-1e12, 1e12, allow_nan=False),
+            st.integers(-(2**40), 2**40),
+        ),
+        min_size=1,
+        max_size=30,
+        unique_by=lambda row: row[:2],
+    )
+)
+def test_a_frame_comes_back(rows):
+    frame = pd.DataFrame(rows, columns=["unit", "time", "x", "k"]).set_index(["unit", "time"])
+    assume(frame.index.get_level_values("time").nunique() > 1)  # else it is a cross-section
+    back = to_frame(*from_frame(frame))
+    pd.testing.assert_frame_equal(back, frame.sort_index(), check_dtype=False)
+
+
+def test_kinds_bounds_and_mass_points_are_found():
+    earnings = np.concatenate([np.zeros(30), np.geomspace(10.5, 9000, 69), [25_000.0] * 12])
+    schema = infer_schema({"re": earnings, "d": earnings > 0, "age": np.arange(111.0) % 40})
+    assert [c.kind for c in schema.columns] == ["continuous", "binary", "integer"]
+    assert schema["re"].atoms == (0.0, 25_000.0)
+    assert (schema["re"].lower, schema["re"].upper) == (0.0, 25_000.0)
+    assert (schema["age"].lower, schema["age"].upper) == (0.0, 39.0)
+
+
+def test_schemas_are_overridden_and_checked():
+    schema = infer_schema(Panel({"y": [0.5, 1.5]}))
+    assert schema.replace(y={"lower": -1.0})["y"].lower == -1.0
+    with pytest.raises(InputError, match="outside the bounds"):
+        schema.replace(y={"atoms": (-5.0,)})
+    with pytest.raises(InputError, match="column 'yy' is not in the schema"):
+        schema.replace(yy={"lower": 0.0})

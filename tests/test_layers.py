@@ -1,0 +1,131 @@
+"""The house: who may import whom, and what stays in one file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import mcsim
+
+ROOT = Path(mcsim.__file__).parent
+
+LAYERS = [
+    "__main__",
+    "cli",
+    "report plots",
+    "_replay _study_file",
+    "_runner _blocks _host_blocks _progress _truth _plan _open _pool _worker _store",
+    "testing _estimate _results measures _rows _intervals _study _fingerprint _sources",
+    "_fidelity",
+    "dgps estimators generators",
+    "_host_samples _host _engine _readers datasets _frames _schema",
+    "_cache _keys _precision _pytree _core errors _version",
+]
+"""From the top down; a file imports from lines below its own, or from names to its right on it."""
+
+APART = {"dgps", "estimators", "generators"}
+"""These never import one another: protocols connect them."""
+
+PLACE = {
+    name: (line, place)
+    for line, names in enumerate(LAYERS)
+    for place, name in enumerate(names.split())
+}
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def part_of(file):
+    """The part of mcsim that a file belongs to: a module, or a package."""
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports_of(file):
+    """Yield (module, names) of every import, those inside functions too."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: a relative import"
+            yield node.module, [alias.name for alias in node.names]
+
+
+def parts_imported(file):
+    for module, names in imports_of(file):
+        root, *path = module.split(".")
+        if root == "mcsim":
+            yield from [path[0]] if path else names
+
+
+def may_import(part, other):
+    if part in (other, "__init__"):
+        return True
+    if part in APART and other in APART:
+        return False
+    (line, place), (other_line, other_place) = PLACE[part], PLACE[other]
+    return line < other_line or (line == other_line and place < other_place)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_down(file):
+    part = part_of(file)
+    upward = [other for other in parts_imported(file) if not may_import(part, other)]
+    assert not upward, f"{part} imports {upward}"
+
+
+def test_every_part_has_a_place():
+    assert {part_of(file) for file in FILES} - {"__init__"} == set(PLACE)
+
+
+def importers(library):
+    return {
+        str(file.relative_to(ROOT))
+        for file in FILES
+        for module, _ in imports_of(file)
+        if module.split(".")[0] == library
+    }
+
+
+def test_flax_is_in_the_one_file_that_builds_networks():
+    assert importers("flax") == {"generators/_networks.py"}
+
+
+def test_matplotlib_is_in_plots():
+    assert importers("matplotlib") == {"plots.py"}
+
+
+def test_pandas_stays_on_the_host_side():
+    pure = ("_core.py", "_keys.py", "_engine.py", "dgps/", "estimators/", "generators/")
+    assert not [file for file in importers("pandas") if file.startswith(pure)]
+
+
+def test_the_core_imports_jax_and_jaxtyping_only():
+    files = [ROOT / "_core.py", ROOT / "errors.py"]
+    found = {module.split(".")[0] for file in files for module, _ in imports_of(file)}
+    allowed = {"jax", "jaxtyping", "mcsim", "itertools", "math", "collections", "enum", "typing"}
+    assert found <= {*allowed, "difflib"}
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_private_names_stay_in_their_file(file):
+    modules = {found.stem for found in FILES}
+    private = [
+        f"{module}.{name}"
+        for module, names in imports_of(file)
+        for name in names
+        if module.startswith("mcsim") and is_private(name) and name not in modules
+    ]
+    mine = [name for name in private if name.startswith(f"mcsim.{file.parent.name}.")]
+    assert private == mine
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_are_about_one_thing_and_say_which(file):
+    text = file.read_text()
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring or not text
+    assert len(text.splitlines()) <= 400
