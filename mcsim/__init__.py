@@ -25,6 +25,7 @@ from mcsim._fidelity import fidelity as fidelity
 from mcsim._frames import from_frame as from_frame
 from mcsim._frames import to_frame as to_frame
 from mcsim._host import host as host
+from mcsim._keys import key as key
 from mcsim._keys import keys as keys
 from mcsim._open import open_results as open  # noqa: F401  mcsim.open(store)
 from mcsim._results import Results as Results

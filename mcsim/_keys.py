@@ -107,3 +107,19 @@ def keys(seed: int, n: int) -> Key[Array, " fit"]:
     5
     """
     return replication_keys(stream_key(root_key(seed), Stream.GENERATOR), jnp.arange(n))
+
+
+def key(seed: int) -> Key[Array, ""]:
+    """Return one key, for a fit, a draw or a fidelity table.
+
+    Parameters
+    ----------
+    seed : int
+        Seed.
+
+    Examples
+    --------
+    >>> key(1).shape
+    ()
+    """
+    return keys(seed, 1)[0]

@@ -121,7 +121,6 @@ def _beside_store(rows: pd.DataFrame, results: Results, found: CellPlan, rep: in
     here = (stored["dgp"] == found.cell.dgp_name) & (stored["rep"] == rep)
     for factor, value in found.cell.design.items():
         here &= stored[factor] == value
-    mine = stored.loc[here, ["estimator", "inference", "value"]]
-    mine = mine.rename(columns={"value": "stored"})
+    mine = stored.loc[here, ["estimator", "inference"]].assign(stored=stored["value"])
     shown = ["estimator", "estimand", "inference", "value", "se", "lower", "upper", "status"]
     return rows[shown].merge(mine, on=["estimator", "inference"], how="left")

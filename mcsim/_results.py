@@ -90,7 +90,8 @@ class Results:
             For an unknown measure or factor.
         """
         if over is not None and over not in self.factors:
-            raise InputError(f"over: got {over!r}{did_you_mean(over, self.factors)}")
+            known = did_you_mean(over, self.factors) or "; this study has no factors"
+            raise InputError(f"over: got {over!r}{known}")
         by = ["dgp", *self.factors, "estimand", "inference"]
         table = summarize(
             self._with_truth_mcse(),

@@ -5,6 +5,7 @@ import os
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from mcsim._blocks import CellRunner
 from mcsim._cache import use_compile_cache
 from mcsim._engine import NATIVE_BLOCK
+from mcsim._failures import failure_sentences
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import root_key
 from mcsim._open import open_results
@@ -69,6 +71,11 @@ def run(
     Results
         The replications and their summaries.
 
+    Warns
+    -----
+    UserWarning
+        For an estimator that fails in more than half of the replications, with the reason.
+
     Raises
     ------
     InputError
@@ -100,7 +107,10 @@ def run(
                     )
         finally:
             pool.stop()
-        return open_results(folder)
+        results = open_results(folder)
+        for sentence in failure_sentences(results, home):
+            warnings.warn(sentence, stacklevel=2)
+        return results
 
 
 def available_cpus() -> int:

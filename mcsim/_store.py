@@ -221,7 +221,7 @@ def _is_temporary(file: Path) -> bool:
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write JSON, safe against a crash."""
-    write_bytes(file, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+    write_bytes(file, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read_json(file: Path) -> dict[str, Any]:

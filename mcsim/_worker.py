@@ -5,13 +5,16 @@ exception survives the way back.
 """
 
 import contextlib
+import inspect
 import io
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
+import types
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -27,6 +30,7 @@ from mcsim._frames import columns_to_frame
 from mcsim._host import rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._readers import FullLabel
+from mcsim._sources import names_used
 from mcsim.errors import InputError, McsimError
 
 MASK = "__mask__"
@@ -86,7 +90,24 @@ def _by_value(parts: tuple) -> bytes:
         name = getattr(getattr(part, "function", part), "__module__", None) or "__main__"
         if name in sys.modules and name != "__main__" and not is_library(name):
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    return cloudpickle.dumps(parts)
+    return cloudpickle.dumps((parts, [_named_in_strings(part) for part in parts]))
+
+
+def _named_in_strings(part: Any) -> dict[str, Any]:
+    """Return the globals that a function names in its strings only, such as ``np`` in a formula.
+
+    Pickling by value takes along what the code names; ``"np.log(wage) ~ educ"`` hides it.
+    """
+    function = inspect.unwrap(getattr(part, "function", part)) if callable(part) else part
+    if not isinstance(function, types.FunctionType):
+        return {}
+    known = function.__globals__
+    loaded, _ = names_used(function.__code__)
+    texts = [text for text in function.__code__.co_consts if isinstance(text, str)]
+    texts += [known[name] for name in loaded if isinstance(known.get(name), str)]
+    words = {word for text in texts for word in re.findall(r"[A-Za-z]\w*", text)}
+    kinds = (types.ModuleType, types.FunctionType)
+    return {word: known[word] for word in words if isinstance(known.get(word), kinds)}
 
 
 def _arrived(pickled: bytes) -> Payload:
@@ -100,7 +121,12 @@ def _arrived(pickled: bytes) -> Payload:
 
 @lru_cache(maxsize=64)
 def _load(pickled: bytes) -> tuple[Any, ...]:
-    return cloudpickle.loads(pickled)
+    parts, hidden = cloudpickle.loads(pickled)
+    for part, names in zip(parts, hidden, strict=True):
+        if names:
+            known = inspect.unwrap(getattr(part, "function", part)).__globals__
+            known.update({name: value for name, value in names.items() if name not in known})
+    return parts
 
 
 def ready() -> bool:

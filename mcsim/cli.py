@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mcsim._failures import frequent_failures
 from mcsim._keys import digest
 from mcsim._open import open_results
 from mcsim._replay import replay_text
@@ -29,9 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Monte Carlo studies of econometric estimators on data like yours.",
 )
-
-MANY_FAILURES = 0.5
-"""A finished run in which an estimator fails more often than this exits with code 4."""
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Python file with a study.")]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of results.")]
@@ -99,10 +97,7 @@ def run_command(
         typer.echo(f"\n{render(results_table(results), width=_width())}\n\n{notes(results)}\n")
         _report(loaded, results, store)
         typer.echo(f"Results in {store}; again with: mcsim show {store}")
-    rows = results.replicates
-    failed = rows["status"].ne("ok").groupby(rows["estimator"]).mean()
-    if failed.max() > MANY_FAILURES:
-        _complain(f"{failed.idxmax()} failed in {failed.max():.0%} of replications")
+    if frequent_failures(results):
         raise typer.Exit(4)
 
 

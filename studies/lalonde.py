@@ -101,7 +101,7 @@ def describe(results, folder, panel, schema, fits):
     fidelity = mcsim.fidelity(
         panel,
         {"wgan": fits},
-        key=mcsim.keys(seed=1, n=1)[0],
+        key=mcsim.key(1),
         schema=schema,
         outcome="re78",
         estimators=ESTIMATORS,
@@ -110,7 +110,7 @@ def describe(results, folder, panel, schema, fits):
     print(f"\n{fidelity}\n")
     (folder / "fidelity.md").write_text(fidelity.to_markdown() + "\n")
     (folder / "results.md").write_text(tables.as_markdown(tables.results_table(results)) + "\n")
-    sample = fits[0].sample(mcsim.keys(seed=2, n=1)[0], 50_000, given=_arms(panel, 50_000))
+    sample = fits[0].sample(mcsim.key(2), 50_000, given=_arms(panel, 50_000))
     plots.bias(results).savefig(folder / "bias.png", dpi=150)
     plots.marginals(panel, sample, schema, by="treat").savefig(folder / "marginals.png", dpi=150)
     for dgp in dict.fromkeys(results.replicates["dgp"]):

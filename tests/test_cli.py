@@ -51,18 +51,19 @@ class Done(NamedTuple):
 def mcsim_command(*arguments: object) -> Done:
     """Run the command in this process: a new one would spend seconds on imports."""
     stdout, stderr, code = io.StringIO(), io.StringIO(), 0
-    handler, shown = signal.getsignal(signal.SIGTERM), warnings.showwarning
+    handler = signal.getsignal(signal.SIGTERM)
     with (
+        warnings.catch_warnings(),
         mock.patch.object(sys, "argv", ["mcsim", *map(str, arguments)]),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
     ):
+        warnings.simplefilter("default")
         try:
             main()
         except SystemExit as stop:
             code = int(stop.code or 0)
     signal.signal(signal.SIGTERM, handler)
-    warnings.showwarning = shown
     return Done(code, stdout.getvalue(), stderr.getvalue())
 
 
@@ -214,7 +215,8 @@ def test_an_estimator_that_always_fails_exits_with_4(tmp_path):
     file.write_text(STUDY.replace('frame["y"].median()', 'frame["z"].median()'))
     done = mcsim_command("run", file, "--reps", 4, "--store", tmp_path / "store", "--workers", 1)
     assert done.returncode == 4
-    assert "median failed in 100%" in done.stderr
+    assert "'median' failed in 100%" in done.stderr
+    assert "KeyError: 'z'" in done.stderr
     failures = list((tmp_path / "store").glob("failures/*/*/*.json"))
     assert failures
     assert "KeyError" in failures[0].read_text()

@@ -12,11 +12,12 @@ import mcsim
 NAMES = [
     "Column", "DGP", "Design", "Estimate", "Estimator", "FidelityTable", "Generator", "Panel",
     "Results", "Sample", "Schema", "Status", "Study", "datasets", "dgps", "errors", "estimate",
-    "fidelity", "fit_many", "from_frame", "grid", "host", "infer_schema", "keys", "load",
-    "model_cache", "open", "run", "save", "summarize", "to_frame",
+    "estimators", "fidelity", "fit_many", "from_frame", "generators", "grid", "host",
+    "infer_schema", "key", "keys", "load", "model_cache", "open", "report", "run", "save",
+    "summarize", "to_frame",
 ]  # fmt: skip
 
-MODULES = ["datasets", "dgps", "errors"]
+MODULES = ["datasets", "dgps", "errors", "estimators", "generators", "report"]
 
 PARTS = {
     "dgps": ["Bootstrap", "PotentialOutcomes"],

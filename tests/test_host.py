@@ -1,9 +1,12 @@
 """Host functions: what they are given, what they may return, host DGPs."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+import statsmodels.formula.api as smf
 
 import mcsim
 from mcsim import Design, Estimate, Panel, Study, from_frame, run
@@ -239,3 +242,25 @@ def test_the_checks_for_users_take_host_functions_too():
 
 
 COUNTER = iter(range(10**6))
+
+
+def log_slope(frame):
+    fit = smf.ols(LOG_FORMULA, frame).fit()
+    return mcsim.Estimate(fit.params["d"], fit.bse["d"])
+
+
+LOG_FORMULA = "np.log(y) ~ d + doubled(d)"
+
+
+def doubled(x):
+    return x**2
+
+
+def test_names_that_stand_only_in_a_formula_travel_to_the_workers():
+    def dgp(key, design):
+        y, d = jnp.exp(jax.random.normal(key, (2, 20, 1)))
+        return mcsim.Sample(mcsim.Panel({"y": y, "d": d}), {"slope": 0.0})
+
+    study = mcsim.Study(dgp=dgp, estimators=mcsim.host(log_slope, estimand="slope"))
+    rows = mcsim.run(study, reps=3, workers=1, progress=False).replicates
+    assert set(rows["status"]) == {"ok"}

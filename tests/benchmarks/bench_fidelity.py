@@ -43,7 +43,7 @@ def test_fidelity(name, capsys):
     table = mcsim.fidelity(
         panel,
         {"folds": folds, **{f"all rows {i}": fit for i, fit in enumerate(whole)}},
-        key=mcsim.keys(13, 1)[0],
+        key=mcsim.key(13),
         schema=schema,
         outcome="re78",
     )
@@ -65,7 +65,7 @@ def test_fidelity(name, capsys):
 
 def learned_effect(fit) -> float:
     dgp = PotentialOutcomes(fit, outcome="re78", treatment="treat", n_treated=1, n_control=1)
-    return dgp.truth(mcsim.keys(14, 1)[0], mcsim.Design())["att"][0]
+    return dgp.truth(mcsim.key(14), mcsim.Design())["att"][0]
 
 
 def fold_means(measures) -> dict[str, float]:

@@ -63,7 +63,7 @@ def test_fit_and_population(data, request, capsys):
 
     def fit():
         fits["one"] = WGAN().fit(
-            mcsim.keys(0, 1)[0], panel, given=["treat"], schema=schema, progress=False
+            mcsim.key(0), panel, given=["treat"], schema=schema, progress=False
         )
 
     tell(capsys, f"{data}: one fit from a cold start {seconds(fit):.1f} s")
