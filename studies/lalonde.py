@@ -17,6 +17,7 @@ of Econometrics 240: 105076, section 4.
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import statsmodels.api as sm
 
 import mcsim
@@ -94,10 +95,6 @@ def describe(results, folder, panel, schema, fits):
     """Estimates on the real data, learned effects, fidelity, figures."""
     folder.mkdir(parents=True, exist_ok=True)
     estimates = mcsim.estimate({**ESTIMATORS, "ols_hc1": ols_hc1}, panel, schema=schema)
-    print("On the real data, thousand dollars:")
-    print(tables.as_text(tables.estimates_table(estimates, scale=1000)), "\n")
-    print("Effects that the generators learned, dollars:")
-    print(results.truth[["dgp", "generator", "value", "mcse"]].round(0).to_string(index=False))
     fidelity = mcsim.fidelity(
         panel,
         {"wgan": fits},
@@ -107,18 +104,34 @@ def describe(results, folder, panel, schema, fits):
         estimators=ESTIMATORS,
         progress=True,
     )
-    print(f"\n{fidelity}\n")
+    texts = {
+        "estimates": tables.estimates_table(estimates, scale=1000),
+        "learned_effects": learned_effects(results),
+        "results": tables.results_table(results),
+    }
+    print(f"On the real data, thousand dollars:\n{tables.as_text(texts['estimates'])}\n")
+    print(f"Learned effects, dollars:\n{tables.as_text(texts['learned_effects'])}\n\n{fidelity}\n")
+    for name, table in texts.items():
+        (folder / f"{name}.md").write_text(tables.as_markdown(table) + "\n")
     (folder / "fidelity.md").write_text(fidelity.to_markdown() + "\n")
-    (folder / "results.md").write_text(tables.as_markdown(tables.results_table(results)) + "\n")
-    sample = fits[0].sample(mcsim.key(2), 50_000, given=_arms(panel, 50_000))
-    plots.bias(results).savefig(folder / "bias.png", dpi=150)
-    plots.marginals(panel, sample, schema, by="treat").savefig(folder / "marginals.png", dpi=150)
-    for dgp in dict.fromkeys(results.replicates["dgp"]):
-        plots.zip_plot(results, dgp=dgp).savefig(folder / f"zip_{dgp}.png", dpi=150)
+    draw(results, folder, panel, schema, fits)
     print(f"Tables and figures in {folder}")
 
 
-def _arms(panel, n_units):
-    """Treatments of a large sample, in the real shares of the arms."""
+def learned_effects(results):
+    """Each generator's population ATT, from a large draw, with the error of that draw."""
+    learned = results.truth[results.truth["dgp"] == "wgan"]
+    columns = {f"fit {row.generator}": [f"{row.value:,.0f}"] for row in learned.itertuples()}
+    spread = {"mean": [f"{learned['value'].mean():,.0f}"], "sd": [f"{learned['value'].std():,.0f}"]}
+    return pd.DataFrame({**columns, **spread, "error": [f"{learned['mcse'].max():,.1f}"]})
+
+
+def draw(results, folder, panel, schema, fits):
+    """Bias, zips of coverage, real and generated marginals."""
     treat = np.asarray(panel["treat"])[:, 0]
-    return {"treat": np.sort(np.resize(treat, n_units))}
+    given = {"treat": np.sort(np.resize(treat, 50_000))}
+    sample = fits[0].sample(mcsim.key(2), 50_000, given=given)
+    plots.bias(results).savefig(folder / "bias.png", dpi=110)
+    plots.marginals(panel, sample, schema, by="treat").savefig(folder / "marginals.png", dpi=80)
+    for dgp in dict.fromkeys(results.replicates["dgp"]):
+        plots.zip_plot(results, dgp=dgp).savefig(folder / f"zip_{dgp}.png", dpi=90)
