@@ -17,7 +17,9 @@ _MARKERS = "osD^vP"
 _INTERVALS_DRAWN = 500
 
 
-def bias(results: Results, *, dgp: str | None = None) -> Figure:
+def bias(
+    results: Results, *, dgp: str | None = None, estimators: Sequence[str] | None = None
+) -> Figure:
     """Draw the bias of every estimator, with bars of two Monte Carlo standard errors.
 
     Of an ensemble the small pale points are its generators, and the pale bar spans their mean plus
@@ -29,6 +31,8 @@ def bias(results: Results, *, dgp: str | None = None) -> Figure:
         The results of a study.
     dgp : str, optional
         One DGP only.
+    estimators : sequence of str, optional
+        Which estimators; default all.
 
     Returns
     -------
@@ -37,7 +41,7 @@ def bias(results: Results, *, dgp: str | None = None) -> Figure:
     summary = _of_dgp(results.summary(measures=["bias"]), dgp)
     scale, unit = results.study.get("scale", 1.0), results.study.get("unit", "")
     dgps = list(dict.fromkeys(summary["dgp"]))
-    names = list(dict.fromkeys(summary["estimator"]))
+    names = _chosen(summary, estimators)
     figure = Figure(figsize=(7.5, 1.2 + 0.28 * len(names) * len(dgps)), layout="constrained")
     axes = figure.subplots()
     for i, name in enumerate(dgps):
@@ -94,11 +98,7 @@ def zip_plot(
     """
     rows = results.replicates
     rows = _of_dgp(rows, dgp or str(rows["dgp"].iloc[0]))
-    names = list(estimators or dict.fromkeys(rows["estimator"]))
-    known = set(rows["estimator"])
-    for name in names:
-        if name not in known:
-            raise UnknownName(f"estimators: got {name!r}{did_you_mean(name, known)}")
+    names = _chosen(rows, estimators)
     figure = Figure(figsize=(1.9 * len(names) + 1, 4.5), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
     for axes, name in zip(panels, names, strict=True):
@@ -202,6 +202,15 @@ def _bins(column: Column, values: np.ndarray) -> np.ndarray:
         return np.linspace(low, high, 21)
     step = max(1, round((high - low) / 20))
     return np.arange(low, high + step + 1, step) - 0.5
+
+
+def _chosen(rows: pd.DataFrame, estimators: Sequence[str] | None) -> list[str]:
+    """Return the estimators to draw: those asked for, or all."""
+    known = [str(name) for name in dict.fromkeys(rows["estimator"])]
+    for name in estimators or ():
+        if name not in known:
+            raise UnknownName(f"estimators: got {name!r}{did_you_mean(name, known)}")
+    return list(estimators or known)
 
 
 def _of_dgp(rows: pd.DataFrame, dgp: str | None) -> pd.DataFrame:

@@ -91,8 +91,8 @@ def report(results, folder):
     describe(results, Path(folder), panel, schema, learn(panel, schema))
 
 
-def describe(results, folder, panel, schema, fits):
-    """Estimates on the real data, learned effects, fidelity, figures."""
+def describe(results, folder, panel, schema, fits, drawn=None):
+    """Estimates on the real data, learned effects, fidelity, figures (of ``drawn`` the bias)."""
     folder.mkdir(parents=True, exist_ok=True)
     estimates = mcsim.estimate({**ESTIMATORS, "ols_hc1": ols_hc1}, panel, schema=schema)
     fidelity = mcsim.fidelity(
@@ -114,7 +114,7 @@ def describe(results, folder, panel, schema, fits):
     for name, table in texts.items():
         (folder / f"{name}.md").write_text(tables.as_markdown(table) + "\n")
     (folder / "fidelity.md").write_text(fidelity.to_markdown() + "\n")
-    draw(results, folder, panel, schema, fits)
+    draw(results, folder, panel, schema, fits, drawn)
     print(f"Tables and figures in {folder}")
 
 
@@ -126,12 +126,12 @@ def learned_effects(results):
     return pd.DataFrame({**columns, **spread, "error": [f"{learned['mcse'].max():,.1f}"]})
 
 
-def draw(results, folder, panel, schema, fits):
+def draw(results, folder, panel, schema, fits, drawn):
     """Bias, zips of coverage, real and generated marginals."""
     treat = np.asarray(panel["treat"])[:, 0]
     given = {"treat": np.sort(np.resize(treat, 50_000))}
     sample = fits[0].sample(mcsim.key(2), 50_000, given=given)
-    plots.bias(results).savefig(folder / "bias.png", dpi=110)
+    plots.bias(results, estimators=drawn).savefig(folder / "bias.png", dpi=110)
     plots.marginals(panel, sample, schema, by="treat").savefig(folder / "marginals.png", dpi=80)
     for dgp in dict.fromkeys(results.replicates["dgp"]):
         plots.zip_plot(results, dgp=dgp).savefig(folder / f"zip_{dgp}.png", dpi=90)

@@ -35,4 +35,5 @@ def report(results, folder):
     """Tables and figures beside the results."""
     panel, schema = data()
     fits = lalonde.learn(panel, schema, n_fits=10)
-    lalonde.describe(results, Path(folder), panel, schema, fits)
+    comparable = [name for name in lalonde.ESTIMATORS if name != "difference_in_means"]
+    lalonde.describe(results, Path(folder), panel, schema, fits, [*comparable, "ols_hc1"])
