@@ -11,14 +11,14 @@ from mcsim import estimators as estimators
 from mcsim import generators as generators
 from mcsim import report as report
 from mcsim._core import DGP as DGP
-from mcsim._core import Design as Design
 from mcsim._core import Estimate as Estimate
 from mcsim._core import Estimator as Estimator
 from mcsim._core import Generator as Generator
 from mcsim._core import Panel as Panel
 from mcsim._core import Sample as Sample
 from mcsim._core import Status as Status
-from mcsim._core import grid as grid
+from mcsim._design import Design as Design
+from mcsim._design import grid as grid
 from mcsim._estimate import estimate as estimate
 from mcsim._fidelity import FidelityTable as FidelityTable
 from mcsim._fidelity import fidelity as fidelity

@@ -134,6 +134,8 @@ class CellRunner:
             task = self.pool.submit(draw_piece, payload, cell.seen, words, first)
             return lambda: self._receive(task, first)
         sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
+        if first == 0 and self.plan.chunk > 1:
+            warn_if_frozen(cell.dgp_name, sample.panel)
         return lambda: (sample, getattr(cell.dgp, "schema", None))
 
     def _receive(self, task: Task, first: int) -> Drawn:
@@ -211,3 +213,14 @@ class CellRunner:
                 f"--cell {self.plan.hash[:12]} --rep {rep}",
             }
             write_json(folder / f"r{rep:07d}.json", content)
+
+
+def warn_if_frozen(dgp: str, panels: Panel) -> None:
+    """Warn if the first two samples are equal: NumPy's draws are constants of a program."""
+    columns = [np.asarray(panels[name][:2]) for name in panels]
+    if all(np.array_equal(values[0], values[1], equal_nan=True) for values in columns):
+        warnings.warn(
+            f"dgp {dgp!r}: two replications are the same sample; draw from the key with jax.random "
+            "(np.random runs once, when the function is compiled)",
+            stacklevel=2,
+        )

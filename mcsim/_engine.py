@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from mcsim._core import Design, Estimate, Panel, Sample
+from mcsim._core import Estimate, Panel, Sample
+from mcsim._design import Design
 from mcsim._readers import UNNAMED, FullLabel, label_all
+from mcsim._schema import Schema
 from mcsim.errors import ContractError, InputError, McsimError
 
 NATIVE_BLOCK = 1024
@@ -144,6 +146,12 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
+def check_categories(estimator: Any, schema: Schema | None) -> None:
+    """Let an estimator that knows its columns refuse categories, whose numbers are codes."""
+    if schema is not None and hasattr(estimator, "check_schema"):
+        estimator.check_schema(schema)
+
+
 def chunk_size(panel: Mapping[str, Any]) -> int:
     """Return how many samples to draw at once: a power of two that divides every native block.
 
@@ -245,4 +253,7 @@ def sentences(what: str) -> Iterator[None]:
             "with @mcsim.host"
         ) from error
     except Exception as error:
-        raise InputError(f"{what}: {type(error).__name__}: {error}") from error
+        raise InputError(
+            f"{what}: {type(error).__name__}: {error}; it was called with a key and traced arrays: "
+            "use jax.numpy, or lift a function of frames with @mcsim.host"
+        ) from error

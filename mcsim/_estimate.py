@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Panel
-from mcsim._engine import estimate_chunk
+from mcsim._core import Panel, require_panel
+from mcsim._engine import check_categories, estimate_chunk
 from mcsim._frames import to_frame
 from mcsim._host import HostEstimator, rng_from_words
 from mcsim._intervals import complete_intervals
@@ -57,6 +57,7 @@ def estimate(
     0  exact_estimator    1.0
     """
     require_float64("estimate")
+    require_panel(panel)
     keys = jax.random.split(jax.random.key(seed), 1)
     frames = []
     for name, estimator in named("estimators", estimators):
@@ -68,6 +69,7 @@ def estimate(
                 for label, e in single.items()
             }
         else:
+            check_categories(estimator, schema)
             batch = jax.tree.map(lambda leaf: leaf[None], panel)
             estimates = estimate_chunk(name, estimator, keys, batch)
         rows = native_rows([estimates], [], np.array([0]), "estimate")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
-from mcsim._schema import Schema, infer_schema
+from mcsim._schema import BOOLEAN, Schema, infer_schema
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 
@@ -65,6 +65,13 @@ def from_frame(
         raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
     if frame.empty:
         raise InputError("frame: got no rows or no columns, expected at least one of each")
+    if isinstance(categorical, str):
+        raise InputError(f"categorical: got {categorical!r}, expected names: [{categorical!r}]")
+    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if twice:
+        raise InputError(
+            f"frame: the columns {twice} occur more than once, expected each name once"
+        )
     flat, unit, time = _flatten(frame, unit, time)
     index = [name for name in (unit, time) if name is not None]
     wanted = list(columns) if columns is not None else [c for c in flat if c not in index]
@@ -198,6 +205,8 @@ def _as_numbers(flat, wanted, categorical) -> tuple[dict[str, np.ndarray], dict[
             data[name] = series.cat.codes.to_numpy(dtype=np.float64)
         else:
             data[name] = series.to_numpy(dtype=np.float64)
+            if pd.api.types.is_bool_dtype(series):
+                levels[name] = BOOLEAN
     return data, levels
 
 
@@ -222,6 +231,8 @@ def _restore(values: np.ndarray, name: str, schema: Schema | None) -> Any:
         return pd.Categorical.from_codes(
             values.astype(np.int64).tolist(), dtype=pd.CategoricalDtype(list(column.levels))
         )
+    if column.levels == BOOLEAN:
+        return values.astype(bool)
     if column.kind in ("binary", "integer"):
         return values.astype(np.int64)
     return values

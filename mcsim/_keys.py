@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer, Key
 
-from mcsim._core import Design
+from mcsim._design import Design
 from mcsim.errors import InputError
 
 
@@ -107,6 +107,14 @@ def keys(seed: int, n: int) -> Key[Array, " fit"]:
     5
     """
     return replication_keys(stream_key(root_key(seed), Stream.GENERATOR), jnp.arange(n))
+
+
+def require_key(key: Any, argument: str = "key") -> None:
+    """Raise unless the argument is one key."""
+    shape, dtype = jnp.shape(key), getattr(key, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or shape != ():
+        came = f"keys of shape {shape}" if shape else repr(key)
+        raise InputError(f"{argument}: got {came}, expected one key, such as mcsim.key(0)")
 
 
 def key(seed: int) -> Key[Array, ""]:

@@ -16,7 +16,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._engine import HOST_BLOCK, NATIVE_BLOCK, chunk_size, estimate_labels, sample_shape
+from mcsim._engine import (
+    HOST_BLOCK,
+    NATIVE_BLOCK,
+    check_categories,
+    chunk_size,
+    estimate_labels,
+    sample_shape,
+)
 from mcsim._fingerprint import describe
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import (
@@ -161,6 +168,7 @@ def _draft(
         estimator, labels = study.methods[name], []
         if sample is not None and not isinstance(estimator, HostEstimator):
             labels = estimate_labels(name, estimator, sample.panel)
+            check_categories(estimator, getattr(cell.dgp, "schema", None))
         plan = EstimatorPlan(name, estimator, digest(method), method["block"], tuple(labels))
         estimators.append(plan)
     key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}

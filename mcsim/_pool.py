@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import types
@@ -237,9 +238,11 @@ def _worker_surroundings() -> Iterator[None]:
     main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in _ENVIRONMENT}
     sys.modules["__main__"] = types.ModuleType("__main__")
     os.environ.update(_ENVIRONMENT)
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is the parent's
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         sys.modules["__main__"] = main
         for name, value in before.items():
             if value is None:

@@ -114,6 +114,10 @@ def _plain(estimate: Estimate) -> Estimate:
 
 def _read_statsmodels(result: Any, term: str | None) -> Estimate:
     """Read a statsmodels result: z intervals unless it was fit with ``use_t``."""
+    if not hasattr(result, "params"):
+        raise ContractError(
+            f"the estimator returned {type(result).__name__} before it was fitted; return .fit()"
+        )
     names = list(result.model.exog_names)
     position = _position(names, term)
     df = result.df_resid_inference if hasattr(result, "df_resid_inference") else result.df_resid

@@ -1,6 +1,7 @@
 """Replaying one replication: the sample drawn again, and every estimate on it beside its row."""
 
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def _host_rows(
     words = np.asarray(jax.random.key_data(found.keys(Stream.ESTIMATOR, rep, rep + 1)))
     payload = WorkerPool.payload(estimator.estimator, schema)
     outcomes = estimate_piece(payload, columns, words)
+    if outcomes[0].trouble:
+        warnings.warn(f"estimator {estimator.name!r}: {outcomes[0].trouble}", stacklevel=2)
     rows = host_rows(outcomes, [], np.array([rep]), "estimate")
     return rows.assign(estimator=estimator.name)
 

@@ -6,7 +6,7 @@ zeros and the top codes of earnings.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +14,9 @@ import numpy as np
 from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 
 Kind = Literal["continuous", "integer", "binary", "categorical"]
+
+BOOLEAN = (False, True)
+"""Levels of a binary column that was one of booleans, and goes back to be one."""
 
 ATOM_SHARE = 0.01  # a value held by this share of the rows, and
 ATOM_COUNT = 10  # by this many of them, is a mass point
@@ -35,7 +38,8 @@ class Column:
     atoms : tuple of float
         Mass points, ascending.
     levels : tuple
-        The user's labels of a categorical column, in the order of the codes.
+        The user's labels of a categorical column, in the order of the codes; False and True for a
+        binary column of booleans.
     """
 
     name: str
@@ -125,6 +129,15 @@ class Schema:
         >>> print(schema.replace(earnings={"atoms": (0.0,), "lower": 0.0}))
         earnings  continuous   [0, inf]  atoms 0
         """
+        known = [field.name for field in fields(Column)]
+        raise_all(
+            [
+                f"column {name!r}: a schema has no {unknown!r}{did_you_mean(unknown, known)}"
+                for name, change in changes.items()
+                for unknown in change
+                if unknown not in known
+            ]
+        )
         changed = {name: replace(self[name], **change) for name, change in changes.items()}
         return replace(self, columns=tuple(changed.get(c.name, c) for c in self.columns))
 
@@ -180,6 +193,8 @@ def infer_schema(
 
 
 def _describe(name: str, values: np.ndarray, levels: tuple | None) -> Column:
+    if levels == BOOLEAN:
+        return Column(name, "binary", 0.0, 1.0, levels=BOOLEAN)
     if levels is not None:
         return Column(name, "categorical", 0.0, float(len(levels) - 1), levels=levels)
     values = values[np.isfinite(values)]

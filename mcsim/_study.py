@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mcsim._core import Design
+from mcsim._design import Design
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import cell_identity, digest
 from mcsim.errors import InputError, raise_all
@@ -62,7 +62,7 @@ class Study:
     unit: str = ""
 
     def __post_init__(self):
-        designs = tuple(self.designs)
+        designs = tuple(self.designs or ())
         object.__setattr__(self, "designs", designs)
         raise_all(
             _faults_of_numbers(self.level, self.null)

@@ -87,6 +87,7 @@ def _in_sentences(path: Path, step: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        mine = [frame for frame in frames if Path(frame.filename) == path]
+        here = path.resolve()
+        mine = [frame for frame in frames if Path(frame.filename).resolve() == here]
         where = f", line {mine[-1].lineno}: {mine[-1].line}" if mine else ""
         raise InputError(f"{path}{where}\n{type(error).__name__}: {error}") from error

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import cloudpickle
 import numpy as np
 
-from mcsim._core import Design, Estimate, Status
+from mcsim._core import Estimate, Status
+from mcsim._design import Design
 from mcsim._fingerprint import is_library
 from mcsim._frames import columns_to_frame
 from mcsim._host import rng_from_words

@@ -1,12 +1,13 @@
 """The command line: ``mcsim run``, ``show``, ``replay``."""
 
-import contextlib
+import functools
+import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ParamSpec
 
 import typer
 from rich.console import Console
@@ -35,11 +36,31 @@ StudyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Python file
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of results.")]
 
 
+P = ParamSpec("P")
+
+
+def in_sentences(command: Callable[P, None]) -> Callable[P, None]:
+    """Run a command so that errors are sentences and exit codes, not tracebacks."""
+
+    @functools.wraps(command)
+    def run_in_sentences(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            command(*arguments, **options)
+        except McsimError as error:
+            _complain(f"error: {error}")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _complain("interrupted: what was finished is in the store; the same command goes on")
+            _leave(130)
+
+    return run_in_sentences
+
+
 def main() -> None:
-    """Run the command line; errors are sentences and exit codes, not tracebacks."""
+    """Run the command line."""
     signal.signal(signal.SIGTERM, _terminate)
-    with _sentences():
-        app(standalone_mode=True)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    app()
 
 
 @app.callback(invoke_without_command=True)
@@ -52,15 +73,16 @@ def _version(
 
 
 @app.command("run")
+@in_sentences
 def run_command(
     file: StudyArgument,
-    reps: Annotated[int, typer.Option(help="Replications of every cell.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    reps: Annotated[int, typer.Option(min=1, help="Replications of every cell.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     store: Annotated[
         Path | None, typer.Option(help="Folder for the results; default results/<file's name>.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes and threads; default all CPUs.")
+        int | None, typer.Option(min=0, help="Worker processes and threads; default all CPUs.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run, and stop.")
@@ -102,6 +124,7 @@ def run_command(
 
 
 @app.command("show")
+@in_sentences
 def show_command(
     store: StoreArgument,
     table: Annotated[str, typer.Option("--format", help="text, markdown or latex.")] = "text",
@@ -118,10 +141,12 @@ def show_command(
     """Show the results of a store as a table. The study's file is not needed, and not run."""
     results = open_results(store, level=level)
     typer.echo(render(results_table(results, measures=measure, over=over), table, _width()))
-    typer.echo(f"\n{notes(results)}")
+    below = notes(results)
+    typer.echo("\n" + (below if table != "latex" else "% " + below.replace("\n", "\n% ")))
 
 
 @app.command("replay")
+@in_sentences
 def replay_command(
     file: StudyArgument,
     store: Annotated[Path, typer.Option(help="Folder of results.")],
@@ -170,17 +195,11 @@ def _terminate(*_: object) -> None:
     raise SystemExit(143)
 
 
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
-    try:
-        yield
-    except McsimError as error:
-        _complain(f"error: {error}")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _complain("interrupted: what was finished is in the store; run the same command to go on")
-        sys.exit(130)
+def _leave(code: int) -> None:
+    """End at once: threads that are still computing would crash the interpreter's shutdown."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -1,5 +1,6 @@
 """Tables of results, as text, Markdown or LaTeX: each figure with its Monte Carlo error."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -84,9 +85,9 @@ def _column(summary: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _digits(errors: np.ndarray) -> int:
-    """Decimals that show the typical error to one digit, at least two and at most three."""
+    """Decimals that show the typical error to one digit, at least two and at most four."""
     known = errors[np.isfinite(errors) & (errors > 0)]
-    return int(np.clip(-np.floor(np.log10(np.median(known))), 2, 3)) if known.size else 2
+    return int(np.clip(-np.floor(np.log10(np.median(known))), 2, 4)) if known.size else 2
 
 
 def _figure(value: float, error: float, spread: float, digits: int) -> str:
@@ -131,8 +132,8 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     ----------------------
     aipw       0.01 (0.02)
     """
-    labels = [name for name in table.columns if _is_label(table, name)]
-    figures = [name for name in table.columns if name not in labels]
+    labels = list(itertools.takewhile(lambda name: _is_label(table, name), table.columns))
+    figures = list(table.columns[len(labels) :])
     sizes = {name: max(map(len, [str(name), *table[name].astype(str)])) for name in table.columns}
     room = (width or 10**6) - sum(sizes[name] + 2 for name in labels)
     blocks: list[list[str]] = [[]]
@@ -230,6 +231,7 @@ def notes(results: Results) -> str:
         f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
         f"standard error; intervals at {study['level']:.0%}, tests of {study['null']:g}."
     ]
+    lines += _incomplete(results)
     if study.get("unit"):
         lines.append(f"Bias, standard errors and RMSE in {study['unit']}.")
     if GENERATOR in results.factors:
@@ -238,3 +240,17 @@ def notes(results: Results) -> str:
         )
     lines += [f"{name}: {summary}." for name, summary in study["dgps"].items() if summary]
     return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in results.caveats)])
+
+
+def _incomplete(results: Results) -> list[str]:
+    """Say so if the store does not hold all replications yet."""
+    study = results.study
+    asked = study["reps"] * sum(len(cell["estimators"]) for cell in study["cells"])
+    rows = results.replicates
+    held = len(rows.drop_duplicates(["dgp", *results.factors, "estimator", "rep"]))
+    if held == asked:
+        return []
+    return [
+        f"INCOMPLETE: {held:,} of {asked:,} replications of estimators are in the store; mcsim run "
+        "goes on."
+    ]

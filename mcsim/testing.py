@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._core import Design, Estimate, Panel, Sample
+from mcsim._core import Estimate, Panel, Sample
+from mcsim._design import Design
 from mcsim._engine import draw_chunk, estimate_chunk
 from mcsim._frames import to_frame
 from mcsim._host import HostDGP, HostEstimator, rng_from_words

@@ -195,7 +195,7 @@ def test_wrong_study_files_are_sentences(tmp_path, text, message):
     [
         (("run", "missing.py"), 2, "does not exist"),
         (("show", "nowhere"), 1, "is not a store"),
-        (("run", "{file}", "--reps", 0), 2, "reps: got 0"),
+        (("run", "{file}", "--reps", 0), 2, "--reps"),
         (("show", "{store}", "--measure", "coverag"), 2, "did you mean 'coverage'"),
         (("show", "{store}", "--format", "html"), 2, "format"),
         (("show", "{store}", "--over", "shft"), 2, "did you mean 'shift'"),

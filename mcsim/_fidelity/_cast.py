@@ -8,7 +8,7 @@ reads when nothing is wrong.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from mcsim._fidelity._layout import Layout, Matrix, stratified_parts
@@ -118,6 +118,8 @@ def _arm_counts(rows: Matrix, layout: Layout) -> Int[ndarray, " arm"]:
     return np.bincount(layout.arm(rows), minlength=len(layout.arms))
 
 
-def _capped(rows: Matrix, layout: Layout, limit: int, rng: np.random.Generator) -> Matrix:
+def _capped(
+    rows: Matrix, layout: Layout, limit: int, rng: np.random.Generator
+) -> Float[np.ndarray, "kept column"]:
     parts = stratified_parts(rng, layout.arm(rows), -(-len(rows) // limit))
     return rows[parts[0]]

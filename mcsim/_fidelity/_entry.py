@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Array, Key
 from scipy.stats import t as student
 
-from mcsim._core import Estimator, Panel
+from mcsim._core import Estimator, Panel, require_panel
 from mcsim._fidelity._cast import cast_generator, cast_real, rows_needed
 from mcsim._fidelity._classifier import Classifier
 from mcsim._fidelity._law import laws, on_real_data
@@ -20,6 +20,7 @@ from mcsim._fidelity._score import Score, score
 from mcsim._fidelity._sources import REAL, Member, given_of, members_of, named
 from mcsim._fidelity._table import ESTIMATE_COLUMNS, MEASURE_COLUMNS, FidelityTable
 from mcsim._fidelity._verdict import judged, verdict
+from mcsim._keys import require_key
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import InputError
 
@@ -143,6 +144,8 @@ def fidelity(
     >>> table.verdicts["bootstrap"].split(":")[0]
     'copies its training rows (100 % exact copies, nearest-neighbour ratio 0.00)'
     """
+    require_panel(real, "real")
+    require_key(key)
     candidates = named(generators)
     given = given_of(candidates) if given is None else given
     given = (given,) if isinstance(given, str) else tuple(given)

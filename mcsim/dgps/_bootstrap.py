@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from mcsim._core import Design, Panel, Sample
+from mcsim._core import Panel, Sample
+from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import did_you_mean, raise_all
@@ -75,6 +76,10 @@ class Bootstrap:
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        within = f", strata={self.strata!r}" if self.strata else ""
+        return f"Bootstrap({self.panel!r}, truth={self.truth_value!r}{within})"
 
     @property
     def truth_kind(self) -> str:

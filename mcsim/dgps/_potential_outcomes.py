@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from mcsim._core import Design, Panel, Sample
+from mcsim._core import Panel, Sample
+from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean, raise_all
@@ -235,6 +236,17 @@ def _faults(dgp: PotentialOutcomes) -> list[str]:
     for argument, name in (("outcome", dgp.outcome), ("treatment", dgp.treatment)):
         if name not in schema.names:
             faults.append(f"{argument}: got {name!r}{did_you_mean(name, schema.names)}")
+    if dgp.treatment in schema.names and schema[dgp.treatment].kind != "binary":
+        faults.append(
+            f"treatment: {dgp.treatment!r} is {schema[dgp.treatment].kind}, expected a column of "
+            "zeros and ones"
+        )
+    last = getattr(dgp.generators[0], "order", (dgp.outcome,))[-1]
+    if dgp.outcome in schema.names and dgp.outcome != last:
+        faults.append(
+            f"outcome: {dgp.outcome!r} is not the column that the generator draws last, {last!r}; "
+            "put it last in the panel or in the trainer's order"
+        )
     if any(dgp.treatment not in g.given for g in dgp.generators):
         faults.append(
             f"generators: fitted with given={list(dgp.generators[0].given)}, expected "

@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim._precision import require_float64
+from mcsim._schema import Schema
 from mcsim.errors import did_you_mean, raise_all
 from mcsim.estimators._arms import arms_of
 from mcsim.estimators._fit import Fit, estimates_of
@@ -49,6 +50,21 @@ class TreatmentEffect:
         """Estimate the effect; the key is not used."""
         require_float64("estimate")
         return _estimate(self, panel)
+
+    def check_schema(self, schema: Schema) -> None:
+        """Raise if a column is categorical: its codes would be taken as amounts."""
+        coded = [
+            name
+            for name in self.formula.columns
+            if name in schema.names and schema[name].kind == "categorical"
+        ]
+        raise_all(
+            [
+                f"formula {str(self.formula)!r}: {name!r} is categorical; make a 0/1 column of "
+                "each level but one, for instance with pandas.get_dummies"
+                for name in coded
+            ]
+        )
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options)

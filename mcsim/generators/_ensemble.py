@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mcsim._core import Panel
+from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean
 from mcsim.generators._fitted import FittedGenerator
@@ -73,11 +73,12 @@ def fit_many(
     >>> ensemble[0]
     FittedGenerator(WGAN: wage given treat; fit on 40 rows)
     """
+    require_panel(panel)
     keys = jnp.asarray(keys)
     if keys.ndim != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or not len(keys):
         raise InputError(
             f"keys: got shape {keys.shape} and dtype {keys.dtype}, expected keys of shape "
-            "(member,), as jax.random.split(jax.random.key(0), 5) gives"
+            "(member,), as mcsim.keys(seed=0, n=5) gives"
         )
     if resample not in ("folds", "bootstrap", None):
         raise InputError(f"resample: got {resample!r}{did_you_mean(str(resample), _KINDS)}")

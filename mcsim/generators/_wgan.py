@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array
 
 from mcsim._core import Panel
+from mcsim._keys import require_key
 from mcsim._schema import Schema
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import raise_all
 from mcsim.generators._adversary import Plan, Rates
 from mcsim.generators._architecture import design_heads
 from mcsim.generators._cache import cached
@@ -172,11 +173,7 @@ class WGAN:
         TrainingDiverged
             If the losses end in NaN or run away.
         """
-        if jnp.shape(key) != ():
-            raise InputError(
-                f"key: got keys of shape {jnp.shape(key)}, expected one key, such as mcsim.key(0); "
-                "for several fits use mcsim.fit_many"
-            )
+        require_key(key)
         fitted = self.fit_members(
             jnp.stack([key]), panel, [None], given=given, schema=schema, progress=progress
         )
