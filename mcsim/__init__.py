@@ -1,7 +1,7 @@
 """Monte Carlo studies of econometric estimators on data like yours.
 
 A DGP draws a sample; an estimator turns its panel into an estimate; a study crosses DGPs and
-designs with estimators; measures summarise.
+designs with estimators; measures summarize.
 """
 
 from mcsim import datasets as datasets

@@ -1,7 +1,7 @@
 """The nouns of mcsim: Panel, Design, Sample, Estimate, and the protocols that connect them.
 
 A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a **study** crosses
-DGPs and designs with estimators; **measures** summarise. The words follow ADEMP (Morris, White &
+DGPs and designs with estimators; **measures** summarize. The words follow ADEMP (Morris, White &
 Crowther 2019, Statistics in Medicine 38: 2074-2102).
 """
 

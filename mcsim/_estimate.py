@@ -9,6 +9,7 @@ from mcsim._engine import check_categories, estimate_chunk
 from mcsim._frames import to_frame
 from mcsim._host import HostEstimator, rng_from_words
 from mcsim._intervals import complete_intervals
+from mcsim._keys import root_key
 from mcsim._precision import require_float64
 from mcsim._rows import native_rows
 from mcsim._schema import Schema
@@ -58,7 +59,7 @@ def estimate(
     """
     require_float64("estimate")
     require_panel(panel)
-    keys = jax.random.split(jax.random.key(seed), 1)
+    keys = jax.random.split(root_key(seed), 1)
     frames = []
     for name, estimator in named("estimators", estimators):
         if isinstance(estimator, HostEstimator):

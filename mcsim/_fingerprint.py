@@ -1,6 +1,6 @@
 """Definitions as text: what a study's parts are, so that a store can tell when one has changed.
 
-Functions have no stable hash. A user's function is described by its normalised source, its
+Functions have no stable hash. A user's function is described by its normalized source, its
 defaults, what it closes over and the globals that it uses, helper functions included; a library's
 by name and version; arrays by their bytes.
 """
@@ -103,7 +103,9 @@ class _Describer:
         uses = {name: value for f in functions for name, value in self._uses(f).items()}
         bases = [self.of(base) for base in cls.__bases__ if not is_library(base.__module__)]
         source = {"name": cls.__qualname__, "source": normalized_source(cls)}
-        return {**source, "bases": bases, "uses": dict(sorted(uses.items()))}
+        constants = {n: v for n, v in vars(cls).items() if _is_constant(n, v)}
+        described = {"bases": bases, "uses": dict(sorted(uses.items()))}
+        return {**source, **described, "constants": self._quietly(constants)}
 
     def _dataclass(self, thing: Any) -> Description:
         fields = {
@@ -159,7 +161,7 @@ class _Describer:
 
     def _object(self, thing: Any) -> Description:
         state = getattr(thing, "__dict__", None)
-        if state:
+        if state or (state is not None and not is_library(type(thing).__module__)):
             kept = {name: value for name, value in state.items() if not name.startswith("__")}
             return {"class": self.of(type(thing)), "state": self.of(kept)}
         text = repr(thing)
@@ -176,10 +178,18 @@ class _Describer:
 
 def _plain_function(member: Any) -> types.FunctionType | None:
     """The user's function behind a member of a class: a method, a property, a class method."""
-    member = getattr(member, "fget", getattr(member, "__func__", member))
+    for behind in ("fget", "func", "__func__"):  # property, cached_property, class method
+        member = getattr(member, behind, member)
+    member = inspect.unwrap(member) if callable(member) else member  # jax.jit
     if not isinstance(member, types.FunctionType) or is_library(member.__globals__["__name__"]):
         return None
     return None if member.__code__.co_filename == "<string>" else member  # by @dataclass
+
+
+def _is_constant(name: str, member: Any) -> bool:
+    """Whether a member of a class is a value, not a method or the machinery of classes."""
+    machinery = (name.startswith("_") and name.endswith("_")) or name == "_abc_impl"
+    return not (machinery or callable(member) or hasattr(member, "__get__"))
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -43,7 +43,8 @@ def complete_intervals(rows: pd.DataFrame, level: float, null: float) -> pd.Data
     Returns
     -------
     pandas.DataFrame
-        The same rows; an estimator's own limits and p-values stay.
+        The same rows; an estimator's own limits and p-values stay. Own limits without a p-value get
+        none: the test is then whether the null lies inside them.
     """
     value, se, df = (rows[name].to_numpy(dtype=float) for name in ("value", "se", "df"))
     lower, upper = (rows[name].to_numpy(dtype=float) for name in ("lower", "upper"))
@@ -54,7 +55,7 @@ def complete_intervals(rows: pd.DataFrame, level: float, null: float) -> pd.Data
     return rows.assign(
         lower=np.where(bare, value - half, lower),
         upper=np.where(bare, value + half, upper),
-        p_value=np.where(np.isnan(p_value), tail, p_value),
+        p_value=np.where(np.isnan(p_value) & bare, tail, p_value),
     )
 
 

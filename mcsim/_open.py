@@ -21,7 +21,7 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     path : path
         Folder of the store.
     level : float, optional
-        Another confidence level than the study's.
+        Another confidence level than the study's. Limits of an estimator's own making stay as they are.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def _name_failures(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     filled = [frame for frame in frames if len(frame)]
     rows = pd.concat([f[["estimator", "estimand", "inference"]] for f in filled])
     known = rows[rows["estimand"] != ""].drop_duplicates()
-    return [_name_failures_in(frame, known) for frame in filled]
+    return [_complete(_name_failures_in(frame, known)) for frame in filled]
 
 
 def _name_failures_in(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -86,6 +86,25 @@ def _name_failures_in(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     failed = rows[unnamed].drop(columns=["estimand", "inference"]).merge(labels, how="cross")
     named = pd.concat([rows[~unnamed], failed], ignore_index=True)
     return named.sort_values("rep", kind="stable", ignore_index=True)
+
+
+def _complete(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add a failure for every label that an estimator gave in some replications only.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The rows of one estimator in one cell.
+    """
+    labels = rows[["estimand", "inference"]].drop_duplicates()
+    if len(rows) == len(labels) * rows["rep"].nunique():
+        return rows
+    pairs = rows[["rep"]].drop_duplicates().merge(labels, how="cross")
+    full = pairs.merge(rows, on=["rep", "estimand", "inference"], how="left")
+    lacking = full["status"].isna()
+    constant = [c for c in rows if rows[c].nunique(dropna=False) == 1 and c != "status"]
+    full.loc[lacking, constant] = rows[constant].iloc[0].to_numpy()
+    return full.fillna({"status": "error"})[list(rows.columns)]
 
 
 def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def label_all(estimates: Mapping[Any, Any]) -> dict[FullLabel, Any]:
 def read_result(
     result: Any, *, term: str | None = None, estimand: str | None = None
 ) -> dict[FullLabel, Estimate]:
-    """Read what an estimator returned into labelled estimates of plain floats.
+    """Read what an estimator returned into labeled estimates of plain floats.
 
     Parameters
     ----------

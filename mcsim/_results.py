@@ -137,8 +137,14 @@ def average_over(table: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFr
     columns: dict[str, Any] = {f"{over}s": groups.size()}
     for name in names:
         columns[name] = groups[name].mean()
-        columns[f"{name}_mcse"] = groups[f"{name}_mcse"].agg(
-            lambda errors: np.sqrt((errors**2).sum()) / len(errors)
-        )
+        columns[f"{name}_mcse"] = groups[[name, f"{name}_mcse"]].apply(_mcse_of_mean)
         columns[f"{name}_between"] = groups[name].std(ddof=1)
+    if "n" in table:
+        columns["n"] = groups["n"].sum()
     return pd.DataFrame(columns).reset_index()
+
+
+def _mcse_of_mean(members: pd.DataFrame) -> float:
+    """Error of a mean over the members that have a value; missing if one of them has no error."""
+    errors = members.dropna(subset=members.columns[:1]).iloc[:, 1].to_numpy(dtype=float)
+    return float(np.sqrt((errors**2).sum()) / len(errors)) if len(errors) else np.nan

@@ -20,7 +20,7 @@ BOOLEAN = (False, True)
 
 ATOM_SHARE = 0.01  # a value held by this share of the rows, and
 ATOM_COUNT = 10  # by this many of them, is a mass point
-FEW_LEVELS = 64  # integers with at most so many values are modelled value by value
+FEW_LEVELS = 64  # integers with at most so many values are modeled value by value
 
 
 @dataclass(frozen=True)

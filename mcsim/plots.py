@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mcsim._core import Panel
 from mcsim._results import Results
 from mcsim._schema import Column, Schema
+from mcsim._study import GENERATOR
 from mcsim.errors import InputError, UnknownName, did_you_mean
 
 _INK, _PALE, _HIT, _MISS = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d"
@@ -39,6 +40,8 @@ def bias(
     matplotlib.figure.Figure
     """
     summary = _of_dgp(results.summary(measures=["bias"]), dgp)
+    summary = summary.drop_duplicates(["dgp", *results.factors, "estimator", "estimand"])
+    _one_law(summary, [*(name for name in results.factors if name != GENERATOR), "estimand"])
     scale, unit = results.study.get("scale", 1.0), results.study.get("unit", "")
     dgps = list(dict.fromkeys(summary["dgp"]))
     names = _chosen(summary, estimators)
@@ -103,6 +106,10 @@ def zip_plot(
     panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
     for axes, name in zip(panels, names, strict=True):
         mine = rows[(rows["estimator"] == name) & rows["lower"].notna() & rows["truth"].notna()]
+        factors = [factor for factor in results.factors if factor != GENERATOR]
+        _one_law(mine, [*factors, "estimand", "inference"])
+        factors = [factor for factor in results.factors if factor != GENERATOR]
+        _one_law(mine, [*factors, "estimand", "inference"])
         _zip(axes, mine, results.study["level"], results.study.get("scale", 1.0))
         axes.set_title(name, fontsize="small")
     panels[0].set_ylabel("percentile of |estimate - truth| / standard error")
@@ -202,6 +209,16 @@ def _bins(column: Column, values: np.ndarray) -> np.ndarray:
         return np.linspace(low, high, 21)
     step = max(1, round((high - low) / 20))
     return np.arange(low, high + step + 1, step) - 0.5
+
+
+def _one_law(rows: pd.DataFrame, names: Sequence[str]) -> None:
+    """Refuse rows of several designs, estimands or inferences: a figure would pool them."""
+    several = [name for name in names if rows[name].nunique(dropna=False) > 1]
+    if several:
+        raise InputError(
+            f"results: got several values of {several}, expected one of each in a figure; keep "
+            "those rows with dataclasses.replace(results, replicates=...)"
+        )
 
 
 def _chosen(rows: pd.DataFrame, estimators: Sequence[str] | None) -> list[str]:

@@ -67,6 +67,8 @@ def _tells_rows_apart(summary: pd.DataFrame, column: str) -> bool:
 
 
 def _figures(summary: pd.DataFrame, name: str, scale: float) -> list[str]:
+    if name == "n":
+        return [f"{count:,}" for count in summary[name]]
     divisor = scale ** _POWER_OF_SCALE.get(name, 0)
     values = summary[name].to_numpy(dtype=float) / divisor
     errors = _column(summary, f"{name}_mcse") / divisor

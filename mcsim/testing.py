@@ -15,6 +15,7 @@ from mcsim._engine import draw_chunk, estimate_chunk
 from mcsim._frames import to_frame
 from mcsim._host import HostDGP, HostEstimator, rng_from_words
 from mcsim._host_samples import stack_samples
+from mcsim._keys import root_key
 from mcsim.errors import ContractError
 
 
@@ -102,7 +103,7 @@ def check_dgp(dgp: Callable[..., Any], design: Design | None = None, *, seed: in
     --------
     >>> check_dgp(constant_dgp())
     """
-    keys = jax.random.split(jax.random.key(seed), 2)
+    keys = jax.random.split(root_key(seed), 2)
     first, again = (_draw(dgp, keys, design or Design()) for _ in range(2))
     for name, values in first.items():
         if not np.isfinite(values).all():
@@ -153,7 +154,7 @@ def check_estimator(
     --------
     >>> check_estimator(exact_estimator(), Panel({"y": [1.0, 2.0]}))
     """
-    keys = jax.random.split(jax.random.key(seed), 4)
+    keys = jax.random.split(root_key(seed), 4)
     if isinstance(estimator, HostEstimator):
         words, frame = np.asarray(jax.random.key_data(keys))[0], to_frame(panel)
         one, other = (estimator(rng_from_words(words), frame) for _ in range(2))

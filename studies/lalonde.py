@@ -1,7 +1,7 @@
-"""Estimators of a training programme's effect, on data like LaLonde's experiment.
+"""Estimators of a training program's effect, on data like LaLonde's experiment.
 
 Aims        Bias, RMSE, coverage and power of six estimators of the effect on the treated, on
-            experimental data (the National Supported Work programme: 185 treated, 260 controls).
+            experimental data (the National Supported Work program: 185 treated, 260 controls).
 Data        Five conditional WGANs, each fit on 4/5 of the men; and a bootstrap of the men.
 Estimand    ATT on earnings in 1978: each WGAN's own population effect; for the bootstrap it is
             assumed to be the experiment's difference in means, 1,794.34 dollars.

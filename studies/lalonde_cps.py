@@ -1,4 +1,4 @@
-"""Estimators of a training programme's effect, on data like LaLonde's treated and CPS controls.
+"""Estimators of a training program's effect, on data like LaLonde's treated and CPS controls.
 
 Aims        Bias, RMSE, coverage and power of six estimators of the effect on the treated, where
             the 185 treated men are compared with 15,992 men of the Current Population Survey.

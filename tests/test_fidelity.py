@@ -571,7 +571,7 @@ def test_a_copied_arm_is_named():
         for m, v in (("copies", 3.0), ("nn_ratio", 1.0 if g == "real" else ratio))
     ]
     words = verdict([r for r in judged(records) if r["generator"] == "g"], [])
-    assert words.startswith("copies its treated training rows (3 % exact copies, nearest-neighbour")
+    assert words.startswith("copies its treated training rows (3 % exact copies, nearest-neighbor")
 
 
 # Roles and parts

@@ -49,6 +49,16 @@ def test_marginals_show_every_column_and_mass_point():
     assert {bar.get_height() for bar in bars} == {np.mean(wage[:150] == 0.0)}
 
 
+def test_designs_are_not_pooled():
+    study = mcsim.Study(
+        dgp=constant_dgp(), estimators=exact_estimator(), designs=mcsim.grid(shift=[0.0, 1.0])
+    )
+    pooled = mcsim.run(study, reps=8, workers=0, progress=False)
+    for figure in (plots.bias, plots.zip_plot):
+        with pytest.raises(mcsim.errors.InputError, match=r"several values of \['shift'"):
+            figure(pooled)
+
+
 def test_unknown_names_are_sentences(results):
     with pytest.raises(mcsim.errors.UnknownName, match="did you mean"):
         plots.zip_plot(results, estimators=["meen"])

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,10 @@ import pytest
 import mcsim
 from mcsim import Design, Estimate, Panel, Sample, Study, grid, run
 from mcsim._fingerprint import describe
+from mcsim._results import average_over
 from mcsim._store import Store, read_block
 from mcsim.errors import StoreError, StoreMismatch
+from mcsim.testing import constant_dgp
 
 SCALE = 1.0
 
@@ -387,3 +390,76 @@ def test_what_cannot_be_told_is_a_warning():
 
     with pytest.warns(UserWarning, match="of type Opaque cannot be told"):
         describe(Opaque())
+
+
+def test_a_label_given_in_some_replications_only_is_a_failure_in_the_others():
+    @mcsim.host
+    def rare(rng, frame):
+        mean = float(frame["y"].mean())
+        found = {"mean": mcsim.Estimate(mean, 0.2)}
+        return found | ({"rare": mcsim.Estimate(mean, 0.2)} if mean > 0.45 else {})
+
+    study = Study(constant_dgp(), rare)
+    with pytest.warns(UserWarning, match="rare"):
+        rows = run(study, reps=256, workers=0, progress=False).replicates
+    assert rows["estimand"].value_counts().to_dict() == {"mean": 256, "rare": 256}
+    mine = rows[rows["estimand"] == "rare"]
+    means = rows[rows["estimand"] == "mean"].set_index("rep")["value"]
+    assert (mine.set_index("rep")["status"] == "ok").equals(means > 0.45)
+
+
+SHIFT = 0.0
+
+
+@dataclass(frozen=True)
+class Jitted:
+    """An estimator whose method is jitted, and which reads a global and a class attribute."""
+
+    size: int = 1
+    factor = 1.0
+
+    @partial(jax.jit, static_argnums=0)
+    def __call__(self, key, panel):
+        return Estimate(panel["y"].mean() * self.factor + SHIFT, 1.0)
+
+
+class Bare:
+    """An estimator without state."""
+
+    def __call__(self, key, panel):
+        return Estimate(panel["y"].mean() + SHIFT, 1.0)
+
+
+@pytest.mark.parametrize("estimator", [Jitted(), Bare()], ids=["jitted", "bare"])
+def test_a_global_behind_a_method_is_part_of_the_definition(estimator, monkeypatch):
+    before = describe(estimator)
+    monkeypatch.setitem(globals(), "SHIFT", 100.0)
+    assert describe(estimator) != before
+
+
+def test_a_class_attribute_is_part_of_the_definition(monkeypatch):
+    before = describe(Jitted())
+    monkeypatch.setattr(Jitted, "factor", 2.0)
+    assert describe(Jitted()) != before
+
+
+def test_own_limits_without_a_p_value_decide_the_test():
+    def wide(key, panel):
+        mean = panel["y"].mean()
+        return {"mean": Estimate(mean, 0.01, lower=mean - 50, upper=mean + 50)}
+
+    results = run(Study(constant_dgp(truth=1.0), wide), reps=32, workers=0, progress=False)
+    assert results.replicates["p_value"].isna().all()
+    assert results.summary(measures=["rejection"])["rejection"].item() == 0.0
+
+
+def test_averages_over_a_factor_count_the_members_with_a_value():
+    table = pd.DataFrame(
+        {"g": [0, 1, 2], "e": "a", "b": [0.9, np.nan, 0.8], "b_mcse": [0.03, np.nan, 0.03], "n": 5}
+    )
+    row = average_over(table, "g", ["g", "e"]).iloc[0]
+    assert row["b"] == pytest.approx(0.85)
+    assert row["b_mcse"] == pytest.approx(0.03 / np.sqrt(2))
+    assert row["n"] == 15
+    table.loc[1, "b"] = 0.7
+    assert np.isnan(average_over(table, "g", ["g", "e"]).iloc[0]["b_mcse"])

@@ -33,8 +33,8 @@ class Cast(NamedTuple):
     pieces
         Rows like real ones, in the number of the held-out ones.
     fresh, yardstick
-        Rows whose neighbours among the training rows are looked for, and the real rows (None: the
-        training rows themselves) that say how far neighbours are.
+        Rows whose neighbors among the training rows are looked for, and the real rows (None: the
+        training rows themselves) that say how far neighbors are.
     large, weights, target
         A large draw, weights that give its arms their real shares, and what it should match.
     """

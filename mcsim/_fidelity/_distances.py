@@ -1,4 +1,4 @@
-"""Distances between two samples of rows: transport, Wasserstein, neighbours, correlations, atoms.
+"""Distances between two samples of rows: transport, Wasserstein, neighbors, correlations, atoms.
 
 Peyre & Cuturi (2019, Foundations and Trends in Machine Learning 11: 355-607); sliced: Bonneel,
 Rabin, Peyre & Pfister (2015, Journal of Mathematical Imaging and Vision 51: 22-45).
@@ -49,9 +49,9 @@ def sliced_wasserstein(a: Matrix, b: Other) -> float:
 
 def nearest(rows: Matrix, train: Other, *, itself: bool = False) -> Float[ndarray, " row"]:
     """Distance of each row to the nearest training row (the second nearest if it is one itself)."""
-    neighbours = 2 if itself else 1
-    distance, _ = KDTree(train).query(rows, k=neighbours, workers=2)
-    return np.asarray(distance).reshape(len(rows), neighbours)[:, -1]
+    neighbors = 2 if itself else 1
+    distance, _ = KDTree(train).query(rows, k=neighbors, workers=2)
+    return np.asarray(distance).reshape(len(rows), neighbors)[:, -1]
 
 
 def copies(rows: Matrix, train: Other) -> ndarray:

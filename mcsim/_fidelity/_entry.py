@@ -66,7 +66,7 @@ def fidelity(
         the data hold themselves.
     ``nn_ratio``
         Median distance of generated rows to their nearest training row over that of held-out
-        rows: 1 is right, far below 1 memorises, far above lies off the data.
+        rows: 1 is right, far below 1 memorizes, far above lies off the data.
     ``transport``
         Mean distance of the best one-to-one assignment of generated to held-out rows (exact, at
         most 500 rows; columns divided by their sd).
@@ -142,7 +142,7 @@ def fidelity(
     >>> from mcsim._fidelity import MultivariateNormal
     >>> table = fidelity(panel, {"mine": MultivariateNormal}, key=jax.random.key(0), folds=2)
     >>> table.verdicts["bootstrap"].split(":")[0]
-    'copies its training rows (100 % exact copies, nearest-neighbour ratio 0.00)'
+    'copies its training rows (100 % exact copies, nearest-neighbor ratio 0.00)'
     """
     require_panel(real, "real")
     require_key(key)

@@ -17,7 +17,7 @@ class Propensity(NamedTuple):
     ----------
     layout : Layout
     chosen : array of bool (encoded column,)
-        The covariates among the standardised columns.
+        The covariates among the standardized columns.
     coefficients : array (covariate,)
         Logit coefficients, in units of the index's standard deviation over the real rows.
     """

@@ -12,7 +12,7 @@ from mcsim._fidelity._classifier import Auc, Classifier
 from mcsim._fidelity._layout import Layout
 from mcsim._fidelity._overlap import Propensity
 
-NEIGHBOUR_ROWS = 5_000
+NEIGHBOR_ROWS = 5_000
 ARM_ROWS = 10  # held-out rows of an arm below which it is not scored
 NO_HOLDOUT = "no hold-out: it saw all rows; pass a trainer, or fit_many(..., resample='folds')"
 
@@ -65,11 +65,11 @@ def _scored(measure: str, arm: str, auc: Auc) -> Score:
 
 def _copying_scores(cast: Cast, layout: Layout) -> list[Score]:
     train = layout.standardized(cast.train)
-    fresh = cast.fresh[:NEIGHBOUR_ROWS]
+    fresh = cast.fresh[:NEIGHBOR_ROWS]
     same = distances.copies(cast.fresh, cast.train)
     distance = distances.nearest(layout.standardized(fresh), train)
     itself = cast.yardstick is None
-    base_rows = (cast.train if cast.yardstick is None else cast.yardstick)[:NEIGHBOUR_ROWS]
+    base_rows = (cast.train if cast.yardstick is None else cast.yardstick)[:NEIGHBOR_ROWS]
     base = distances.nearest(layout.standardized(base_rows), train, itself=itself)
     scores = []
     for arm in _arms_shown(layout):

@@ -114,14 +114,14 @@ def _passes(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
 
 
 def _copying(measures: Sequence[Record]) -> str:
-    """Return the memorisation warning, about all rows or else about one arm."""
+    """Return the memorization warning, about all rows or else about one arm."""
     found = {(r["measure"], r["arm"]): r for r in measures}
     for arm in dict.fromkeys(r["arm"] for r in measures if r["measure"] == "copies"):
         copies, ratio = found["copies", arm], found["nn_ratio", arm]["value"]
         floor = copies["floor"] if np.isfinite(copies["floor"]) else 0.0
         if ratio < COPYING_RATIO or copies["value"] > floor + COPYING_POINTS:
             rows = "training rows" if arm == "all" else f"{arm} training rows"
-            known = f", nearest-neighbour ratio {ratio:.2f}" if np.isfinite(ratio) else ""
+            known = f", nearest-neighbor ratio {ratio:.2f}" if np.isfinite(ratio) else ""
             return (
                 f"copies its {rows} ({copies['value']:.0f} % exact copies{known}): "
                 "close to the data by repeating them"

@@ -194,7 +194,7 @@ class PotentialOutcomes:
         n = chunks * size
         mean = moments[:, 0].mean()
         variance = moments[:, 1].mean() - mean**2
-        return {"att": (float(mean), float(np.sqrt(variance / n)))}
+        return {"att": (float(mean), float(np.sqrt(max(variance, 0.0) / n)))}
 
     @property
     def _generator(self) -> Any:
@@ -229,17 +229,28 @@ def _kind(generator: Any) -> str:
 def _faults(dgp: PotentialOutcomes) -> list[str]:
     if not dgp.generators:
         return ["generators: got none, expected at least one fitted generator"]
-    lacking = [type(g).__name__ for g in dgp.generators if not hasattr(g, "sample")]
+    needed = ("sample", "schema", "given")
+    lacking = [
+        type(g).__name__ for g in dgp.generators if not all(hasattr(g, name) for name in needed)
+    ]
     if lacking:
         return [f"generators: got {lacking[0]}, expected fitted generators (trainer.fit gives one)"]
-    schema, faults = dgp.generators[0].schema, []
-    for argument, name in (("outcome", dgp.outcome), ("treatment", dgp.treatment)):
-        if name not in schema.names:
-            faults.append(f"{argument}: got {name!r}{did_you_mean(name, schema.names)}")
+    return [*_faults_of_columns(dgp), *_faults_of_options(dgp)]
+
+
+def _faults_of_columns(dgp: PotentialOutcomes) -> list[str]:
+    """What is wrong with the outcome, the treatment, and the generators that are to draw them."""
+    schema, given = dgp.generators[0].schema, list(dgp.generators[0].given)
+    roles = (("outcome", dgp.outcome), ("treatment", dgp.treatment))
+    faults = [
+        f"{role}: got {name!r}{did_you_mean(name, schema.names)}"
+        for role, name in roles
+        if name not in schema.names
+    ]
     if dgp.treatment in schema.names and schema[dgp.treatment].kind != "binary":
+        kind = schema[dgp.treatment].kind
         faults.append(
-            f"treatment: {dgp.treatment!r} is {schema[dgp.treatment].kind}, expected a column of "
-            "zeros and ones"
+            f"treatment: {dgp.treatment!r} is {kind}, expected a column of zeros and ones"
         )
     last = getattr(dgp.generators[0], "order", (dgp.outcome,))[-1]
     if dgp.outcome in schema.names and dgp.outcome != last:
@@ -249,15 +260,26 @@ def _faults(dgp: PotentialOutcomes) -> list[str]:
         )
     if any(dgp.treatment not in g.given for g in dgp.generators):
         faults.append(
-            f"generators: fitted with given={list(dgp.generators[0].given)}, expected "
-            f"given=[{dgp.treatment!r}], so that covariates can be drawn by arm"
+            f"generators: fitted with given={given}, expected given=[{dgp.treatment!r}], so that "
+            "covariates can be drawn by arm"
         )
-    for argument, size in (("n_treated", dgp.n_treated), ("n_control", dgp.n_control)):
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            faults.append(f"{argument}: got {size!r}, expected a whole number from 1")
+    if any(g.schema != schema for g in dgp.generators):
+        faults.append("generators: their schemas differ, expected fits of one data set")
+    return faults
+
+
+def _faults_of_options(dgp: PotentialOutcomes) -> list[str]:
+    sizes = (("n_treated", dgp.n_treated), ("n_control", dgp.n_control))
+    faults = [
+        f"{argument}: got {size!r}, expected a whole number from 1"
+        for argument, size in sizes
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1
+    ]
     if dgp.coupling not in get_args(Coupling):
         options = get_args(Coupling)
         faults.append(f"coupling: got {dgp.coupling!r}{did_you_mean(dgp.coupling, options)}")
+    if isinstance(dgp.effect, float) and not np.isfinite(dgp.effect):
+        faults.append(f"effect: got {dgp.effect}, expected a finite number")
     if dgp.truth_draws < 1:
         faults.append(f"truth_draws: got {dgp.truth_draws}, expected at least 1")
     return faults

@@ -31,7 +31,7 @@ def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> T
     Returns
     -------
     TreatmentEffect
-        Called as ``estimator(key, panel)``; its estimates are labelled ``("att", vcov)``.
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") 
     Returns
     -------
     TreatmentEffect
-        Called as ``estimator(key, panel)``; its estimates are labelled ``("att", vcov)``.
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def ipw(
     Returns
     -------
     TreatmentEffect
-        Called as ``estimator(key, panel)``; its estimates are labelled ``("att", vcov)``.
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def aipw(
     Returns
     -------
     TreatmentEffect
-        Called as ``estimator(key, panel)``; its estimates are labelled ``("att", vcov)``.
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def matching(
     Returns
     -------
     TreatmentEffect
-        Called as ``estimator(key, panel)``; its estimates are labelled ``("att", vcov)``.
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class TreatmentEffect:
     formula : TreatmentFormula
         Outcome, treatment and covariates.
     vcov : tuple of str
-        Names of the variances, each of which gives an estimate labelled ``("att", name)``.
+        Names of the variances, each of which gives an estimate labeled ``("att", name)``.
     fit : callable
         The numerics: ``fit(arms, vcov, **options)``.
     options : tuple of (str, value)

@@ -2,7 +2,7 @@
 
 Discrete columns are drawn one after another. For every set of them with at most 64 joint cells, a
 combination that no training row holds is forbidden; a value is allowed only if the columns still to
-come can complete it. Neighbouring columns are treated jointly up to 65,536 cells; sets that reach
+come can complete it. Neighboring columns are treated jointly up to 65,536 cells; sets that reach
 over two such groups are left to the networks.
 """
 

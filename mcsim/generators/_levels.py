@@ -67,7 +67,7 @@ class Levels:
         return np.where(np.arange(self.n_features) < self.n_indicators, NARROW, 1e-20)
 
     def table(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> LevelsTable:
-        """Describe training values (row,) and their arms; features are not yet normalised."""
+        """Describe training values (row,) and their arms; features are not yet normalized."""
         counts = np.stack([values == level for level in self.values], axis=1).astype(float)
         shares = shares_by_arm(counts, arms, n_arms)
         log_share = np.where(shares > 0, np.log(np.maximum(shares, 1e-12)), FORBIDDEN)

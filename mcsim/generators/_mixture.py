@@ -132,7 +132,7 @@ class Mixture:
         uniforms: Float[Array, "row noise"],
         temperature: Array,
     ) -> tuple[Array, None]:
-        """Draw features that pass gradients: reparametrised logistics, straight-through parts."""
+        """Draw features that pass gradients: reparametrized logistics, straight-through parts."""
         logits, location, scale = self._law(table, outputs, arm)
         hot = straight_through(logits, uniforms[:, :-1], temperature)
         scores = location + scale * jax.scipy.special.logit(uniforms[:, -1:])
@@ -194,7 +194,7 @@ class Mixture:
         """Round, keep inside the bounds and off the atoms, and put the atoms in, exactly."""
         value = jnp.clip(value.astype(jnp.float64), self.lower, self.upper)
         if self.integer:
-            value = jnp.rint(value)
+            value = jnp.clip(jnp.rint(value), np.ceil(self.lower), np.floor(self.upper))
         for point in self.atoms:
             step = 1.0 if self.integer else 1e-9 * max(1.0, abs(point))
             beside = point - step if point >= self.upper else point + step
