@@ -21,7 +21,7 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     path : path
         Folder of the store.
     level : float, optional
-        Another confidence level than the study's. Limits of an estimator's own making stay as they are.
+        Another confidence level than the study's. An estimator's own limits stay as they are.
 
     Returns
     -------
