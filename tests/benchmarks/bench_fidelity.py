@@ -1,4 +1,4 @@
-"""Fidelity of the WGAN on LaLonde's data: ``pytest tests/benchmarks/bench_fidelity.py -s``.
+"""Fidelity of the WGAN on LaLonde: ``pytest -o addopts= tests/benchmarks/bench_fidelity.py``.
 
 Five fits with five keys on all rows (training AUC, atoms, learned effect) and five on 4/5 of them,
 scored on the other fifth. Each line shows a mean over the five, the figure aimed at, and whether

@@ -1,6 +1,6 @@
-"""How long the parts of the main job take: ``pytest tests/benchmarks/bench_speed.py``.
+"""How long the parts of the main job take: ``pytest -o addopts= tests/benchmarks/bench_speed.py``.
 
-Each test times one thing and prints it beside the figure of the rival, ds-wgan, that the docs name
+Each test times one thing and prints it; the docs set it beside the figures of the rival, ds-wgan,
 where it could be run (one core: fit on the experiment 56 s, on the CPS 2.2 h, a million rows 18 s
 and 5.7 GB). Machines are noisy, so that nothing is asserted about time.
 """
