@@ -23,7 +23,7 @@ from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store, read_block, write_block, write_json
 from mcsim._truth import CellTruth
-from mcsim._worker import MASK, Outcome, draw_piece
+from mcsim._worker import MASK, Outcome, Payload, draw_piece
 from mcsim.errors import InputError, StoreError
 
 _FAILURES_KEPT = 20  # tracebacks kept of a block
@@ -130,7 +130,7 @@ class CellRunner:
     def _begin_draw(self, first: int) -> Callable[[], Drawn]:
         cell, keys = self.plan.cell, self.plan.keys(Stream.DGP, first, first + self.plan.chunk)
         if not self.plan.is_native:
-            words, payload = np.asarray(jax.random.key_data(keys)), self.pool.payload(cell.dgp)
+            words, payload = np.asarray(jax.random.key_data(keys)), Payload(cell.dgp)
             task = self.pool.submit(draw_piece, payload, cell.seen, words, first)
             return lambda: self._receive(task, first)
         sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)

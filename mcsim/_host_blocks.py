@@ -14,7 +14,7 @@ from mcsim._engine import HOST_BLOCK
 from mcsim._keys import Stream
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import Task, WorkerPool
-from mcsim._worker import MASK, Outcome, Payload, estimate_piece
+from mcsim._worker import Outcome, Payload, estimate_piece, piece_of
 
 _PIECE = 16  # replications sent to a worker at once; one where each has its own timeout
 
@@ -88,9 +88,7 @@ class HostBlocks:
         """Send what these blocks have of a chunk to the workers, in pieces."""
         keys = self._plan.keys(Stream.ESTIMATOR, first, first + self._plan.chunk)
         words = np.asarray(jax.random.key_data(keys))
-        columns = {name: np.asarray(sample.panel[name]) for name in sample.panel}
-        if sample.panel.mask is not None:
-            columns[MASK] = np.asarray(sample.panel.mask)
+        columns = piece_of(sample.panel)
         for block in blocks:
             low = max(first, block.start) - first
             high = min(first + self._plan.chunk, block.start + HOST_BLOCK) - first
@@ -113,9 +111,9 @@ class HostBlocks:
     def _payload(self, estimator: EstimatorPlan, schema: Any) -> Payload:
         """Pickle an estimator; once, where the schema is the same for all samples."""
         if not self._plan.is_native:
-            return self._pool.payload(estimator.estimator, schema)
+            return Payload(estimator.estimator, schema)
         if estimator.name not in self._payloads:
-            self._payloads[estimator.name] = self._pool.payload(estimator.estimator, schema)
+            self._payloads[estimator.name] = Payload(estimator.estimator, schema)
         return self._payloads[estimator.name]
 
     def _send(

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mcsim._intervals import complete_intervals
-from mcsim._results import GENERAL_CAVEATS, Results
+from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store, read_block, read_json
 from mcsim.errors import StoreError
 
@@ -44,9 +44,9 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     if not any(map(len, frames)):
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
     replicates = _tidy(_name_failures(frames), study)
-    truth_columns = ["dgp", *_factors(study), "estimand", "value", "mcse", "kind"]
+    truth_columns = ["dgp", *factors_of(study), "estimand", "value", "mcse", "kind"]
     truth = pd.DataFrame(truths, columns=truth_columns)
-    whole = [factor for factor in _factors(study) if _all_whole(study, factor)]
+    whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
     return Results(replicates, truth, study, (*GENERAL_CAVEATS, *study["caveats"]))
 
@@ -119,13 +119,9 @@ def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _factors(study: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(name for cell in study["cells"] for name in cell["design"]))
-
-
 def _tidy(frames: list[pd.DataFrame], study: Mapping[str, Any]) -> pd.DataFrame:
     rows = pd.concat(frames, ignore_index=True)
-    factors = _factors(study)
+    factors = factors_of(study)
     order = [*factors, "dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower"]
     rows = rows[[*order, "upper", "df", "p_value", "truth", "status"]]
     rows = rows.astype({factor: "Int64" for factor in factors if _all_whole(study, factor)})

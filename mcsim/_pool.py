@@ -14,7 +14,7 @@ from typing import Any
 
 import pebble
 
-from mcsim._worker import Payload, ready, watch_parent
+from mcsim._worker import ready, watch_parent
 from mcsim.errors import McsimError
 
 _ENVIRONMENT = {
@@ -65,11 +65,6 @@ class WorkerPool:
         """Raise `PoolStopped` if the pool was stopped."""
         if self.stopped:
             raise PoolStopped
-
-    @staticmethod
-    def payload(*parts: Any) -> Payload:
-        """Pickle functions by value, for the way to the workers."""
-        return Payload(*parts)
 
     def close(self) -> None:
         """Let what is running finish."""

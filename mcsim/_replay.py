@@ -24,7 +24,7 @@ from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store
 from mcsim._study import Study
 from mcsim._truth import CellTruth
-from mcsim._worker import MASK, estimate_piece
+from mcsim._worker import Payload, estimate_piece, piece_of
 from mcsim.errors import InputError, UnknownName
 
 _ROWS_SHOWN = 10
@@ -107,11 +107,9 @@ def _native_rows(estimates: Mapping[Any, Any], at: int, rep: int) -> pd.DataFram
 def _host_rows(
     found: CellPlan, estimator: EstimatorPlan, rep: int, panel: Panel, schema: Any
 ) -> pd.DataFrame:
-    columns = {name: np.asarray(panel[name])[None] for name in panel}
-    if panel.mask is not None:
-        columns[MASK] = np.asarray(panel.mask)[None]
+    columns = piece_of(jax.tree.map(lambda leaf: leaf[None], panel))
     words = np.asarray(jax.random.key_data(found.keys(Stream.ESTIMATOR, rep, rep + 1)))
-    payload = WorkerPool.payload(estimator.estimator, schema)
+    payload = Payload(estimator.estimator, schema)
     outcomes = estimate_piece(payload, columns, words)
     if outcomes[0].trouble:
         warnings.warn(f"estimator {estimator.name!r}: {outcomes[0].trouble}", stacklevel=2)

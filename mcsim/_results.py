@@ -53,8 +53,7 @@ class Results:
     @property
     def factors(self) -> list[str]:
         """Names of the design's factors."""
-        names = [name for cell in self.study["cells"] for name in cell["design"]]
-        return list(dict.fromkeys(names))
+        return factors_of(self.study)
 
     def summary(
         self,
@@ -111,6 +110,11 @@ class Results:
         errors = self.truth[[*where, "mcse"]].rename(columns={"mcse": "truth_mcse"})
         rows = self.replicates.merge(errors, on=where, how="left")
         return rows.fillna({"truth_mcse": 0.0})
+
+
+def factors_of(study: Mapping[str, Any]) -> list[str]:
+    """Return the names of the factors of a study's cells, in the order in which they occur."""
+    return list(dict.fromkeys(name for cell in study["cells"] for name in cell["design"]))
 
 
 def average_over(table: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
 from mcsim._readers import UNNAMED, FullLabel
 from mcsim._store import Store, read_json, write_json
-from mcsim._worker import MASK, estimate_piece
+from mcsim._worker import Payload, estimate_piece, piece_of
 from mcsim.errors import ContractError, did_you_mean
 
 
@@ -115,12 +115,9 @@ def _own_truth(
     if not estimator.is_host:
         estimates = estimate_chunk(estimator.name, estimator.estimator, keys, batch)
         return {_name(label): float(np.asarray(e.value)[0]) for label, e in estimates.items()}
-    columns = {name: np.asarray(batch[name]) for name in batch}
-    if batch.mask is not None:
-        columns[MASK] = np.asarray(batch.mask)
     words = np.asarray(jax.random.key_data(keys))
-    payload = pool.payload(estimator.estimator, getattr(plan.cell.dgp, "schema", None))
-    outcome = pool.submit(estimate_piece, payload, columns, words).result()[0]
+    payload = Payload(estimator.estimator, getattr(plan.cell.dgp, "schema", None))
+    outcome = pool.submit(estimate_piece, payload, piece_of(batch), words).result()[0]
     if outcome.trouble:
         raise ContractError(
             f"estimator {estimator.name!r} fails on the population that is to give its truth:\n"

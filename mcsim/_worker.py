@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 import numpy as np
 
-from mcsim._core import Estimate, Status
+from mcsim._core import Estimate, Panel, Status
 from mcsim._design import Design
 from mcsim._fingerprint import is_library
 from mcsim._frames import columns_to_frame
@@ -36,6 +36,13 @@ from mcsim.errors import InputError, McsimError
 
 MASK = "__mask__"
 """The key under which a piece's mask travels with its columns."""
+
+
+def piece_of(panels: Panel) -> dict[str, np.ndarray]:
+    """Return the columns (rep, unit, period) of panels as they travel, the mask among them."""
+    mask = {} if panels.mask is None else {MASK: np.asarray(panels.mask)}
+    return {name: np.asarray(panels[name]) for name in panels} | mask
+
 
 _OUTPUT_KEPT = 2_000  # characters of what a function printed, kept with its failure
 
