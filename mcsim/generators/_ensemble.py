@@ -83,7 +83,7 @@ def fit_many(
     if resample not in ("folds", "bootstrap", None):
         raise InputError(f"resample: got {resample!r}{did_you_mean(str(resample), _KINDS)}")
     rows: list[np.ndarray | None] = [None] * len(keys)
-    strata = _strata(panel, given, schema)
+    strata = _strata(panel, given)
     if resample == "folds":
         rows = list(_folds(keys[0], strata, len(keys)))
     if resample == "bootstrap":
@@ -95,7 +95,7 @@ _KINDS = ("folds", "bootstrap", "None")
 _DISCRETE = 16  # a given column with more values does not stratify
 
 
-def _strata(panel: Panel, given: Sequence[str], schema: Schema | None) -> np.ndarray:
+def _strata(panel: Panel, given: Sequence[str]) -> np.ndarray:
     """Return each row's stratum: the joint value of the given columns with few values."""
     given = [given] if isinstance(given, str) else given
     columns = [np.asarray(panel[name])[:, 0] for name in given if name in panel]

@@ -72,13 +72,19 @@ def train_members(
     total = -(-steps // length) * (1 if together else members)
     with progress_bar("fitting" if members == 1 else f"fitting {members}", total, progress) as tick:
         train = _train_together if together else _train_in_threads
-        trained = train(plan, data, rates, keys, tick)
+        trained = train(plan, rates, length, tick, data, keys)
     return [_rake(plan, *member) for member in zip(data, keys, trained, strict=True)]
 
 
-def _train_in_threads(plan, data, rates, keys, tick) -> list[Trained]:
+def _train_in_threads(
+    plan: Plan,
+    rates: Rates,
+    length: int,
+    tick: Callable[[], None],
+    data: list[TrainingData],
+    keys: list[Array],
+) -> list[Trained]:
     """Run the fits beside each other: JAX releases the interpreter's lock."""
-    length = -(-int(rates.steps) // SEGMENTS)
     if len(keys) > 1:  # compile before the threads start, or each of them would
         state = first_state(plan, keys[0])
         jax.block_until_ready(run_segment(plan, length, data[0], rates, state, jnp.asarray(0)))
@@ -99,7 +105,14 @@ def _train(
     return state.average, jax.tree.map(lambda *parts: np.concatenate(parts), *shown)
 
 
-def _train_together(plan, data, rates, keys, tick) -> list[Trained]:
+def _train_together(
+    plan: Plan,
+    rates: Rates,
+    length: int,
+    tick: Callable[[], None],
+    data: list[TrainingData],
+    keys: list[Array],
+) -> list[Trained]:
     """Run all fits as one program under vmap."""
 
     def stack(trees: Any) -> Any:
@@ -107,7 +120,6 @@ def _train_together(plan, data, rates, keys, tick) -> list[Trained]:
 
     stacked = stack(data)
     steps = int(rates.steps)
-    length = -(-steps // SEGMENTS)
     state, shown = stack(first_state(plan, key) for key in keys), []
     for start in range(0, steps, length):
         state, losses = run_together(plan, length, stacked, rates, state, jnp.asarray(start))
