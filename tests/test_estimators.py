@@ -332,11 +332,11 @@ def test_one_trace_per_shape(method):
     estimator = estimator_of(method, TOY)
     traces = []
 
-    def counted(arms, vcov, **options):
-        traces.append(arms.y.shape)
-        return estimator.fit(arms, vcov, **options)
+    def counted(key, panel, formula, **options):
+        traces.append((panel.n_units,))
+        return estimator.numerics(key, panel, formula, **options)
 
-    counting = dataclasses.replace(estimator, fit=counted)
+    counting = dataclasses.replace(estimator, numerics=counted)
     for seed in range(3):
         counting(None, Panel(toy(seed)))
     equal = dataclasses.replace(counting)

@@ -22,7 +22,7 @@ MODULES = ["datasets", "dgps", "errors", "estimators", "generators", "report"]
 PARTS = {
     "dgps": ["Bootstrap", "PotentialOutcomes"],
     "estimators": [
-        "TreatmentEffect", "aipw", "difference_in_means", "ipw", "matching", "outcome_regression",
+        "NativeEstimator", "aipw", "difference_in_means", "ipw", "matching", "outcome_regression",
     ],
     "generators": ["FittedGenerator", "WGAN", "fit_many", "load", "model_cache", "save"],
     "measures": ["MEASURES", "reps_needed", "summarize"],

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.estimators._arms import Arms
+from mcsim.estimators._algebra import least_squares
+from mcsim.estimators._cross_section._arms import Arms, on_arms
 from mcsim.estimators._fit import Fit, Variance, worst
-from mcsim.estimators._linear import least_squares
 
 TIE = 1e-5  # squared distances (in standard deviations) closer than this are ties
 CHUNK = 64  # units matched at a time: memory stays at 64 x n whatever n is
@@ -38,6 +38,7 @@ class Matches(NamedTuple):
     partner: Float[Array, "unit column"]
 
 
+@on_arms
 def fit_matching(arms: Arms, vcov: Sequence[str], n_neighbors: int = 1) -> Fit:
     """Mean over the treated of outcome less the matches' outcome, corrected for their distance."""
     x, n1 = arms.regressors, arms.n_treated

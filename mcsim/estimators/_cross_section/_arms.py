@@ -3,19 +3,18 @@
 What is wrong with the data is data too: a status in place of an exception.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mcsim._core import Panel, Status
+from mcsim._core import Estimate, Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._formula import (
-    TreatmentFormula,
-    check_columns,
-    design_matrix,
-    evaluate,
-)
+from mcsim.estimators._fit import Fit, estimates_of
+from mcsim.estimators._formula import TreatmentFormula, design_matrix, evaluate
+from mcsim.estimators._native import Numerics
 
 CONSTANT = 1e-12  # a column whose sd is below this share of its mean is rounding error
 
@@ -57,20 +56,31 @@ class Arms(NamedTuple):
         return jnp.column_stack([jnp.ones_like(self.y), self.x])
 
 
+def on_arms(fit: Callable[..., Fit]) -> Numerics:
+    """Lift ``fit(arms, vcov, **options)`` to the numerics of an estimator of the ATT."""
+
+    @wraps(fit)
+    def numerics(
+        _key: Any, panel: Panel, formula: TreatmentFormula, **options: Any
+    ) -> dict[tuple[str, str], Estimate]:
+        return estimates_of(fit(arms_of(formula, panel), **options), "att")
+
+    return numerics
+
+
 def arms_of(formula: TreatmentFormula, panel: Panel) -> Arms:
     """Read outcome, treatment and covariates off a cross-section.
 
     Raises
     ------
     InputError
-        If the panel has several periods or lacks a column: known when the program is traced.
+        If the panel has several periods: known when the program is traced.
     """
     if panel.n_periods != 1:
         raise InputError(
             f"panel: got {panel.n_periods} periods, expected a cross-section (one period); "
             "select a period first"
         )
-    check_columns(formula.columns, panel)
     observed = jnp.ones(panel.n_units) if panel.mask is None else panel.mask[:, 0].astype(float)
     y = evaluate(formula.outcome, panel)[:, 0]
     d = panel[formula.treatment][:, 0].astype(float)

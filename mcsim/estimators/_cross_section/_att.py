@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcsim.estimators._arms import Arms
+from mcsim.estimators._algebra import LeastSquares, Logit, least_squares, logit
+from mcsim.estimators._cross_section._arms import Arms, on_arms
 from mcsim.estimators._fit import Fit, Variance, worst
-from mcsim.estimators._linear import LeastSquares, Logit, least_squares, logit
 
 
+@on_arms
 def fit_difference_in_means(arms: Arms, vcov: Sequence[str]) -> Fit:
     """Mean of the treated less mean of the controls."""
     y, n1, n0 = arms.y, arms.n_treated, arms.n_control
@@ -45,6 +46,7 @@ def _bell_mccaffrey(n1, n0):
     return (n1 + n0) ** 2 * (n1 - 1) * (n0 - 1) / (n1**2 * (n1 - 1) + n0**2 * (n0 - 1))
 
 
+@on_arms
 def fit_outcome_regression(arms: Arms, vcov: Sequence[str]) -> Fit:
     """Mean over the treated of outcome less the controls' regression."""
     x = arms.regressors
@@ -57,6 +59,7 @@ def fit_outcome_regression(arms: Arms, vcov: Sequence[str]) -> Fit:
     return Fit(value, _variances(vcov, influence, terms, arms), status)
 
 
+@on_arms
 def fit_ipw(arms: Arms, vcov: Sequence[str], trim: float | None = None) -> Fit:
     """Mean of the treated less the mean of the controls weighted by their odds of treatment."""
     x = arms.regressors
@@ -71,6 +74,7 @@ def fit_ipw(arms: Arms, vcov: Sequence[str], trim: float | None = None) -> Fit:
     return Fit(value, _variances(vcov, influence, terms, kept), status)
 
 
+@on_arms
 def fit_aipw(arms: Arms, vcov: Sequence[str], trim: float | None = None) -> Fit:
     """Outcome regression, its residuals among the controls weighted by their odds of treatment."""
     x = arms.regressors

@@ -1,22 +1,25 @@
 """The estimators of the average effect on the treated, as they are called by users."""
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
-from mcsim.estimators._att import (
+from mcsim.errors import raise_all
+from mcsim.estimators._cross_section._att import (
     fit_aipw,
     fit_difference_in_means,
     fit_ipw,
     fit_outcome_regression,
 )
-from mcsim.estimators._matching import fit_matching
-from mcsim.estimators._treatment_effect import TreatmentEffect, configure
+from mcsim.estimators._cross_section._matching import fit_matching
+from mcsim.estimators._formula import parse_treatment_formula
+from mcsim.estimators._native import NativeEstimator, Numerics, faults_of_names, names_of, native
 
 _MEANS = ("iid", "HC1", "HC2", "HC3", "aimm2024")
 _MODELS = ("sandwich", "aimm2024")
 _MATCHING = ("abadie-imbens", "aimm2024")
 
 
-def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> TreatmentEffect:
+def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> NativeEstimator:
     """Estimate the effect by the mean of the treated less the mean of the controls.
 
     Parameters
@@ -30,7 +33,7 @@ def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> T
 
     Returns
     -------
-    TreatmentEffect
+    NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
@@ -51,10 +54,10 @@ def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> T
     >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
     (2.5, 1.118)
     """
-    return configure(fit_difference_in_means, formula, vcov, _MEANS, "none")
+    return _configure(fit_difference_in_means, formula, vcov, _MEANS, "none")
 
 
-def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") -> TreatmentEffect:
+def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") -> NativeEstimator:
     """Estimate the effect by a regression among the controls, predicted for the treated.
 
     Parameters
@@ -67,7 +70,7 @@ def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") 
 
     Returns
     -------
-    TreatmentEffect
+    NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
@@ -88,12 +91,12 @@ def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") 
     >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
     (3.01, 0.03)
     """
-    return configure(fit_outcome_regression, formula, vcov, _MODELS)
+    return _configure(fit_outcome_regression, formula, vcov, _MODELS)
 
 
 def ipw(
     formula: str, *, vcov: str | Sequence[str] = "sandwich", trim: float | None = None
-) -> TreatmentEffect:
+) -> NativeEstimator:
     """Estimate the effect by weighting the controls with their odds of treatment (logit).
 
     The weights are normalized to sum to one (Hajek).
@@ -112,7 +115,7 @@ def ipw(
 
     Returns
     -------
-    TreatmentEffect
+    NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
@@ -134,12 +137,12 @@ def ipw(
     >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
     (3.002, 0.1)
     """
-    return configure(fit_ipw, formula, vcov, _MODELS, trim=trim)
+    return _configure(fit_ipw, formula, vcov, _MODELS, trim=trim)
 
 
 def aipw(
     formula: str, *, vcov: str | Sequence[str] = "sandwich", trim: float | None = None
-) -> TreatmentEffect:
+) -> NativeEstimator:
     """Estimate the effect by regression and weighting: right if one of the two models is.
 
     The outcome is linear, the propensity score a logit, the weights are normalized.
@@ -156,7 +159,7 @@ def aipw(
 
     Returns
     -------
-    TreatmentEffect
+    NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
@@ -174,17 +177,17 @@ def aipw(
     >>> from mcsim import Panel
     >>> panel = Panel({**columns, "x": [1.0, 3.0, 0.0, 1.0, 2.0, 3.0]})
     >>> aipw("y ~ d | x", vcov=["sandwich", "aimm2024"])
-    aipw('y ~ d | x', vcov=('sandwich', 'aimm2024'), trim=None)
+    aipw('y ~ d | x', vcov=('sandwich', 'aimm2024'))
     >>> estimate = aipw("y ~ d | x")(None, panel)["att", "sandwich"]
     >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
     (3.006, 0.023)
     """
-    return configure(fit_aipw, formula, vcov, _MODELS, trim=trim)
+    return _configure(fit_aipw, formula, vcov, _MODELS, trim=trim)
 
 
 def matching(
     formula: str, *, vcov: str | Sequence[str] = "abadie-imbens", n_neighbors: int = 1
-) -> TreatmentEffect:
+) -> NativeEstimator:
     """Estimate the effect by nearest neighbors with replacement, corrected for their distance.
 
     The metric weighs covariates by their inverse variance. Controls whose squared distance is
@@ -204,7 +207,7 @@ def matching(
 
     Returns
     -------
-    TreatmentEffect
+    NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``.
 
     Raises
@@ -227,4 +230,37 @@ def matching(
     >>> round(float(estimate.value), 3)
     3.105
     """
-    return configure(fit_matching, formula, vcov, _MATCHING, "needed", n_neighbors=n_neighbors)
+    return _configure(fit_matching, formula, vcov, _MATCHING, "needed", n_neighbors=n_neighbors)
+
+
+def _configure(
+    fit: Numerics,
+    formula: str,
+    vcov: str | Sequence[str],
+    known: Sequence[str],
+    covariates: Literal["none", "optional", "needed"] = "optional",
+    **options: Any,
+) -> NativeEstimator:
+    """Check the arguments of a method, report all faults together, and return its estimator."""
+    name = fit.__name__.removeprefix("fit_")
+    parsed = parse_treatment_formula(formula)
+    names = names_of(vcov)
+    faults = faults_of_names("vcov", names, known, name)
+    if covariates == "none" and parsed.covariates:
+        remedy = f"write '{parsed.text.split(' | ')[0]}' or take another method"
+        faults.append(f"formula {formula!r}: {name} uses no covariates; {remedy}")
+    if covariates == "needed" and not parsed.covariates:
+        faults.append(f"formula {formula!r}: {name} needs covariates; write 'y ~ d | x1 + x2'")
+    raise_all(faults + _faults_of_options(**options))
+    return native(fit, parsed, vcov=names, **options)
+
+
+def _faults_of_options(trim: Any = None, n_neighbors: Any = 1) -> list[str]:
+    faults = []
+    number = isinstance(trim, (int, float)) and not isinstance(trim, bool)
+    if trim is not None and not (number and 0 < trim <= 1):
+        faults.append(f"trim: got {trim!r}, expected a probability in (0, 1], such as 0.9")
+    whole = isinstance(n_neighbors, int) and not isinstance(n_neighbors, bool)
+    if not (whole and n_neighbors >= 1):
+        faults.append(f"n_neighbors: got {n_neighbors!r}, expected a whole number of at least 1")
+    return faults
