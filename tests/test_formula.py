@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mcsim import Panel
 from mcsim.errors import InputError
-from mcsim.estimators._formula import design_matrix, evaluate, parse_treatment_formula
+from mcsim.estimators._expression import design_matrix, evaluate
+from mcsim.estimators._formula import parse_treatment_formula
 
 PANEL = Panel(
     {

@@ -10,10 +10,16 @@ from mcsim._core import Estimate, Status
 
 
 class Variance(NamedTuple):
-    """A variance of an estimate, and the degrees of freedom of its t reference."""
+    """A variance of an estimate, the degrees of freedom of its t reference, own limits and p-value.
+
+    A method that tests without a standard error leaves the variance NaN and gives a p-value.
+    """
 
     variance: Any
     df: Any = jnp.inf
+    lower: Any = jnp.nan
+    upper: Any = jnp.nan
+    p_value: Any = jnp.nan
 
 
 class Fit(NamedTuple):
@@ -52,15 +58,16 @@ def estimates_of(fit: Fit, estimand: str) -> dict[tuple[str, str], Estimate]:
 def _estimate(fit: Fit, variance: Variance) -> Estimate:
     failed = (fit.status != Status.OK) | ~jnp.isfinite(fit.value)
     known = ~failed & jnp.isfinite(variance.variance)
+    told = ~failed & jnp.isfinite(jnp.asarray(variance.p_value))
     nan = jnp.full((), jnp.nan)
     status = jnp.where(failed & (fit.status == Status.OK), Status.NAN, fit.status)
-    status = jnp.where(~failed & ~known, Status.INVALID_INPUT, status)
+    status = jnp.where(~failed & ~known & ~told, Status.INVALID_INPUT, status)
     return Estimate(
         value=jnp.where(failed, nan, fit.value),
         se=jnp.where(known, jnp.sqrt(jnp.where(known, variance.variance, 0.0)), nan),
-        lower=nan,
-        upper=nan,
+        lower=jnp.where(failed, nan, variance.lower),
+        upper=jnp.where(failed, nan, variance.upper),
         df=jnp.where(known, jnp.asarray(variance.df, dtype=float), nan),
-        p_value=nan,
+        p_value=jnp.where(told, variance.p_value, nan),
         status=status.astype(jnp.int32),
     )

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, Int
 
 from mcsim._core import Estimate, Panel, Status
 from mcsim.errors import InputError
+from mcsim.estimators._expression import design_matrix, evaluate
 from mcsim.estimators._fit import Fit, estimates_of
-from mcsim.estimators._formula import TreatmentFormula, design_matrix, evaluate
+from mcsim.estimators._formula import TreatmentFormula
 from mcsim.estimators._native import Numerics
 
 CONSTANT = 1e-12  # a column whose sd is below this share of its mean is rounding error

@@ -1,0 +1,132 @@
+"""Terms of a formula as trees of columns, numbers and functions; their values on a panel."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mcsim._core import Panel
+
+
+def shift(values: Float[Array, "unit period"], periods: int) -> Float[Array, "unit period"]:
+    """Return the values of some periods ago; NaN where there were none."""
+    before = jnp.full_like(values[:, :periods], jnp.nan)
+    return jnp.concatenate([before, values[:, : values.shape[1] - periods]], axis=1)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "I": lambda x: x,
+    "log": jnp.log,
+    "sqrt": jnp.sqrt,
+    "exp": jnp.exp,
+    "lag": shift,
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "**": lambda a, power: a**power,
+    "neg": lambda a: -a,
+}
+
+
+@dataclass(frozen=True)
+class Name:
+    """A column."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant."""
+
+    value: int | float
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A function of `FUNCTIONS`, applied."""
+
+    function: str
+    arguments: tuple["Expression", ...]
+
+
+Expression = Name | Number | Apply
+Term = tuple[Expression, ...]
+"""The product of its factors: ``a:b`` has two, ``I(age**2)`` one."""
+
+
+def columns_of(term: Term) -> tuple[str, ...]:
+    """Return the names of the columns that a term uses, each once."""
+    return tuple(dict.fromkeys(name for factor in term for name in names_in(factor)))
+
+
+def names_in(expression: Expression) -> Iterator[str]:
+    """Yield the columns of an expression, as often as they occur."""
+    match expression:
+        case Name(name):
+            yield name
+        case Apply(_, arguments):
+            for argument in arguments:
+                yield from names_in(argument)
+
+
+def longest_lag(term: Term) -> int:
+    """Return how many periods back a term looks."""
+    return max(_longest_lag(factor) for factor in term)
+
+
+def evaluate(term: Term, panel: Panel) -> Float[Array, "unit period"]:
+    """Evaluate a term on a panel, in float64."""
+    values = [_value(factor, panel) for factor in term]
+    product = values[0]
+    for value in values[1:]:
+        product = product * value
+    return product
+
+
+def observed_cells(term: Term, mask: Bool[Array, "unit period"]) -> Bool[Array, "unit period"]:
+    """Return where a term can be told: where its columns, lagged as it says, are observed."""
+    cells = [_observed(factor, mask) for factor in term]
+    return jnp.stack([cell for cell in cells if cell is not None]).all(axis=0)
+
+
+def design_matrix(terms: tuple[Term, ...], panel: Panel) -> Float[Array, "unit covariate"]:
+    """Evaluate terms on a cross-section, one column each; no intercept is added."""
+    if not terms:
+        return jnp.zeros((panel.n_units, 0))
+    return jnp.stack([evaluate(term, panel)[:, 0] for term in terms], axis=1)
+
+
+def _value(expression: Expression, panel: Panel) -> Any:
+    match expression:
+        case Name(name):
+            return jnp.asarray(panel[name], dtype=jnp.float64)
+        case Number(value):
+            return value
+        case Apply(function, arguments):
+            return FUNCTIONS[function](*(_value(argument, panel) for argument in arguments))
+
+
+def _observed(expression: Expression, mask: Any) -> Any:
+    match expression:
+        case Name():
+            return mask
+        case Apply("lag", (lagged, Number(periods))):
+            return jnp.nan_to_num(shift(_observed(lagged, mask).astype(float), periods)) > 0
+        case Apply(_, arguments):
+            cells = [_observed(argument, mask) for argument in arguments]
+            cells = [cell for cell in cells if cell is not None]
+            return jnp.stack(cells).all(axis=0) if cells else None
+    return None
+
+
+def _longest_lag(expression: Expression) -> int:
+    match expression:
+        case Apply("lag", (lagged, Number(periods))):
+            return int(periods) + _longest_lag(lagged)
+        case Apply(_, arguments):
+            return max(_longest_lag(argument) for argument in arguments)
+    return 0

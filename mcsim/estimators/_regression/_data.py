@@ -1,0 +1,142 @@
+"""The arrays of a regression: outcome, regressors and instruments where they are observed.
+
+Shapes stay fixed while the number of observations varies: a cell that is not observed has weight 0
+and zeros in every column. A panel without gaps has no weights at all, which is the fast path. What
+is wrong with the data is data too: a status in place of an exception.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mcsim._core import Panel, Status
+from mcsim.errors import InputError
+from mcsim.estimators._expression import Term, columns_of, evaluate, longest_lag, observed_cells
+from mcsim.estimators._formula import RegressionFormula
+
+Columns = Float[Array, "column unit period"]
+Cells = Float[Array, "unit period"]
+
+
+class Regression(NamedTuple):
+    """Outcome, regressors and instruments of a panel.
+
+    Attributes
+    ----------
+    y : array (unit, period)
+        Outcome.
+    x : array (regressor, unit, period)
+        Regressors, in the order of the formula's names.
+    z : array (instrument, unit, period)
+        Excluded instruments.
+    weight : array (unit, period) or None
+        1 where the cell is observed and 0 elsewhere; None where every cell is.
+    status : int array ()
+        ``OK``, or ``NAN`` where an observed cell holds no number.
+    """
+
+    y: Cells
+    x: Columns
+    z: Columns
+    weight: Cells | None
+    status: Int[Array, ""]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Units and periods, observed or not."""
+        return self.y.shape
+
+
+class Counts(NamedTuple):
+    """How many there are of what decides degrees of freedom.
+
+    Attributes
+    ----------
+    observations, units, periods : int or array ()
+        Cells, units and periods with at least one observation.
+    slopes : int
+        Regressors, the constant not among them.
+    effects : tuple of {"unit", "time"}
+        The fixed effects that were absorbed.
+    """
+
+    observations: int | Float[Array, ""]
+    units: int | Float[Array, ""]
+    periods: int | Float[Array, ""]
+    slopes: int
+    effects: tuple[str, ...]
+
+
+def read_regression(formula: RegressionFormula, panel: Panel) -> Regression:
+    """Read the columns of a regression off a panel; periods that only lags need are dropped.
+
+    Raises
+    ------
+    InputError
+        If no period is left after the lags: known when the program is traced.
+    """
+    lag = max(longest_lag(term) for term in formula.terms)
+    if panel.n_periods <= lag:
+        raise InputError(
+            f"formula {str(formula)!r}: it looks {lag} periods back, the panel has "
+            f"{panel.n_periods}; expected more periods than that"
+        )
+    columns = {name: panel[name][:, :] for name in formula.columns}
+    if panel.mask is not None:
+        # What is not observed may hold anything; zero keeps it out of sums and out of NaN.
+        columns = {name: jnp.where(panel.mask, column, 0) for name, column in columns.items()}
+    clean = Panel(columns)
+    weight = None if panel.mask is None else _weight(formula.terms, panel.mask)[:, lag:]
+    y = evaluate(formula.outcome, clean)[:, lag:]
+    x = _stack((*formula.endogenous, *formula.regressors), clean, y.shape, lag)
+    z = _stack(formula.instruments, clean, y.shape, lag)
+    broken = [~jnp.isfinite(array) for array in (y, x, z)]
+    if weight is not None:
+        broken = [array & (weight > 0) for array in broken]
+        y, x, z = (jnp.where(weight > 0, array, 0.0) for array in (y, x, z))
+    nan = jnp.stack([array.any() for array in broken]).any()
+    return Regression(y, x, z, weight, jnp.where(nan, Status.NAN, Status.OK).astype(jnp.int32))
+
+
+def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[Array, ""]]:
+    """Return the group of every unit as a number below the number of units, and a status.
+
+    The number is the position of the group's first unit in sorted order: it has gaps, but needs no
+    shape that depends on the data. A group that changes over a unit's observed periods is
+    ``INVALID_INPUT``.
+    """
+    values = jnp.asarray(panel[column], dtype=jnp.float64)
+    seen = jnp.ones(values.shape, bool) if panel.mask is None else panel.mask
+    highest = jnp.where(seen, values, -jnp.inf).max(axis=1)
+    lowest = jnp.where(seen, values, jnp.inf).min(axis=1)
+    wrong = (seen & ~jnp.isfinite(values)).any() | (highest > lowest).any()
+    code = jnp.where(seen.any(axis=1), highest, jnp.inf)
+    group = jnp.searchsorted(jnp.sort(code), code).astype(jnp.int32)
+    return group, jnp.where(wrong, Status.INVALID_INPUT, Status.OK).astype(jnp.int32)
+
+
+def count(data: Regression, slopes: int, effects: tuple[str, ...]) -> Counts:
+    """Count observations, units and periods."""
+    if data.weight is None:
+        n_units, n_periods = data.shape
+        return Counts(n_units * n_periods, n_units, n_periods, slopes, effects)
+    return Counts(
+        observations=data.weight.sum(),
+        units=data.weight.any(axis=1).sum().astype(float),
+        periods=data.weight.any(axis=0).sum().astype(float),
+        slopes=slopes,
+        effects=effects,
+    )
+
+
+def _stack(terms: tuple[Term, ...], panel: Panel, shape: tuple[int, int], lag: int) -> Columns:
+    if not terms:
+        return jnp.zeros((0, *shape))
+    return jnp.stack([evaluate(term, panel)[:, lag:] for term in terms])
+
+
+def _weight(terms: tuple[Term, ...], mask: Array) -> Cells:
+    """Observed is a cell of which every term can be told."""
+    told = [observed_cells(term, mask) for term in terms if columns_of(term)]
+    return jnp.stack(told).all(axis=0).astype(float)
