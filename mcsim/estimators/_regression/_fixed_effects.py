@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
-from mcsim.errors import did_you_mean, raise_all
+from mcsim.errors import raise_all
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._native import NativeEstimator, names_of, native
 from mcsim.estimators._regression._data import read_regression
@@ -48,4 +48,4 @@ def fit_fixed_effects(
     data = read_regression(formula, panel)
     terms = tuple(formula.names.index(name) for name in term)
     fit = fit_linear(data, formula.effects, terms)
-    return infer(key, fit, panel, term=term, **inference)
+    return infer(key, data, fit, panel, term=term, **inference)

@@ -119,5 +119,3 @@ def check_periods(n_periods: int, effects: tuple[str, ...], formula: str) -> Non
 
 def _sums(x: Columns, y: Cells) -> Float[Array, " regressor"]:
     return products(x, y[None])[:, 0]
-
-
