@@ -39,4 +39,6 @@ from mcsim.generators import fit_many as fit_many
 from mcsim.generators import load as load
 from mcsim.generators import model_cache as model_cache
 from mcsim.generators import save as save
+from mcsim.measures import Comparison as Comparison
+from mcsim.measures import compare as compare
 from mcsim.measures import summarize as summarize

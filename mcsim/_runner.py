@@ -26,13 +26,13 @@ from mcsim._results import Results
 from mcsim._store import Store
 from mcsim._study import Study
 from mcsim._truth import CellTruth, store_truths, warn_without_truth
-from mcsim.errors import StoreError, raise_all
+from mcsim.errors import InputError, StoreError, raise_all
 
 
 def run(
     study: Study,
     *,
-    reps: int = 1000,
+    reps: int | None = None,
     seed: int = 0,
     store: str | Path | None = None,
     workers: int | None = None,
@@ -50,8 +50,8 @@ def run(
     ----------
     study : Study
         What to run.
-    reps : int
-        Replications per cell.
+    reps : int, optional
+        Replications per cell; default the study's own number.
     seed : int
         Seed of every random number of the study.
     store : path, optional
@@ -91,7 +91,7 @@ def run(
     >>> len(results.replicates)
     10
     """
-    _check(study, reps, seed, workers)
+    reps = _checked_reps(study, reps, seed, workers)
     use_compile_cache()
     workers = available_cpus() if workers is None else workers
     with _folder(store) as folder:
@@ -120,10 +120,12 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _check(study: Study, reps: int, seed: int, workers: int | None) -> None:
+def _checked_reps(study: Study, reps: int | None, seed: int, workers: int | None) -> int:
+    """Check the arguments and return how many replications to run."""
     faults = []
     if not isinstance(study, Study):
-        faults.append(f"study: got {type(study).__name__}, expected an mcsim.Study")
+        raise InputError(f"study: got {type(study).__name__}, expected an mcsim.Study")
+    reps = study.reps if reps is None else reps
     if isinstance(reps, bool) or not isinstance(reps, int) or reps < 1:
         faults.append(f"reps: got {reps!r}, expected a whole number from 1")
     if workers is not None and (
@@ -133,6 +135,7 @@ def _check(study: Study, reps: int, seed: int, workers: int | None) -> None:
     raise_all(faults)
     root_key(seed)
     require_float64("run")
+    return reps
 
 
 def _needs_processes(study: Study) -> bool:

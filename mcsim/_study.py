@@ -35,6 +35,8 @@ class Study:
         Confidence level of intervals; tests reject at 1 - level.
     caveats : sequence of str
         What a reader may not conclude; printed under every table, after the DGPs' own.
+    reps : int
+        Replications of every cell, where a run does not ask for another number.
     scale, unit : float, str
         How tables show figures in units of the outcome: divided by ``scale``, called ``unit``.
 
@@ -58,6 +60,7 @@ class Study:
     null: float = 0.0
     level: float = 0.95
     caveats: Sequence[str] = ()
+    reps: int = 2000
     scale: float = 1.0
     unit: str = ""
 
@@ -65,7 +68,7 @@ class Study:
         designs = tuple(self.designs or ())
         object.__setattr__(self, "designs", designs)
         raise_all(
-            _faults_of_numbers(self.level, self.null)
+            _faults_of_numbers(self.level, self.null, self.reps)
             + _faults_of_designs(designs)
             + _faults_of_parts("dgp", self.dgp)
             + _faults_of_parts("estimators", self.estimators)
@@ -139,12 +142,14 @@ def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, dict[st
         yield member, {GENERATOR: label}
 
 
-def _faults_of_numbers(level: float, null: float) -> list[str]:
+def _faults_of_numbers(level: float, null: float, reps: Any) -> list[str]:
     faults = []
     if not 0 < level < 1:
         faults.append(f"level: got {level!r}, expected a number between 0 and 1, e.g. 0.95")
     if not math.isfinite(null):
         faults.append(f"null: got {null!r}, expected a finite number")
+    if isinstance(reps, bool) or not isinstance(reps, int) or reps < 1:
+        faults.append(f"reps: got {reps!r}, expected a whole number from 1")
     return faults
 
 

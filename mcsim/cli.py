@@ -76,7 +76,9 @@ def _version(
 @in_sentences
 def run_command(
     file: StudyArgument,
-    reps: Annotated[int, typer.Option(min=1, help="Replications of every cell.")] = 2000,
+    reps: Annotated[
+        int | None, typer.Option(min=1, help="Replications of every cell; default the study's.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     store: Annotated[
         Path | None, typer.Option(help="Folder for the results; default results/<file's name>.")
@@ -100,6 +102,7 @@ def run_command(
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
     with model_cache(Store.create(store).models):
         loaded = load_study_file(file)
+    reps = loaded.study.reps if reps is None else reps
     _print_plan(console, loaded, reps, seed, store)
     if dry_run:
         return

@@ -12,6 +12,7 @@ from mcsim._results import Results
 from mcsim._schema import Column, Schema
 from mcsim._study import GENERATOR
 from mcsim.errors import InputError, UnknownName, did_you_mean
+from mcsim.measures import Comparison
 
 _INK, _PALE, _HIT, _MISS = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d"
 _MARKERS = "osD^vP"
@@ -136,6 +137,42 @@ def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
         0.03, 0.03, f"{hit.mean():.1%}", transform=axes.transAxes, color=_INK, fontsize="small",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
     )  # fmt: skip
+
+
+def comparison(compared: Comparison) -> Figure:
+    """Draw how far a study's figures are from published ones, in Monte Carlo standard errors.
+
+    Parameters
+    ----------
+    compared : Comparison
+        From `mcsim.compare`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One point per figure, measures apart; the band is four standard errors wide on each side.
+    """
+    table = compared.table
+    labels = list(table.columns[: list(table.columns).index("measure")])
+    cells = table[labels].astype(str).agg("  ".join, axis=1)
+    names = list(dict.fromkeys(cells))
+    measures = list(dict.fromkeys(table["measure"]))
+    figure = Figure(figsize=(7.5, 1.2 + 0.2 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvspan(-4, 4, color=_PALE, alpha=0.25, linewidth=0)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    for i, measure in enumerate(measures):
+        rows = table["measure"] == measure
+        places = [names.index(cell) for cell in cells[rows]]
+        color = _INK if i % 2 == 0 else _MISS
+        axes.plot(
+            table.loc[rows, "z"], places, _MARKERS[i % 6], color=color, alpha=0.8, label=measure
+        )
+    axes.set_yticks(range(len(names)), names, fontsize="x-small")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("ours less published, combined Monte Carlo standard errors")
+    axes.legend(frameon=False, fontsize="small")
+    return _plain(figure)
 
 
 def marginals(

@@ -10,6 +10,7 @@ import pandas as pd
 from mcsim._results import DEFAULT_MEASURES, Results
 from mcsim._study import GENERATOR
 from mcsim.errors import InputError, did_you_mean
+from mcsim.measures import Comparison
 
 Format = Literal["text", "markdown", "latex"]
 
@@ -115,6 +116,29 @@ def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame
     for name in ("value", "se", "lower", "upper"):
         table[name] = [f"{number / scale:.3f}" for number in estimates[name]]
     return table.assign(status=estimates["status"])
+
+
+def comparison_table(compared: Comparison) -> pd.DataFrame:
+    """Return a comparison with published figures (see `mcsim.compare`) as a table of text.
+
+    Parameters
+    ----------
+    compared : Comparison
+        The comparison.
+    """
+    table = compared.table
+    labels = list(table.columns[: list(table.columns).index("measure") + 1])
+    shown = table[labels].map(str)
+    for name in ("published", "ours"):
+        errors = table["published_mcse" if name == "published" else "mcse"].to_numpy(dtype=float)
+        digits = _digits(table["mcse"].to_numpy(dtype=float))
+        shown[name] = [
+            _figure(value, error, np.nan, digits) if error else f"{value:.{digits}f}"
+            for value, error in zip(table[name], errors, strict=True)
+        ]
+    shown["difference / MCSE"] = [f"{z:+.1f}" for z in table["z"]]
+    shown.attrs["labels"] = labels
+    return shown
 
 
 def as_text(table: pd.DataFrame, width: int | None = None) -> str:

@@ -10,8 +10,8 @@ import pytest
 import mcsim
 
 NAMES = [
-    "Column", "DGP", "Design", "Estimate", "Estimator", "FidelityTable", "Generator", "Panel",
-    "Results", "Sample", "Schema", "Status", "Study", "datasets", "dgps", "errors", "estimate",
+    "Column", "Comparison", "DGP", "Design", "Estimate", "Estimator", "FidelityTable", "Generator", "Panel",
+    "Results", "Sample", "Schema", "Status", "Study", "compare", "datasets", "dgps", "errors", "estimate",
     "estimators", "fidelity", "fit_many", "from_frame", "generators", "grid", "host",
     "infer_schema", "key", "keys", "load", "model_cache", "open", "report", "run", "save",
     "summarize", "to_frame",
@@ -25,7 +25,7 @@ PARTS = {
         "NativeEstimator", "aipw", "difference_in_means", "ipw", "matching", "outcome_regression",
     ],
     "generators": ["FittedGenerator", "WGAN", "fit_many", "load", "model_cache", "save"],
-    "measures": ["MEASURES", "reps_needed", "summarize"],
+    "measures": ["Comparison", "MEASURES", "compare", "reps_needed", "summarize"],
     "testing": ["check_dgp", "check_estimator", "constant_dgp", "exact_estimator"],
 }  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Performance measures of estimators, each with its Monte Carlo standard error."""
 
+from mcsim.measures._compare import Comparison as Comparison
+from mcsim.measures._compare import compare as compare
 from mcsim.measures._definitions import MEASURES as _MEASURES
 from mcsim.measures._reps import reps_needed as reps_needed
 from mcsim.measures._summarize import summarize as summarize
@@ -7,4 +9,4 @@ from mcsim.measures._summarize import summarize as summarize
 MEASURES: tuple[str, ...] = tuple(_MEASURES)
 """Names of the measures, in the order of the columns that `summarize` returns."""
 
-__all__ = ["MEASURES", "reps_needed", "summarize"]
+__all__ = ["MEASURES", "Comparison", "compare", "reps_needed", "summarize"]

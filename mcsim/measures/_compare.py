@@ -1,0 +1,159 @@
+"""Figures of a study beside published ones: the difference in Monte Carlo standard errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import chdtrc
+
+from mcsim.errors import InputError, did_you_mean, raise_all
+
+_COLUMNS = ("measure", "published")
+_OPTIONAL = ("published_mcse", "decimals")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Published figures and a study's own, cell by cell; made by `compare`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row per figure: its labels, ``measure``, ``published``, ``published_mcse``, ``ours``,
+        ``mcse``, and ``z``, the difference over the combined standard error.
+    """
+
+    table: pd.DataFrame
+
+    @property
+    def chi_square(self) -> float:
+        """Sum of the squared differences; chi-square with `df` degrees if cells are independent."""
+        return float((self.table["z"] ** 2).sum(min_count=1))
+
+    @property
+    def df(self) -> int:
+        """Number of figures that could be compared."""
+        return int(self.table["z"].notna().sum())
+
+    @property
+    def p_value(self) -> float:
+        """Upper tail of the chi-square."""
+        return float(chdtrc(self.df, self.chi_square))
+
+    @property
+    def largest(self) -> float:
+        """Largest difference, in combined standard errors."""
+        return float(self.table["z"].abs().max())
+
+    def __str__(self) -> str:
+        return (
+            f"{self.df} of {len(self.table)} figures compared: largest difference "
+            f"{self.largest:.1f} Monte Carlo standard errors, chi-square {self.chi_square:.1f} "
+            f"(p = {self.p_value:.3f})"
+        )
+
+
+def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
+    """Set a study's figures beside published ones.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        From `Results.summary` or `mcsim.summarize`.
+    published : pandas.DataFrame
+        One row per figure: columns of the summary that say which row it is of (``estimator``,
+        ``rho``, ...), ``measure``, ``published``; optionally ``published_mcse``, its Monte Carlo
+        standard error (0 for exact figures), and ``decimals``, with how many it was printed: the
+        error of rounding is then part of its standard error.
+
+    Returns
+    -------
+    Comparison
+        In the order of the published figures. A figure that the study has not is NaN.
+
+    Raises
+    ------
+    InputError
+        For unknown columns or measures, or labels that fit several rows of the summary.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> summary = pd.DataFrame({"rho": [0.0, 0.8], "bias": [0.1, 0.4], "bias_mcse": [0.03, 0.04]})
+    >>> paper = pd.DataFrame({"rho": [0.8], "measure": ["bias"], "published": [0.31]})
+    >>> print(compare(summary, paper.assign(published_mcse=0.03)))
+    1 of 1 figures compared: largest difference 1.8 Monte Carlo standard errors, chi-square 3.2 \
+(p = 0.072)
+    """
+    labels = _labels(summary, published)
+    rows = [_row(summary, labels, figure) for figure in published.to_dict("records")]
+    return Comparison(pd.DataFrame(rows))
+
+
+def _labels(summary: pd.DataFrame, published: pd.DataFrame) -> list[str]:
+    faults = [f"published: has no column {name!r}" for name in _COLUMNS if name not in published]
+    labels = [name for name in published if name not in (*_COLUMNS, *_OPTIONAL)]
+    faults += [
+        f"published: column {name!r} is not in the summary{did_you_mean(str(name), summary)}"
+        for name in labels
+        if name not in summary
+    ]
+    if published.empty:
+        faults.append("published: got no rows, expected at least one figure")
+    if "measure" in published:
+        faults += [
+            f"published: the summary has no measure {name!r}{did_you_mean(name, summary)}"
+            for name in dict.fromkeys(published["measure"])
+            if f"{name}_mcse" not in summary
+        ]
+    raise_all(faults)
+    return [str(name) for name in labels]
+
+
+def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
+    fits = np.ones(len(summary), dtype=bool)
+    for name in labels:
+        fits &= _equal(summary[name], figure[name])
+    if fits.sum() > 1:
+        cell = {name: figure[name] for name in labels}
+        raise InputError(
+            f"published: {cell} fits {fits.sum()} rows of the summary, expected one; add a column "
+            "that tells them apart"
+        )
+    measure = figure["measure"]
+    ours, mcse = (
+        float(summary.loc[fits, column].iloc[0]) if fits.any() else np.nan
+        for column in (measure, f"{measure}_mcse")
+    )
+    error = float(np.hypot(figure.get("published_mcse", 0.0), _rounding(figure)))
+    combined = float(np.hypot(error, np.nan_to_num(mcse)))
+    difference = ours - figure["published"]
+    return {
+        **{name: figure[name] for name in labels},
+        "measure": measure,
+        "published": figure["published"],
+        "published_mcse": error,
+        "ours": ours,
+        "mcse": mcse,
+        "z": difference / combined if combined > 0 else _without_error(difference),
+    }
+
+
+def _equal(column: pd.Series, value: object) -> np.ndarray:
+    if isinstance(value, float):
+        return np.isclose(pd.to_numeric(column, errors="coerce"), value, rtol=1e-12, atol=0)
+    return (column == value).to_numpy()
+
+
+def _rounding(figure: dict) -> float:
+    """Standard deviation of a uniform error of half a unit in the last printed place."""
+    decimals = figure.get("decimals", np.nan)
+    return 0.0 if pd.isna(decimals) else 10.0 ** -float(decimals) / np.sqrt(12)
+
+
+def _without_error(difference: float) -> float:
+    """Two figures without errors agree or do not; a missing one stays missing."""
+    if np.isnan(difference):
+        return np.nan
+    return 0.0 if abs(difference) < 1e-9 else float(np.copysign(np.inf, difference))
