@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -139,6 +140,26 @@ def comparison_table(compared: Comparison) -> pd.DataFrame:
     shown["difference / MCSE"] = [f"{z:+.1f}" for z in table["z"]]
     shown.attrs["labels"] = labels
     return shown
+
+
+def write_comparison(compared: Comparison, folder: str | Path) -> None:
+    """Print a comparison with published figures, and write it as ``comparison.md`` and ``.png``.
+
+    Parameters
+    ----------
+    compared : Comparison
+        From `mcsim.compare`.
+    folder : path
+        Where to; made if it is not there.
+    """
+    from mcsim import plots  # matplotlib is slow to import
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = comparison_table(compared)
+    print(f"Published and ours:\n{as_text(table)}\n\n{compared}")
+    (folder / "comparison.md").write_text(f"{as_markdown(table)}\n\n{compared}\n")
+    plots.comparison(compared).savefig(folder / "comparison.png", dpi=100)
 
 
 def as_text(table: pd.DataFrame, width: int | None = None) -> str:

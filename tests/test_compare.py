@@ -87,6 +87,13 @@ def test_table_and_figure():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0.0", "0.8"]
 
 
+def test_it_is_written_where_it_is_wanted(tmp_path, capsys):
+    report.write_comparison(mcsim.compare(SUMMARY, paper()), tmp_path / "figures")
+    assert "2 of 2 figures" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "comparison.md").read_text().startswith("| rho")
+    assert (tmp_path / "figures" / "comparison.png").stat().st_size > 1000
+
+
 def test_a_study_says_how_many_replications_it_needs():
     study = mcsim.Study(dgp=constant_dgp(truth=1.0), estimators=exact_estimator(truth=1.0), reps=7)
     assert len(mcsim.run(study, workers=0, progress=False).replicates) == 7
