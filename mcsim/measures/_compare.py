@@ -95,7 +95,7 @@ def _labels(summary: pd.DataFrame, published: pd.DataFrame) -> list[str]:
     faults = [f"published: has no column {name!r}" for name in _COLUMNS if name not in published]
     labels = [name for name in published if name not in (*_COLUMNS, *_OPTIONAL)]
     faults += [
-        f"published: column {name!r} is not in the summary{did_you_mean(str(name), summary)}"
+        f"published: column {name!r} is not in the summary{did_you_mean(str(name), map(str, summary))}"
         for name in labels
         if name not in summary
     ]
@@ -103,7 +103,7 @@ def _labels(summary: pd.DataFrame, published: pd.DataFrame) -> list[str]:
         faults.append("published: got no rows, expected at least one figure")
     if "measure" in published:
         faults += [
-            f"published: the summary has no measure {name!r}{did_you_mean(name, summary)}"
+            f"published: the summary has no measure {name!r}{did_you_mean(name, map(str, summary))}"
             for name in dict.fromkeys(published["measure"])
             if f"{name}_mcse" not in summary
         ]
