@@ -16,7 +16,9 @@ from mcsim.measures import Comparison
 Format = Literal["text", "markdown", "latex"]
 
 _POWER_OF_SCALE = {
-    **dict.fromkeys(("bias", "median_bias", "empirical_se", "mad", "model_se", "rmse", "width"), 1),
+    **dict.fromkeys(
+        ("bias", "median_bias", "empirical_se", "mad", "model_se", "mean_se", "rmse", "width"), 1
+    ),
     "mse": 2,
 }
 """Measures in units of the outcome, and in its square: divided by the study's scale in tables."""

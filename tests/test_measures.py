@@ -98,6 +98,7 @@ def brute_force(frame: pd.DataFrame, method: str) -> dict[str, tuple[float, floa
         "empirical_se": both(sd, e),
         "mad": (np.median(np.abs(e)), maritz_jarrett(np.abs(e))),
         "model_se": both(lambda a: np.sqrt(np.mean(a)), v),
+        "mean_se": mean(np.sqrt(v)),
         "relative_error": both(lambda a, b: 100 * (np.sqrt(np.mean(a)) / sd(b) - 1), v, ef),
         "mse": mean(e**2),
         "rmse": both(lambda a: np.sqrt(np.mean(a**2)), e),
@@ -197,7 +198,7 @@ def test_order_of_rows_is_irrelevant_to_the_last_bit(seed, rule):
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
-IN_UNITS = ("bias", "median_bias", "empirical_se", "mad", "model_se", "rmse", "width")
+IN_UNITS = ("bias", "median_bias", "empirical_se", "mad", "model_se", "mean_se", "rmse", "width")
 
 
 @settings(max_examples=25, deadline=None)

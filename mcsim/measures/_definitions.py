@@ -98,6 +98,12 @@ def model_se(reps: Replications, rule: Rule) -> Measured:
     return Measured(average, jackknife(np.sqrt(mean_without_each(se**2))), n)
 
 
+def mean_se(reps: Replications, rule: Rule) -> Measured:
+    """Mean standard error, which older tables print; below `model_se` where it varies."""
+    (se,) = reps.complete("se")
+    return Measured(mean(se), of_mean(se), len(se))
+
+
 def relative_error(reps: Replications, rule: Rule) -> Measured:
     """Percent by which the model SE exceeds the empirical SE, where both are there."""
     se, spread = reps.complete("se", "spread")
@@ -203,6 +209,7 @@ MEASURES: dict[str, Measure] = {
     "empirical_se": Measure(empirical_se),
     "mad": Measure(mad, ("truth",)),
     "model_se": Measure(model_se, ("se",)),
+    "mean_se": Measure(mean_se, ("se",)),
     "relative_error": Measure(relative_error, ("se",)),
     "mse": Measure(mse, ("truth",)),
     "rmse": Measure(rmse, ("truth",)),

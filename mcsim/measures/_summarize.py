@@ -110,6 +110,7 @@ def summarize(
     mad                       median of abs(e): deviation from the truth, the companion of `rmse`
                               that needs no moments (Angrist, Imbens & Krueger 1999)
     model_se                  root of the mean of se^2
+    mean_se                   mean of se
     relative_error            100 (model_se / empirical_se - 1), on replications with both
     mse, rmse                 mean of e^2, and its root
     coverage                  share of intervals with lower <= truth <= upper, given success
