@@ -49,6 +49,12 @@ def test_rounding_of_print_is_an_error_of_its_own():
     assert (rounded["z"].abs() < exact["z"].abs()).all()
 
 
+def test_errors_of_published_figures_follow_from_their_replications():
+    summary = SUMMARY.assign(bias_n=[100, 100, 100])
+    table = mcsim.compare(summary, paper(published_reps=[400, np.nan])).table
+    np.testing.assert_allclose(table["published_mcse"], [0.03 / 2, 0.0])
+
+
 def test_figures_without_errors_agree_or_do_not():
     summary = SUMMARY.assign(bias_mcse=0.0)
     table = mcsim.compare(summary, paper(published=[0.1, 0.31])).table

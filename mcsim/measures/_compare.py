@@ -10,7 +10,7 @@ from scipy.special import chdtrc
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 _COLUMNS = ("measure", "published")
-_OPTIONAL = ("published_mcse", "decimals")
+_OPTIONAL = ("published_mcse", "published_reps", "decimals")
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,11 @@ def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
         From `Results.summary` or `mcsim.summarize`.
     published : pandas.DataFrame
         One row per figure: columns of the summary that say which row it is of (``estimator``,
-        ``rho``, ...), ``measure``, ``published``; optionally ``published_mcse``, its Monte Carlo
-        standard error (0 for exact figures), and ``decimals``, with how many it was printed: the
-        error of rounding is then part of its standard error.
+        ``rho``, ...), ``measure``, ``published``. Its Monte Carlo standard error is
+        ``published_mcse``; or follows from ``published_reps``, with how many replications it was
+        computed, by scaling the study's own error; without either the figure is exact.
+        ``decimals`` is with how many it was printed: the error of rounding is part of its standard
+        error.
 
     Returns
     -------
@@ -93,9 +95,9 @@ def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
 
 def _labels(summary: pd.DataFrame, published: pd.DataFrame) -> list[str]:
     faults = [f"published: has no column {name!r}" for name in _COLUMNS if name not in published]
-    labels = [name for name in published if name not in (*_COLUMNS, *_OPTIONAL)]
+    labels = [str(name) for name in published if name not in (*_COLUMNS, *_OPTIONAL)]
     faults += [
-        f"published: column {name!r} is not in the summary{did_you_mean(str(name), map(str, summary))}"
+        f"published: column {name!r} is not in the summary{did_you_mean(name, map(str, summary))}"
         for name in labels
         if name not in summary
     ]
@@ -108,7 +110,7 @@ def _labels(summary: pd.DataFrame, published: pd.DataFrame) -> list[str]:
             if f"{name}_mcse" not in summary
         ]
     raise_all(faults)
-    return [str(name) for name in labels]
+    return labels
 
 
 def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
@@ -122,11 +124,11 @@ def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
             "that tells them apart"
         )
     measure = figure["measure"]
-    ours, mcse = (
-        float(summary.loc[fits, column].iloc[0]) if fits.any() else np.nan
-        for column in (measure, f"{measure}_mcse")
+    ours, mcse, reps = (
+        float(summary.loc[fits, column].iloc[0]) if fits.any() and column in summary else np.nan
+        for column in (measure, f"{measure}_mcse", f"{measure}_n")
     )
-    error = float(np.hypot(figure.get("published_mcse", 0.0), _rounding(figure)))
+    error = float(np.hypot(_published_error(figure, mcse, reps), _rounding(figure)))
     combined = float(np.hypot(error, np.nan_to_num(mcse)))
     difference = ours - figure["published"]
     return {
@@ -144,6 +146,17 @@ def _equal(column: pd.Series, value: object) -> np.ndarray:
     if isinstance(value, float):
         return np.isclose(pd.to_numeric(column, errors="coerce"), value, rtol=1e-12, atol=0)
     return (column == value).to_numpy()
+
+
+def _published_error(figure: dict, mcse: float, reps: float) -> float:
+    """The published figure's Monte Carlo error: told, scaled from the study's own, or none."""
+    told, published_reps = (
+        figure.get("published_mcse", np.nan),
+        figure.get("published_reps", np.nan),
+    )
+    if not pd.isna(told):
+        return float(told)
+    return 0.0 if pd.isna(published_reps) else float(mcse * np.sqrt(reps / published_reps))
 
 
 def _rounding(figure: dict) -> float:
