@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Estimate
-from mcsim._readers import FullLabel, read_result
-from mcsim.errors import InputError
+from mcsim._readers import FullLabel, Terms, read_result
+from mcsim.errors import InputError, raise_all
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,20 @@ class HostEstimator:
     ----------
     function : callable
         ``f(frame)`` or ``f(rng, frame)``.
-    term : str, optional
-        The coefficient to read where the function returns a fitted model.
+    term : str or mapping of estimand to str, optional
+        The coefficient to read where the function returns a fitted model, or several.
     estimand : str, optional
         What the estimate is of, where the function does not say; default: the study's only one.
+    extract : callable, optional
+        Turns what the function returns into something that is understood.
     timeout : float, optional
         Seconds after which a replication is stopped and gets the status ``timeout``.
     """
 
     function: Callable[..., Any]
-    term: str | None = None
+    term: Terms = None
     estimand: str | None = None
+    extract: Callable[[Any], Any] | None = None
     timeout: float | None = None
 
     @property
@@ -51,7 +54,7 @@ class HostEstimator:
         arguments = (rng, frame.copy()) if takes_rng else (frame.copy(),)
         with seeded_global_state(rng):
             result = self.function(*arguments)
-            return read_result(result, term=self.term, estimand=self.estimand)
+            return read_result(result, term=self.term, estimand=self.estimand, extract=self.extract)
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,19 @@ class HostDGP:
 def host(function: Callable[..., Any], /) -> Any: ...
 @overload
 def host(
-    *, term: str | None = None, estimand: str | None = None, timeout: float | None = None
+    *,
+    term: Terms = None,
+    estimand: str | None = None,
+    extract: Callable[[Any], Any] | None = None,
+    timeout: float | None = None,
 ) -> Callable[[Callable[..., Any]], Any]: ...
 def host(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    term: str | None = None,
-    estimand: str | None = None,
+    term: Any = None,
+    estimand: Any = None,
+    extract: Any = None,
     timeout: float | None = None,
 ) -> Any:
     """Lift an ordinary function to an estimator, or to a DGP if its second argument is ``design``.
@@ -96,12 +104,19 @@ def host(
     Parameters
     ----------
     function : callable
-        An estimator ``f(frame)`` or ``f(rng, frame)`` that returns a fitted statsmodels result, an
-        `Estimate`, or a dict of either; or a DGP ``f(rng, design) -> (frame, truth)``.
-    term : str, optional
-        The coefficient to read from a fitted result.
+        An estimator ``f(frame)`` or ``f(rng, frame)`` that returns an `Estimate` or a fitted result
+        of statsmodels, linearmodels, pyfixest, DoubleML, econml or diff-diff; a dict of label to
+        either; or a generator of pairs (label, either), each read before the next is made. Or a DGP
+        ``f(rng, design) -> (frame, truth)``.
+    term : str or mapping of estimand to str, optional
+        The coefficient to read from a fitted result; a mapping reads several, each a row. Not
+        needed where a result has one coefficient only.
     estimand : str, optional
-        What the estimate is of.
+        What the estimate is of. The keys of a dict are then names of inference (``{"HC1": ...,
+        "CR1": ...}``); without it they are estimands, or pairs (estimand, inference).
+    extract : callable, optional
+        Applied to what the function returned, where no reader knows it: ``lambda result: Estimate``
+        or a dict of them.
     timeout : float, optional
         Seconds for one replication.
 
@@ -112,7 +127,13 @@ def host(
     Raises
     ------
     InputError
-        If the function takes other arguments.
+        If the function takes other arguments, or an option is not what is expected.
+
+    Notes
+    -----
+    Degrees of freedom are those under which value -+ t(df) se is the library's own 95 % interval;
+    where none is (bootstraps, medians over repetitions), its limits and p-value are kept as they
+    are. A fit that says it did not converge gets the status ``nonconverged``.
 
     Examples
     --------
@@ -124,12 +145,28 @@ def host(
     >>> sample_mean.name
     'sample_mean'
     """
+    _check_options(term, estimand, extract, timeout)
     if function is None:
-        return lambda inner: _lift(inner, term, estimand, timeout)
-    return _lift(function, term, estimand, timeout)
+        return lambda inner: _lift(inner, term, estimand, extract, timeout)
+    return _lift(function, term, estimand, extract, timeout)
 
 
-def _lift(function, term, estimand, timeout) -> "HostEstimator | HostDGP":
+def _check_options(term: Any, estimand: Any, extract: Any, timeout: float | None) -> None:
+    faults = []
+    if term is not None and not isinstance(term, str | Mapping):
+        faults.append(f"term: got {term!r}, expected a coefficient or {{estimand: coefficient}}")
+    if not (estimand is None or isinstance(estimand, str)):
+        faults.append(f"estimand: got {estimand!r}, expected a name")
+    elif isinstance(term, Mapping) and estimand is not None:
+        faults.append(f"estimand: got {estimand!r}, but term names the estimands already")
+    if extract is not None and not callable(extract):
+        faults.append(f"extract: got {extract!r}, expected a function of the result")
+    if timeout is not None and not timeout > 0:
+        faults.append(f"timeout: got {timeout}, expected seconds above 0")
+    raise_all([f"host: {fault}" for fault in faults])
+
+
+def _lift(function, term, estimand, extract, timeout) -> "HostEstimator | HostDGP":
     if not callable(function):
         raise InputError(f"host: got {function!r}, expected a function")
     names = list(inspect.signature(function).parameters)
@@ -140,9 +177,7 @@ def _lift(function, term, estimand, timeout) -> "HostEstimator | HostDGP":
             f"host: {getattr(function, '__name__', function)!r} takes {names}, expected (frame), "
             "(rng, frame) or, for a DGP, (rng, design)"
         )
-    if timeout is not None and not timeout > 0:
-        raise InputError(f"host: timeout is {timeout}, expected seconds above 0")
-    return HostEstimator(function, term, estimand, timeout)
+    return HostEstimator(function, term, estimand, extract, timeout)
 
 
 def rng_from_words(words: np.ndarray) -> np.random.Generator:

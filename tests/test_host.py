@@ -46,7 +46,7 @@ def test_functions_with_other_arguments(function):
 
 
 def test_a_timeout_is_positive():
-    with pytest.raises(InputError, match=r"timeout is 0\.0"):
+    with pytest.raises(InputError, match=r"timeout: got 0\.0"):
         mcsim.host(timeout=0.0)(lambda frame: None)
 
 
@@ -123,7 +123,7 @@ def test_statsmodels_results_are_read():
         ({1: Estimate(1.0)}, "the label 1"),
         (Estimate([1.0, 2.0]), "value must be numbers"),
         (Estimate(1.0, status=99), "status is 99"),
-        (sm.OLS(DATA["y"], DATA[["treat"]]).fit(), "name one with @host"),
+        (sm.OLS(DATA["y"], DATA[["treat", "age"]]).fit(), "name one with @host"),
     ],
 )
 def test_results_that_are_none(result, match):

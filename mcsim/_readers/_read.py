@@ -1,0 +1,161 @@
+"""From what a host function returned to labeled estimates; each result is read at once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
+from types import GeneratorType
+from typing import Any
+
+import numpy as np
+
+from mcsim._core import Estimate, Status
+from mcsim._readers import (
+    _diff_diff,
+    _doubleml,
+    _econml,
+    _linearmodels,
+    _pyfixest,
+    _statsmodels,
+)
+from mcsim._readers._coefficients import Coefficients
+from mcsim._readers._labels import UNNAMED, FullLabel, full_label
+from mcsim.errors import ContractError
+
+Terms = str | Mapping[str, str] | None
+"""The coefficient to take from a fitted result, or several by estimand."""
+
+
+def read_result(
+    result: Any,
+    *,
+    term: Terms = None,
+    estimand: str | None = None,
+    extract: Callable[[Any], Any] | None = None,
+) -> dict[FullLabel, Estimate]:
+    """Read what an estimator returned into labeled estimates of plain floats.
+
+    Parameters
+    ----------
+    result : Estimate, fitted result, mapping of label to either, or generator of (label, either)
+        A label is an estimand or a pair (estimand, inference); where the estimand is known from
+        ``estimand`` or ``term``, a string is the inference.
+    term : str or mapping of estimand to str, optional
+        The coefficient to take from a fitted result, or several.
+    estimand : str, optional
+        The estimand of results that do not say theirs.
+    extract : callable, optional
+        Applied to the result first.
+
+    Returns
+    -------
+    dict of (estimand, inference) to Estimate
+
+    Raises
+    ------
+    ContractError
+        If the result is something else, or has no such term.
+
+    Examples
+    --------
+    >>> read_result(Estimate(1.0, 0.5), estimand="att")["att", ""].se
+    0.5
+    >>> list(read_result({"HC1": Estimate(1.0), "CR1": Estimate(1.0)}, estimand="att"))
+    [('att', 'HC1'), ('att', 'CR1')]
+    """
+    estimates: dict[FullLabel, Estimate] = {}
+    for key, one in _parts(result if extract is None else extract(result)):
+        for name, estimate in _read_one(one, term):
+            label = _label(key, name or estimand)
+            if label in estimates:
+                raise ContractError(f"it returned two estimates of one label: {label}")
+            estimates[label] = estimate
+    if not estimates:
+        raise ContractError("it returned an empty dict, expected an estimate")
+    return estimates
+
+
+def _parts(result: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield (label or None, result); those of a generator before it goes on."""
+    if isinstance(result, Mapping):
+        _require_different(result)
+        yield from result.items()
+    elif isinstance(result, GeneratorType):
+        for pair in result:
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise ContractError(
+                    f"it yielded {type(pair).__name__}, expected pairs (label, result)"
+                )
+            yield pair
+    else:
+        yield None, result
+
+
+def _require_different(results: Mapping[Any, Any]) -> None:
+    """Refuse one fit under two labels: what changed it last would stand under both."""
+    first: dict[int, Any] = {}
+    for label, one in results.items():
+        if not isinstance(one, Estimate | Real) and id(one) in first:
+            raise ContractError(
+                f"it returned the same {type(one).__name__} under {first[id(one)]!r} and {label!r};"
+                " some fits change in place (pyfixest's .vcov() returns the fit itself), so that "
+                "both have the last variance: use copy.copy(fit).vcov(...), or refit, or yield "
+                "(label, fit.vcov(...)) one by one instead of returning a dict"
+            )
+        first[id(one)] = label
+
+
+def _label(key: Any, estimand: str | None) -> FullLabel:
+    if key is None:
+        return estimand or UNNAMED, ""
+    if estimand and isinstance(key, str):
+        return estimand, key
+    return full_label(key)
+
+
+def _read_one(result: Any, term: Terms) -> Iterator[tuple[str | None, Estimate]]:
+    """Yield (estimand or None, estimate) of one result."""
+    if isinstance(result, Estimate):
+        yield None, _plain(result)
+        return
+    coefficients = _coefficients(result)
+    if isinstance(term, Mapping):
+        for estimand, one in term.items():
+            yield estimand, coefficients.estimate(one)
+    else:
+        yield None, coefficients.estimate(term)
+
+
+def _coefficients(result: Any) -> Coefficients:
+    library = type(result).__module__.split(".")[0]
+    if library not in _READERS:
+        raise ContractError(
+            f"the estimator returned {type(result).__name__}, expected an Estimate, a result of "
+            f"{', '.join(sorted(_READERS))}, or a dict of either; for others, "
+            "@host(extract=lambda result: mcsim.Estimate(...))"
+        )
+    return _READERS[library](result)
+
+
+def _plain(estimate: Estimate) -> Estimate:
+    wrong = [
+        name
+        for name, number in zip(Estimate._fields, estimate, strict=True)
+        if not isinstance(number, Real) and np.ndim(number) > 0
+    ]
+    if wrong:
+        raise ContractError(f"the estimate's {', '.join(wrong)} must be numbers, not arrays")
+    *numbers, status = estimate
+    known = [int(member) for member in Status]
+    if status not in known:
+        raise ContractError(f"the estimate's status is {status!r}, expected an mcsim.Status")
+    return Estimate(*(float(number) for number in numbers), status=int(status))
+
+
+_READERS: dict[str, Callable[[Any], Coefficients]] = {
+    "diff_diff": _diff_diff.coefficients,
+    "doubleml": _doubleml.coefficients,
+    "econml": _econml.coefficients,
+    "linearmodels": _linearmodels.coefficients,
+    "pyfixest": _pyfixest.coefficients,
+    "statsmodels": _statsmodels.coefficients,
+}
+"""Readers by the name of the library's top module; none of them imports its library."""
