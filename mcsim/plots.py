@@ -139,6 +139,51 @@ def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
     )  # fmt: skip
 
 
+def coverage(results: Results, *, estimators: Sequence[str] | None = None) -> Figure:
+    """Draw the coverage of every estimator and inference, one panel per cell.
+
+    Parameters
+    ----------
+    results : Results
+        The results of a study with one estimand.
+    estimators : sequence of str, optional
+        Which estimators; default all.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Points with 95 % score limits for Monte Carlo error; the line is the nominal level.
+    """
+    summary = results.summary(measures=["coverage"])
+    summary = summary[summary["estimator"].isin(_chosen(summary, estimators))]
+    _one_law(summary, ["estimand"])
+    rows = summary[["estimator", "inference"]].agg("  ".join, axis=1).str.strip()
+    names = list(dict.fromkeys(rows))
+    cells = list(summary.groupby(["dgp", *results.factors], sort=False, dropna=False))
+    width, height = 1.2 + 1.9 * len(cells), 1.1 + 0.28 * len(names)
+    figure = Figure(figsize=(max(4.0, width), height), layout="constrained")
+    panels = figure.subplots(1, len(cells), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (cell, part) in zip(panels, cells, strict=True):
+        values = part["coverage"].to_numpy()
+        limits = part[["coverage_lower", "coverage_upper"]].to_numpy().T
+        places = [names.index(name) for name in rows[part.index]]
+        axes.errorbar(
+            values, places, xerr=np.abs(limits - values), fmt="o", color=_INK, markersize=4
+        )
+        axes.axvline(results.study["level"], color=_MISS, linewidth=0.8, linestyle="--")
+        factors = zip(results.factors, cell[1:], strict=True)
+        lines = [str(cell[0]), *(f"{name} {_short(value)}" for name, value in factors)]
+        axes.set_title("\n".join(lines), fontsize="small")
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    figure.supxlabel("coverage", fontsize="medium")
+    return _plain(figure)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def comparison(compared: Comparison) -> Figure:
     """Draw how far a study's figures are from published ones, in Monte Carlo standard errors.
 

@@ -37,6 +37,15 @@ def test_zip_shows_the_coverage(results):
     assert shown["fixed"] == "0.0%"
 
 
+def test_coverage_is_drawn_in_every_cell(results):
+    figure = plots.coverage(results, estimators=["mean"])
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    table = results.summary(measures=["coverage"]).set_index(["dgp", "estimator"])["coverage"]
+    for axes in figure.axes:
+        points = axes.containers[0].lines[0]
+        assert points.get_xdata()[0] == table[axes.get_title(), "mean"]
+
+
 def test_marginals_show_every_column_and_mass_point():
     rng = np.random.default_rng(0)
     wage = np.where(rng.random(300) < 0.4, 0.0, rng.lognormal(size=300))
