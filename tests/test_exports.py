@@ -20,7 +20,12 @@ NAMES = [
 MODULES = ["datasets", "dgps", "errors", "estimators", "generators", "report"]
 
 PARTS = {
-    "dgps": ["Bootstrap", "PotentialOutcomes"],
+    "dgps": [
+        "Bootstrap", "DynamicPanel", "ErrorComponents", "FactorModel", "InteractiveEffects",
+        "LinearIV", "PotentialOutcomes", "at_random", "by_cohort", "by_exposure", "by_probability",
+        "by_unit_factors", "heterogeneous", "in_random_years", "unit_factor_probabilities",
+        "with_effect",
+    ],
     "estimators": [
         "NativeEstimator", "aipw", "difference_in_means", "ipw", "matching", "outcome_regression",
     ],

@@ -13,6 +13,8 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
+from mcsim.dgps._factors import faults_of_sizes, under
+from mcsim.dgps._lots import codes_of, varying
 from mcsim.errors import did_you_mean, raise_all
 
 
@@ -22,24 +24,35 @@ class Bootstrap:
     """Draw units of a real panel with replacement, all their periods together.
 
     The truth of a bootstrap is not known: it is assumed (``truth={"att": 1794.34}``), or each
-    estimator's own value on the full sample (``truth="own"``), as in the bootstrap's usual use.
+    estimator's own value on the full sample (``truth="own"``), as in the bootstrap's usual use; as
+    a source of `with_effect` it needs none.
 
     Parameters
     ----------
     panel : Panel
         The real panel.
-    truth : dict of estimand to number, or "own"
+    truth : dict of estimand to number, or "own", optional
         The assumed truth.
     strata : str, optional
         A column of few values, constant over periods (the treatment, say): its groups keep their
         sizes in every sample.
+    clusters : str, optional
+        A column that tells groups of equal size apart, constant over periods (states): groups are
+        drawn, all their units together, and numbered anew, so that a group drawn twice is two.
+    n_draws : int, optional
+        Units (groups) in a sample, by default as many as there are; the design's factor of this
+        name takes precedence. Not with strata.
+    replacement : bool
+        Whether a unit can be drawn twice; False takes a random subset, the law of a finite
+        population.
     schema : Schema, optional
         The panel's schema, so that host estimators see the user's names and categories.
 
     Raises
     ------
     InputError
-        For an unknown column, a truth that is no number, or strata that vary within a unit.
+        For an unknown column, a truth that is no number, strata or clusters that vary within a
+        unit, clusters of unequal sizes.
 
     References
     ----------
@@ -56,40 +69,56 @@ class Bootstrap:
     panel: Panel
     truth_value: tuple[tuple[str, float], ...] | Literal["own"]
     strata: str | None
+    clusters: str | None
+    n_draws: int | None
+    replacement: bool
     schema: Schema | None
-    groups: tuple[Int[Array, " member"], ...] = field(compare=False)
+    groups: tuple[Int[Array, "draw member"], ...] = field(compare=False)
 
     def __init__(
         self,
         panel: Panel,
-        truth: Mapping[str, float] | Literal["own"],
+        truth: Mapping[str, float] | Literal["own"] | None = None,
         strata: str | None = None,
         schema: Schema | None = None,
+        *,
+        clusters: str | None = None,
+        n_draws: int | None = None,
+        replacement: bool = True,
     ):
-        raise_all(_faults(panel, truth, strata))
+        raise_all(_faults(panel, truth, strata, clusters))
         fields = {
             "panel": panel,
-            "truth_value": truth if isinstance(truth, str) else tuple(sorted(truth.items())),
+            "truth_value": truth
+            if isinstance(truth, str)
+            else tuple(sorted((truth or {}).items())),
             "strata": strata,
+            "clusters": clusters,
+            "n_draws": n_draws,
+            "replacement": replacement,
             "schema": schema,
-            "groups": _groups(panel, strata),
+            "groups": _groups(panel, strata, clusters),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+        raise_all(_faults_of_draws(self))
 
     def __repr__(self) -> str:
         within = f", strata={self.strata!r}" if self.strata else ""
+        within += f", clusters={self.clusters!r}" if self.clusters else ""
         return f"Bootstrap({self.panel!r}, truth={self.truth_value!r}{within})"
 
     @property
     def truth_kind(self) -> str:
         """What the truth is, in words."""
-        return "each estimator's own full-sample value" if self.truth_value == "own" else "assumed"
+        kinds = {"own": "each estimator's own full-sample value", (): "not told"}
+        return kinds.get(self.truth_value, "assumed")
 
     @property
     def summary(self) -> str:
         """One line for the head of a report."""
         within = f" within {self.strata}" if self.strata else ""
+        within += f" by {self.clusters}" if self.clusters else ""
         return f"bootstrap of {self.panel.n_units} units{within}; truth: {self.truth_kind}"
 
     @property
@@ -101,13 +130,18 @@ class Bootstrap:
         )
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
-        """Draw one sample of the real size."""
-        keys = jax.random.split(key, len(self.groups))
-        drawn = [
-            group[jax.random.randint(k, group.shape, 0, len(group))]
-            for k, group in zip(keys, self.groups, strict=True)
-        ]
-        return Sample(self.panel.take(jnp.concatenate(drawn)), {})
+        """Draw one sample, of the real size unless ``n_draws`` says otherwise."""
+        dgp = under(self, design)
+        raise_all(_faults_of_draws(dgp))
+        keys = jax.random.split(key, len(dgp.groups))
+        drawn = [dgp._members(k, group) for k, group in zip(keys, dgp.groups, strict=True)]
+        panel = dgp.panel.take(jnp.concatenate(drawn))
+        if dgp.clusters is not None:
+            size = dgp.groups[0].shape[1]
+            anew = jnp.arange(panel.n_units, dtype=float)[:, None] // size
+            numbers = jnp.broadcast_to(anew, (panel.n_units, panel.n_periods))
+            panel = panel.with_columns({dgp.clusters: numbers})
+        return Sample(panel, {})
 
     def truth(self, key: Key[Array, ""], design: Design) -> dict[str, tuple[float, float]] | Panel:
         """Return the assumed truth, or the panel on which each estimator's value is its own."""
@@ -115,23 +149,60 @@ class Bootstrap:
             return self.panel
         return {estimand: (value, 0.0) for estimand, value in self.truth_value}
 
+    def _members(
+        self, key: Key[Array, ""], group: Int[Array, "draw member"]
+    ) -> Int[Array, " unit"]:
+        """Draw from one group: which units are in the sample."""
+        count = (len(group) if self.n_draws is None else self.n_draws,)
+        if self.replacement:
+            return group[jax.random.randint(key, count, 0, len(group))].reshape(-1)
+        return group[jax.random.permutation(key, len(group))[: count[0]]].reshape(-1)
 
-def _faults(panel: Any, truth: Any, strata: str | None) -> list[str]:
+
+def _faults(panel: Any, truth: Any, strata: str | None, clusters: str | None) -> list[str]:
     if not isinstance(panel, Panel):
         return [f"panel: got {type(panel).__name__}, expected a Panel (see mcsim.from_frame)"]
     faults = []
     numbers = isinstance(truth, Mapping) and all(np.isfinite(v) for v in truth.values())
-    if truth != "own" and not (numbers and truth):
+    if truth is not None and truth != "own" and not (numbers and truth):
         faults.append(f"truth: got {truth!r}, expected {{estimand: number}} or 'own'")
-    if strata is not None and strata not in panel:
-        faults.append(f"strata: got {strata!r}{did_you_mean(strata, panel)}")
-    elif strata is not None and np.ptp(np.asarray(panel[strata]), axis=1).any():
-        faults.append(f"strata: {strata!r} varies within units, expected one value per unit")
+    for argument, name in (("strata", strata), ("clusters", clusters)):
+        if name is not None and name not in panel:
+            faults.append(f"{argument}: got {name!r}{did_you_mean(name, panel)}")
+        elif name is not None:
+            faults += varying(panel, name, argument)
+    if strata is not None and clusters is not None:
+        faults.append(f"strata, clusters: got {strata!r} and {clusters!r}, expected one of them")
+    elif not faults and clusters is not None:
+        sizes = np.unique(codes_of(panel, clusters), return_counts=True)[1]
+        if np.ptp(sizes):
+            faults.append(
+                f"clusters: those of {clusters!r} have {sizes.min()} to {sizes.max()} units, "
+                "expected one size, so that every sample has the same shape"
+            )
     return faults
 
 
-def _groups(panel: Panel, strata: str | None) -> tuple[Int[Array, " member"], ...]:
-    if strata is None:
-        return (jnp.arange(panel.n_units),)
-    values = np.asarray(panel[strata])[:, 0]
-    return tuple(jnp.asarray(np.flatnonzero(values == value)) for value in np.unique(values))
+def _faults_of_draws(dgp: Bootstrap) -> list[str]:
+    if dgp.n_draws is None:
+        return []
+    faults = faults_of_sizes(dgp, {"n_draws": 1})
+    if dgp.strata is not None:
+        faults.append(f"n_draws: got {dgp.n_draws} with strata, whose sizes are kept; drop one")
+    most = len(dgp.groups[0])
+    if not faults and not dgp.replacement and dgp.n_draws > most:
+        faults.append(f"n_draws: got {dgp.n_draws} without replacement, expected at most {most}")
+    return faults
+
+
+def _groups(
+    panel: Panel, strata: str | None, clusters: str | None
+) -> tuple[Int[Array, "draw member"], ...]:
+    """What to draw from: in each group, rows of the units that are drawn together."""
+    if strata is None and clusters is None:
+        return (jnp.arange(panel.n_units)[:, None],)
+    values = codes_of(panel, str(strata or clusters))
+    members = [np.flatnonzero(values == value) for value in np.unique(values)]
+    if clusters is not None:
+        return (jnp.asarray(np.stack(members)),)
+    return tuple(jnp.asarray(units)[:, None] for units in members)

@@ -1,0 +1,115 @@
+"""Effects that differ between units and over time, as ``effect(key, exposure, panel)``.
+
+Exposure (unit, period) is 1 in a unit's first treated period, 2 in its second, 0 where it is not
+treated. Any function that returns the effect of every cell is one; these are ready-made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from mcsim._core import Panel
+from mcsim._pytree import pytree
+from mcsim.errors import InputError, raise_all
+
+
+@pytree()
+@dataclass(frozen=True)
+class by_exposure:
+    """Effects that depend on how long a unit has been treated, and on its cohort if asked.
+
+    Parameters
+    ----------
+    path : sequence of float, or dict of start to sequence
+        The effect in the first treated period, the second, ...; the last one holds on. A dict has
+        a path for each cohort, by the position of its first treated period.
+
+    Examples
+    --------
+    >>> import jax
+    >>> exposure = jnp.array([[0, 1, 2, 3]])
+    >>> by_exposure([1.0, 2.0])(jax.random.key(0), exposure, Panel({"y": exposure}))
+    Array([[0., 1., 2., 2.]], dtype=float64)
+    """
+
+    path: Any
+
+    def __post_init__(self):
+        cohorts = isinstance(self.path, Mapping)
+        paths = self.path.values() if cohorts else [self.path]
+        raise_all([fault for path in paths for fault in _faults_of_path(path)])
+        kept = (
+            tuple((int(start), tuple(map(float, path))) for start, path in self.path.items())
+            if cohorts
+            else tuple(map(float, self.path))
+        )
+        object.__setattr__(self, "path", kept)
+
+    def __call__(
+        self, key: Key[Array, ""], exposure: Int[Array, "unit period"], panel: Panel
+    ) -> Float[Array, "unit period"]:
+        """Return the effect of every cell; NaN in cohorts without a path."""
+        if not self.path or not isinstance(self.path[0], tuple):
+            return _along(self.path, exposure)
+        start = jnp.argmax(exposure > 0, axis=1)[:, None]
+        effect = jnp.where(exposure > 0, jnp.nan, 0.0)
+        for cohort, path in self.path:
+            position = cohort + exposure.shape[1] if cohort < 0 else cohort
+            effect = jnp.where(start == position, _along(path, exposure), effect)
+        return effect
+
+
+@pytree()
+@dataclass(frozen=True)
+class heterogeneous:
+    """Effects that differ between units: normal, one per unit, constant over periods.
+
+    Parameters
+    ----------
+    mean, sd : float
+        Mean and standard deviation over units.
+
+    Examples
+    --------
+    >>> import jax
+    >>> exposure = jnp.array([[0, 1, 2], [0, 0, 0]])
+    >>> effect = heterogeneous(0.5, 0.1)(jax.random.key(0), exposure, Panel({"y": exposure}))
+    >>> bool(effect[0, 1] == effect[0, 2]), effect.shape
+    (True, (2, 3))
+    """
+
+    mean: float
+    sd: float
+
+    def __post_init__(self):
+        if not (np.isfinite(self.mean) and np.isfinite(self.sd) and self.sd >= 0):
+            raise InputError(
+                f"mean, sd: got {self.mean!r} and {self.sd!r}, expected finite numbers, sd from 0"
+            )
+
+    def __call__(
+        self, key: Key[Array, ""], exposure: Int[Array, "unit period"], panel: Panel
+    ) -> Float[Array, "unit period"]:
+        """Draw the effect of every unit."""
+        normal = jax.random.normal(key, (panel.n_units,), jnp.float32).astype(float)
+        return jnp.broadcast_to((self.mean + self.sd * normal)[:, None], exposure.shape)
+
+
+def _along(path: tuple[float, ...], exposure: Int[Array, "unit period"]) -> Any:
+    effects = jnp.asarray(path)[jnp.clip(exposure - 1, 0, len(path) - 1)]
+    return jnp.where(exposure > 0, effects, 0.0)
+
+
+def _faults_of_path(path: Any) -> list[str]:
+    try:
+        numbers = np.asarray(path, dtype=float)
+    except (TypeError, ValueError):
+        return [f"path: got {path!r}, expected numbers"]
+    if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        return [f"path: got {path!r}, expected at least one finite number"]
+    return []

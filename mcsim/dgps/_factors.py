@@ -1,0 +1,88 @@
+"""A DGP's fields under a design: factors of the same name take precedence; what fields may hold.
+
+Floats of a design are traced, so that only concrete numbers can be checked; a traced one outside
+its range gives samples of NaN, which estimators mark.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any, TypeGuard, TypeVar
+
+import numpy as np
+
+from mcsim._design import Design
+
+T = TypeVar("T")
+
+
+def under(thing: T, design: Design) -> T:
+    """Return a dataclass whose fields are the design's factors, where it has such factors."""
+    names = [field.name for field in dataclasses.fields(thing) if field.name in design]  # type: ignore[arg-type]
+    changed = copy.copy(thing) if names else thing
+    for name in names:  # not through __init__, whose checks are for users' numbers, not tracers
+        object.__setattr__(changed, name, design[name])
+    return changed
+
+
+def faults_of_sizes(thing: Any, sizes: Mapping[str, int]) -> list[str]:
+    """Say which fields are no whole numbers of at least what ``sizes`` asks of them."""
+    faults = []
+    for name, least in sizes.items():
+        value = getattr(thing, name)
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+            faults.append(
+                f"{name}: got {shown(value)}, expected a whole number: it sets a shape, so write "
+                "it without a decimal point, in every cell of the grid"
+            )
+        elif value < least:
+            faults.append(f"{name}: got {value}, expected at least {least}")
+    return faults
+
+
+def faults_of_numbers(thing: Any, names: Iterable[str], lower: float = -np.inf) -> list[str]:
+    """Say which fields are no finite numbers of at least ``lower``."""
+    faults = []
+    for name in names:
+        value: Any = getattr(thing, name)
+        wrong_kind = isinstance(value, (str, bool)) or value is None
+        if wrong_kind or (is_number(value) and not np.isfinite(value)):
+            faults.append(f"{name}: got {value!r}, expected a finite number")
+        elif is_number(value) and value < lower:
+            faults.append(f"{name}: got {value}, expected at least {lower:g}")
+    return faults
+
+
+def faults_of_persistence(thing: Any, names: Iterable[str], why: str) -> list[str]:
+    """Say which fields are autocorrelations outside (-1, 1)."""
+    return [
+        f"{name}: got {getattr(thing, name)}, expected a number between -1 and 1{why}"
+        for name in names
+        if is_number(getattr(thing, name)) and not -1 < getattr(thing, name) < 1
+    ]
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a plain number, not a tracer."""
+    return isinstance(value, (Real, np.number)) and not isinstance(value, bool)
+
+
+def shown(value: Any) -> str:
+    """A value in a message; tracers are called what they are."""
+    plain = is_number(value) or isinstance(value, (str, bool, tuple, list)) or value is None
+    return repr(value) if plain else "a traced number"
+
+
+def brief(part: Any) -> str:
+    """A function or a dataclass in a line: fields at their default and arrays stay out."""
+    if not dataclasses.is_dataclass(part):
+        return getattr(part, "__name__", None) or repr(part)
+    values = {field: getattr(part, field.name) for field in dataclasses.fields(part)}
+    said = [
+        f"{field.name}={value!r}"
+        for field, value in values.items()
+        if np.ndim(value) == 0 or isinstance(value, tuple)
+        if value is not field.default and value is not None
+    ]
+    return f"{type(part).__name__}({', '.join(said)})"

@@ -1,0 +1,325 @@
+"""A known effect on top of untreated outcomes: placebo laws, power curves, staggered adoption.
+
+After Bertrand, Duflo & Mullainathan (2004), Quarterly Journal of Economics 119: 249-275.
+"""
+
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from mcsim._core import Panel, Sample
+from mcsim._design import Design
+from mcsim._schema import Column, Schema
+from mcsim.dgps._factors import brief, is_number, under
+from mcsim.errors import InputError, did_you_mean, raise_all
+
+TruthOf = Literal["sample", "population"]
+
+_TRUTH_DRAWS = 2**12  # samples drawn for a population ATT
+_TRUTH_BATCH = 2**6  # of them at once
+
+
+def with_effect(
+    source: Any,
+    *,
+    outcome: str,
+    assignment: Any,
+    effect: Any = 0.0,
+    treatment: str = "d",
+    truth: TruthOf = "sample",
+    n_units: int | None = None,
+    schema: Schema | None = None,
+) -> "WithEffect":
+    """Make a DGP whose outcomes are the source's plus a known effect in the treated cells.
+
+    Parameters
+    ----------
+    source : Panel, DGP or generator
+        Untreated outcomes: a real panel, which stays as it is while the treatment is drawn anew
+        (placebo laws); a DGP of panels; or a fitted generator.
+    outcome : str
+        The column that the effect is added to.
+    assignment : callable
+        ``assignment(key, panel)`` gives zeros and ones (unit, period): `at_random`,
+        `in_random_years`, `by_cohort`, `by_probability`, `by_unit_factors`, or a function. A factor
+        of the design that has the name of one of its fields takes that field's place.
+    effect : float or callable
+        A number, or ``effect(key, exposure, panel)`` that gives the effect of every cell:
+        `by_exposure`, `heterogeneous`, or a function. Exposure (unit, period) counts treated
+        periods, 1 in a unit's first. A factor ``effect`` of the design takes precedence, so that
+        ``grid(effect=[0, .02, .05])`` gives size and power.
+    treatment : str
+        Name of the treatment's column; one that the source has is replaced.
+    truth : {"sample", "population"}
+        The ATT over the treated cells of each sample; or over all samples, computed once per cell
+        with its Monte Carlo error (none for a number).
+    n_units : int, optional
+        Units to draw from a generator; a factor ``n_units`` takes precedence.
+    schema : Schema, optional
+        The schema of a source that has none of its own, so that host estimators see its names.
+
+    Returns
+    -------
+    WithEffect
+        A DGP. Its truth is ``"att"``, beside what the source's samples tell.
+
+    Raises
+    ------
+    InputError
+        For a source that is none, an unknown outcome, an assignment that does not fit the panel.
+
+    References
+    ----------
+    Bertrand, Duflo & Mullainathan (2004), Quarterly Journal of Economics 119: 249-275. For
+    staggered adoption: de Chaisemartin & D'Haultfoeuille (2020), American Economic Review 110:
+    2964-2996.
+
+    Examples
+    --------
+    Placebo laws on autocorrelated states, and their power:
+
+    >>> import jax
+    >>> from mcsim.dgps import ErrorComponents, at_random, by_cohort, by_exposure
+    >>> states = ErrorComponents(n_units=50, n_periods=21, beta=None, rho=0.8)
+    >>> laws = at_random(n_treated=25, start=(6, 16))
+    >>> dgp = with_effect(states, outcome="y", assignment=laws)
+    >>> dgp(jax.random.key(0), Design({"effect": 0.02})).panel
+    Panel(50 units x 21 periods: y, d)
+
+    Staggered adoption with effects that grow, on noiseless two-way effects:
+
+    >>> effects = ErrorComponents(n_units=9, n_periods=5, beta=None, unit_share=0.5, time_share=0.5)
+    >>> cohorts = by_cohort({3: 1 / 3, 1: 1 / 3})
+    >>> growing = by_exposure([1, 2, 3, 4])
+    >>> dgp = with_effect(effects, outcome="y", assignment=cohorts, effect=growing)
+    >>> round(float(dgp(jax.random.key(0), Design()).truth["att"]), 4)
+    2.1667
+    """
+    if is_number(effect):
+        effect = float(effect)
+    dgp = WithEffect(source, outcome, assignment, effect, treatment, truth, n_units, schema)
+    raise_all(_faults(dgp))
+    return replace(dgp, schema=_schema(dgp))
+
+
+@dataclass(frozen=True)
+class WithEffect:
+    """A DGP with a known effect; `with_effect` makes it.
+
+    Attributes
+    ----------
+    source, outcome, assignment, effect, treatment, n_units, schema
+        As in `with_effect`.
+    truth_of : {"sample", "population"}
+        Of what the truth is the average effect.
+    """
+
+    source: Any
+    outcome: str
+    assignment: Any
+    effect: Any
+    treatment: str
+    truth_of: TruthOf
+    n_units: int | None
+    schema: Schema | None
+
+    def __repr__(self) -> str:
+        return f"with_effect({self.summary})"
+
+    @property
+    def name(self) -> str:
+        """Its name in a study that gives it none."""
+        return with_effect.__name__
+
+    @property
+    def truth_kind(self) -> str:
+        """What the truth is, in words."""
+        where = "each sample" if self.truth_of == "sample" else "all samples"
+        return f"the effect that the design imposed, over the treated cells of {where}"
+
+    @property
+    def summary(self) -> str:
+        """One line for the head of a report."""
+        source = getattr(self.source, "summary", None) or repr(self.source)
+        return f"{source}; {self.treatment}: {brief(self.assignment)}; effect: {brief(self.effect)}"
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader may not conclude."""
+        fixed = (
+            "The panel is one and the same in every replication, only the treatment is random: "
+            "bias and coverage are over assignments, given these outcomes.",
+        )
+        own = tuple(getattr(self.source, "caveats", ()))
+        return fixed if isinstance(self.source, Panel) else own
+
+    def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
+        """Draw one sample."""
+        panel, treated, effect, known = self._draw(key, design)
+        sample = panel.with_columns(
+            {self.outcome: panel[self.outcome] + treated * effect, self.treatment: treated}
+        )
+        if self.truth_of == "population":
+            return Sample(sample, known)
+        if jnp.ndim(effect) == 0:
+            att = jnp.where(treated.any(), effect, jnp.nan)
+        else:
+            total, count = _totals(panel, treated, effect)
+            att = total / count
+        return Sample(sample, {**known, "att": att})
+
+    def truth(self, key: Key[Array, ""], design: Design) -> dict[str, tuple[float, float]]:
+        """Return the population ATT and its Monte Carlo standard error, where it was asked for.
+
+        Parameters
+        ----------
+        key : Key
+            Key of the draws.
+        design : Design
+            The cell's factors.
+        """
+        found: Any = getattr(self.source, "truth", None)
+        others: Any = found(key, design) if callable(found) else {}
+        known = {} if isinstance(others, Panel) else {k: v for k, v in others.items() if k != "att"}
+        effect = design.get("effect", self.effect)
+        if self.truth_of == "sample":
+            return known
+        if not callable(effect):
+            return {**known, "att": (float(effect), 0.0)}
+        keys = jax.random.split(key, _TRUTH_DRAWS)
+        totals = np.asarray(_population(self, keys, design))
+        att = totals[:, 0].sum() / totals[:, 1].sum()
+        residual = (totals[:, 0] - att * totals[:, 1]) / totals[:, 1].mean()
+        return {**known, "att": (float(att), float(residual.std(ddof=1) / len(residual) ** 0.5))}
+
+    def _draw(self, key: Key[Array, ""], design: Design) -> tuple[Panel, Array, Any, dict]:
+        """The untreated panel, the treatment, its effect in every cell, what is known besides."""
+        source_key, assignment_key, effect_key = jax.random.split(key, 3)
+        panel, known = self._untreated(source_key, design)
+        if self.outcome not in panel:
+            raise InputError(f"outcome: got {self.outcome!r}{did_you_mean(self.outcome, panel)}")
+        chosen = self.assignment
+        assignment: Any = under(chosen, design) if is_dataclass(chosen) else chosen
+        shape = panel.n_units, panel.n_periods
+        treated = jnp.asarray(assignment(assignment_key, panel), dtype=float)
+        _require_shape("assignment", treated, shape)
+        effect = design.get("effect", self.effect)
+        if callable(effect):
+            exposure = (jnp.cumsum(treated, axis=1) * treated).astype(int)
+            effect = jnp.asarray(effect(effect_key, exposure, panel), dtype=float)
+            _require_shape("effect", effect, shape)
+            effect = jnp.where(treated > 0, effect, 0.0)
+        return panel, treated, effect, known
+
+    def _untreated(self, key: Key[Array, ""], design: Design) -> tuple[Panel, dict]:
+        if isinstance(self.source, Panel):
+            return self.source, {}
+        source: Any = self.source
+        if callable(source):
+            sample: Any = source(key, design)
+            return sample.panel, dict(sample.truth)
+        n_units = design.get("n_units", self.n_units)
+        if n_units is None:
+            raise InputError("n_units: got none for a generator; give n_units=, or a factor of it")
+        return source.sample(key, n_units), {}
+
+
+def _totals(panel: Panel, treated: Array, effect: Any) -> tuple[Array, Array]:
+    """Sum of the effects over the treated cells that are observed, and their number."""
+    observed = treated if panel.mask is None else treated * panel.mask
+    return (observed * effect).sum(), observed.sum()
+
+
+@jax.jit
+def _population(dgp: WithEffect, keys: Any, design: Design) -> Float[Array, "rep 2"]:
+    def totals(key):
+        panel, treated, effect, _ = dgp._draw(key, design)
+        return jnp.stack(_totals(panel, treated, effect))
+
+    return jax.lax.map(totals, keys, batch_size=_TRUTH_BATCH)
+
+
+def _require_shape(what: str, values: Array, shape: tuple[int, int]) -> None:
+    if values.shape != shape:
+        raise InputError(
+            f"{what}: it returned shape {values.shape}, expected (unit, period) = {shape}"
+        )
+
+
+_PARTS = ("source", "assignment", "effect")
+_OPTIONS = ("outcome", "treatment", "truth_of", "n_units", "schema")
+
+
+def _flatten(dgp: WithEffect):
+    """Parts with arrays are arguments of a program, functions are constants of it."""
+    constant = [_is_constant(name, getattr(dgp, name)) for name in _PARTS]
+    parts = [getattr(dgp, name) for name in _PARTS]
+    fixed = tuple(part if c else None for part, c in zip(parts, constant, strict=True))
+    leaves = [None if c else part for part, c in zip(parts, constant, strict=True)]
+    return leaves, (fixed, tuple(getattr(dgp, name) for name in _OPTIONS))
+
+
+def _unflatten(constants: tuple, leaves: Any) -> WithEffect:
+    fixed, options = constants
+    parts = [leaf if part is None else part for part, leaf in zip(fixed, leaves, strict=True)]
+    dgp = object.__new__(WithEffect)
+    for name, value in zip((*_PARTS, *_OPTIONS), (*parts, *options), strict=True):
+        object.__setattr__(dgp, name, value)
+    return dgp
+
+
+jax.tree_util.register_pytree_node(WithEffect, _flatten, _unflatten)
+
+
+def _is_constant(name: str, part: Any) -> bool:
+    """Whether a part is no pytree; an effect that is none is a number, and traced."""
+    return jax.tree_util.all_leaves([part]) and (name != "effect" or callable(part))
+
+
+def _faults(dgp: WithEffect) -> list[str]:
+    source, faults = dgp.source, []
+    columns = getattr(getattr(source, "schema", None), "names", None)
+    if isinstance(source, Panel):
+        columns = tuple(source)
+        check = getattr(dgp.assignment, "faults", None)
+        faults += check(source) if check else []
+    elif not callable(source) and not hasattr(source, "sample"):
+        kind = type(source).__name__
+        faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator")
+    elif not callable(source) and dgp.n_units is not None and dgp.n_units < 2:
+        faults.append(f"n_units: got {dgp.n_units}, expected at least 2")
+    if columns is not None and dgp.outcome not in columns:
+        faults.append(f"outcome: got {dgp.outcome!r}{did_you_mean(dgp.outcome, columns)}")
+    if not isinstance(dgp.treatment, str) or dgp.treatment == dgp.outcome:
+        faults.append(f"treatment: got {dgp.treatment!r}, expected a name, not the outcome's")
+    if not callable(dgp.assignment):
+        kind = type(dgp.assignment).__name__
+        faults.append(
+            f"assignment: got {kind}, expected a function of (key, panel), e.g. at_random"
+        )
+    number = is_number(dgp.effect) and np.isfinite(dgp.effect)
+    if not number and not callable(dgp.effect):
+        faults.append(
+            f"effect: got {dgp.effect!r}, expected a finite number or a function of (key, "
+            "exposure, panel)"
+        )
+    if dgp.truth_of not in get_args(TruthOf):
+        faults.append(f"truth: got {dgp.truth_of!r}{did_you_mean(dgp.truth_of, get_args(TruthOf))}")
+    return faults
+
+
+def _schema(dgp: WithEffect) -> Schema | None:
+    """The source's schema with the treatment; the outcome takes any value now."""
+    schema = dgp.schema or getattr(dgp.source, "schema", None)
+    if not isinstance(schema, Schema):
+        return None
+    free = {"kind": "continuous", "lower": -np.inf, "upper": np.inf, "atoms": (), "levels": ()}
+    if dgp.outcome in schema.names:
+        schema = schema.replace(**{dgp.outcome: free})
+    others = tuple(column for column in schema.columns if column.name != dgp.treatment)
+    treatment = Column(dgp.treatment, "binary", 0.0, 1.0)
+    return replace(schema, columns=(*others, treatment))
