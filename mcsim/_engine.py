@@ -6,6 +6,7 @@ program, so that the members of an ensemble share one; a plain function is a con
 """
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -223,7 +224,8 @@ def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:
         labeled = label_all(result if isinstance(result, Mapping) else {UNNAMED: result})
     except ContractError as error:
         raise ContractError(f"estimator {name!r}: {error}") from None
-    return {label: _checked_estimate(name, label, one) for label, one in labeled.items()}
+    # JAX sorts the keys of a dict, and keeps the order of an OrderedDict.
+    return OrderedDict((label, _checked_estimate(name, label, e)) for label, e in labeled.items())
 
 
 def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:

@@ -1,5 +1,6 @@
 """Native estimators: a formula, options and a pure function, as one immutable configuration."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -93,7 +94,8 @@ def _estimate(
     estimator: NativeEstimator, key: Key[Array, ""] | None, panel: Panel
 ) -> Mapping[tuple[str, str], Estimate]:
     check_columns(estimator.formula.columns, panel)
-    return estimator.numerics(key, panel, estimator.formula, **dict(estimator.options))
+    estimates = estimator.numerics(key, panel, estimator.formula, **dict(estimator.options))
+    return OrderedDict(estimates)  # of a dict, JAX would sort the keys
 
 
 def native(numerics: Numerics, formula: Formula, **options: Any) -> NativeEstimator:

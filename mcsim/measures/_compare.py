@@ -10,6 +10,8 @@ from scipy.special import chdtrc
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 _COLUMNS = ("measure", "published")
+EXACT = 1e-9  # difference, relative to the figure, that floating point may make
+
 _OPTIONAL = ("published_mcse", "published_reps", "decimals")
 
 
@@ -138,7 +140,7 @@ def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
         "published_mcse": error,
         "ours": ours,
         "mcse": mcse,
-        "z": difference / combined if combined > 0 else _without_error(difference),
+        "z": _in_errors(difference, combined, figure["published"]),
     }
 
 
@@ -165,8 +167,9 @@ def _rounding(figure: dict) -> float:
     return 0.0 if pd.isna(decimals) else 10.0 ** -float(decimals) / np.sqrt(12)
 
 
-def _without_error(difference: float) -> float:
-    """Two figures without errors agree or do not; a missing one stays missing."""
-    if np.isnan(difference):
-        return np.nan
-    return 0.0 if abs(difference) < 1e-9 else float(np.copysign(np.inf, difference))
+def _in_errors(difference: float, error: float, published: float) -> float:
+    """A difference in standard errors; figures that agree but for floating point differ by 0."""
+    if abs(difference) <= EXACT * max(1.0, abs(published)):
+        return 0.0
+    with np.errstate(divide="ignore"):
+        return float(np.divide(difference, error))
