@@ -54,11 +54,18 @@ def results_table(
     summary = results.summary(measures=measures, over=over)
     scale = results.study.get("scale", 1.0)
     labels = [c for c in _label_columns(results, over) if _tells_rows_apart(summary, c)]
-    table = summary[labels].map(lambda value: "" if pd.isna(value) else f"{value}")
+    table = summary[labels].map(_label)
     for name in measures:
         table[name.replace("_", " ")] = _figures(summary, name, scale)
     table.attrs["labels"] = labels
     return table
+
+
+def _label(value: Any) -> str:
+    """A factor or name as it is shown; what is missing is empty."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else f"{value}"
 
 
 def _label_columns(results: Results, over: str | None) -> list[str]:
@@ -131,7 +138,7 @@ def comparison_table(compared: Comparison) -> pd.DataFrame:
     """
     table = compared.table
     labels = list(table.columns[: list(table.columns).index("measure") + 1])
-    shown = table[labels].map(str)
+    shown = table[labels].map(_label)
     for name in ("published", "ours"):
         errors = table["published_mcse" if name == "published" else "mcse"].to_numpy(dtype=float)
         digits = _digits(table["mcse"].to_numpy(dtype=float))

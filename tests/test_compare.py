@@ -55,6 +55,18 @@ def test_errors_of_published_figures_follow_from_their_replications():
     np.testing.assert_allclose(table["published_mcse"], [0.03 / 2, 0.0])
 
 
+def test_published_shares_tell_their_own_error():
+    summary = pd.DataFrame({"rejection": [0.0], "rejection_mcse": [0.0], "rejection_n": [100]})
+    figure = pd.DataFrame({"measure": ["rejection"], "published": [0.1], "published_reps": [900]})
+    table = mcsim.compare(summary, figure).table
+    np.testing.assert_allclose(table["z"], [-0.1 / (0.1 * 0.9 / 900) ** 0.5])
+
+
+def test_floating_point_is_no_difference():
+    summary = SUMMARY.assign(bias=SUMMARY["bias"] + 1e-14, bias_mcse=1e-17)
+    assert mcsim.compare(summary, paper(published=[0.1, 0.4])).table["z"].tolist() == [0.0, 0.0]
+
+
 def test_figures_without_errors_agree_or_do_not():
     summary = SUMMARY.assign(bias_mcse=0.0)
     table = mcsim.compare(summary, paper(published=[0.1, 0.31])).table

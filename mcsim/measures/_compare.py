@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.measures._definitions import MEASURES
 
 _COLUMNS = ("measure", "published")
 EXACT = 1e-9  # difference, relative to the figure, that floating point may make
@@ -67,7 +68,8 @@ def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
         One row per figure: columns of the summary that say which row it is of (``estimator``,
         ``rho``, ...), ``measure``, ``published``. Its Monte Carlo standard error is
         ``published_mcse``; or follows from ``published_reps``, with how many replications it was
-        computed, by scaling the study's own error; without either the figure is exact.
+        computed: binomial for shares, else the study's own error, scaled; without either the figure
+        is exact.
         ``decimals`` is with how many it was printed: the error of rounding is part of its standard
         error.
 
@@ -151,14 +153,19 @@ def _equal(column: pd.Series, value: object) -> np.ndarray:
 
 
 def _published_error(figure: dict, mcse: float, reps: float) -> float:
-    """The published figure's Monte Carlo error: told, scaled from the study's own, or none."""
-    told, published_reps = (
-        figure.get("published_mcse", np.nan),
-        figure.get("published_reps", np.nan),
-    )
+    """The published figure's Monte Carlo error: told, or from its replications, or none.
+
+    A share tells its own error; that of another measure is scaled from the study's own.
+    """
+    told, published = (figure.get(f"published_{name}", np.nan) for name in ("mcse", "reps"))
     if not pd.isna(told):
         return float(told)
-    return 0.0 if pd.isna(published_reps) else float(mcse * np.sqrt(reps / published_reps))
+    if pd.isna(published):
+        return 0.0
+    measure, share = figure["measure"], figure["published"]
+    if measure in MEASURES and MEASURES[measure].proportion:
+        return float(np.sqrt(share * (1 - share) / published))
+    return float(mcse * np.sqrt(reps / published))
 
 
 def _rounding(figure: dict) -> float:
