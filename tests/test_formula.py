@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 
 from mcsim import Panel
 from mcsim.errors import InputError
-from mcsim.estimators._expression import design_matrix, evaluate
-from mcsim.estimators._formula import parse_treatment_formula
+from mcsim.estimators._expression import (
+    design_matrix,
+    evaluate,
+    longest_lag,
+    observed_cells,
+)
+from mcsim.estimators._formula import parse_regression, parse_treatment_formula
 
 PANEL = Panel(
     {
@@ -142,3 +147,104 @@ def test_any_text_is_a_formula_or_an_input_error(text):
     except InputError:
         return
     assert formula.outcome == parse_treatment_formula("y ~ d").outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical", "names", "effects"),
+    [
+        ("y~a+b", "y ~ a + b", ("a", "b"), ()),
+        ("y ~ 1", "y ~ 1", (), ()),
+        ("y ~ 1 + a", "y ~ a", ("a",), ()),
+        ("y ~ a | time + unit", "y ~ a | time + unit", ("a",), ("unit", "time")),
+        ("log(y) ~ a*b | unit", "log(y) ~ a + b + a:b | unit", ("a", "b", "a:b"), ("unit",)),
+        ("y ~ a | d ~ b", "y ~ a | d ~ b", ("d", "a"), ()),
+        ("y ~ 1 | unit | d ~ a + b", "y ~ 1 | unit | d ~ a + b", ("d",), ("unit",)),
+        (
+            "y ~ lag(y) + lag(a, 2) | unit",
+            "y ~ lag(y) + lag(a, 2) | unit",
+            ("lag(y)", "lag(a, 2)"),
+            ("unit",),
+        ),
+    ],
+)
+def test_a_regression_is_what_it_says(text, canonical, names, effects):
+    formula = parse_regression(text)
+    assert (str(formula), formula.names, formula.effects) == (canonical, names, effects)
+    assert parse_regression(canonical) == formula
+    assert hash(parse_regression(canonical)) == hash(formula)
+
+
+def test_the_parts_of_a_regression():
+    formula = parse_regression("y ~ a | unit | d ~ b + I(b**2)")
+    assert [len(part) for part in (formula.endogenous, formula.regressors)] == [1, 1]
+    assert len(formula.instruments) == 2
+    assert formula.columns == ("y", "d", "a", "b")
+    assert formula.terms[0] == formula.outcome
+
+
+def test_a_lag_is_the_value_of_the_period_before():
+    columns = {"y": jnp.arange(8.0).reshape(2, 4), "a": 10.0 + jnp.arange(8.0).reshape(2, 4)}
+    panel = Panel(columns)
+    lag, two, change, product = parse_regression(
+        "y ~ lag(a) + lag(a, 2) + I(a - lag(a)) + lag(lag(a)):a"
+    ).regressors
+    nan = np.nan
+    np.testing.assert_array_equal(evaluate(lag, panel)[0], [nan, 10, 11, 12])
+    np.testing.assert_array_equal(evaluate(two, panel)[1], [nan, nan, 14, 15])
+    np.testing.assert_array_equal(evaluate(change, panel)[1], [nan, 1, 1, 1])
+    np.testing.assert_array_equal(evaluate(product, panel)[0], [nan, nan, 120, 143])
+    assert [longest_lag(term) for term in (lag, two, change, product)] == [1, 2, 1, 2]
+
+
+def test_a_lag_is_observed_where_its_period_is():
+    mask = jnp.asarray([[True, True, False, True, True]])
+    lag, two, own = parse_regression("y ~ lag(a) + a:lag(a, 2) + a").regressors
+    assert observed_cells(lag, mask).tolist() == [[False, True, True, False, True]]
+    assert observed_cells(two, mask).tolist() == [[False, False, False, True, False]]
+    assert observed_cells(own, mask).tolist() == mask.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "piece"),
+    [
+        ("y ~ a | firm", "'firm' is not a fixed effect"),
+        ("y ~ a | unit | time", "3 parts"),
+        ("y ~ a + y", "'y' stands on two sides"),
+        ("y ~ a | d ~ a", "'a' stands on two sides"),
+        ("y ~ d | d ~ a", "'d' stands on two sides"),
+        ("y ~ a | unit | d + b ~ c", "at least as many instruments"),
+        ("y + a ~ b", "outcome"),
+        ("y:a ~ b", "outcome"),
+        ("y ~ 2 + a", "constant 2"),
+        ("y ~ a - 1", "'-'"),
+        ("y ~ lag(a, 0)", "whole number"),
+        ("y ~ lag(a, -1)", "whole number"),
+        ("y ~ lag(a, 1.5)", "whole number"),
+        ("y ~ lag(a, b)", "whole number"),
+        ("y ~ lag(a, True)", "whole number"),
+        ("y ~ lag(a, 10**9)", "whole number"),
+        ("y ~ lag(2)", "no column"),
+        ("y ~ lag()", "lag()"),
+        ("y ~ a | __import__('os') ~ b", "__import__"),
+        ("y ~ a | d ~ eval(b)", "eval"),
+        ("y ~ a | I(unit)", "not a fixed effect"),
+        ("y ~ a | C(unit)", "not a fixed effect"),
+        ("y ~ a | unit |", "cannot be parsed"),
+        ("y ~ | unit", "'~|' is not allowed"),
+        ("y | a ~ b", "outcome"),
+    ],
+)
+def test_anything_else_in_a_regression_is_refused_by_name(text, piece):
+    with pytest.raises(InputError) as caught:
+        parse_regression(text)
+    assert piece in str(caught.value)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_is_a_regression_or_an_input_error(text):
+    try:
+        formula = parse_regression(f"y ~ {text}")
+    except InputError:
+        return
+    assert formula.outcome == parse_regression("y ~ a").outcome

@@ -6,6 +6,8 @@ A few columns are written out in closed form, which under vmap beats a batched L
 times over.
 """
 
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 import jax
@@ -72,19 +74,26 @@ def products(
     a: Float[Array, "left *cell"], b: Float[Array, "right *cell"]
 ) -> Float[Array, "left right"]:
     """Return the sums of products of two sets of columns over all cells."""
+    if not (len(a) and len(b)):
+        return jnp.zeros((len(a), len(b)))
     if max(len(a), len(b)) > FEW:
         return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
-    return (a[:, None] * b[None]).sum(axis=tuple(range(2, a.ndim + 1)))
+    # Written out, the columns are fused with what computes them and never stored as a stack.
+    sums = {}
+    for i, j in ((i, j) for i in range(len(a)) for j in range(len(b))):
+        sums[i, j] = sums[j, i] if a is b and j < i else (a[i] * b[j]).sum()
+    return jnp.stack([jnp.stack([sums[i, j] for j in range(len(b))]) for i in range(len(a))])
 
 
 def combine(
     coef: Float[Array, "*many column"], columns: Float[Array, "column *cell"]
 ) -> Float[Array, "..."]:
     """Return linear combinations of columns."""
-    if len(columns) > FEW:
+    if not 0 < len(columns) <= FEW or coef.ndim > 2 or not len(coef):
         return jnp.tensordot(coef, columns, axes=1)
-    spread = coef.reshape(*coef.shape, *(1,) * (columns.ndim - 1))
-    return (spread * columns).sum(axis=coef.ndim - 1)
+    if coef.ndim == 1:
+        return reduce(add, (c * column for c, column in zip(coef, columns, strict=True)))
+    return jnp.stack([combine(row, columns) for row in coef])
 
 
 def invert(gram: Float[Array, "regressor regressor"]) -> Inverse:

@@ -7,6 +7,7 @@ is wrong with the data is data too: a status in place of an exception.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -45,7 +46,8 @@ class Regression(NamedTuple):
     @property
     def shape(self) -> tuple[int, int]:
         """Units and periods, observed or not."""
-        return self.y.shape
+        n_units, n_periods = self.y.shape
+        return n_units, n_periods
 
 
 class Counts(NamedTuple):
@@ -56,9 +58,11 @@ class Counts(NamedTuple):
     observations, units, periods : int or array ()
         Cells, units and periods with at least one observation.
     slopes : int
-        Regressors, the constant not among them.
+        Regressors, those that were absorbed not among them.
     effects : tuple of {"unit", "time"}
         The fixed effects that were absorbed.
+    constant : bool
+        Whether a constant was absorbed, with the effects or alone.
     """
 
     observations: int | Float[Array, ""]
@@ -66,6 +70,7 @@ class Counts(NamedTuple):
     periods: int | Float[Array, ""]
     slopes: int
     effects: tuple[str, ...]
+    constant: bool = True
 
 
 def read_regression(formula: RegressionFormula, panel: Panel) -> Regression:
@@ -89,14 +94,14 @@ def read_regression(formula: RegressionFormula, panel: Panel) -> Regression:
     clean = Panel(columns)
     weight = None if panel.mask is None else _weight(formula.terms, panel.mask)[:, lag:]
     y = evaluate(formula.outcome, clean)[:, lag:]
-    x = _stack((*formula.endogenous, *formula.regressors), clean, y.shape, lag)
-    z = _stack(formula.instruments, clean, y.shape, lag)
-    broken = [~jnp.isfinite(array) for array in (y, x, z)]
+    x = _stack((*formula.endogenous, *formula.regressors), clean, lag)
+    z = _stack(formula.instruments, clean, lag)
     if weight is not None:
-        broken = [array & (weight > 0) for array in broken]
         y, x, z = (jnp.where(weight > 0, array, 0.0) for array in (y, x, z))
-    nan = jnp.stack([array.any() for array in broken]).any()
-    return Regression(y, x, z, weight, jnp.where(nan, Status.NAN, Status.OK).astype(jnp.int32))
+    # A sum is finite only if its terms are; those of squares are needed anyway.
+    sums = [y.sum()[None], sums_of_squares(x), sums_of_squares(z)]
+    numbers = jnp.isfinite(jnp.concatenate(sums)).all()
+    return Regression(y, x, z, weight, jnp.where(numbers, Status.OK, Status.NAN).astype(jnp.int32))
 
 
 def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[Array, ""]]:
@@ -116,23 +121,53 @@ def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[
     return group, jnp.where(wrong, Status.INVALID_INPUT, Status.OK).astype(jnp.int32)
 
 
-def count(data: Regression, slopes: int, effects: tuple[str, ...]) -> Counts:
+def count(data: Regression, slopes: int, effects: tuple[str, ...], constant: bool = True) -> Counts:
     """Count observations, units and periods."""
     if data.weight is None:
         n_units, n_periods = data.shape
-        return Counts(n_units * n_periods, n_units, n_periods, slopes, effects)
+        return Counts(n_units * n_periods, n_units, n_periods, slopes, effects, constant)
     return Counts(
         observations=data.weight.sum(),
         units=data.weight.any(axis=1).sum().astype(float),
         periods=data.weight.any(axis=0).sum().astype(float),
         slopes=slopes,
         effects=effects,
+        constant=constant,
     )
 
 
-def _stack(terms: tuple[Term, ...], panel: Panel, shape: tuple[int, int], lag: int) -> Columns:
+def sums_of_squares(columns: Columns) -> Float[Array, " column"]:
+    """Return the sum of squares of each column."""
+    return (columns**2).sum(axis=(1, 2))
+
+
+def without_singletons(data: Regression, effects: tuple[str, ...]) -> Regression:
+    """Leave out units and periods with one observation, which their effects explain entirely.
+
+    They say nothing about slopes, and would count in degrees of freedom (Correia 2015).
+    """
+    if data.weight is None or not effects:
+        return data
+    axes = [{"unit": 1, "time": 0}[effect] for effect in effects]
+
+    def leave_out(weight: Cells) -> Cells:
+        for axis in axes:
+            weight = weight * (weight.sum(axis=axis, keepdims=True) > 1)
+        return weight
+
+    # Without a unit, a period may have one observation left: again until nothing changes.
+    weight, _ = jax.lax.while_loop(
+        lambda state: (state[0] != state[1]).any(),
+        lambda state: (leave_out(state[0]), state[0]),
+        (leave_out(data.weight), data.weight),
+    )
+    y, x, z = (jnp.where(weight > 0, array, 0.0) for array in (data.y, data.x, data.z))
+    return Regression(y, x, z, weight, data.status)
+
+
+def _stack(terms: tuple[Term, ...], panel: Panel, lag: int) -> Columns:
     if not terms:
-        return jnp.zeros((0, *shape))
+        return jnp.zeros((0, panel.n_units, panel.n_periods - lag))
     return jnp.stack([evaluate(term, panel)[:, lag:] for term in terms])
 
 

@@ -10,12 +10,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.estimators._algebra import combine, invert, products
+from mcsim.errors import InputError
+from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import worst
-from mcsim.estimators._regression._data import Cells, Columns, Counts, Regression, count
+from mcsim.estimators._regression._data import Cells, Columns, Counts, Regression, count, sums_of_squares
+from mcsim.estimators._regression._solve import SOLVERS, Solution
 from mcsim.estimators._regression._within import absorb
 
-EXPLAINED = 1e-24  # sum of squares left of a regressor, below which the effects explain it
+EXPLAINED = 1e-24  # share of a regressor's sum of squares, below which the effects explain it
 
 
 class LinearFit(NamedTuple):
@@ -54,7 +56,14 @@ class LinearFit(NamedTuple):
         return self.loading * self.residual
 
 
-def fit_linear(data: Regression, effects: tuple[str, ...], terms: tuple[int, ...]) -> LinearFit:
+def fit_linear(
+    data: Regression,
+    effects: tuple[str, ...],
+    terms: tuple[int, ...],
+    *,
+    constant: bool = True,
+    solver: str = "cholesky",
+) -> LinearFit:
     """Regress the outcome on the regressors and the fixed effects.
 
     Parameters
@@ -63,43 +72,49 @@ def fit_linear(data: Regression, effects: tuple[str, ...], terms: tuple[int, ...
     effects : tuple of {"unit", "time"}
         Absorbed; without any, the constant is.
     terms : tuple of int
-        Positions of the coefficients that are wanted.
+        Positions of the coefficients that are wanted; the number of regressors is the position of
+        the constant, which only a regression without effects has.
+    constant : bool
+        False, without effects: nothing is absorbed.
+    solver : {"cholesky", "qr"}
     """
-    x = absorb(data.x, effects, data.weight)
-    y = absorb(data.y, effects, data.weight)
-    gram = products(x, x)
-    inverse, collinear = invert(gram)
-    coef = inverse @ _sums(x, y)
-    residual = y - combine(coef, x)
-    # One step of refinement gives back the digits that a Gram matrix costs.
-    correction = inverse @ _sums(x, residual)
-    wanted = jnp.asarray(terms, dtype=int)
-    counts = count(data, len(x), effects)
+    x = absorb_all(data.x, effects, data.weight, constant)
+    y = absorb_all(data.y[None], effects, data.weight, constant)[0]
+    solution = SOLVERS[solver](x, y)
+    counts = count(data, len(x), effects, constant)
+    coef, loading = _of_terms(terms, solution, data)
+    collinear = solution.collinear | explained(data.x, solution.squares)
     return LinearFit(
-        coef=(coef + correction)[wanted],
-        loading=combine(inverse[wanted], x),
-        residual=residual - combine(correction, x),
+        coef=coef,
+        loading=loading,
+        residual=solution.residual,
         x=x,
-        inverse=inverse,
+        inverse=solution.inverse,
         weight=data.weight,
         counts=counts,
-        status=worst(
-            data.status, too_few(counts), collinear | explained(data.x, jnp.diagonal(gram))
-        ),
+        status=worst(data.status, too_few(counts), collinear),
     )
 
 
+def absorb_all(
+    columns: Columns, effects: tuple[str, ...], weight: Cells | None, constant: bool = True
+) -> Columns:
+    """Absorb effects from each column; one by one, which XLA fuses with what uses them."""
+    if not constant or not len(columns):
+        return columns
+    return jnp.stack([absorb(column, effects, weight) for column in columns])
+
+
 def explained(x: Columns, left: Float[Array, " regressor"]) -> Bool[Array, ""]:
-    """Whether the effects leave nothing but rounding errors of some regressor."""
-    total = (x**2).sum(axis=(1, 2))
-    return (left <= EXPLAINED * total).any()
+    """Whether the sums of squares left of some regressors are nothing but rounding errors."""
+    return (left <= EXPLAINED * sums_of_squares(x)).any()
 
 
 def parameters(counts: Counts, absorbed: tuple[str, ...] | None = None) -> Float[Array, ""] | int:
     """Return the number of slopes and of what ``absorbed`` effects (default: all) take."""
     absorbed = counts.effects if absorbed is None else absorbed
     levels = {"unit": counts.units, "time": counts.periods}
-    return counts.slopes + 1 + sum(levels[effect] - 1 for effect in absorbed)
+    return counts.slopes + counts.constant + sum(levels[effect] - 1 for effect in absorbed)
 
 
 def too_few(counts: Counts) -> Bool[Array, ""]:
@@ -109,13 +124,29 @@ def too_few(counts: Counts) -> Bool[Array, ""]:
 
 def check_periods(n_periods: int, effects: tuple[str, ...], formula: str) -> None:
     """Unit effects need two periods: known when the program is traced."""
-    from mcsim.errors import InputError
-
     if "unit" in effects and n_periods < 2:
         raise InputError(
-            f"formula {formula!r}: unit effects need at least 2 periods, got {n_periods}"
+            f"formula {formula!r}: unit effects need at least 2 periods, got {n_periods}; without "
+            "them, write 'y ~ x | time' or use ols"
         )
 
 
-def _sums(x: Columns, y: Cells) -> Float[Array, " regressor"]:
-    return products(x, y[None])[:, 0]
+def _of_terms(
+    terms: tuple[int, ...], solution: Solution, data: Regression
+) -> tuple[Float[Array, " term"], Float[Array, "term unit period"]]:
+    """Pick coefficients and loadings; the constant is what the means leave unexplained."""
+    n_slopes = len(solution.coef)
+    if n_slopes not in terms:
+        wanted = jnp.asarray(terms, dtype=int)
+        return solution.coef[wanted], combine(solution.root[wanted], solution.basis)
+    weight = jnp.ones(data.shape) if data.weight is None else data.weight
+    share = weight / weight.sum()
+    means = products(data.x, share[None])[:, 0]
+    slopes = jnp.eye(n_slopes)
+    rows = jnp.stack([slopes[term] if term < n_slopes else -means for term in terms])
+    of_constant = jnp.asarray([float(term == n_slopes) for term in terms])
+    loading = combine(rows @ solution.root, solution.basis)
+    return (
+        rows @ solution.coef + of_constant * (share * data.y).sum(),
+        loading + of_constant[:, None, None] * share,
+    )

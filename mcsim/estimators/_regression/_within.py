@@ -52,7 +52,7 @@ def _absorb_balanced(columns: Columns, effects: tuple[str, ...]) -> Columns:
     return columns - columns.mean(axis=(-2, -1), keepdims=True)
 
 
-def _mean(columns: Columns, weight: Cells, axes: tuple[int, ...]) -> Columns:
+def _mean(columns: Columns, weight: Cells, axes: tuple[int, ...]) -> Float[Array, "..."]:
     """Weighted means, kept as axes of length one; 0 where nothing is observed."""
     total = weight.sum(axis=axes, keepdims=True)
     return (weight * columns).sum(axis=axes, keepdims=True) / jnp.maximum(total, 1.0)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mcsim._core import Panel, Status
+from mcsim._core import Panel
 from mcsim.estimators._regression._data import group_of_units
 
 AXES = {"unit": -2, "time": -1}
@@ -20,39 +20,62 @@ class Groups(NamedTuple):
     ----------
     of_unit : dict of column to array of int (unit,)
         The group of every unit, a number below the number of units.
-    status : int array ()
+    status : dict of column to int array ()
     """
 
     of_unit: Mapping[str, Int[Array, " unit"]]
-    status: Int[Array, ""]
+    status: Mapping[str, Int[Array, ""]]
 
 
 def read_groups(clusters: set[str], panel: Panel) -> Groups:
     """Read the columns that are clusters above the unit."""
     found = {name: group_of_units(name, panel) for name in sorted(clusters.difference(AXES))}
-    status = jnp.stack([jnp.asarray(Status.OK, jnp.int32), *(s for _, s in found.values())]).max()
-    return Groups({name: group for name, (group, _) in found.items()}, status)
+    return Groups(
+        {name: group for name, (group, _) in found.items()},
+        {name: status for name, (_, status) in found.items()},
+    )
 
 
 def cluster_sums(
-    cells: Float[Array, "term unit period"], clusters: tuple[str, ...], groups: Groups
-) -> Float[Array, "term *cluster"]:
+    cells: Float[Array, "column unit period"], clusters: tuple[str, ...], groups: Groups
+) -> Float[Array, "column *cluster"]:
     """Return sums over the cells of each cluster; of two, over those where they meet."""
     if "unit" not in clusters:
-        for name in clusters:
-            if name in groups.of_unit:
-                group = groups.of_unit[name]
-                cells = jax.vmap(lambda c, g=group: jax.ops.segment_sum(c, g, len(g)))(cells)
-                break
-        else:
-            cells = cells.sum(axis=-2, keepdims=True)
+        above = [groups.of_unit[name] for name in clusters if name in groups.of_unit]
+        cells = _group_sums(cells, above) if above else cells.sum(axis=-2, keepdims=True)
     if "time" not in clusters:
         cells = cells.sum(axis=-1, keepdims=True)
     return cells
 
 
+def cluster_grams(
+    columns: Float[Array, "column unit period"], cluster: str, groups: Groups
+) -> Float[Array, "cluster column column"]:
+    """Return the sums of products of columns over the cells of each cluster."""
+    if cluster == "time":
+        return jnp.einsum("pnt,qnt->tpq", columns, columns)
+    of_unit = jnp.einsum("pnt,qnt->npq", columns, columns)
+    if cluster == "unit":
+        return of_unit
+    return jax.ops.segment_sum(of_unit, groups.of_unit[cluster], len(of_unit))
+
+
 def n_clusters(
-    weight: Float[Array, "unit period"], clusters: tuple[str, ...], groups: Groups
+    weight: Float[Array, "unit period"] | None,
+    shape: tuple[int, ...],
+    clusters: tuple[str, ...],
+    groups: Groups,
 ) -> Float[Array, ""]:
-    """Return how many clusters have an observation."""
-    return (cluster_sums(weight[None], clusters, groups) > 0).sum().astype(float)
+    """Return how many clusters have an observation; without weights every cell is one."""
+    observed = jnp.ones(shape) if weight is None else weight
+    return (cluster_sums(observed[None], clusters, groups) > 0).sum().astype(float)
+
+
+def _group_sums(
+    cells: Float[Array, "column unit period"], above: list[Int[Array, " unit"]]
+) -> Float[Array, "column group period"]:
+    group = above[0]
+    for other in above[1:]:
+        pair = group * len(group) + other
+        group = jnp.searchsorted(jnp.sort(pair), pair).astype(jnp.int32)
+    return jax.vmap(lambda column: jax.ops.segment_sum(column, group, len(group)))(cells)

@@ -1,50 +1,25 @@
 """From one fit to several variances: each is a row of its own, and the fit is done once."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel
+from mcsim._core import Estimate, Panel, Status
 from mcsim.estimators._fit import Fit, Variance, estimates_of
 from mcsim.estimators._regression._data import Regression
 from mcsim.estimators._regression._linear import LinearFit
-from mcsim.estimators._variance._clusters import Groups, cluster_sums, n_clusters, read_groups
+from mcsim.estimators._variance._clusters import Groups, read_groups
+from mcsim.estimators._variance._leverage import (
+    leverage_corrected_cells,
+    leverage_corrected_clusters,
+)
 from mcsim.estimators._variance._names import Vcov, parse_vcov
-from mcsim.estimators._variance._small_sample import for_clusters, for_iid
-
-
-class Setting(NamedTuple):
-    """What a variance needs beside the fit.
-
-    Attributes
-    ----------
-    data : Regression
-        The data before anything was absorbed.
-    groups : Groups
-        The clusters above the unit.
-    ssc : str
-        Name of the small-sample rule.
-    key : Key or None
-        For methods that resample.
-    resamples : int
-        How often they do.
-    null, level : float
-        The value that their p-values are of; the level of their own limits.
-    """
-
-    data: Regression
-    groups: Groups
-    ssc: str
-    key: Key[Array, ""] | None
-    resamples: int
-    null: float
-    level: float
-
-
-Formula = Callable[[LinearFit, Vcov, Setting], Variance]
-"""``formula(fit, vcov, setting)`` gives the variances of all terms (term,)."""
+from mcsim.estimators._variance._randomization import randomization
+from mcsim.estimators._variance._sandwich import clustered, heteroskedastic, iid
+from mcsim.estimators._variance._serial import driscoll_kraay, newey_west
+from mcsim.estimators._variance._setting import Formula, Setting
+from mcsim.estimators._variance._wild import wild
 
 
 def infer(
@@ -65,7 +40,9 @@ def infer(
     specs = [parse_vcov(name, tuple(cluster)) for name in vcov]
     groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
     setting = Setting(data, groups, ssc, key, resamples, null, level)
-    variances = {spec.name: FORMULAS[spec.kind](fit, spec, setting) for spec in specs}
+    variances = {
+        spec.name: _told(FORMULAS[spec.kind](fit, spec, setting), spec, groups) for spec in specs
+    }
     estimates = {}
     for position, name in enumerate(term):
         of_term = {label: _at(variance, position) for label, variance in variances.items()}
@@ -73,40 +50,33 @@ def infer(
     return estimates
 
 
+def _told(variance: Variance, vcov: Vcov, groups: Groups) -> Variance:
+    """The variance; nothing of it where its clusters are no groups of units."""
+    for name in vcov.clusters:
+        if name in groups.status:
+            fine = groups.status[name] == Status.OK
+            variance = Variance(*(jnp.where(fine, part, jnp.nan) for part in variance))
+    return variance
+
+
 def _at(variance: Variance, position: int) -> Variance:
     """The variance of one term; what is common to all terms stays."""
     return Variance(*(part[position] if jnp.ndim(part) else part for part in variance))
-
-
-def iid(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
-    """One variance of the errors."""
-    factor, df = for_iid(setting.ssc, fit.counts)
-    squares = (fit.residual**2).sum() / fit.counts.observations
-    return Variance(factor * squares * (fit.loading**2).sum(axis=(1, 2)), df)
-
-
-def heteroskedastic(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
-    """Huber-White: HC0, and HC1 with the factor n / (n - k)."""
-    factor, df = for_iid(setting.ssc, fit.counts)
-    factor = factor if vcov.kind == "HC1" else 1.0
-    return Variance(factor * (fit.influence**2).sum(axis=(1, 2)), df)
-
-
-def clustered(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
-    """Liang & Zeger: sums of squares of the clusters' sums; CR1 with its small-sample factor."""
-    sums = cluster_sums(fit.influence, vcov.clusters, setting.groups)
-    observed = jnp.ones(fit.residual.shape) if fit.weight is None else fit.weight
-    number = n_clusters(observed, vcov.clusters, setting.groups)
-    factor, df = for_clusters(setting.ssc, fit.counts, vcov.clusters, number)
-    factor = factor if vcov.kind == "CR1" else 1.0
-    return Variance(factor * (sums**2).sum(axis=(1, 2)), df)
 
 
 FORMULAS: dict[str, Formula] = {
     "iid": iid,
     "HC0": heteroskedastic,
     "HC1": heteroskedastic,
+    "HC2": leverage_corrected_cells,
+    "HC3": leverage_corrected_cells,
     "CR0": clustered,
     "CR1": clustered,
+    "CR2": leverage_corrected_clusters,
+    "CR3": leverage_corrected_clusters,
+    "DK": driscoll_kraay,
+    "NW": newey_west,
+    "wild": wild,
+    "RI": randomization,
 }
 """The formula of each kind of variance."""

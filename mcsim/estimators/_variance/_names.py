@@ -1,4 +1,4 @@
-"""Names of variances: ``"CR1"``, ``"CR2:BM"``, ``"CR1(state)"``, ``"CR1(unit + time)"``, ``"DK(3)"``.
+"""Names of variances: ``"CR2:BM"``, ``"CR1(state)"``, ``"CR1(unit + time)"``, ``"DK(3)"``.
 
 A name says which formula, after a colon which reference distribution or weights, in brackets which
 clusters or how many lags. The text itself labels the inference of an estimate.
@@ -77,6 +77,8 @@ def faults_of_vcov(
 
 def _faults_of_name(name: str, cluster: str | tuple[str, ...], known: tuple[str, ...]) -> list[str]:
     kind, variant, argument = _split(name)
+    if kind in KINDS and kind not in known:
+        return [f"vcov: {name!r} is not defined for this method, which has {', '.join(known)}"]
     if kind not in known:
         return [f"vcov: got {name!r}{did_you_mean(kind or str(name), known)}"]
     faults = []

@@ -1,0 +1,102 @@
+"""When units adopt a treatment: read off a panel, with shapes that do not depend on the cohorts.
+
+A cohort is the position of the first treated period, of which there are as many as periods; who
+never adopts has the position after the last. What is wrong with the data is data too: a status.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mcsim._core import Panel
+from mcsim.errors import raise_all
+from mcsim.estimators._expression import Name
+from mcsim.estimators._fit import worst
+from mcsim.estimators._formula import RegressionFormula, TreatmentFormula
+from mcsim.estimators._regression._data import Regression, read_regression
+
+BOTH = ("unit", "time")
+
+
+class Adoption(NamedTuple):
+    """A panel of units that adopt a treatment for good.
+
+    Attributes
+    ----------
+    data : Regression
+        Outcome, treatment (regressor 0) and covariates (the others), where they are observed.
+    start : array of int (unit,)
+        Position of the first treated period; the number of periods for a unit never treated.
+    status : int array ()
+        ``OK``, ``NAN``, or ``INVALID_INPUT``: treatment is not 0/1, is given up, or no unit starts
+        it after the first period.
+    """
+
+    data: Regression
+    start: Int[Array, " unit"]
+    status: Int[Array, ""]
+
+    @property
+    def treated(self) -> Bool[Array, "unit period"]:
+        """Whether a cell is treated, observed or not."""
+        return jnp.arange(self.data.shape[1]) >= self.start[:, None]
+
+    @property
+    def seen(self) -> Float[Array, "unit period"]:
+        """1 where a cell is observed and 0 elsewhere."""
+        weight = self.data.weight
+        return jnp.ones(self.data.shape) if weight is None else weight
+
+
+def as_regression(formula: TreatmentFormula) -> RegressionFormula:
+    """Return the two-way regression of the outcome on treatment and covariates, in this order."""
+    regressors = ((Name(formula.treatment),), *formula.covariates)
+    return RegressionFormula(
+        text=formula.text,
+        outcome=formula.outcome,
+        names=tuple(str(position) for position in range(len(regressors))),
+        regressors=regressors,
+        effects=BOTH,
+    )
+
+
+def read_treatment(
+    formula: TreatmentFormula, panel: Panel, *, balanced: bool = False
+) -> Regression:
+    """Read outcome, treatment and covariates; the treatment must be 0/1 and 1 somewhere.
+
+    Raises
+    ------
+    InputError
+        If the panel has one period, or gaps where a method needs balance: known when the program
+        is traced.
+    """
+    faults = []
+    if panel.n_periods < 2:
+        faults.append(
+            f"panel: got {panel.n_periods} period, expected at least 2, one before treatment; a "
+            "cross-section is for difference_in_means and its like"
+        )
+    if balanced and panel.mask is not None:
+        faults.append(
+            "panel: got an unbalanced panel (it has a mask), expected every unit in every period; "
+            "drop the units or periods with gaps from the frame, or take imputation or did"
+        )
+    raise_all(faults)
+    data = read_regression(as_regression(formula), panel)
+    d = data.x[0]
+    binary = ((d == 0) | (d == 1)).all()
+    return data._replace(status=worst(data.status, ~(binary & (d == 1).any()), False))
+
+
+def read_adoption(formula: TreatmentFormula, panel: Panel, *, balanced: bool = False) -> Adoption:
+    """Read who adopts when, off a panel whose treatment is absorbing."""
+    data = read_treatment(formula, panel, balanced=balanced)
+    on = data.x[0] == 1
+    n_periods = on.shape[1]
+    start = jnp.where(on.any(axis=1), jnp.argmax(on, axis=1), n_periods).astype(jnp.int32)
+    adoption = Adoption(data, start, data.status)
+    lasting = (on == (adoption.treated & (adoption.seen > 0))).all()
+    late = ((start > 0) & (start < n_periods)).any()
+    return adoption._replace(status=worst(data.status, ~(lasting & late), False))

@@ -1,0 +1,105 @@
+"""Effects by cohort and period, each from two groups and two periods.
+
+Source: Callaway & Sant'Anna (2021), Journal of Econometrics 225: 200-230.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from mcsim._core import Estimate, Panel
+from mcsim.estimators._did._adoption import Adoption, read_adoption
+from mcsim.estimators._did._aggregation import GroupTime, aggregate
+from mcsim.estimators._did._cells import Cells, at_horizons, cells_of, keep
+from mcsim.estimators._did._influence import estimates_by_influence
+from mcsim.estimators._did._two_by_two import Effect, Method, effect_on_treated, standardize
+from mcsim.estimators._formula import TreatmentFormula
+
+
+def fit_callaway_santanna(
+    key: Key[Array, ""] | None,
+    panel: Panel,
+    formula: TreatmentFormula,
+    *,
+    control: str,
+    aggregation: str,
+    horizons: tuple[int, ...] | None,
+    method: Method,
+    base: str,
+    vcov: tuple[str, ...],
+    cluster: str,
+    resamples: int,
+) -> dict[tuple[str, str], Estimate]:
+    """Effects of cells, averaged; variances by influence functions."""
+    adoption = read_adoption(formula, panel, balanced=True)
+    cells = cells_of(adoption.data.shape[1], base)
+    if horizons is not None:
+        cells = at_horizons(cells, horizons)
+    if aggregation != "event":
+        cells = keep(cells, cells.event >= 0)
+    if formula.covariates:
+        effects = _from_covariates(adoption, cells, control, method)
+    else:
+        effects = _from_means(adoption, cells, control)
+    labels, averages = aggregate(adoption, cells, effects, aggregation)
+    return estimates_by_influence(
+        key, panel, labels, averages, vcov=vcov, cluster=cluster, resamples=resamples
+    )
+
+
+def _from_means(adoption: Adoption, cells: Cells, control: str) -> GroupTime:
+    """Estimate effects without covariates: linear in the cohorts' means, which are few."""
+    n_periods = adoption.data.shape[1]
+    y = adoption.data.y - adoption.data.y.mean(axis=1, keepdims=True)
+    cohorts = np.arange(n_periods + 1)
+    own = cells.cohort[:, None] == cohorts
+    later = (np.maximum(cells.period, cells.base)[:, None] < cohorts) & ~own
+    controls = later if control == "notyet" else np.broadcast_to(cohorts == n_periods, own.shape)
+    member = (adoption.start == cohorts[:, None]).astype(float)
+    size, total = member.sum(axis=1), member @ y
+    n_own, n_controls = own @ size, controls @ size
+    share = own / jnp.maximum(n_own, 1.0)[:, None]
+    weight = controls / jnp.maximum(n_controls, 1.0)[:, None]
+    change = (total[:, cells.period] - total[:, cells.base]).T
+    means = (share * change).sum(axis=1), (weight * change).sum(axis=1)
+    step = np.eye(n_periods)[cells.period] - np.eye(n_periods)[cells.base]
+
+    def combine(weights: Float[Array, "target cell"]) -> Float[Array, "target unit"]:
+        """Units of a cohort share their weights on the outcomes, and a constant."""
+        loading = jnp.einsum("ac,ch,ct->aht", weights, share - weight, step)
+        constant = weights @ (share * means[0][:, None] - weight * means[1][:, None])
+        return (loading[:, adoption.start] * y).sum(axis=2) - constant[:, adoption.start]
+
+    return GroupTime(
+        value=means[0] - means[1],
+        present=(n_own > 0) & (n_controls > 0),
+        status=jnp.zeros(len(own), jnp.int32),
+        combine=combine,
+    )
+
+
+def _from_covariates(adoption: Adoption, cells: Cells, control: str, method: Method) -> GroupTime:
+    """Estimate effects given covariates, some cells at a time to bound the memory."""
+    data, start = adoption.data, adoption.start
+    n_units, n_periods = data.shape
+    covariates = standardize(data.x[1:])
+
+    def effect(cell: tuple[Int[Array, ""], ...]) -> Effect:
+        cohort, period, base = cell
+        treated = start == cohort
+        later = (start > jnp.maximum(period, base)) & ~treated
+        controls = later if control == "notyet" else start == n_periods
+        change = data.y[:, period] - data.y[:, base]
+        x = jnp.concatenate([jnp.ones((1, n_units)), covariates[:, :, base]]).T
+        return effect_on_treated(change, treated.astype(float), controls.astype(float), x, method)
+
+    number = len(cells.cohort)
+    batch = max(size for size in range(1, n_periods + 1) if number % size == 0)
+    effects = jax.lax.map(effect, tuple(map(jnp.asarray, cells)), batch_size=batch)
+    return GroupTime(
+        value=effects.value,
+        present=effects.present,
+        status=effects.status,
+        combine=lambda weights: weights @ effects.influence,
+    )

@@ -1,0 +1,153 @@
+"""Imputation: what treated units would have had, from a two-way model of the untreated cells.
+
+Source: Borusyak, Jaravel & Spiess (2024), Review of Economic Studies 91: 3253-3285. An average
+effect is linear in the outcomes; its weights on them are the adjoint of the imputation, and the
+variance is made of weights times residuals (their theorem 3).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from mcsim._core import Estimate, Panel, Status
+from mcsim.errors import InputError
+from mcsim.estimators._algebra import generalized_inverse, invert
+from mcsim.estimators._did._adoption import Adoption, read_adoption
+from mcsim.estimators._did._influence import Averages, estimates_by_influence, label
+from mcsim.estimators._formula import TreatmentFormula
+from mcsim.estimators._regression._linear import EXPLAINED
+
+Cells = Float[Array, "unit period"]
+Columns = Float[Array, "column unit period"]
+Targets = Float[Array, "target unit period"]
+
+
+class Untreated(NamedTuple):
+    """The cells that the model is fitted on, and what solving it needs.
+
+    Attributes
+    ----------
+    weight : array (unit, period)
+        1 where a cell is observed and untreated.
+    share : array (unit, period)
+        The same, divided by the unit's number of such cells.
+    inverse : array (period, period)
+        Of the normal equations of the period effects.
+    """
+
+    weight: Cells
+    share: Cells
+    inverse: Float[Array, "period period"]
+
+
+def fit_imputation(
+    key: Key[Array, ""] | None,
+    panel: Panel,
+    formula: TreatmentFormula,
+    *,
+    horizons: tuple[int, ...],
+    vcov: tuple[str, ...],
+    cluster: str,
+) -> dict[tuple[str, str], Estimate]:
+    """Effects imputed where that is possible, and averaged; the conservative variance."""
+    adoption = read_adoption(formula, panel)
+    _check_horizons(horizons, adoption.data.shape[1])
+    treated = adoption.treated * adoption.seen
+    model = _untreated(adoption.seen - treated)
+    counted = treated * _imputable(model.weight)
+    weights = _targets(adoption, counted, horizons)
+    rest, loading, collinear = _impute(adoption.data.y, adoption.data.x[1:], model, weights)
+    status = _statuses(adoption, weights, collinear)
+    value = (weights * rest).sum(axis=(1, 2))
+    estimates = {}
+    for name in vcov:
+        error = _errors(adoption, counted, rest, leave_out=name == "bjs:loo")
+        averages = Averages(value, (loading * error).sum(axis=2), status)
+        estimates |= estimates_by_influence(
+            key, panel, _labels(horizons), averages, vcov=(name,), cluster=cluster
+        )
+    return estimates
+
+
+def _impute(
+    y: Cells, x: Columns, model: Untreated, weights: Targets
+) -> tuple[Cells, Targets, Bool[Array, ""]]:
+    """Return outcomes less the untreated model, each target's weights on them, and collinearity."""
+    left = x - _predict(x, model)
+    within = model.weight * left
+    gram = (within[:, None] * within).sum(axis=(2, 3))
+    inverse, singular = invert(gram)
+
+    def remainder(y: Cells) -> Cells:
+        rest = y - _predict(y[None], model)[0]
+        slopes = inverse @ (within * rest).sum(axis=(1, 2))
+        return rest - (slopes[:, None, None] * left).sum(axis=0)
+
+    rest, adjoint = jax.vjp(remainder, y)
+    loading = jax.vmap(lambda weight: adjoint(weight)[0])(weights)
+    explained = jnp.diagonal(gram) <= EXPLAINED * (model.weight * x**2).sum(axis=(1, 2))
+    return rest, loading, singular | explained.any()
+
+
+def _labels(horizons: tuple[int, ...]) -> tuple[str, ...]:
+    return (*map(label, horizons), "att")
+
+
+def _check_horizons(horizons: tuple[int, ...], n_periods: int) -> None:
+    late = [horizon for horizon in horizons if horizon > n_periods - 2]
+    if late:
+        raise InputError(
+            f"horizons: got {late}, expected at most {n_periods - 2}: a panel of {n_periods} "
+            "periods has one before treatment"
+        )
+
+
+def _untreated(weight: Cells) -> Untreated:
+    """Prepare the two-way model: unit effects are swept out, period effects solved for."""
+    share = weight / jnp.maximum(weight.sum(axis=1, keepdims=True), 1.0)
+    normal = jnp.diag(weight.sum(axis=0)) - share.T @ weight
+    return Untreated(weight, share, generalized_inverse(normal))
+
+
+def _predict(columns: Columns, model: Untreated) -> Columns:
+    """Predict columns in all cells by unit and period effects of the untreated ones."""
+    mean = (model.share * columns).sum(axis=-1, keepdims=True)
+    of_period = (model.weight * (columns - mean)).sum(axis=-2) @ model.inverse
+    of_unit = mean[..., 0] - of_period @ model.share.T
+    return of_unit[..., None] + of_period[:, None, :]
+
+
+def _imputable(untreated: Cells) -> Bool[Array, "unit period"]:
+    """Whether unit and period meet in the untreated cells, directly or through others."""
+    linked = untreated.T @ untreated > 0
+    for _ in range(max(len(linked) - 1, 1).bit_length()):
+        linked = (linked.astype(float) @ linked.astype(float)) > 0
+    return untreated @ linked.astype(float) > 0
+
+
+def _targets(adoption: Adoption, counted: Cells, horizons: tuple[int, ...]) -> Targets:
+    """Return each target's weights on the effects: the same for all cells it averages."""
+    event = jnp.arange(counted.shape[1]) - adoption.start[:, None]
+    chosen = jnp.stack([*(counted * (event == h) for h in horizons), counted])
+    return chosen / jnp.maximum(chosen.sum(axis=(1, 2), keepdims=True), 1.0)
+
+
+def _errors(adoption: Adoption, counted: Cells, rest: Cells, *, leave_out: bool) -> Cells:
+    """Residuals; effects less their mean over the cohort in the period, own one left out or not."""
+    member = (adoption.start == jnp.arange(rest.shape[1])[:, None]).astype(float)
+    number = member @ counted
+    mean = (member @ (counted * rest)) / jnp.maximum(number, 1.0)
+    factor = jnp.where(number > 1, number / jnp.maximum(number - 1, 1.0), 1.0)
+    factor = factor if leave_out else jnp.ones_like(factor)
+    return jnp.where(counted > 0, (rest - member.T @ mean) * (member.T @ factor), rest)
+
+
+def _statuses(
+    adoption: Adoption, weights: Targets, collinear: Bool[Array, ""]
+) -> Int[Array, " target"]:
+    """Status of each target: without a cell to average it is not identified."""
+    found = jnp.where(collinear, Status.SINGULAR, Status.OK)
+    found = jnp.where(weights.any(axis=(1, 2)), found, Status.INVALID_INPUT)
+    return jnp.where(adoption.status == Status.OK, found, adoption.status).astype(jnp.int32)

@@ -1,0 +1,3 @@
+"""Dynamic panels."""
+
+from mcsim.estimators._dynamic._arellano_bond import arellano_bond as arellano_bond

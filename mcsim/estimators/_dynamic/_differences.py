@@ -1,0 +1,177 @@
+"""The arrays of a dynamic panel in first differences, with the instruments of every equation.
+
+A cell that is not observed has zeros everywhere and weight 0; so has an equation of which a term
+cannot be told. A panel without gaps has no weights at all, which is the fast path.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from mcsim._core import Panel, Status
+from mcsim.errors import InputError
+from mcsim.estimators._dynamic._instruments import Layout, Levels, arrange
+from mcsim.estimators._expression import Term, evaluate, longest_lag, observed_cells
+from mcsim.estimators._formula import RegressionFormula
+from mcsim.estimators._regression._data import read_regression
+
+
+class Instrumented(NamedTuple):
+    """A term that is instrumented by its levels of some periods ago, nearest to farthest."""
+
+    term: Term
+    nearest: int
+    farthest: int | None
+
+
+class Differences(NamedTuple):
+    """Equations in first differences.
+
+    Attributes
+    ----------
+    y : array (unit, equation)
+        Differenced outcome.
+    x : array (regressor, unit, equation)
+        Differenced regressors, then a dummy of every equation if there are period effects.
+    source : array (unit, column)
+        The columns that the instruments' cells are made of.
+    z : array (unit, cell)
+        The instruments' cells.
+    use : array (unit, equation) or None
+        1 where an equation can be used and 0 elsewhere; None where every one can.
+    layout : Layout
+        Which instrument each cell belongs to.
+    n_slopes : int
+        Regressors that are not dummies.
+    status : int array ()
+    """
+
+    y: Float[Array, "unit equation"]
+    x: Float[Array, "regressor unit equation"]
+    source: Float[Array, "unit column"]
+    z: Float[Array, "unit cell"]
+    use: Float[Array, "unit equation"] | None
+    layout: Layout
+    n_slopes: int
+    status: Int[Array, ""]
+
+    def times_instruments(
+        self, e: Float[Array, "*many unit equation"]
+    ) -> Float[Array, "*many unit instrument"]:
+        """Return Z'e of every unit."""
+        return self.layout.collect(self.z * e[..., self.layout.equation])
+
+    def cross_instruments(
+        self, h: Float[np.ndarray, "equation equation"]
+    ) -> Float[Array, "instrument instrument"]:
+        """Return the sum over units of Z'HZ."""
+        column, equation = self.layout.column, self.layout.equation
+        if self.use is None:  # one product of each pair of columns, whatever the equations
+            pairs = (self.source.T @ self.source)[column][:, column]
+        else:
+            pairs = self.z.T @ self.z
+        collect = self.layout.collect
+        return collect(collect(pairs * h[equation][:, equation]).T)
+
+
+def read_differences(
+    formula: RegressionFormula,
+    panel: Panel,
+    instrumented: Sequence[Instrumented],
+    own: Sequence[int],
+    collapse: bool,
+) -> Differences:
+    """Difference the columns of a formula and lay out the instruments.
+
+    Parameters
+    ----------
+    formula : RegressionFormula
+    panel : Panel
+    instrumented : sequence of Instrumented
+        The terms that are instrumented by lagged levels.
+    own : sequence of int
+        Positions of the regressors that are their own instruments.
+    collapse : bool
+        One instrument for each lag in place of one for each lag and equation.
+
+    Raises
+    ------
+    InputError
+        If no equation is left, or fewer instruments than coefficients: known when the program is
+        traced.
+    """
+    n_equations = panel.n_periods - 1 - max(longest_lag(term) for term in formula.terms)
+    if n_equations < 1:
+        raise InputError(
+            f"formula {str(formula)!r}: got {panel.n_periods} periods, expected at least "
+            f"{panel.n_periods - n_equations + 1}: lags and the first difference use up the others"
+        )
+    data = read_regression(formula, panel)
+    period_effects = "time" in formula.effects
+    differences = jnp.concatenate([data.x[jnp.asarray(own, int)], data.z])
+    layout = arrange(
+        [Levels(longest_lag(i.term), i.nearest, i.farthest) for i in instrumented],
+        len(differences),
+        n_periods=panel.n_periods,
+        n_equations=n_equations,
+        period_effects=period_effects,
+        collapse=collapse,
+    )
+    use = None if data.weight is None else data.weight[:, 1:] * data.weight[:, :-1]
+    y, x, differences = (_difference(array, use) for array in (data.y, data.x, differences))
+    dummies = (
+        _dummies(use, data.shape[0], n_equations) if period_effects else jnp.zeros((0, *y.shape))
+    )
+    _check_order(formula, layout, len(x) + len(dummies), panel.n_periods)
+    levels, broken = _levels(panel, [i.term for i in instrumented])
+    source = [*levels, *differences, *([jnp.ones((len(y), 1))] if period_effects else [])]
+    source = jnp.concatenate(source, axis=1)
+    z = source[:, layout.column]
+    return Differences(
+        y=y,
+        x=jnp.concatenate([x, dummies]),
+        source=source,
+        z=z if use is None else z * use[:, layout.equation],
+        use=use,
+        layout=layout,
+        n_slopes=len(x),
+        status=jnp.where(broken, Status.NAN, data.status).astype(jnp.int32),
+    )
+
+
+def _difference(columns: Float[Array, "*many unit period"], use: Array | None) -> Array:
+    difference = columns[..., 1:] - columns[..., :-1]
+    return difference if use is None else use * difference
+
+
+def _dummies(use: Array | None, n_units: int, n: int) -> Float[Array, "equation unit equation"]:
+    dummies = jnp.broadcast_to(jnp.eye(n)[:, None], (n, n_units, n))
+    return dummies if use is None else dummies * use
+
+
+def _levels(panel: Panel, terms: Sequence[Term]) -> tuple[list[Array], Bool[Array, ""]]:
+    """Return each term's levels from its first period, and whether an observed one is no number."""
+    levels, broken = [], jnp.zeros((), bool)
+    for term in terms:
+        start = longest_lag(term)
+        level = evaluate(term, panel)[:, start:]
+        bad = ~jnp.isfinite(level)
+        if panel.mask is not None:
+            observed = observed_cells(term, panel.mask)[:, start:]
+            bad &= observed
+            level = jnp.where(observed, level, 0.0)
+        levels.append(level)
+        broken |= bad.any()
+    return levels, broken
+
+
+def _check_order(formula: RegressionFormula, layout: Layout, wanted: int, n_periods: int) -> None:
+    if layout.n_instruments < wanted:
+        raise InputError(
+            f"formula {str(formula)!r}: got {layout.n_instruments} instruments for {wanted} "
+            f"coefficients in {n_periods} periods, expected at least as many; take more lags as "
+            "instruments or fewer regressors"
+        )

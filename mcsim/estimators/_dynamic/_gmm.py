@@ -1,0 +1,162 @@
+"""Linear GMM on differenced equations: one step, two steps, and their variances.
+
+Everything is written with the moments of each unit, g = Z'e: a sandwich is a sum of squares of
+projected moments, and Windmeijer's correction (2005, equation 3.2) needs no three-way array.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from mcsim.estimators._algebra import combine, invert
+from mcsim.estimators._dynamic._differences import Differences
+
+NEGLIGIBLE = 1e-12  # eigenvalue relative to the largest, below which a direction has no weight
+
+
+class Weighting(NamedTuple):
+    """A weighting matrix and how many moments it weights: those that are not redundant."""
+
+    matrix: Float[Array, "instrument instrument"]
+    rank: Int[Array, ""]
+
+
+class Cross(NamedTuple):
+    """Z'X and Z'y, summed over units; X of every unit apart, for Windmeijer's correction."""
+
+    x_of_unit: Float[Array, "regressor unit instrument"]
+    x: Float[Array, "instrument regressor"]
+    y: Float[Array, " instrument"]
+
+
+class Step(NamedTuple):
+    """A GMM estimate.
+
+    Attributes
+    ----------
+    coef : array (regressor,)
+    bread : array (regressor, regressor)
+        (X'Z W Z'X)^-1.
+    projection : array (regressor, instrument)
+        What turns moments into errors of the coefficients.
+    residual : array (unit, equation)
+    moments : array (unit, instrument)
+        Z'e of every unit.
+    weighting : Weighting
+    singular : bool array ()
+    """
+
+    coef: Float[Array, " regressor"]
+    bread: Float[Array, "regressor regressor"]
+    projection: Float[Array, "regressor instrument"]
+    residual: Float[Array, "unit equation"]
+    moments: Float[Array, "unit instrument"]
+    weighting: Weighting
+    singular: Bool[Array, ""]
+
+    @property
+    def influence(self) -> Float[Array, "unit regressor"]:
+        """What each unit contributes to the errors of the coefficients."""
+        return self.moments @ self.projection.T
+
+
+def differenced_errors(n_equations: int) -> Float[np.ndarray, "equation equation"]:
+    """Return the covariance of first differences of independent errors, H: 2 and -1 beside it."""
+    off = np.eye(n_equations, k=1)
+    return 2 * np.eye(n_equations) - off - off.T
+
+
+def cross_products(data: Differences) -> Cross:
+    """Return the products of instruments with regressors and outcome."""
+    x_of_unit = data.times_instruments(data.x)
+    return Cross(x_of_unit, x_of_unit.sum(axis=1).T, data.times_instruments(data.y).sum(axis=0))
+
+
+def first_step(data: Differences, cross: Cross) -> Step:
+    """Weight by the covariance of the moments if the errors in levels are independent and alike."""
+    covariance = data.cross_instruments(differenced_errors(data.y.shape[1]))
+    return _solve(data, cross, covariance)
+
+
+def second_step(data: Differences, cross: Cross, first: Step) -> Step:
+    """Weight by the covariance of the moments at the first step's residuals."""
+    return _solve(data, cross, first.moments.T @ first.moments)
+
+
+def robust(step: Step) -> Float[Array, "regressor regressor"]:
+    """Return the sandwich, clustered by unit."""
+    return step.influence.T @ step.influence
+
+
+def error_variance(data: Differences, step: Step) -> Float[Array, ""]:
+    """Return the variance of the errors in levels, half that of their differences."""
+    return (step.residual**2).sum() / (2 * (n_equations(data) - len(data.x)))
+
+
+def windmeijer(first: Step, second: Step, cross: Cross) -> Float[Array, "regressor regressor"]:
+    """Return the two-step variance, corrected for the first step's error in the weights."""
+    weighted = second.weighting.matrix @ second.moments.sum(axis=0)
+    at_moments = first.moments @ weighted
+    at_regressors = cross.x_of_unit @ weighted
+    derivative = at_regressors @ first.moments + jnp.einsum(
+        "i,kil->kl", at_moments, cross.x_of_unit
+    )
+    slope = second.projection @ derivative.T
+    crossed = slope @ second.bread
+    return second.bread + crossed + crossed.T + slope @ robust(first) @ slope.T
+
+
+def n_equations(data: Differences) -> Float[Array, ""] | int:
+    """Return how many equations are used, over all units."""
+    return data.y.size if data.use is None else data.use.sum()
+
+
+def too_few(data: Differences) -> Bool[Array, ""]:
+    """Whether there are no more equations than coefficients, or a single unit."""
+    units = len(data.y) if data.use is None else data.use.any(axis=1).sum()
+    return jnp.asarray((n_equations(data) <= len(data.x)) | (units < 2))
+
+
+def _solve(data: Differences, cross: Cross, covariance: Array) -> Step:
+    weighting = _weighting(covariance)
+    weighted = cross.x.T @ weighting.matrix
+    bread = invert(weighted @ cross.x + _unidentified(data))
+    projection = bread.matrix @ weighted
+    coef = projection @ cross.y
+    residual = data.y - combine(coef, data.x)
+    # One step of refinement gives back the digits that the weighting matrix costs.
+    correction = projection @ data.times_instruments(residual).sum(axis=0)
+    residual = residual - combine(correction, data.x)
+    return Step(
+        coef=coef + correction,
+        bread=bread.matrix,
+        projection=projection,
+        residual=residual,
+        moments=data.times_instruments(residual),
+        weighting=weighting,
+        singular=bread.singular,
+    )
+
+
+def _unidentified(data: Differences) -> Float[Array, "regressor regressor"] | float:
+    """One on the diagonal of a period's dummy where no unit is observed: its coefficient is 0."""
+    if data.use is None or len(data.x) == data.n_slopes:
+        return 0.0
+    empty = data.use.sum(axis=0) == 0
+    return jnp.diag(jnp.concatenate([jnp.zeros(data.n_slopes), empty]))
+
+
+def _weighting(covariance: Float[Array, "instrument instrument"]) -> Weighting:
+    """Invert the moments' covariance in correlation form, so that units do not matter.
+
+    It is singular where instruments are redundant, which changes nothing, and where they are more
+    than the units: then the choice of the generalized inverse, that of Moore & Penrose, matters.
+    """
+    scale = jnp.sqrt(jnp.diagonal(covariance))
+    scale = 1.0 / jnp.where(scale > 0, scale, 1.0)
+    size, direction = jnp.linalg.eigh(covariance * scale[:, None] * scale)
+    kept = size > NEGLIGIBLE * size[-1]
+    inverse = (direction * jnp.where(kept, 1.0 / size, 0.0)) @ direction.T
+    return Weighting(inverse * scale[:, None] * scale, kept.sum())

@@ -1,0 +1,103 @@
+"""The between estimator: least squares on unit means."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from mcsim._core import Estimate, Panel
+from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._native import NativeEstimator
+from mcsim.estimators._regression._data import Regression, read_regression
+from mcsim.estimators._regression._linear import fit_linear
+from mcsim.estimators._regression._options import (
+    REFITTED,
+    Inference,
+    Names,
+    faults_of_parts,
+    labels,
+    positions,
+    regression,
+)
+from mcsim.estimators._variance._inference import infer
+
+
+def between(
+    formula: str,
+    *,
+    term: Names | None = None,
+    estimand: str | None = None,
+    vcov: Names = "HC1",
+    cluster: Names = "unit",
+    ssc: str = "fixest-0.13",
+    resamples: int = 999,
+    null: float = 0.0,
+    level: float = 0.95,
+) -> NativeEstimator:
+    """Regress unit means on unit means, each unit counting once.
+
+    Parameters
+    ----------
+    formula : str
+        ``"y ~ x1 + x2"``, with terms as in `fixed_effects`; they are evaluated, then averaged.
+    term : str or sequence of str, optional
+        The coefficients to report; by default all but the constant, whose name is ``"Intercept"``.
+    estimand, vcov, cluster, ssc, resamples, null, level
+        As in `fixed_effects`; there is no ``"RI"``. The variances count the units as observations.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``(term, vcov)``, with
+        statuses as in `fixed_effects`.
+
+    Raises
+    ------
+    InputError
+        As `fixed_effects`, and for a formula with effects.
+
+    References
+    ----------
+    Wooldridge (2010), Econometric Analysis of Cross Section and Panel Data, 2nd ed., section 10.2.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> panel = Panel({"y": [[1.0, 3.0], [3.0, 5.0], [2.0, 7.0]], "x": [[0, 2], [2, 4], [1, 6]]})
+    >>> estimate = between("y ~ x")(None, panel)["x", "HC1"]
+    >>> round(float(estimate.value), 3)
+    1.0
+    """
+    parsed = parse_regression(formula)
+    remedy = "between units there are none; use fixed_effects for them"
+    faults = faults_of_parts(parsed, "between", effects=remedy)
+    asked = Inference(term, estimand, vcov, cluster, ssc, resamples, null, level)
+    return regression(fit_between, parsed, asked, faults, known=REFITTED, constant=True)
+
+
+def fit_between(
+    key: Key[Array, ""] | None,
+    panel: Panel,
+    formula: RegressionFormula,
+    *,
+    term: tuple[str, ...],
+    estimand: str | None = None,
+    **inference: Any,
+) -> dict[tuple[str, str], Estimate]:
+    """Least squares on unit means."""
+    means = unit_means(read_regression(formula, panel))
+    fit = fit_linear(means, (), positions(formula, term))
+    return infer(key, means, fit, panel, term=labels(term, estimand), **inference)
+
+
+def unit_means(data: Regression) -> Regression:
+    """Return means over a unit's observed periods, as a panel of one period."""
+    if data.weight is None:
+        y, x, z = (array.mean(axis=-1, keepdims=True) for array in (data.y, data.x, data.z))
+        return Regression(y, x, z, None, data.status)
+    n_cells = data.weight.sum(axis=1, keepdims=True)
+    y, x, z = (
+        array.sum(axis=-1, keepdims=True) / jnp.maximum(n_cells, 1.0)
+        for array in (data.y, data.x, data.z)
+    )
+    return Regression(y, x, z, (n_cells > 0).astype(float), data.status)

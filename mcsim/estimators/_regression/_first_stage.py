@@ -1,0 +1,70 @@
+"""The first stage: F of the excluded instruments, by whatever variance."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax.scipy.special import betainc
+from jaxtyping import Array, Float, Key
+
+from mcsim._core import Estimate, Panel, Status
+from mcsim.estimators._regression._data import Regression
+from mcsim.estimators._regression._linear import fit_linear
+from mcsim.estimators._variance._inference import infer
+
+LABEL = "first_stage_F"
+
+
+def first_stage(
+    key: Key[Array, ""] | None,
+    data: Regression,
+    effects: tuple[str, ...],
+    panel: Panel,
+    *,
+    vcov: tuple[str, ...],
+    **inference: Any,
+) -> dict[tuple[str, str], Estimate]:
+    """Return the Wald statistic of the instruments over their number, for each variance.
+
+    The one endogenous regressor stands first in ``data.x``.
+    """
+    n = len(data.z)
+    reduced = data._replace(y=data.x[0], x=jnp.concatenate([data.z, data.x[1:]]))
+    fit = fit_linear(reduced, effects, tuple(range(n)))
+    pairs = [(i, j) for i in range(n) for j in range(i, n)]
+    # Covariances from variances of sums: any formula of variances will do.
+    sums = fit._replace(
+        coef=jnp.stack([fit.coef[i] if i == j else fit.coef[i] + fit.coef[j] for i, j in pairs]),
+        loading=jnp.stack(
+            [fit.loading[i] if i == j else fit.loading[i] + fit.loading[j] for i, j in pairs]
+        ),
+    )
+    names = tuple(f"{i} {j}" for i, j in pairs)
+    estimates = infer(key, reduced, sums, panel, term=names, vcov=vcov, **inference)
+    statistics = {}
+    for name in vcov:
+        of_name = {pair: estimates[f"{pair[0]} {pair[1]}", name] for pair in pairs}
+        statistics[LABEL, name] = _wald(fit.coef, of_name, fit.status)
+    return statistics
+
+
+def _wald(
+    coef: Float[Array, " term"], sums: dict[tuple[int, int], Estimate], status: Array
+) -> Estimate:
+    n = len(coef)
+    variance = {pair: estimate.se**2 for pair, estimate in sums.items()}
+    for i, j in [pair for pair in variance if pair[0] != pair[1]]:
+        variance[i, j] = (variance[i, j] - variance[i, i] - variance[j, j]) / 2.0
+        variance[j, i] = variance[i, j]
+    matrix = jnp.stack([jnp.stack([variance[i, j] for j in range(n)]) for i in range(n)])
+    fine = jnp.isfinite(matrix).all()
+    matrix = jnp.where(fine, matrix, jnp.eye(n))
+    statistic = coef @ jnp.linalg.solve(matrix, coef) / n
+    df = sums[0, 0].df
+    tail = betainc(df / 2.0, n / 2.0, df / (df + n * statistic))
+    told = fine & (status == Status.OK)
+    lost = jnp.where(status == Status.OK, Status.INVALID_INPUT, status)
+    return Estimate(
+        value=jnp.where(told, statistic, jnp.nan),
+        p_value=jnp.where(told, tail, jnp.nan),
+        status=jnp.where(told, Status.OK, lost).astype(jnp.int32),
+    )

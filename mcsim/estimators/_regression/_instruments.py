@@ -1,0 +1,223 @@
+"""Instrumental variables, of panels with effects and of cross-sections."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from mcsim._core import Estimate, Panel
+from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._native import NativeEstimator
+from mcsim.estimators._regression._first_stage import first_stage as first_stage_of
+from mcsim.estimators._regression._fixed_effects import read_with_effects
+from mcsim.estimators._regression._k_class import fit_k_class, instrument, liml_kappa
+from mcsim.estimators._regression._linear import LinearFit
+from mcsim.estimators._regression._options import (
+    SUMS,
+    Inference,
+    Names,
+    faults_of_parts,
+    labels,
+    positions,
+    regression,
+)
+from mcsim.estimators._variance._inference import infer
+
+
+def iv_2sls(
+    formula: str,
+    *,
+    first_stage: bool = False,
+    term: Names | None = None,
+    estimand: str | None = None,
+    vcov: Names = "HC1",
+    cluster: Names = "unit",
+    ssc: str = "fixest-0.13",
+) -> NativeEstimator:
+    """Regress by two-stage least squares, with or without effects.
+
+    Parameters
+    ----------
+    formula : str
+        ``"y ~ w | d ~ z1 + z2"``, or with effects ``"y ~ w | unit + time | d ~ z"``: exogenous
+        regressors (``1`` for none), effects, and last the endogenous regressors on their excluded
+        instruments. Terms as in `fixed_effects`.
+    first_stage : bool
+        Also report ``"first_stage_F"``: the Wald statistic of the excluded instruments in the first
+        stage over their number, by each of the variances (``"iid"``: the usual F; a robust one is
+        the statistic of Kleibergen & Paap), with the p-value of an F distribution. For one
+        endogenous regressor.
+    term : str or sequence of str, optional
+        The coefficients to report; all by default, those of endogenous regressors first.
+    vcov : str or sequence of str
+        ``"iid"``, ``"HC0"``, ``"HC1"``, ``"CR0"``, ``"CR1"``, ``"CR1(unit + time)"``, ``"DK(3)"``,
+        ``"NW(3)"``: corrections for leverage have no agreed form here.
+    estimand, cluster, ssc
+        As in `fixed_effects`.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``(term, vcov)``, with
+        statuses as in `fixed_effects`: collinear instruments are ``SINGULAR``.
+
+    Raises
+    ------
+    InputError
+        As `fixed_effects`, and for a formula without instruments or with fewer than endogenous
+        regressors.
+
+    References
+    ----------
+    Wooldridge (2010), Econometric Analysis of Cross Section and Panel Data, 2nd ed., chapter 5.
+    Kleibergen & Paap (2006), Journal of Econometrics 133: 97-126.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> panel = Panel({"y": [1.0, 2.0, 4.0, 5.0], "d": [0.0, 1.0, 1.0, 2.0], "z": [0, 0, 1, 1]})
+    >>> estimates = iv_2sls("y ~ 1 | d ~ z", vcov="iid", first_stage=True)(None, panel)
+    >>> {label: round(float(estimate.value), 3) for label, estimate in estimates.items()}
+    {('d', 'iid'): 3.0, ('first_stage_F', 'iid'): 2.0}
+    """
+    parsed = parse_regression(formula)
+    faults = faults_of_parts(parsed, "iv_2sls", instruments=True)
+    faults += _faults_of_first_stage(parsed, first_stage)
+    asked = Inference(term, estimand, vcov, cluster, ssc)
+    return regression(fit_iv_2sls, parsed, asked, faults, known=SUMS, first_stage=bool(first_stage))
+
+
+def liml(
+    formula: str,
+    *,
+    fuller: float = 0.0,
+    first_stage: bool = False,
+    term: Names | None = None,
+    estimand: str | None = None,
+    vcov: Names = "HC1",
+    cluster: Names = "unit",
+    ssc: str = "fixest-0.13",
+) -> NativeEstimator:
+    """Regress by limited-information maximum likelihood, or by Fuller's estimator.
+
+    With as many instruments as endogenous regressors LIML is `iv_2sls`.
+
+    Parameters
+    ----------
+    formula : str
+        As in `iv_2sls`.
+    fuller : float
+        Fuller's constant: 1 makes the estimator nearly unbiased and gives it moments, 4 aims at
+        the mean squared error; 0 is LIML.
+    first_stage, term, estimand, vcov, cluster, ssc
+        As in `iv_2sls`. The variances are those of linearmodels' IVLIML: kappa is taken as known,
+        robust ones sum over projections on the instruments.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``(term, vcov)``, with
+        statuses as in `iv_2sls`.
+
+    Raises
+    ------
+    InputError
+        As `iv_2sls`, and for a ``fuller`` below 0.
+
+    References
+    ----------
+    Anderson & Rubin (1949), Annals of Mathematical Statistics 20: 46-63. Fuller (1977),
+    Econometrica 45: 939-953.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> columns = {"y": [1.0, 2.0, 4.0, 5.0, 3.5, 3.0], "d": [0.0, 1.0, 1.0, 2.0, 1.5, 1.0]}
+    >>> panel = Panel({**columns, "z": [0, 0, 1, 1, 1, 0], "v": [0, 0, 1, 2, 1, 1]})
+    >>> estimate = liml("y ~ 1 | d ~ z + v", vcov="iid")(None, panel)["d", "iid"]
+    >>> round(float(estimate.value), 3)
+    2.482
+    """
+    parsed = parse_regression(formula)
+    faults = faults_of_parts(parsed, "liml", instruments=True)
+    faults += _faults_of_first_stage(parsed, first_stage)
+    if not (isinstance(fuller, int | float) and 0.0 <= fuller < float("inf")):
+        faults.append(f"fuller: got {fuller!r}, expected a number of at least 0, such as 1")
+    asked = Inference(term, estimand, vcov, cluster, ssc)
+    return regression(
+        fit_liml,
+        parsed,
+        asked,
+        faults,
+        known=SUMS,
+        first_stage=bool(first_stage),
+        fuller=fuller,
+    )
+
+
+def fit_iv_2sls(
+    key: Key[Array, ""] | None,
+    panel: Panel,
+    formula: RegressionFormula,
+    *,
+    term: tuple[str, ...],
+    estimand: str | None = None,
+    first_stage: bool = False,
+    ssc: str = "fixest-0.13",
+    **options: Any,
+) -> dict[tuple[str, str], Estimate]:
+    """Least squares on projections of the regressors on the instruments."""
+    data = read_with_effects(formula, panel, ssc)
+    inference = {"ssc": ssc, **options}
+    design = instrument(data, formula.effects, len(formula.endogenous))
+    fit = fit_k_class(design, data, formula.effects, positions(formula, term))
+    estimates = infer(key, data, fit, panel, term=labels(term, estimand), **inference)
+    if first_stage:
+        estimates |= first_stage_of(key, data, formula.effects, panel, **inference)
+    return estimates
+
+
+def fit_liml(
+    key: Key[Array, ""] | None,
+    panel: Panel,
+    formula: RegressionFormula,
+    *,
+    term: tuple[str, ...],
+    estimand: str | None = None,
+    first_stage: bool = False,
+    fuller: float = 0.0,
+    vcov: tuple[str, ...],
+    ssc: str = "fixest-0.13",
+    **options: Any,
+) -> dict[tuple[str, str], Estimate]:
+    """The k-class with the kappa of limited-information maximum likelihood."""
+    data = read_with_effects(formula, panel, ssc)
+    inference = {"ssc": ssc, **options}
+    design = instrument(data, formula.effects, len(formula.endogenous))
+    kappa = liml_kappa(design, data, formula.effects, fuller)
+    terms, names = positions(formula, term), labels(term, estimand)
+    fit = fit_k_class(design, data, formula.effects, terms, kappa)
+    estimates = {}
+    for name in vcov:
+        fit_of_name = _with_inverse(fit, terms) if name == "iid" else fit
+        estimates |= infer(key, data, fit_of_name, panel, term=names, vcov=(name,), **inference)
+    estimates = {(label, name): estimates[label, name] for label in names for name in vcov}
+    if first_stage:
+        estimates |= first_stage_of(key, data, formula.effects, panel, vcov=vcov, **inference)
+    return estimates
+
+
+def _with_inverse(fit: LinearFit, terms: tuple[int, ...]) -> LinearFit:
+    """Loadings whose squares sum to the inverse's diagonal: LIML's variance in iid errors."""
+    squares = (fit.loading**2).sum(axis=(1, 2))
+    scale = jnp.sqrt(jnp.diagonal(fit.inverse)[jnp.asarray(terms, dtype=int)] / squares)
+    return fit._replace(loading=scale[:, None, None] * fit.loading)
+
+
+def _faults_of_first_stage(formula: RegressionFormula, first_stage: bool) -> list[str]:
+    if not first_stage or len(formula.endogenous) <= 1:
+        return []
+    return [
+        f"first_stage: formula {str(formula)!r} has {len(formula.endogenous)} endogenous "
+        "regressors, and the F of one first stage tells little; expected one, or first_stage=False"
+    ]

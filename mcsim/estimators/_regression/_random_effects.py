@@ -1,0 +1,202 @@
+"""Random effects: generalized least squares with variance components of Swamy & Arora."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from mcsim._core import Estimate, Panel
+from mcsim.estimators._algebra import combine, generalized_inverse, products
+from mcsim.estimators._fit import worst
+from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._native import NativeEstimator
+from mcsim.estimators._regression._between import unit_means
+from mcsim.estimators._regression._data import Cells, Columns, Regression, read_regression
+from mcsim.estimators._regression._linear import EXPLAINED, absorb_all, fit_linear
+from mcsim.estimators._regression._options import (
+    REFITTED,
+    Inference,
+    Names,
+    faults_of_parts,
+    labels,
+    positions,
+    regression,
+)
+from mcsim.estimators._variance._inference import infer
+
+
+class Components(NamedTuple):
+    """Variance components of the error.
+
+    Attributes
+    ----------
+    unit, cell : array ()
+        Variances of the unit effects (not below 0) and of the rest.
+    theta : array (unit, 1)
+        Share of its means that each unit's data are less of.
+    status : int array ()
+        ``INVALID_INPUT`` where degrees of freedom are missing.
+    """
+
+    unit: Float[Array, ""]
+    cell: Float[Array, ""]
+    theta: Float[Array, "unit 1"]
+    status: Int[Array, ""]
+
+
+def random_effects(
+    formula: str,
+    *,
+    components: bool = False,
+    term: Names | None = None,
+    estimand: str | None = None,
+    vcov: Names = "CR1",
+    cluster: Names = "unit",
+    ssc: str = "fixest-0.13",
+    null: float = 0.0,
+    level: float = 0.95,
+    resamples: int = 999,
+) -> NativeEstimator:
+    """Regress with random unit effects, uncorrelated with the regressors.
+
+    The variance of the cells is that of the within regression, the variance of the unit effects
+    that of the between regression less the cells' over the harmonic mean of the numbers of periods:
+    the convention of Stata's xtreg and linearmodels' RandomEffects, which in balanced panels is
+    plm's as well. Degrees of freedom count the coefficients that each of the two can tell.
+
+    Parameters
+    ----------
+    formula : str
+        ``"y ~ x1 + x2"``, with terms as in `fixed_effects`; some may be constant within units.
+    components : bool
+        Also report ``"sigma_u"``, ``"sigma_e"`` (standard deviations of unit effects and of the
+        rest) and ``"theta"`` (the share of the means that is taken off, averaged over units), under
+        the inference ``"none"``.
+    term : str or sequence of str, optional
+        The coefficients to report; by default all but the constant, whose name is ``"Intercept"``.
+    estimand, vcov, cluster, ssc, resamples, null, level
+        As in `fixed_effects`; there is no ``"RI"``. The components are taken as known.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``(term, vcov)``, with
+        statuses as in `fixed_effects`; too few units or periods are ``INVALID_INPUT``.
+
+    Raises
+    ------
+    InputError
+        As `fixed_effects`, and for a formula with effects, or one period.
+
+    References
+    ----------
+    Swamy & Arora (1972), Econometrica 40: 261-275. Wooldridge (2010), Econometric Analysis of Cross
+    Section and Panel Data, 2nd ed., section 10.4.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> x = [[1.0, 2.0, 4.0], [3.0, 1.0, 2.0], [0.0, 2.0, 1.0], [2.0, 5.0, 3.0]]
+    >>> y = [[1.5, 2.0, 4.5], [4.0, 2.5, 2.5], [0.0, 1.0, 2.0], [3.5, 6.0, 4.5]]
+    >>> estimates = random_effects("y ~ x", components=True)(None, Panel({"y": y, "x": x}))
+    >>> [round(float(estimates[label].value), 3) for label in [("x", "CR1"), ("theta", "none")]]
+    [1.036, 0.19]
+    """
+    parsed = parse_regression(formula)
+    remedy = "they are random here; use fixed_effects for fixed ones"
+    faults = faults_of_parts(parsed, "random_effects", effects=remedy)
+    asked = Inference(term, estimand, vcov, cluster, ssc, resamples, null, level)
+    return regression(
+        fit_random_effects,
+        parsed,
+        asked,
+        faults,
+        known=REFITTED,
+        constant=True,
+        components=bool(components),
+    )
+
+
+def fit_random_effects(
+    key: Key[Array, ""] | None,
+    panel: Panel,
+    formula: RegressionFormula,
+    *,
+    term: tuple[str, ...],
+    estimand: str | None = None,
+    components: bool = False,
+    **inference: Any,
+) -> dict[tuple[str, str], Estimate]:
+    """Least squares on the data less a share of their unit means, the constant included."""
+    data = read_regression(formula, panel)
+    error = swamy_arora(data)
+    ones = jnp.ones(data.shape) if data.weight is None else data.weight
+    with_constant = data._replace(x=jnp.concatenate([data.x, ones[None]]))
+    partly = less_means(with_constant, error)
+    fit = fit_linear(partly, (), positions(formula, term), constant=False)
+    estimates = infer(key, partly, fit, panel, term=labels(term, estimand), **inference)
+    return estimates | (_reported(error, fit.status) if components else {})
+
+
+def swamy_arora(data: Regression) -> Components:
+    """Estimate the variance components from the within and the between regression."""
+    means = unit_means(data)
+    weight = jnp.ones(data.shape) if data.weight is None else data.weight
+    n_cells = weight.sum(axis=1, keepdims=True)
+    present = n_cells > 0
+    n_units = present.sum()
+    within, rank = _unexplained(data, ("unit",))
+    between, rank_of_means = _unexplained(means, ())
+    df = n_cells.sum() - n_units - rank
+    df_of_means = n_units - rank_of_means - 1
+    cell = within / df
+    harmonic = n_units / jnp.where(present, 1.0 / jnp.maximum(n_cells, 1.0), 0.0).sum()
+    unit = jnp.maximum(between / df_of_means - cell / harmonic, 0.0)
+    return Components(
+        unit=unit,
+        cell=cell,
+        theta=1.0 - jnp.sqrt(cell / (n_cells * unit + cell)),
+        status=worst(data.status, (df <= 0) | (df_of_means <= 0), False),
+    )
+
+
+def less_means(data: Regression, error: Components) -> Regression:
+    """Return the data less the share theta of their unit means."""
+    means = unit_means(data)
+    y, x, z = (
+        array - error.theta * mean
+        for array, mean in zip((data.y, data.x, data.z), (means.y, means.x, means.z), strict=True)
+    )
+    if data.weight is not None:
+        y, x, z = (data.weight * array for array in (y, x, z))
+    return Regression(y, x, z, data.weight, error.status)
+
+
+def _unexplained(
+    data: Regression, effects: tuple[str, ...]
+) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    """Return the sum of squared residuals and the rank, leaving out redundant regressors."""
+    x = absorb_all(data.x, effects, data.weight)
+    y: Cells = absorb_all(data.y[None], effects, data.weight)[0]
+    x = _varying(x, data.x)
+    inverse = generalized_inverse(products(x, x))
+    residual = y - combine(inverse @ products(x, y[None])[:, 0], x)
+    residual = residual - combine(inverse @ products(x, residual[None])[:, 0], x)
+    return (residual**2).sum(), (jnp.diagonal(inverse) > 0).sum()
+
+
+def _varying(left: Columns, x: Columns) -> Columns:
+    """Columns after absorbing; 0 where there is nothing left but rounding errors."""
+    share = (left**2).sum(axis=(1, 2)) > EXPLAINED * (x**2).sum(axis=(1, 2))
+    return jnp.where(share[:, None, None], left, 0.0)
+
+
+def _reported(error: Components, status: Int[Array, ""]) -> dict[tuple[str, str], Estimate]:
+    """The components as estimates without standard errors."""
+    present = error.theta > 0
+    theta = jnp.where(present, error.theta, 0.0).sum() / jnp.maximum(present.sum(), 1)
+    values = {"sigma_u": jnp.sqrt(error.unit), "sigma_e": jnp.sqrt(error.cell), "theta": theta}
+    return {
+        (name, "none"): Estimate(value=jnp.where(status == 0, value, jnp.nan), status=status)
+        for name, value in values.items()
+    }

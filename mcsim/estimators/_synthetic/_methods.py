@@ -1,0 +1,248 @@
+"""The synthetic estimators of the effect on the treated, as they are called by users."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from mcsim._core import Estimate, Panel
+from mcsim.errors import InputError, raise_all
+from mcsim.estimators._fit import Fit, Variance, estimates_of, worst
+from mcsim.estimators._formula import TreatmentFormula, parse_treatment_formula
+from mcsim.estimators._native import NativeEstimator, Numerics, faults_of_names, names_of, native
+from mcsim.estimators._synthetic import _variances
+from mcsim.estimators._synthetic._block import block_of
+from mcsim.estimators._synthetic._effect import Weighting, effect_of, problem_of
+
+_VARIANCES = ("placebo", "jackknife", "bootstrap", "jackknife:refit")
+_NONE = "none"
+_SOLVERS = ("active-set", "aahiw2021")
+
+_SDID = Weighting(ridge=True, intercept=True, periods="fitted")
+_SC = Weighting(ridge=False, intercept=False, periods="none")
+_DIFP = Weighting(ridge=False, intercept=True, periods="uniform")
+
+
+def synthetic_did(
+    formula: str,
+    *,
+    vcov: str | Sequence[str] = "placebo",
+    resamples: int = 200,
+    solver: str = "active-set",
+) -> NativeEstimator:
+    """Estimate the effect on a treated block by synthetic difference in differences.
+
+    Weighted controls run parallel to the treated units before treatment, and weighted
+    pre-treatment periods predict the controls' post-treatment mean; the effect is the difference
+    in differences with these weights. Unit weights have a ridge of ``(N1 T1)^(1/4)`` times the
+    standard deviation of the controls' first differences before treatment.
+
+    Parameters
+    ----------
+    formula : str
+        ``"outcome ~ treatment"``: the treatment is 1 for the treated units from the period on in
+        which all of them start, else 0.
+    vcov : str or sequence of str
+        ``"placebo"`` (controls take the place of the treated; supposes the same noise in both),
+        or, with two treated units at least, ``"bootstrap"`` (of units), ``"jackknife"`` (weights
+        fixed, no refits), ``"jackknife:refit"``; all use the normal distribution. ``"none"`` leaves
+        the standard error out.
+    resamples : int
+        Draws of the placebo and the bootstrap, each a fit of its own.
+    solver : str
+        ``"active-set"``, the exact weights, or ``"aahiw2021"``, the authors' Frank-Wolfe algorithm
+        with its early stop and its rule that sets small weights to zero.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``. Without a
+        block, a control, a treated unit or two periods before treatment the status is
+        ``INVALID_INPUT``; a variance that is not defined leaves the value.
+
+    Raises
+    ------
+    InputError
+        For a formula that cannot be parsed or has covariates, an unknown variance or solver, or
+        ``resamples`` below 2; when called, for an unbalanced panel, or without a key where one is
+        needed.
+
+    References
+    ----------
+    Arkhangelsky, Athey, Hirshberg, Imbens & Wager (2021), American Economic Review 111: 4088-4118,
+    algorithms 1 to 4.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> trend = [[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0], [1.0, 3.0, 5.0, 8.0]]
+    >>> treated = [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    >>> panel = Panel({"y": trend, "d": treated})
+    >>> estimate = synthetic_did("y ~ d", vcov="jackknife")(None, panel)["att", "jackknife"]
+    >>> round(float(estimate.value), 3)
+    2.0
+    """
+    return _configure(fit_synthetic_did, formula, vcov, resamples, solver)
+
+
+def synthetic_control(
+    formula: str,
+    *,
+    vcov: str | Sequence[str] = "placebo",
+    resamples: int = 200,
+    solver: str = "active-set",
+) -> NativeEstimator:
+    """Estimate the effect on a treated block by synthetic control.
+
+    Weighted controls follow the treated units before treatment, in levels; the effect is the
+    difference after. Among weights that fit alike, the smallest are taken.
+
+    Parameters
+    ----------
+    formula, vcov, resamples, solver
+        As in `synthetic_did`. The jackknife with fixed weights is far too wide here.
+
+    Returns
+    -------
+    NativeEstimator
+        As `synthetic_did`.
+
+    Raises
+    ------
+    InputError
+        As `synthetic_did`.
+
+    References
+    ----------
+    Abadie, Diamond & Hainmueller (2010), Journal of the American Statistical Association 105:
+    493-505, without covariates.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> trend = [[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0], [1.5, 2.0, 2.5, 8.0]]
+    >>> treated = [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    >>> panel = Panel({"y": trend, "d": treated})
+    >>> estimate = synthetic_control("y ~ d", vcov="jackknife")(None, panel)["att", "jackknife"]
+    >>> round(float(estimate.value), 3)
+    5.0
+    """
+    return _configure(fit_synthetic_control, formula, vcov, resamples, solver)
+
+
+def difp(
+    formula: str,
+    *,
+    vcov: str | Sequence[str] = "placebo",
+    resamples: int = 200,
+    solver: str = "active-set",
+) -> NativeEstimator:
+    """Estimate the effect on a treated block by demeaned synthetic control.
+
+    Weighted controls run parallel to the treated units before treatment; the effect is the
+    difference in differences to the unweighted pre-treatment mean. Among weights that fit alike,
+    the smallest are taken.
+
+    Parameters
+    ----------
+    formula, vcov, resamples, solver
+        As in `synthetic_did`. The jackknife with fixed weights is far too wide here.
+
+    Returns
+    -------
+    NativeEstimator
+        As `synthetic_did`.
+
+    Raises
+    ------
+    InputError
+        As `synthetic_did`.
+
+    References
+    ----------
+    Doudchenko & Imbens (2016), NBER working paper 22791. Ferman & Pinto (2021), Quantitative
+    Economics 12: 1197-1221.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> trend = [[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0], [11.0, 11.5, 12.0, 18.0]]
+    >>> treated = [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    >>> panel = Panel({"y": trend, "d": treated})
+    >>> estimate = difp("y ~ d", vcov="jackknife")(None, panel)["att", "jackknife"]
+    >>> round(float(estimate.value), 3)
+    5.5
+    """
+    return _configure(fit_difp, formula, vcov, resamples, solver)
+
+
+def fit_synthetic_did(
+    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[tuple[str, str], Estimate]:
+    """Fit with unit and period weights."""
+    return _fit(key, panel, formula, _SDID, **options)
+
+
+def fit_synthetic_control(
+    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[tuple[str, str], Estimate]:
+    """Fit with unit weights that match levels."""
+    return _fit(key, panel, formula, _SC, **options)
+
+
+def fit_difp(
+    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[tuple[str, str], Estimate]:
+    """Fit with unit weights that match trends."""
+    return _fit(key, panel, formula, _DIFP, **options)
+
+
+def _fit(key, panel, formula, weighting: Weighting, *, vcov, resamples, solver):
+    """Fit once, and again for each resample of each variance."""
+    block = block_of(formula, panel)
+    problem = problem_of(block, weighting)
+
+    def refit(treated, control):
+        return effect_of(problem, treated, control, weighting, solver)
+
+    def variance(name: str):
+        if name == "jackknife":
+            return _variances.jackknife(effect, block)
+        if name == "jackknife:refit":
+            return _variances.refitted_jackknife(refit, block)
+        if key is None:
+            raise InputError(f"key: got None, expected one key, such as mcsim.key(0), for {name!r}")
+        stream = jax.random.fold_in(key, _VARIANCES.index(name))
+        return getattr(_variances, name)(refit, block, stream, resamples)
+
+    effect = refit(block.treated, block.control)
+    status = worst(block.status, False, False, effect.converged)
+    known = {name: Variance(variance(name)) for name in vcov if name != _NONE}
+    estimates = estimates_of(Fit(effect.value, known, status), "att")
+    if _NONE not in vcov:
+        return estimates
+    only = estimates_of(Fit(effect.value, {_NONE: Variance(0.0)}, status), "att")
+    without = {
+        label: estimate._replace(se=jnp.full((), jnp.nan)) for label, estimate in only.items()
+    }
+    return {**without, **estimates}
+
+
+def _configure(
+    fit: Numerics, formula: str, vcov: str | Sequence[str], resamples: int, solver: str
+) -> NativeEstimator:
+    """Check the arguments of a method, report all faults together, and return its estimator."""
+    name = fit.__name__.removeprefix("fit_")
+    parsed = parse_treatment_formula(formula)
+    names = names_of(vcov)
+    faults = faults_of_names("vcov", names, (*_VARIANCES, _NONE), name)
+    faults += faults_of_names("solver", names_of(solver), _SOLVERS, name)
+    if parsed.covariates:
+        remedy = f"write '{parsed.text.split(' | ')[0]}', with an outcome adjusted beforehand"
+        faults.append(f"formula {formula!r}: {name} uses no covariates; {remedy}")
+    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 2:
+        faults.append(f"resamples: got {resamples!r}, expected a whole number of at least 2")
+    raise_all(faults)
+    return native(fit, parsed, vcov=names, resamples=resamples, solver=solver)
