@@ -27,7 +27,11 @@ PARTS = {
         "with_effect",
     ],
     "estimators": [
-        "NativeEstimator", "aipw", "difference_in_means", "ipw", "matching", "outcome_regression",
+        "ClusterDiagnostics", "NativeEstimator", "aipw", "arellano_bond", "between",
+        "callaway_santanna", "cluster_diagnostics", "did", "difference_in_means", "difp",
+        "event_study", "first_difference", "fixed_effects", "half_panel_jackknife", "imputation",
+        "ipw", "iv_2sls", "liml", "matching", "ols", "outcome_regression", "random_effects",
+        "synthetic_control", "synthetic_did", "twfe_weights",
     ],
     "generators": ["FittedGenerator", "WGAN", "fit_many", "load", "model_cache", "save"],
     "measures": ["Comparison", "MEASURES", "compare", "reps_needed", "summarize"],

@@ -23,4 +23,5 @@ from mcsim.estimators._regression._random_effects import random_effects as rando
 from mcsim.estimators._synthetic import difp as difp
 from mcsim.estimators._synthetic import synthetic_control as synthetic_control
 from mcsim.estimators._synthetic import synthetic_did as synthetic_did
+from mcsim.estimators._variance._diagnostics import ClusterDiagnostics as ClusterDiagnostics
 from mcsim.estimators._variance._diagnostics import cluster_diagnostics as cluster_diagnostics

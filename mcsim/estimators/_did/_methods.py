@@ -60,9 +60,9 @@ def did(
     Returns
     -------
     NativeEstimator
-        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``. A treatment
-        that is not 0/1, or that nobody gets, is ``INVALID_INPUT``; one that the effects explain is
-        ``SINGULAR``.
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``. A
+        treatment that is not 0/1, or that nobody gets, is ``INVALID_INPUT``; one that the effects
+        explain is ``SINGULAR``.
 
     Raises
     ------

@@ -13,7 +13,14 @@ from jaxtyping import Array, Bool, Float, Int
 from mcsim.errors import InputError
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import worst
-from mcsim.estimators._regression._data import Cells, Columns, Counts, Regression, count, sums_of_squares
+from mcsim.estimators._regression._data import (
+    Cells,
+    Columns,
+    Counts,
+    Regression,
+    count,
+    sums_of_squares,
+)
 from mcsim.estimators._regression._solve import SOLVERS, Solution
 from mcsim.estimators._regression._within import absorb
 
