@@ -19,7 +19,11 @@ from mcsim.errors import InputError, UnknownName, did_you_mean
 
 
 class Status(IntEnum):
-    """What became of one estimate. Inside jit a status is data; in frames it is its label."""
+    """What became of one estimate. Inside jit a status is data; in frames it is its label.
+
+    All but ``OK`` and ``NO_SE`` are failures. ``NO_SE`` is an estimate whose inference is not
+    defined: its value counts, in every measure that needs no standard error.
+    """
 
     OK = 0
     NONCONVERGED = 1
@@ -31,11 +35,21 @@ class Status(IntEnum):
     OOM = 7
     SKIPPED = 8
     INVALID_INPUT = 9
+    NO_SE = 10
 
     @property
     def label(self) -> str:
         """The status as it is written in frames: ``"ok"``, ``"singular"``, ..."""
         return self.name.lower()
+
+    @property
+    def has_value(self) -> bool:
+        """Whether the estimate is there, with a standard error or without."""
+        return self in (Status.OK, Status.NO_SE)
+
+
+SUCCESSES = tuple(status.label for status in Status if status.has_value)
+"""The labels of estimates that are there."""
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -174,7 +188,7 @@ class Estimate(NamedTuple):
     p_value : float or array ()
         The estimator's own p-value.
     status : int or array ()
-        A `Status`; anything but ``OK`` marks a failure.
+        A `Status`; anything but ``OK`` and ``NO_SE`` marks a failure.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from mcsim._core import SUCCESSES
 from mcsim._results import Results
 from mcsim._store import Store, read_json
 
@@ -12,18 +13,32 @@ MANY_FAILURES = 0.5
 def frequent_failures(results: Results) -> dict[str, float]:
     """Return the share of failed replications of every estimator with many failures."""
     rows = results.replicates
-    shares = rows["status"].ne("ok").groupby(rows["estimator"], sort=False).mean()
+    shares = (~rows["status"].isin(SUCCESSES)).groupby(rows["estimator"], sort=False).mean()
     return {str(name): float(share) for name, share in shares.items() if share > MANY_FAILURES}
 
 
 def failure_sentences(results: Results, store: Store) -> Iterator[str]:
     """Yield a sentence for every estimator with many failures, with the reason of the first."""
     for name, share in frequent_failures(results).items():
-        failed = results.replicates.query("estimator == @name and status != 'ok'")
+        rows = results.replicates
+        failed = rows[(rows["estimator"] == name) & ~rows["status"].isin(SUCCESSES)]
         statuses = ", ".join(failed["status"].unique())
         yield f"estimator {name!r} failed in {share:.0%} of replications: {statuses}" + _reason(
             name, store
         )
+
+    for (name, inference), share in _without_se(results).items():
+        yield (
+            f"estimator {name!r} has no standard error {inference} in {share:.0%} of replications: "
+            "it is not defined there"
+        )
+
+
+def _without_se(results: Results) -> dict[tuple[str, str], float]:
+    """Return the share without a standard error of every inference that often has none."""
+    rows = results.replicates
+    shares = rows["status"].eq("no_se").groupby([rows["estimator"], rows["inference"]]).mean()
+    return {tuple(key): float(s) for key, s in shares.items() if s > MANY_FAILURES}  # type: ignore[misc]
 
 
 def _reason(estimator: str, store: Store) -> str:

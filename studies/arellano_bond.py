@@ -3,8 +3,9 @@
 Aims        How biased are least squares, within and difference GMM for the coefficient of the
             lagged outcome? How far are two-step standard errors too small, and does Windmeijer's
             correction mend it?
-Data        100 units, 7 periods after 10 discarded ones; y = alpha y(-1) + x + eta + v,
-            x = .8 x(-1) + xi with variance .9, eta and v standard normal; alpha .2, .5 and .8.
+Data        100 units, 7 periods after 10 discarded ones, the first of them the start at zero;
+            y = alpha y(-1) + x + eta + v, x = .8 x(-1) + xi with variance .9, eta and v standard
+            normal; alpha .2, .5 and .8.
 Estimand    alpha.
 Methods     GMM in first differences in one step (GMM1) and two (GMM2), instruments y(t-2) and
             earlier, and the difference of x; within; pooled least squares.
@@ -27,6 +28,7 @@ from mcsim.report import as_markdown, as_text, write_comparison
 
 MODEL = "y ~ lag(y) + x"
 ALPHAS = (0.2, 0.5, 0.8)
+START = 9  # periods drawn before the first that is kept: with the start at zero ten are discarded
 PUBLISHED = {  # by estimator and standard error, at the three alphas
     ("GMM1", "robust"): {
         "mean": (0.182, 0.474, 0.766),
@@ -47,7 +49,7 @@ def study():
     """Three degrees of persistence, four estimators."""
     return mcsim.Study(
         aim="Which estimator and which standard error for a short dynamic panel?",
-        dgp={"panel": DynamicPanel(n_units=100, n_periods=7, burn_in=10)},
+        dgp={"panel": DynamicPanel(n_units=100, n_periods=7, burn_in=START)},
         designs=mcsim.grid(alpha=list(ALPHAS)),
         estimators={
             "GMM1": arellano_bond(MODEL, steps=1, term="lag(y)", vcov="robust"),

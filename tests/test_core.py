@@ -99,7 +99,7 @@ def test_an_estimate_is_ok_and_normal_unless_it_says_otherwise():
 def test_statuses_keep_their_numbers():
     assert {s.label: int(s) for s in Status} == {
         "ok": 0, "nonconverged": 1, "singular": 2, "nan": 3, "error": 4, "timeout": 5,
-        "crashed": 6, "oom": 7, "skipped": 8, "invalid_input": 9,
+        "crashed": 6, "oom": 7, "skipped": 8, "invalid_input": 9, "no_se": 10,
     }  # fmt: skip
 
 

@@ -10,11 +10,11 @@ import pytest
 import mcsim
 
 NAMES = [
-    "Column", "Comparison", "DGP", "Design", "Estimate", "Estimator", "FidelityTable", "Generator", "Panel",
-    "Results", "Sample", "Schema", "Status", "Study", "compare", "datasets", "dgps", "errors", "estimate",
-    "estimators", "fidelity", "fit_many", "from_frame", "generators", "grid", "host",
-    "infer_schema", "key", "keys", "load", "model_cache", "open", "report", "run", "save",
-    "summarize", "to_frame",
+    "Column", "Comparison", "DGP", "Design", "Estimate", "Estimator", "FidelityTable",
+    "Generator", "Panel", "Results", "Sample", "Schema", "Status", "Study", "compare",
+    "datasets", "dgps", "errors", "estimate", "estimators", "fidelity", "fit_many",
+    "from_frame", "generators", "grid", "host", "infer_schema", "key", "keys", "load",
+    "model_cache", "open", "report", "run", "save", "summarize", "to_frame",
 ]  # fmt: skip
 
 MODULES = ["datasets", "dgps", "errors", "estimators", "generators", "report"]

@@ -474,6 +474,24 @@ def test_placebo_laws_reject_as_in_bertrand_and_others(rho, rate):
     assert_rate(rejections(drawn["y"], drawn["d"]), rate)
 
 
+def test_horizons_have_truths_of_their_own():
+    panel = ErrorComponents(n_units=9, n_periods=5, beta=None)
+    dgp = with_effect(
+        panel,
+        outcome="y",
+        assignment=by_cohort({3: 1 / 3, 1: 1 / 3}),
+        effect=by_exposure([1, 2, 3, 4]),
+        horizons=(0, 1, 3, 4),
+    )
+    truth = dgp(jax.random.key(0), Design()).truth
+    assert [float(truth[f"att[{e}]"]) for e in (0, 1, 3)] == [1.0, 2.0, 4.0]
+    assert np.isnan(truth["att[4]"])  # nobody is treated for so long
+    constant = with_effect(panel, outcome="y", assignment=by_cohort({2: 3}), horizons=[1], effect=2)
+    assert float(constant(jax.random.key(0), Design()).truth["att[1]"]) == 2.0
+    with pytest.raises(InputError, match=r"horizons: got \(-1,\)"):
+        with_effect(panel, outcome="y", assignment=by_cohort({2: 3}), horizons=[-1])
+
+
 @needs_cps
 @pytest.mark.parametrize(
     ("resampled", "laws", "rate"),

@@ -69,9 +69,14 @@ def _by_estimand(result: Any) -> dict[str, Estimate]:
 
 def _values(found: Mapping[str, Estimate]) -> dict[str, Array]:
     return {
-        estimand: jnp.where(jnp.asarray(e.status) == Status.OK, jnp.asarray(e.value), jnp.nan)
+        estimand: jnp.where(_has_value(e.status), jnp.asarray(e.value), jnp.nan)
         for estimand, e in found.items()
     }
+
+
+def _has_value(status: Any) -> Array:
+    """Whether an estimate is there, with a standard error or without."""
+    return jnp.isin(jnp.asarray(status), jnp.asarray([Status.OK, Status.NO_SE]))
 
 
 def laws(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from mcsim._core import SUCCESSES
 from mcsim._fidelity._sources import REAL
 from mcsim._fidelity._verdict import FAILS, MISSING, UNRESOLVED
 
@@ -94,7 +95,7 @@ class FidelityTable:
             found = {row["generator"]: row for row in here}
             label = f"{estimator} {estimand}".strip()
             value = next(iter(found.values()))
-            real = _short(value["value"]) if value["status"] == "ok" else value["status"]
+            real = _short(value["value"]) if value["status"] in SUCCESSES else value["status"]
             rows.append([label, real, *(_law_cell(found.get(name)) for name in names)])
         return rows
 

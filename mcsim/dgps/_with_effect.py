@@ -3,6 +3,7 @@
 After Bertrand, Duflo & Mullainathan (2004), Quarterly Journal of Economics 119: 249-275.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -31,6 +32,7 @@ def with_effect(
     effect: Any = 0.0,
     treatment: str = "d",
     truth: TruthOf = "sample",
+    horizons: Sequence[int] = (),
     n_units: int | None = None,
     schema: Schema | None = None,
 ) -> "WithEffect":
@@ -57,6 +59,9 @@ def with_effect(
     truth : {"sample", "population"}
         The ATT over the treated cells of each sample; or over all samples, computed once per cell
         with its Monte Carlo error (none for a number).
+    horizons : sequence of int
+        Event times, 0 a unit's first treated period, of which the sample's average effect is a
+        truth of its own, ``"att[0]"``, as event studies label it.
     n_units : int, optional
         Units to draw from a generator; a factor ``n_units`` takes precedence.
     schema : Schema, optional
@@ -101,7 +106,8 @@ def with_effect(
     """
     if is_number(effect):
         effect = float(effect)
-    dgp = WithEffect(source, outcome, assignment, effect, treatment, truth, n_units, schema)
+    times = tuple(horizons)
+    dgp = WithEffect(source, outcome, assignment, effect, treatment, truth, times, n_units, schema)
     raise_all(_faults(dgp))
     return replace(dgp, schema=_schema(dgp))
 
@@ -112,7 +118,7 @@ class WithEffect:
 
     Attributes
     ----------
-    source, outcome, assignment, effect, treatment, n_units, schema
+    source, outcome, assignment, effect, treatment, horizons, n_units, schema
         As in `with_effect`.
     truth_of : {"sample", "population"}
         Of what the truth is the average effect.
@@ -124,6 +130,7 @@ class WithEffect:
     effect: Any
     treatment: str
     truth_of: TruthOf
+    horizons: tuple[int, ...]
     n_units: int | None
     schema: Schema | None
 
@@ -160,6 +167,7 @@ class WithEffect:
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
         panel, treated, effect, known = self._draw(key, design)
+        known |= {f"att[{e}]": _att_at(e, panel, treated, effect) for e in self.horizons}
         sample = panel.with_columns(
             {self.outcome: panel[self.outcome] + treated * effect, self.treatment: treated}
         )
@@ -234,6 +242,13 @@ def _totals(panel: Panel, treated: Array, effect: Any) -> tuple[Array, Array]:
     return (observed * effect).sum(), observed.sum()
 
 
+def _att_at(event_time: int, panel: Panel, treated: Array, effect: Any) -> Array:
+    """Average effect over the observed cells that have been treated for so long."""
+    exposed = treated * (jnp.cumsum(treated, axis=1) == event_time + 1)
+    total, count = _totals(panel, exposed, effect)
+    return total / count
+
+
 @jax.jit
 def _population(dgp: WithEffect, keys: Any, design: Design) -> Float[Array, "rep 2"]:
     def totals(key):
@@ -251,7 +266,7 @@ def _require_shape(what: str, values: Array, shape: tuple[int, int]) -> None:
 
 
 _PARTS = ("source", "assignment", "effect")
-_OPTIONS = ("outcome", "treatment", "truth_of", "n_units", "schema")
+_OPTIONS = ("outcome", "treatment", "truth_of", "horizons", "n_units", "schema")
 
 
 def _flatten(dgp: WithEffect):
@@ -306,6 +321,10 @@ def _faults(dgp: WithEffect) -> list[str]:
         faults.append(
             f"effect: got {dgp.effect!r}, expected a finite number or a function of (key, "
             "exposure, panel)"
+        )
+    if not all(isinstance(e, int) and e >= 0 for e in dgp.horizons):
+        faults.append(
+            f"horizons: got {dgp.horizons!r}, expected event times from 0, e.g. (0, 1, 2)"
         )
     if dgp.truth_of not in get_args(TruthOf):
         faults.append(f"truth: got {dgp.truth_of!r}{did_you_mean(dgp.truth_of, get_args(TruthOf))}")

@@ -50,7 +50,7 @@ def worst(status: Any, invalid: Any, singular: Any, converged: Any = True) -> In
 def estimates_of(fit: Fit, estimand: str) -> dict[tuple[str, str], Estimate]:
     """Turn a fit into one estimate per variance; after a failure every number is NaN.
 
-    Where the value exists and its variance does not, the value stays: its status is INVALID_INPUT.
+    Where the value exists and its variance does not, the value stays: its status is NO_SE.
     """
     return {(estimand, name): _estimate(fit, variance) for name, variance in fit.variances.items()}
 
@@ -61,7 +61,7 @@ def _estimate(fit: Fit, variance: Variance) -> Estimate:
     told = ~failed & jnp.isfinite(jnp.asarray(variance.p_value))
     nan = jnp.full((), jnp.nan)
     status = jnp.where(failed & (fit.status == Status.OK), Status.NAN, fit.status)
-    status = jnp.where(~failed & ~known & ~told, Status.INVALID_INPUT, status)
+    status = jnp.where(~failed & ~known & ~told, Status.NO_SE, status)
     return Estimate(
         value=jnp.where(failed, nan, fit.value),
         se=jnp.where(known, jnp.sqrt(jnp.where(known, variance.variance, 0.0)), nan),

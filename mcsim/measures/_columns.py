@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from mcsim._core import SUCCESSES
 from mcsim.errors import did_you_mean, raise_all
 
 NUMERIC = ("value", "se", "lower", "upper", "df", "p_value", "truth", "truth_mcse", "null")
@@ -136,4 +137,4 @@ def _succeeded(frame: pd.DataFrame, status: str | None, faults: list[str]) -> Bo
             "for a success; map it, or pass status=None"
         )
         return np.ones(len(frame), dtype=bool)
-    return (frame[status] == "ok").fillna(False).to_numpy(dtype=bool)
+    return frame[status].isin(SUCCESSES).to_numpy(dtype=bool)

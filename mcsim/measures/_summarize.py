@@ -59,7 +59,8 @@ def summarize(
         Column, or one number: the Monte Carlo standard error of a truth that was itself simulated.
         It is one error shared by all replications of a group, so it does not shrink with n.
     status
-        Column of words, ``"ok"`` for a success. Any other word, or an estimate that is missing or
+        Column of words, ``"ok"`` for a success and ``"no_se"`` for one whose standard error is not
+        defined. Any other word, or an estimate that is missing or
         infinite, is a failure.
     by
         Columns that separate the groups: design factors, estimand, inference.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.estimators._algebra import combine, invert
+from mcsim.estimators._algebra import combine, generalized_inverse, invert
 from mcsim.estimators._dynamic._differences import Differences
 
 NEGLIGIBLE = 1e-12  # eigenvalue relative to the largest, below which a direction has no weight
@@ -120,7 +120,7 @@ def too_few(data: Differences) -> Bool[Array, ""]:
 
 
 def _solve(data: Differences, cross: Cross, covariance: Array) -> Step:
-    weighting = _weighting(covariance)
+    weighting = _weighting(covariance, data)
     weighted = cross.x.T @ weighting.matrix
     bread = invert(weighted @ cross.x + _unidentified(data))
     projection = bread.matrix @ weighted
@@ -148,15 +148,22 @@ def _unidentified(data: Differences) -> Float[Array, "regressor regressor"] | fl
     return jnp.diag(jnp.concatenate([jnp.zeros(data.n_slopes), empty]))
 
 
-def _weighting(covariance: Float[Array, "instrument instrument"]) -> Weighting:
+def _weighting(covariance: Float[Array, "instrument instrument"], data: Differences) -> Weighting:
     """Invert the moments' covariance in correlation form, so that units do not matter.
 
-    It is singular where instruments are redundant, which changes nothing, and where they are more
-    than the units: then the choice of the generalized inverse, that of Moore & Penrose, matters.
+    It is singular where instruments are redundant; leaving those out changes nothing. With more
+    instruments than units (or gaps, which may make it so) the choice of the generalized inverse
+    matters: it is that of Moore & Penrose.
     """
     scale = jnp.sqrt(jnp.diagonal(covariance))
     scale = 1.0 / jnp.where(scale > 0, scale, 1.0)
-    size, direction = jnp.linalg.eigh(covariance * scale[:, None] * scale)
-    kept = size > NEGLIGIBLE * size[-1]
-    inverse = (direction * jnp.where(kept, 1.0 / size, 0.0)) @ direction.T
-    return Weighting(inverse * scale[:, None] * scale, kept.sum())
+    correlation = covariance * scale[:, None] * scale
+    if data.use is None and len(data.y) >= len(covariance):
+        inverse = generalized_inverse(correlation)
+        rank = (jnp.diagonal(inverse) != 0).sum()
+    else:
+        size, direction = jnp.linalg.eigh(correlation)
+        kept = size > NEGLIGIBLE * size[-1]
+        inverse = (direction * jnp.where(kept, 1.0 / size, 0.0)) @ direction.T
+        rank = kept.sum()
+    return Weighting(inverse * scale[:, None] * scale, rank)

@@ -46,8 +46,8 @@ def ols(
         As in `fixed_effects`.
     solver : {"cholesky", "qr"}
         How least squares are solved. ``"cholesky"`` is fast and safe unless regressors are nearly
-        collinear: it keeps 11 digits on NIST's Longley data, 10 on Wampler1, and calls Filip
-        (a polynomial of degree 10) singular. ``"qr"`` keeps 11, 9 and 7.
+        collinear: it keeps 13 digits on NIST's Longley data, 9 on Wampler1, and calls Filip (a
+        polynomial of degree 10) singular. ``"qr"`` keeps 13, 9 and 7.
 
     Returns
     -------
