@@ -12,9 +12,9 @@ from mcsim import Panel
 from mcsim._core import Status
 from mcsim.errors import InputError
 from mcsim.estimators._formula import parse_regression
-from mcsim.estimators._regression._data import read_regression
+from mcsim.estimators._linear_model._data import read_regression
+from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._regression._fixed_effects import fixed_effects
-from mcsim.estimators._regression._linear import fit_linear
 from mcsim.estimators._regression._pooled import ols
 from mcsim.estimators._variance._clusters import read_groups
 from mcsim.estimators._variance._names import parse_vcov

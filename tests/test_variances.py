@@ -11,7 +11,7 @@ from scipy import stats
 import mcsim
 from mcsim._core import Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._regression._data import Counts
+from mcsim.estimators._linear_model._data import Counts
 from mcsim.estimators._regression._fixed_effects import fixed_effects
 from mcsim.estimators._regression._pooled import ols
 from mcsim.estimators._variance._diagnostics import cluster_diagnostics

@@ -14,7 +14,7 @@ from mcsim.errors import raise_all
 from mcsim.estimators._expression import Name
 from mcsim.estimators._fit import worst
 from mcsim.estimators._formula import RegressionFormula, TreatmentFormula
-from mcsim.estimators._regression._data import Regression, read_regression
+from mcsim.estimators._linear_model._data import Regression, read_regression
 
 BOTH = ("unit", "time")
 

@@ -17,7 +17,7 @@ from mcsim.estimators._algebra import generalized_inverse, invert
 from mcsim.estimators._did._adoption import Adoption, read_adoption
 from mcsim.estimators._did._influence import Averages, estimates_by_influence, label
 from mcsim.estimators._formula import TreatmentFormula
-from mcsim.estimators._regression._linear import EXPLAINED
+from mcsim.estimators._linear_model._least_squares import EXPLAINED
 
 Cells = Float[Array, "unit period"]
 Columns = Float[Array, "column unit period"]

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._fit import Fit, Variance, estimates_of
-from mcsim.estimators._regression._data import group_of_units
+from mcsim.estimators._linear_model._data import group_of_units
 from mcsim.estimators._variance._resampling import key_of
 
 BOOTSTRAPS = ("bootstrap", "bootstrap:mammen")

@@ -19,8 +19,8 @@ from mcsim.estimators._formula import (
     check_columns,
     parse_treatment_formula,
 )
-from mcsim.estimators._regression._data import Regression
-from mcsim.estimators._regression._linear import LinearFit, fit_linear
+from mcsim.estimators._linear_model._data import Regression
+from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._variance._inference import infer
 
 

@@ -16,7 +16,7 @@ from mcsim.errors import InputError
 from mcsim.estimators._dynamic._instruments import Layout, Levels, arrange
 from mcsim.estimators._expression import Term, evaluate, longest_lag, observed_cells
 from mcsim.estimators._formula import RegressionFormula
-from mcsim.estimators._regression._data import read_regression
+from mcsim.estimators._linear_model._data import read_regression
 
 
 class Instrumented(NamedTuple):

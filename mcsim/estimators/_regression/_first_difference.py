@@ -8,9 +8,9 @@ from jaxtyping import Array, Key
 from mcsim._core import Estimate, Panel
 from mcsim.errors import InputError
 from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._linear_model._data import Regression, read_regression
+from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._native import NativeEstimator
-from mcsim.estimators._regression._data import Regression, read_regression
-from mcsim.estimators._regression._linear import fit_linear
 from mcsim.estimators._regression._options import (
     REFITTED,
     Inference,

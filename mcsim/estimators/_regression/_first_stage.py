@@ -7,8 +7,8 @@ from jax.scipy.special import betainc
 from jaxtyping import Array, Float, Key
 
 from mcsim._core import Estimate, Panel, Status
-from mcsim.estimators._regression._data import Regression
-from mcsim.estimators._regression._linear import fit_linear
+from mcsim.estimators._linear_model._data import Regression
+from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._variance._inference import infer
 
 LABEL = "first_stage_F"

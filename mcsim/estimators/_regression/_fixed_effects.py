@@ -6,13 +6,13 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._native import NativeEstimator
-from mcsim.estimators._regression._data import (
+from mcsim.estimators._linear_model._data import (
     Regression,
     read_regression,
     without_singletons,
 )
-from mcsim.estimators._regression._linear import check_periods, fit_linear
+from mcsim.estimators._linear_model._least_squares import check_periods, fit_linear
+from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression._options import (
     Inference,
     Names,

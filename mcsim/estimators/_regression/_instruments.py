@@ -7,11 +7,11 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression._first_stage import first_stage as first_stage_of
 from mcsim.estimators._regression._fixed_effects import read_with_effects
 from mcsim.estimators._regression._k_class import fit_k_class, instrument, liml_kappa
-from mcsim.estimators._regression._linear import LinearFit
 from mcsim.estimators._regression._options import (
     SUMS,
     Inference,

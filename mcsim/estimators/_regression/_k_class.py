@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float
 
 from mcsim.estimators._algebra import combine, invert, products
 from mcsim.estimators._fit import worst
-from mcsim.estimators._regression._data import Cells, Columns, Regression, count, sums_of_squares
-from mcsim.estimators._regression._linear import (
+from mcsim.estimators._linear_model._data import Cells, Columns, Regression, count, sums_of_squares
+from mcsim.estimators._linear_model._least_squares import (
     LinearFit,
     absorb_all,
     explained,

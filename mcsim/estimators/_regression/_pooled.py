@@ -6,9 +6,10 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._linear_model._data import read_regression
+from mcsim.estimators._linear_model._least_squares import fit_linear
+from mcsim.estimators._linear_model._solve import SOLVERS
 from mcsim.estimators._native import NativeEstimator, faults_of_names
-from mcsim.estimators._regression._data import read_regression
-from mcsim.estimators._regression._linear import fit_linear
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
@@ -17,7 +18,6 @@ from mcsim.estimators._regression._options import (
     positions,
     regression,
 )
-from mcsim.estimators._regression._solve import SOLVERS
 from mcsim.estimators._variance._inference import infer
 
 

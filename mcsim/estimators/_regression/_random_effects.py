@@ -9,10 +9,10 @@ from mcsim._core import Estimate, Panel
 from mcsim.estimators._algebra import combine, generalized_inverse, products
 from mcsim.estimators._fit import worst
 from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._linear_model._data import Cells, Columns, Regression, read_regression
+from mcsim.estimators._linear_model._least_squares import EXPLAINED, absorb_all, fit_linear
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression._between import unit_means
-from mcsim.estimators._regression._data import Cells, Columns, Regression, read_regression
-from mcsim.estimators._regression._linear import EXPLAINED, absorb_all, fit_linear
 from mcsim.estimators._regression._options import (
     REFITTED,
     Inference,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mcsim._core import Panel
-from mcsim.estimators._regression._data import group_of_units
+from mcsim.estimators._linear_model._data import group_of_units
 
 AXES = {"unit": -2, "time": -1}
 

@@ -15,9 +15,9 @@ from mcsim._core import Panel, require_panel
 from mcsim._precision import require_float64
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._formula import RegressionFormula, check_columns
+from mcsim.estimators._linear_model._data import read_regression
+from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
-from mcsim.estimators._regression._data import read_regression
-from mcsim.estimators._regression._linear import LinearFit, fit_linear
 from mcsim.estimators._regression._options import positions
 from mcsim.estimators._variance._clusters import AXES, cluster_sums, read_groups
 from mcsim.estimators._variance._leverage import (

@@ -7,8 +7,8 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel, Status
 from mcsim.estimators._fit import Fit, Variance, estimates_of
-from mcsim.estimators._regression._data import Regression
-from mcsim.estimators._regression._linear import LinearFit
+from mcsim.estimators._linear_model._data import Regression
+from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import Groups, read_groups
 from mcsim.estimators._variance._leverage import (
     leverage_corrected_cells,

@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float
 
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import Variance
-from mcsim.estimators._regression._linear import LinearFit
-from mcsim.estimators._regression._within import absorb
+from mcsim.estimators._linear_model._least_squares import LinearFit
+from mcsim.estimators._linear_model._within import absorb
 from mcsim.estimators._variance._clusters import AXES, cluster_grams, cluster_sums
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._sandwich import rule_of_clusters

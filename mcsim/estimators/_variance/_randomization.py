@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mcsim.errors import raise_all
 from mcsim.estimators._algebra import products
 from mcsim.estimators._fit import Variance
-from mcsim.estimators._regression._linear import LinearFit, absorb_all
+from mcsim.estimators._linear_model._least_squares import LinearFit, absorb_all
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._resampling import CELLS, TIE, key_of
 from mcsim.estimators._variance._setting import Setting

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mcsim.estimators._fit import Variance
-from mcsim.estimators._regression._linear import LinearFit
+from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import cluster_sums, n_clusters
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._setting import Setting

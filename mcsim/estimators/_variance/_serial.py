@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from mcsim.errors import InputError
 from mcsim.estimators._fit import Variance
-from mcsim.estimators._regression._linear import LinearFit
+from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._setting import Setting
 from mcsim.estimators._variance._small_sample import default_lags, for_kernel

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from jaxtyping import Array, Key
 
 from mcsim.estimators._fit import Variance
-from mcsim.estimators._regression._data import Regression
-from mcsim.estimators._regression._linear import LinearFit
+from mcsim.estimators._linear_model._data import Regression
+from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import Groups
 from mcsim.estimators._variance._names import Vcov
 

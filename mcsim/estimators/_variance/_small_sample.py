@@ -32,8 +32,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from mcsim.estimators._regression._data import Counts
-from mcsim.estimators._regression._linear import parameters
+from mcsim.estimators._linear_model._data import Counts
+from mcsim.estimators._linear_model._least_squares import parameters
 from mcsim.estimators._variance._names import Vcov
 
 RULES = ("fixest-0.13", "stata-xtreg", "stata-areg", "linearmodels", "jackknife", "none")

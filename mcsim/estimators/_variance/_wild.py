@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from mcsim.estimators._algebra import generalized_inverse
 from mcsim.estimators._fit import Variance
-from mcsim.estimators._regression._linear import LinearFit
+from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import Groups
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._resampling import CELLS, TIE, key_of

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mcsim.errors import InputError
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import worst
-from mcsim.estimators._regression._data import (
+from mcsim.estimators._linear_model._data import (
     Cells,
     Columns,
     Counts,
@@ -21,8 +21,8 @@ from mcsim.estimators._regression._data import (
     count,
     sums_of_squares,
 )
-from mcsim.estimators._regression._solve import SOLVERS, Solution
-from mcsim.estimators._regression._within import absorb
+from mcsim.estimators._linear_model._solve import SOLVERS, Solution
+from mcsim.estimators._linear_model._within import absorb
 
 EXPLAINED = 1e-24  # share of a regressor's sum of squares, below which the effects explain it
 

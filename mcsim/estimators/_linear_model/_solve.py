@@ -12,7 +12,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
 from mcsim.estimators._algebra import combine, invert, products
-from mcsim.estimators._regression._data import Cells, Columns
+from mcsim.estimators._linear_model._data import Cells, Columns
 
 NEGLIGIBLE = 1e-14  # share of a column's length that others leave, below which QR calls it singular
 
