@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel, Sample
+from mcsim._cpus import PROGRAMS
 from mcsim._design import Design
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
@@ -58,8 +59,8 @@ def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) ->
     InputError
         If it cannot be traced.
     """
-    with sentences(f"dgp {name!r}"):
-        return _draw(*_split(dgp), name, keys, design)
+    with sentences(f"dgp {name!r}"), PROGRAMS:
+        return jax.block_until_ready(_draw(*_split(dgp), name, keys, design))
 
 
 def estimate_chunk(
@@ -90,8 +91,8 @@ def estimate_chunk(
     InputError
         If it cannot be traced.
     """
-    with sentences(f"estimator {name!r}"):
-        return _estimate(*_split(estimator), name, keys, panels)
+    with sentences(f"estimator {name!r}"), PROGRAMS:
+        return jax.block_until_ready(_estimate(*_split(estimator), name, keys, panels))
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mcsim._blocks import CellRunner
 from mcsim._cache import use_compile_cache
+from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
 from mcsim._host import HostDGP, HostEstimator
@@ -111,13 +112,6 @@ def run(
         for sentence in failure_sentences(results, home):
             warnings.warn(sentence, stacklevel=2)
         return results
-
-
-def available_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _checked_reps(study: Study, reps: int | None, seed: int, workers: int | None) -> int:

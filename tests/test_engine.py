@@ -1,5 +1,7 @@
 """The compiled half: one trace for a shape, tracer errors as sentences, independent lanes."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import jax
@@ -190,3 +192,39 @@ def test_a_chunk_is_a_power_of_two_of_about_a_megabyte():
         size = chunk_size(sample_shape("d", constant_dgp(n_units=n_units), Design()).panel)
         assert size in [2**k for k in range(11)]
         assert size * n_units * 8 <= 2**20 or size == 1
+
+
+DEADLOCK = """
+import threading
+import jax, jax.numpy as jnp
+import mcsim
+from mcsim._cpus import available_cpus
+from mcsim._engine import estimate_chunk
+
+def solve(key, panel):
+    x = panel["x"]
+    solved = jax.scipy.linalg.solve_triangular(x, jnp.ones((16, 3)), lower=True)
+    return mcsim.Estimate(solved.sum())
+
+panels = mcsim.Panel.tree_unflatten(("x",), [jnp.eye(16) + jnp.full((512, 16, 16), 0.1), None])
+keys = jax.random.split(jax.random.key(0), 512)
+
+def work():
+    for _ in range(300):
+        estimate_chunk("solve", solve, keys, panels)
+
+threads = [threading.Thread(target=work) for _ in range(available_cpus())]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_programs_on_all_cpus_do_not_wait_for_each_other_forever():
+    found = subprocess.run(
+        [sys.executable, "-c", DEADLOCK], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert found.stdout == "done\n"

@@ -19,7 +19,7 @@ LAYERS = [
     "_fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _schema",
-    "_cache _keys _precision _pytree _core _design errors _version",
+    "_cache _cpus _keys _precision _pytree _core _design errors _version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 

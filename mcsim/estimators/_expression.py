@@ -115,7 +115,7 @@ def _observed(expression: Expression, mask: Any) -> Any:
         case Name():
             return mask
         case Apply("lag", (lagged, Number(periods))):
-            return jnp.nan_to_num(shift(_observed(lagged, mask).astype(float), periods)) > 0
+            return jnp.nan_to_num(shift(_observed(lagged, mask).astype(float), int(periods))) > 0
         case Apply(_, arguments):
             cells = [_observed(argument, mask) for argument in arguments]
             cells = [cell for cell in cells if cell is not None]
