@@ -215,6 +215,7 @@ def comparison(compared: Comparison) -> Figure:
         )
     axes.set_yticks(range(len(names)), names, fontsize="x-small")
     axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylabel("  ".join(labels), fontsize="small")
     axes.set_xlabel("ours less published, combined Monte Carlo standard errors")
     axes.legend(frameon=False, fontsize="small")
     return _plain(figure)
