@@ -48,8 +48,10 @@ class Status(IntEnum):
         return self in (Status.OK, Status.NO_SE)
 
 
-SUCCESSES = tuple(status.label for status in Status if status.has_value)
-"""The labels of estimates that are there."""
+WITH_VALUE = tuple(int(status) for status in Status if status.has_value)
+"""The statuses of estimates that are there, as numbers; `SUCCESSES` are their labels."""
+
+SUCCESSES = tuple(Status(status).label for status in WITH_VALUE)
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Estimate, Status
+from mcsim._core import WITH_VALUE, Estimate, Status
 from mcsim._readers import UNNAMED, FullLabel
 
 _NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
-
-_WITH_VALUE = [int(status) for status in Status if status.has_value]
 
 _LABELS = np.array([status.label for status in Status], dtype=object)
 
@@ -96,7 +94,7 @@ def _rows(
     """Interleave arrays (label, rep) to rows: all labels of a replication, then the next."""
     numbers = {name: np.asarray(fields[name], dtype=np.float64).T.ravel() for name in _NUMBERS}
     status = _status(np.asarray(fields["status"]).T.ravel(), numbers["value"])
-    there = np.isin(status, _WITH_VALUE)
+    there = np.isin(status, WITH_VALUE)
     for name in ("value", "se", "lower", "upper", "p_value"):
         numbers[name] = np.where(there, numbers[name], np.nan)
     with np.errstate(invalid="ignore"):
@@ -118,7 +116,7 @@ def _status(told: np.ndarray, value: np.ndarray) -> np.ndarray:
     """What estimators told, where it is a status; an estimate that is no number is a failure."""
     known = (told >= 0) & (told < len(Status))
     status = np.where(known, told.astype(int), int(Status.ERROR))
-    return np.where(np.isin(status, _WITH_VALUE) & ~np.isfinite(value), int(Status.NAN), status)
+    return np.where(np.isin(status, WITH_VALUE) & ~np.isfinite(value), int(Status.NAN), status)
 
 
 def _truths(truths: Sequence[Mapping[str, Any]], labels: Sequence[FullLabel], n: int) -> np.ndarray:

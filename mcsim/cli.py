@@ -163,14 +163,16 @@ def replay_command(
 
 
 def _report(loaded: StudyFile, results: Results, store: Path) -> None:
-    """Call the study file's ``report``, unless it stands already for these very results."""
+    """Call the study file's ``report``, unless it stands already for this file and its results."""
     if loaded.report is None:
         return
-    folder, about = store / "report", {"study": digest(results.study)}
+    folder, source = store / "report", loaded.path.read_text(encoding="utf-8")
+    about = {"study": digest(results.study), "file": digest(source)}
     stamp = folder / "made_for.json"
     if stamp.exists() and read_json(stamp) == about:
         typer.echo(f"Tables and figures in {folder}")
         return
+    folder.mkdir(parents=True, exist_ok=True)
     with model_cache(store / "models"):
         loaded.report(results, folder)
     write_json(stamp, about)

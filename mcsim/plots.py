@@ -198,7 +198,7 @@ def comparison(compared: Comparison) -> Figure:
         One point per figure, measures apart; the band is four standard errors wide on each side.
     """
     table = compared.table
-    labels = list(table.columns[: list(table.columns).index("measure")])
+    labels = compared.labels
     cells = table[labels].astype(str).agg("  ".join, axis=1)
     names = list(dict.fromkeys(cells))
     measures = list(dict.fromkeys(table["measure"]))

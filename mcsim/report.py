@@ -135,13 +135,18 @@ def comparison_table(compared: Comparison) -> pd.DataFrame:
     ----------
     compared : Comparison
         The comparison.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Strings, ready for `as_text`, `as_markdown` or `as_latex`.
     """
     table = compared.table
-    labels = list(table.columns[: list(table.columns).index("measure") + 1])
+    labels = [*compared.labels, "measure"]
+    digits = _digits(table["mcse"].to_numpy(dtype=float))
     shown = table[labels].map(_label)
     for name in ("published", "ours"):
         errors = table["published_mcse" if name == "published" else "mcse"].to_numpy(dtype=float)
-        digits = _digits(table["mcse"].to_numpy(dtype=float))
         shown[name] = [
             _figure(value, error, np.nan, digits) if error else f"{value:.{digits}f}"
             for value, error in zip(table[name], errors, strict=True)
@@ -149,6 +154,24 @@ def comparison_table(compared: Comparison) -> pd.DataFrame:
     shown["difference / MCSE"] = [f"{z:+.1f}" for z in table["z"]]
     shown.attrs["labels"] = labels
     return shown
+
+
+def write_table(table: pd.DataFrame, folder: str | Path, name: str) -> None:
+    """Print a table of text under its name, and write it as Markdown.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Strings, such as `results_table` returns.
+    folder : path
+        Where to; made if it is not there.
+    name : str
+        Name of the file, without ending.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{name.replace('_', ' ').capitalize()}:\n{as_text(table)}\n")
+    (folder / f"{name}.md").write_text(as_markdown(table) + "\n")
 
 
 def write_comparison(compared: Comparison, folder: str | Path) -> None:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 import mcsim
 from mcsim.dgps import DynamicPanel
 from mcsim.estimators import arellano_bond, fixed_effects, ols
-from mcsim.report import as_markdown, as_text, write_comparison
+from mcsim.report import write_comparison, write_table
 
 MODEL = "y ~ lag(y) + x"
 ALPHAS = (0.2, 0.5, 0.8)
@@ -87,8 +87,7 @@ def report(results, folder):
     gmm = summary[summary["estimator"].isin(["GMM1", "GMM2"])]
     table = gmm[["alpha", "estimator", "inference", "mean", "empirical_se", "mean_se", "coverage"]]
     table = table.round(3).astype(str)
-    print(f"\nStandard errors of GMM:\n{as_text(table)}")
-    (Path(folder) / "standard_errors.md").write_text(as_markdown(table) + "\n")
+    write_table(table, folder, "standard_errors")
     draw(gmm).savefig(Path(folder) / "standard_errors.png", dpi=100)
 
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 import mcsim
 from mcsim.dgps import DynamicPanel
 from mcsim.estimators import fixed_effects, half_panel_jackknife
-from mcsim.report import as_markdown, results_table, write_comparison
+from mcsim.report import results_table, write_comparison, write_table
 
 MODEL = "y ~ y_lag | unit"
 PERIODS = (5, 10, 20)
@@ -71,7 +71,7 @@ def report(results, folder):
     summary = results.summary(measures=["bias"])
     write_comparison(mcsim.compare(summary, published()), folder)
     table = results_table(results, measures=["bias", "empirical_se", "model_se", "coverage"])
-    (Path(folder) / "results.md").write_text(as_markdown(table) + "\n")
+    write_table(table, folder, "results")
     draw(summary).savefig(Path(folder) / "bias.png", dpi=100)
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 import mcsim
 from mcsim.dgps import LinearIV
 from mcsim.estimators import iv_2sls
-from mcsim.report import as_markdown, as_text, write_comparison
+from mcsim.report import write_comparison, write_table
 
 STRENGTHS = (5.771, 1.818, 0.876, 0.499)  # of maximal size 10, 15, 20, 25 %
 SIZES = {
@@ -74,6 +74,4 @@ def report(results, folder):
     )
     write_comparison(mcsim.compare(summary, published()), folder)
     medians = summary[summary["given"] == ""][["rho", "concentration", "median_bias", "mad"]]
-    table = medians.round(3).astype(str)
-    print(f"\nMedians:\n{as_text(table)}")
-    (folder / "medians.md").write_text(as_markdown(table) + "\n")
+    write_table(medians.round(3).astype(str), folder, "medians")

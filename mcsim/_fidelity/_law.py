@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key
 from numpy import ndarray
 
-from mcsim._core import Estimate, Estimator, Panel, Status
+from mcsim._core import WITH_VALUE, Estimate, Estimator, Panel, Status
 from mcsim._fidelity._layout import Layout, Matrix
 from mcsim._fidelity._pool import generate
 from mcsim._fidelity._sources import Member
@@ -68,15 +68,11 @@ def _by_estimand(result: Any) -> dict[str, Estimate]:
 
 
 def _values(found: Mapping[str, Estimate]) -> dict[str, Array]:
+    here = jnp.asarray(WITH_VALUE)
     return {
-        estimand: jnp.where(_has_value(e.status), jnp.asarray(e.value), jnp.nan)
+        estimand: jnp.where(jnp.isin(jnp.asarray(e.status), here), jnp.asarray(e.value), jnp.nan)
         for estimand, e in found.items()
     }
-
-
-def _has_value(status: Any) -> Array:
-    """Whether an estimate is there, with a standard error or without."""
-    return jnp.isin(jnp.asarray(status), jnp.asarray([Status.OK, Status.NO_SE]))
 
 
 def laws(

@@ -8,5 +8,3 @@ from mcsim.measures._summarize import summarize as summarize
 
 MEASURES: tuple[str, ...] = tuple(_MEASURES)
 """Names of the measures, in the order of the columns that `summarize` returns."""
-
-__all__ = ["MEASURES", "Comparison", "compare", "reps_needed", "summarize"]

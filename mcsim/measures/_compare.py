@@ -30,6 +30,11 @@ class Comparison:
     table: pd.DataFrame
 
     @property
+    def labels(self) -> list[str]:
+        """The columns that say which cell a figure is of."""
+        return list(self.table.columns[: list(self.table.columns).index("measure")])
+
+    @property
     def chi_square(self) -> float:
         """Sum of the squared differences; chi-square with `df` degrees if cells are independent."""
         return float((self.table["z"] ** 2).sum(min_count=1))
