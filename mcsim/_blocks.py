@@ -216,11 +216,11 @@ class CellRunner:
 
 
 def warn_if_frozen(dgp: str, panels: Panel) -> None:
-    """Warn if the first two samples are equal: NumPy's draws are constants of a program."""
-    columns = [np.asarray(panels[name][:2]) for name in panels]
-    if all(np.array_equal(values[0], values[1], equal_nan=True) for values in columns):
+    """Warn if all samples of a chunk are equal: NumPy's draws are constants of a program."""
+    columns = [np.asarray(panels[name]) for name in panels]
+    if all(np.array_equal(c, np.broadcast_to(c[:1], c.shape), equal_nan=True) for c in columns):
         warnings.warn(
-            f"dgp {dgp!r}: two replications are the same sample; draw from the key with jax.random "
+            f"dgp {dgp!r}: all replications are the same sample; draw from the key with jax.random "
             "(np.random runs once, when the function is compiled)",
             stacklevel=2,
         )

@@ -181,6 +181,8 @@ def _levels(name: str, values: Any) -> list:
     listed = [getattr(value, "item", lambda value=value: value)() for value in listed]
     if not listed:
         raise InputError(f"factor {name!r}: got no values, expected at least one")
+    for value in listed:
+        raise_all(_faults_of_design({name: value}, frozenset(), {}))
     if len(set(listed)) < len(listed):
         raise InputError(f"factor {name!r}: got {listed}, expected every value once")
     if any(isinstance(value, float) for value in listed):

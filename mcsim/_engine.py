@@ -247,8 +247,10 @@ def sentences(what: str) -> Iterator[None]:
     """Turn what user code raises, tracer errors above all, into a sentence."""
     try:
         yield
-    except McsimError:
-        raise
+    except McsimError as error:
+        if str(error).startswith(what):
+            raise
+        raise type(error)(f"{what}: {error}") from error
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise InputError(
             f"{what}: it cannot be traced by JAX ({type(error).__name__}): it branches on, "

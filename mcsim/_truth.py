@@ -56,16 +56,21 @@ def store_truths(plans: list[CellPlan], store: Store, pool: WorkerPool) -> dict[
 
 
 def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: set[str]) -> None:
-    """Warn of (estimator, estimand) pairs of which nothing knows the truth."""
+    """Warn once for every estimator of the estimands of which nothing knows the truth."""
+    unknown: dict[str, list[str]] = {}
     for estimator, estimand in sorted(set(estimates)):
         if estimand not in known:
-            warnings.warn(
-                f"estimator {estimator!r}: the DGP {dgp!r} does not tell the truth of its estimand "
-                f"{estimand!r}{did_you_mean(estimand, known)}; its bias and coverage will be "
-                "missing",
-                UserWarning,
-                stacklevel=2,
-            )
+            unknown.setdefault(estimator, []).append(estimand)
+    for estimator, estimands in unknown.items():
+        known_are = f"; known are {', '.join(sorted(known))}" if known else ""
+        hint = did_you_mean(estimands[0], known) if len(estimands) == 1 else known_are
+        warnings.warn(
+            f"estimator {estimator!r}: the DGP {dgp!r} does not tell the truth of its "
+            f"estimand{'s' if len(estimands) > 1 else ''} {', '.join(map(repr, estimands))}{hint}; "
+            "bias and coverage will be missing (estimand= labels an estimate as a known one)",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:

@@ -176,7 +176,7 @@ def coverage(results: Results, *, estimators: Sequence[str] | None = None) -> Fi
         axes.set_title("\n".join(lines), fontsize="small")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    figure.supxlabel("coverage", fontsize="medium")
+    figure.supxlabel("coverage (bars: 95 % score limits; dashed: nominal)", fontsize="medium")
     return _plain(figure)
 
 
@@ -195,7 +195,8 @@ def comparison(compared: Comparison) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        One point per figure, measures apart; the band is four standard errors wide on each side.
+        One point per figure, measures apart; the bands are two and four standard errors wide on
+        each side.
     """
     table = compared.table
     labels = compared.labels
@@ -205,6 +206,7 @@ def comparison(compared: Comparison) -> Figure:
     figure = Figure(figsize=(7.5, 1.2 + 0.2 * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.axvspan(-4, 4, color=_PALE, alpha=0.25, linewidth=0)
+    axes.axvspan(-2, 2, color=_PALE, alpha=0.35, linewidth=0)
     axes.axvline(0, color=_INK, linewidth=0.8)
     for i, measure in enumerate(measures):
         rows = table["measure"] == measure
@@ -216,8 +218,9 @@ def comparison(compared: Comparison) -> Figure:
     axes.set_yticks(range(len(names)), names, fontsize="x-small")
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_ylabel("  ".join(labels), fontsize="small")
-    axes.set_xlabel("ours less published, combined Monte Carlo standard errors")
-    axes.legend(frameon=False, fontsize="small")
+    axes.set_xlabel("ours less published, combined Monte Carlo standard errors (bands: 2 and 4)")
+    if len(measures) > 1:
+        figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize="small")
     return _plain(figure)
 
 

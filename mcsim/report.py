@@ -310,7 +310,7 @@ def notes(results: Results) -> str:
         f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
         f"standard error; intervals at {study['level']:.0%}, tests of {study['null']:g}."
     ]
-    lines += _incomplete(results)
+    lines += _incomplete(results) + _without_se(results)
     if study.get("unit"):
         lines.append(f"Bias, standard errors and RMSE in {study['unit']}.")
     if GENERATOR in results.factors:
@@ -319,6 +319,19 @@ def notes(results: Results) -> str:
         )
     lines += [f"{name}: {summary}." for name, summary in study["dgps"].items() if summary]
     return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in results.caveats)])
+
+
+def _without_se(results: Results) -> list[str]:
+    """Say where standard errors are not defined: coverage and power rest on the others."""
+    rows = results.replicates
+    where = ["dgp", *results.factors, "estimator", "estimand", "inference"]
+    counts = rows["status"].eq("no_se").groupby([rows[c] for c in where], dropna=False, sort=False)
+    return [
+        f"{' '.join(_label(part) for part in cell if part != '')}: no standard error in "
+        f"{missing:,} of {n:,} replications, where it is not defined."
+        for cell, missing, n in zip(counts.groups, counts.sum(), counts.size(), strict=True)
+        if missing
+    ]
 
 
 def _incomplete(results: Results) -> list[str]:
