@@ -123,5 +123,8 @@ def _beside_store(rows: pd.DataFrame, results: Results, found: CellPlan, rep: in
     for factor, value in found.cell.design.items():
         here &= stored[factor] == value
     mine = stored.loc[here, ["estimator", "inference"]].assign(stored=stored["value"])
-    shown = ["estimator", "estimand", "inference", "value", "se", "lower", "upper", "status"]
-    return rows[shown].merge(mine, on=["estimator", "inference"], how="left")
+    shown = rows[["estimator", "estimand", "inference", "value", "se", "lower", "upper", "status"]]
+    # Estimands keep their order, and one that the estimator does not name has a name in the store.
+    label = ["estimator", "inference"]
+    mine, shown = (part.assign(place=part.groupby(label).cumcount()) for part in (mine, shown))
+    return shown.merge(mine, on=[*label, "place"], how="left").drop(columns="place")

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import numpy as np
 import pytest
 
 import mcsim
+from mcsim._replay import replay
 from mcsim.cli import main
+from mcsim.testing import constant_dgp
 
 STUDY = """
 import jax.numpy as jnp
@@ -160,6 +163,20 @@ def test_replay_gives_the_stored_values(study_file, finished):
     mine = rows[(rows["rep"] == 7) & (rows["shift"] == 1.0) & (rows["estimator"] == "mean")]
     line = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["mean"])
     assert line.count(f"{mine['value'].item():.6f}") == 2  # estimated again, and as stored
+
+
+def test_replay_keeps_estimands_of_one_estimator_apart(tmp_path):
+    def moments(key, panel):
+        y = panel["y"]
+        return {"mean": mcsim.Estimate(y.mean(), 1.0), "sd": mcsim.Estimate(y.std(), 1.0)}
+
+    study = mcsim.Study(dgp=constant_dgp(truth=1.0), estimators={"moments": moments})
+    with pytest.warns(UserWarning, match="truth of its"):
+        mcsim.run(study, reps=4, store=tmp_path / "store", workers=0, progress=False)
+    cell = mcsim.open(tmp_path / "store").study["cells"][0]["hash"]
+    _, rows = replay(study, tmp_path / "store", cell, 3)
+    assert rows["estimand"].tolist() == ["mean", "sd"]
+    np.testing.assert_array_equal(rows["value"], rows["stored"])
 
 
 def test_changed_study_stops_with_the_difference(study_file, finished, tmp_path):
