@@ -20,7 +20,7 @@ replications, because the paper's extract and its 200 to 400 replications differ
 import pandas as pd
 
 import mcsim
-from mcsim.dgps import Bootstrap, at_random, in_random_years, with_effect
+from mcsim.dgps import Bootstrap, at_random, in_random_periods, with_effect
 from mcsim.estimators import did, fixed_effects
 from mcsim.report import write_comparison
 
@@ -50,7 +50,7 @@ def study():
     law = {"outcome": "log_wage", "schema": schema}
 
     def resampled(n):
-        return Bootstrap(panel, schema=schema, n_draws=n)
+        return Bootstrap(panel, schema=schema, n_units=n)
 
     return mcsim.Study(
         aim="How often does a difference in differences find effects of laws that never were?",
@@ -60,7 +60,7 @@ def study():
             "10 states": with_effect(resampled(10), assignment=laws, **law),
             "6 states": with_effect(resampled(6), assignment=laws, **law),
             "random years": with_effect(
-                panel, assignment=in_random_years(share=0.5, n_years=10), **law
+                panel, assignment=in_random_periods(share=0.5, n_treated_periods=10), **law
             ),
             "effect of 2 %": with_effect(panel, assignment=laws, effect=0.02, **law),
         },

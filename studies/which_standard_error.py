@@ -39,7 +39,7 @@ def study():
                 "lwage ~ d | unit + time", term="d", estimand="att", vcov=VCOV, resamples=399
             )
         },
-        designs=mcsim.grid(n_draws=[30, 10, 6], share=[0.5, 1 / 6]),
+        designs=mcsim.grid(n_units=[30, 10, 6], share=[0.5, 1 / 6]),
         reps=4000,
     )
 

@@ -27,7 +27,7 @@ from mcsim.dgps import (
     by_probability,
     by_unit_factors,
     heterogeneous,
-    in_random_years,
+    in_random_periods,
     unit_factor_probabilities,
     with_effect,
 )
@@ -186,7 +186,7 @@ def test_the_stationary_start_is_stationary(beta):
         assert_mean((drawn["y"] * drawn["x"]).mean(1), expected[0, 1])
 
 
-@pytest.mark.parametrize("burn_in", [None, 0, 10])
+@pytest.mark.parametrize("burn_in", [None, 1, 10])
 def test_the_recursion_holds(burn_in):
     dgp = DynamicPanel(n_units=30, alpha=0.4, beta=2.0, burn_in=burn_in)
     drawn, truth = draw(dgp, 3000)
@@ -198,8 +198,16 @@ def test_the_recursion_holds(burn_in):
     assert {name: values[0] for name, values in truth.items()} == {
         "y_lag": 0.4, "lag(y)": 0.4, "x": 2.0,
     }  # fmt: skip
-    if burn_in == 0:
+    if burn_in == 1:
         assert not drawn["y_lag"][..., 0].any()
+
+
+def test_the_start_at_zero_is_one_of_the_discarded_cross_sections():
+    """A random walk's variance counts the periods that were drawn: nine before the first kept."""
+    dgp = DynamicPanel(alpha=1.0, beta=None, unit_sd=0.0, burn_in=10)
+    drawn, _ = draw(dgp, 1000)
+    assert_mean((drawn["y_lag"][..., 0] ** 2).mean(1), 9.0)
+    assert_mean((drawn["y"][..., 0] ** 2).mean(1), 10.0)
 
 
 def least_squares(y, *regressors):
@@ -354,7 +362,7 @@ def test_a_single_start_counts_from_either_end(start, first):
 
 
 def test_random_years_are_the_same_for_all_treated():
-    d = assign(in_random_years(n_treated=20, n_years=10), reps=2000)
+    d = assign(in_random_periods(n_treated=20, n_treated_periods=10), reps=2000)
     assert set(d.sum((1, 2))) == {200}
     assert set(d.max(2).sum(1)) == {20}
     assert set(d.max(1).sum(1)) == {10}
@@ -377,10 +385,10 @@ STATE = np.repeat(np.arange(10.0) * 7, 5)[:, None] * np.ones(21)
 @pytest.mark.parametrize(
     "assignment",
     [
-        at_random(n_treated=4, start=5, level="state"),
-        at_random(share=0.4, start=5, level="state"),
-        in_random_years(n_treated=4, level="state"),
-        by_cohort({5: 3, 9: 0.1}, level="state"),
+        at_random(n_treated=4, start=5, cluster="state"),
+        at_random(share=0.4, start=5, cluster="state"),
+        in_random_periods(n_treated=4, cluster="state"),
+        by_cohort({5: 3, 9: 0.1}, cluster="state"),
     ],
 )
 def test_groups_above_the_unit_are_treated_together(assignment):
@@ -498,7 +506,7 @@ def test_horizons_have_truths_of_their_own():
     [
         (False, at_random(n_treated=25, start=(6, 16)), 0.437),
         (True, at_random(n_treated=25, start=(6, 16)), 0.426),
-        (False, in_random_years(n_treated=25, n_years=10), 0.060),
+        (False, in_random_periods(n_treated=25, n_treated_periods=10), 0.060),
     ],
 )
 def test_placebo_laws_on_state_wages(resampled, laws, rate):
@@ -796,7 +804,7 @@ def test_units_are_drawn_with_all_their_periods_and_their_mask():
 def test_clusters_are_drawn_whole_and_numbered_anew():
     state = np.repeat([4.0, 9.0, 2.0, 7.0], 3)[:, None] * np.ones(2)
     panel = Panel({"y": np.arange(24.0).reshape(12, 2), "state": state})
-    drawn, _ = draw(Bootstrap(panel, clusters="state"), 300)
+    drawn, _ = draw(Bootstrap(panel, cluster="state"), 300)
     rows = drawn["y"][..., 0].reshape(300, 4, 3) // 2
     assert (np.diff(rows, axis=2) == 1).all()
     assert (rows[..., 0] % 3 == 0).all()
@@ -806,11 +814,18 @@ def test_clusters_are_drawn_whole_and_numbered_anew():
     )
 
 
+def test_fewer_clusters():
+    state = np.repeat([4.0, 9.0, 2.0, 7.0], 3)[:, None] * np.ones(2)
+    panel = Panel({"y": np.arange(24.0).reshape(12, 2), "state": state})
+    drawn, _ = draw(Bootstrap(panel, cluster="state"), 5, Design({"n_units": 6}))
+    assert drawn["state"][..., 0].tolist() == [[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]] * 5
+
+
 def test_fewer_units_and_subsets():
     panel = Panel({"y": np.arange(20.0).reshape(10, 2)})
-    drawn, _ = draw(Bootstrap(panel), 5, Design({"n_draws": 6}))
+    drawn, _ = draw(Bootstrap(panel), 5, Design({"n_units": 6}))
     assert drawn["y"].shape == (5, 6, 2)
-    subsets, _ = draw(Bootstrap(panel, n_draws=6, replacement=False), 400)
+    subsets, _ = draw(Bootstrap(panel, n_units=6, replacement=False), 400)
     assert all(len(set(y[:, 0])) == 6 for y in subsets["y"])
     assert_mean([(y[:, 0] == 4.0).any() for y in subsets["y"]], 0.6)
 
@@ -831,7 +846,7 @@ on = partial(with_effect, PANEL, outcome="y")
         (lambda: ErrorComponents(sd=-1.0, n_units=0), "2 faults(.|\n)*n_units(.|\n)*sd: got -1.0"),
         (lambda: ErrorComponents(n_groups=60), "at most the 50 units"),
         (lambda: DynamicPanel(alpha=1.0), "alpha: got 1.0(.|\n)*or set burn_in"),
-        (lambda: DynamicPanel(burn_in=-1), "burn_in: got -1"),
+        (lambda: DynamicPanel(burn_in=0), "burn_in: got 0, expected at least 1"),
         (lambda: InteractiveEffects(rank=0), "rank: got 0"),
         (lambda: LinearIV(rho=1.5), "rho: got 1.5, expected a correlation"),
         (lambda: LinearIV(n_units=3), "n_instruments \\+ 3 = 4"),
@@ -844,16 +859,25 @@ on = partial(with_effect, PANEL, outcome="y")
         (lambda: on(assignment=at_random(n_treated=2, start=4)), "within the 4 periods"),
         (lambda: on(assignment=at_random(n_treated=2, start=(3, 1))), "first comes after"),
         (
-            lambda: on(assignment=at_random(n_treated=3, start=1, level="state")),
-            "fewer than the 3 groups of 'state'",
+            lambda: on(assignment=at_random(n_treated=3, start=1, cluster="state")),
+            "fewer than the 3 clusters of 'state'",
         ),
         (
-            lambda: on(assignment=at_random(n_treated=1, start=1, level="stat")),
+            lambda: on(assignment=at_random(n_treated=1, start=1, cluster="stat")),
             "did you mean 'state'",
         ),
-        (lambda: on(assignment=in_random_years(n_treated=2, n_years=5)), "expected 1 to 4"),
+        (
+            lambda: on(assignment=in_random_periods(n_treated=2, n_treated_periods=5)),
+            "expected 1 to 4",
+        ),
         (lambda: on(assignment=by_cohort({1: 4, 2: 3})), "exceed the 6 there are"),
         (lambda: on(assignment=by_cohort({})), "cohorts: got none"),
+        (
+            lambda: on(assignment=by_cohort({(1, 3): 2})),
+            "start: got \\(1, 3\\), expected one period",
+        ),
+        (lambda: on(assignment=by_cohort([([1, 3], 2)])), "expected one period"),
+        (lambda: on(assignment=by_cohort({1.5: 2})), "start: got 1.5"),
         (lambda: on(assignment=by_cohort({9: 2, 1: -1})), "2 faults"),
         (lambda: on(assignment=by_probability(1.5, max_treated=2, start=1)), "outside 0 to 1"),
         (lambda: on(assignment=by_probability(0.5, max_treated=6, start=1)), "expected 1 to 5"),
@@ -875,14 +899,18 @@ on = partial(with_effect, PANEL, outcome="y")
             "source: got int",
         ),
         (lambda: by_exposure([]), "path: got"),
-        (lambda: heterogeneous(0.0, -1.0), "sd from 0"),
+        (lambda: by_exposure({(1, 3): [1.0]}), "path: got start \\(1, 3\\)"),
+        (lambda: heterogeneous(0.0, -1.0), "sd: got -1.0, expected at least 0"),
         (lambda: FactorModel.fit(PANEL, "y"), "2 faults"),
         (lambda: FactorModel.fit(known_panel(), "z", carry=["y"]), "2 faults"),
         (lambda: FactorModel.fit(known_panel(), "y").without("nois"), "did you mean 'noise'"),
         (lambda: unit_factor_probabilities(known_panel(), "y", "y"), "expected zeros and ones"),
-        (lambda: Bootstrap(PANEL, clusters="stat", strata="y"), "2 faults"),
-        (lambda: Bootstrap(PANEL.take(jnp.arange(5)), clusters="state"), "1 to 2 units"),
-        (lambda: Bootstrap(PANEL, n_draws=7, replacement=False), "at most 6"),
+        (lambda: Bootstrap(PANEL, cluster="stat", strata="y"), "2 faults"),
+        (lambda: Bootstrap(PANEL.take(jnp.arange(5)), cluster="state"), "1 to 2 units"),
+        (lambda: Bootstrap(PANEL, n_units=7, replacement=False), "at most 6"),
+        (lambda: Bootstrap(PANEL, n_units=8, cluster="state", replacement=False), "at most 6"),
+        (lambda: Bootstrap(PANEL, n_units=5, cluster="state"), "a multiple of 2, the size of"),
+        (lambda: FactorModel.fit(known_panel(), "y", rank=True), "rank: got True"),
     ],
 )
 def test_bad_input_is_a_sentence(make, match):

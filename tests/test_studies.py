@@ -68,7 +68,7 @@ def kept(function, found):
 @pytest.mark.slow
 def test_which_standard_error_says_what_its_page_says(load):
     study = load("which_standard_error").study()
-    cells = [design for design in study.designs if design["n_draws"] == 6]
+    cells = [design for design in study.designs if design["n_units"] == 6]
     results = mcsim.run(dataclasses.replace(study, designs=cells), reps=REPS, progress=False)
     coverage = results.summary(measures=["coverage"]).set_index(["share", "inference"])["coverage"]
     half, one = coverage.loc[0.5], coverage.loc[1 / 6]

@@ -14,7 +14,7 @@ from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.dgps._factors import faults_of_sizes, under
-from mcsim.dgps._lots import codes_of, varying
+from mcsim.dgps._units import codes_of, varying
 from mcsim.errors import did_you_mean, raise_all
 
 
@@ -36,12 +36,12 @@ class Bootstrap:
     strata : str, optional
         A column of few values, constant over periods (the treatment, say): its groups keep their
         sizes in every sample.
-    clusters : str, optional
-        A column that tells groups of equal size apart, constant over periods (states): groups are
-        drawn, all their units together, and numbered anew, so that a group drawn twice is two.
-    n_draws : int, optional
-        Units (groups) in a sample, by default as many as there are; the design's factor of this
-        name takes precedence. Not with strata.
+    cluster : str, optional
+        A column that tells clusters of equal size apart, constant over periods (states): clusters
+        are drawn, all their units together, and numbered anew, so that one drawn twice is two.
+    n_units : int, optional
+        Units in a sample, by default as many as there are; with clusters, a multiple of their
+        size. The design's factor of this name takes precedence. Not with strata.
     replacement : bool
         Whether a unit can be drawn twice; False takes a random subset, the law of a finite
         population.
@@ -52,7 +52,7 @@ class Bootstrap:
     ------
     InputError
         For an unknown column, a truth that is no number, strata or clusters that vary within a
-        unit, clusters of unequal sizes.
+        unit, clusters of unequal sizes, a number of units that cannot be drawn.
 
     References
     ----------
@@ -69,8 +69,8 @@ class Bootstrap:
     panel: Panel
     truth_value: tuple[tuple[str, float], ...] | Literal["own"]
     strata: str | None
-    clusters: str | None
-    n_draws: int | None
+    cluster: str | None
+    n_units: int | None
     replacement: bool
     schema: Schema | None
     groups: tuple[Int[Array, "draw member"], ...] = field(compare=False)
@@ -82,22 +82,22 @@ class Bootstrap:
         strata: str | None = None,
         schema: Schema | None = None,
         *,
-        clusters: str | None = None,
-        n_draws: int | None = None,
+        cluster: str | None = None,
+        n_units: int | None = None,
         replacement: bool = True,
     ):
-        raise_all(_faults(panel, truth, strata, clusters))
+        raise_all(_faults(panel, truth, strata, cluster))
         fields = {
             "panel": panel,
             "truth_value": truth
             if isinstance(truth, str)
             else tuple(sorted((truth or {}).items())),
             "strata": strata,
-            "clusters": clusters,
-            "n_draws": n_draws,
+            "cluster": cluster,
+            "n_units": n_units,
             "replacement": replacement,
             "schema": schema,
-            "groups": _groups(panel, strata, clusters),
+            "groups": _groups(panel, strata, cluster),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -105,7 +105,7 @@ class Bootstrap:
 
     def __repr__(self) -> str:
         within = f", strata={self.strata!r}" if self.strata else ""
-        within += f", clusters={self.clusters!r}" if self.clusters else ""
+        within += f", cluster={self.cluster!r}" if self.cluster else ""
         return f"Bootstrap({self.panel!r}, truth={self.truth_value!r}{within})"
 
     @property
@@ -118,7 +118,7 @@ class Bootstrap:
     def summary(self) -> str:
         """One line for the head of a report."""
         within = f" within {self.strata}" if self.strata else ""
-        within += f" by {self.clusters}" if self.clusters else ""
+        within += f" by {self.cluster}" if self.cluster else ""
         return f"bootstrap of {self.panel.n_units} units{within}; truth: {self.truth_kind}"
 
     @property
@@ -130,17 +130,17 @@ class Bootstrap:
         )
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
-        """Draw one sample, of the real size unless ``n_draws`` says otherwise."""
+        """Draw one sample, of the real size unless ``n_units`` says otherwise."""
         dgp = under(self, design)
         raise_all(_faults_of_draws(dgp))
         keys = jax.random.split(key, len(dgp.groups))
         drawn = [dgp._members(k, group) for k, group in zip(keys, dgp.groups, strict=True)]
         panel = dgp.panel.take(jnp.concatenate(drawn))
-        if dgp.clusters is not None:
+        if dgp.cluster is not None:
             size = dgp.groups[0].shape[1]
             anew = jnp.arange(panel.n_units, dtype=float)[:, None] // size
             numbers = jnp.broadcast_to(anew, (panel.n_units, panel.n_periods))
-            panel = panel.with_columns({dgp.clusters: numbers})
+            panel = panel.with_columns({dgp.cluster: numbers})
         return Sample(panel, {})
 
     def truth(self, key: Key[Array, ""], design: Design) -> dict[str, tuple[float, float]] | Panel:
@@ -153,56 +153,61 @@ class Bootstrap:
         self, key: Key[Array, ""], group: Int[Array, "draw member"]
     ) -> Int[Array, " unit"]:
         """Draw from one group: which units are in the sample."""
-        count = (len(group) if self.n_draws is None else self.n_draws,)
+        count = (len(group) if self.n_units is None else self.n_units // group.shape[1],)
         if self.replacement:
             return group[jax.random.randint(key, count, 0, len(group))].reshape(-1)
         return group[jax.random.permutation(key, len(group))[: count[0]]].reshape(-1)
 
 
-def _faults(panel: Any, truth: Any, strata: str | None, clusters: str | None) -> list[str]:
+def _faults(panel: Any, truth: Any, strata: str | None, cluster: str | None) -> list[str]:
     if not isinstance(panel, Panel):
         return [f"panel: got {type(panel).__name__}, expected a Panel (see mcsim.from_frame)"]
     faults = []
     numbers = isinstance(truth, Mapping) and all(np.isfinite(v) for v in truth.values())
     if truth is not None and truth != "own" and not (numbers and truth):
         faults.append(f"truth: got {truth!r}, expected {{estimand: number}} or 'own'")
-    for argument, name in (("strata", strata), ("clusters", clusters)):
+    for argument, name in (("strata", strata), ("cluster", cluster)):
         if name is not None and name not in panel:
             faults.append(f"{argument}: got {name!r}{did_you_mean(name, panel)}")
         elif name is not None:
             faults += varying(panel, name, argument)
-    if strata is not None and clusters is not None:
-        faults.append(f"strata, clusters: got {strata!r} and {clusters!r}, expected one of them")
-    elif not faults and clusters is not None:
-        sizes = np.unique(codes_of(panel, clusters), return_counts=True)[1]
+    if strata is not None and cluster is not None:
+        faults.append(f"strata, cluster: got {strata!r} and {cluster!r}, expected one of them")
+    elif not faults and cluster is not None:
+        sizes = np.unique(codes_of(panel, cluster), return_counts=True)[1]
         if np.ptp(sizes):
             faults.append(
-                f"clusters: those of {clusters!r} have {sizes.min()} to {sizes.max()} units, "
+                f"cluster: those of {cluster!r} have {sizes.min()} to {sizes.max()} units, "
                 "expected one size, so that every sample has the same shape"
             )
     return faults
 
 
 def _faults_of_draws(dgp: Bootstrap) -> list[str]:
-    if dgp.n_draws is None:
+    n = dgp.n_units
+    if n is None:
         return []
-    faults = faults_of_sizes(dgp, {"n_draws": 1})
+    faults = faults_of_sizes(dgp, {"n_units": 1})
     if dgp.strata is not None:
-        faults.append(f"n_draws: got {dgp.n_draws} with strata, whose sizes are kept; drop one")
-    most = len(dgp.groups[0])
-    if not faults and not dgp.replacement and dgp.n_draws > most:
-        faults.append(f"n_draws: got {dgp.n_draws} without replacement, expected at most {most}")
+        faults.append(f"n_units: got {n} with strata, whose sizes are kept; drop one")
+    if faults:
+        return faults
+    size, most = dgp.groups[0].shape[1], dgp.panel.n_units
+    if n % size:
+        faults.append(f"n_units: got {n}, expected a multiple of {size}, the size of a cluster")
+    if not dgp.replacement and n > most:
+        faults.append(f"n_units: got {n} without replacement, expected at most {most}")
     return faults
 
 
 def _groups(
-    panel: Panel, strata: str | None, clusters: str | None
+    panel: Panel, strata: str | None, cluster: str | None
 ) -> tuple[Int[Array, "draw member"], ...]:
     """What to draw from: in each group, rows of the units that are drawn together."""
-    if strata is None and clusters is None:
+    if strata is None and cluster is None:
         return (jnp.arange(panel.n_units)[:, None],)
-    values = codes_of(panel, str(strata or clusters))
+    values = codes_of(panel, str(strata or cluster))
     members = [np.flatnonzero(values == value) for value in np.unique(values)]
-    if clusters is not None:
+    if cluster is not None:
         return (jnp.asarray(np.stack(members)),)
     return tuple(jnp.asarray(units)[:, None] for units in members)

@@ -37,8 +37,8 @@ class DynamicPanel:
     x_rho, x_sd : float
         Autocorrelation of x, and standard deviation of its innovation xi.
     burn_in : int or None
-        None: y and x start in their stationary distribution given eta. A number: both start at 0,
-        and so many periods are discarded.
+        None: y and x start in their stationary distribution given eta. A number, at least 1: both
+        start at 0, and so many cross-sections are discarded, the zeros among them.
 
     Raises
     ------
@@ -50,8 +50,9 @@ class DynamicPanel:
     Columns y, y_lag, x. The lag is a column so that no period is lost: ``"y ~ y_lag | unit"`` uses
     all n_periods, ``"y ~ lag(y) | unit"`` one less. Truth: alpha as ``y_lag`` and ``lag(y)``, beta
     as ``x``. Nickell's pure autoregression has ``beta=None``. Arellano & Bond observe y in 7
-    periods after 10 discarded ones, ``DynamicPanel(n_units=100, n_periods=7, burn_in=10)``, and
-    lag it within these: with ``lag(y)``; with ``y_lag`` the same panel has ``n_periods=6``.
+    periods after 10 discarded ones, of which the start at zero is the first:
+    ``DynamicPanel(n_units=100, n_periods=7, burn_in=10)``. They lag it within the 7, with
+    ``lag(y)``; with ``y_lag`` the same panel has ``n_periods=6`` and ``burn_in=11``.
 
     References
     ----------
@@ -89,7 +90,7 @@ class DynamicPanel:
         """Draw one sample."""
         dgp = under(self, design)
         raise_all(_faults(dgp))
-        n, t = dgp.n_units, dgp.n_periods + (dgp.burn_in or 0)
+        n, t = dgp.n_units, dgp.n_periods + (dgp.burn_in or 1) - 1
         z_unit, z_start, z, z_x = normals(key, (n, 1), (n, 2), (n, t), (n, t))
         unit, beta = dgp.unit_sd * z_unit, 0.0 if dgp.beta is None else dgp.beta
         y0, x0 = _stationary_start(dgp, z_start) if dgp.burn_in is None else (0 * unit, 0 * unit)
@@ -122,7 +123,7 @@ def _stationary_start(
 def _faults(dgp: DynamicPanel) -> list[str]:
     faults = faults_of_sizes(dgp, {"n_units": 1, "n_periods": 1})
     if dgp.burn_in is not None:
-        faults += faults_of_sizes(dgp, {"burn_in": 0})
+        faults += faults_of_sizes(dgp, {"burn_in": 1})
     faults += faults_of_numbers(dgp, ("alpha", "x_rho"))
     faults += faults_of_numbers(dgp, ("sd", "unit_sd", "x_sd"), lower=0.0)
     if dgp.beta is not None:

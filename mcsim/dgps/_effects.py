@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core import Panel
 from mcsim._pytree import pytree
-from mcsim.errors import InputError, raise_all
+from mcsim.dgps._factors import faults_of_numbers, is_whole
+from mcsim.dgps._normals import normals
+from mcsim.errors import raise_all
 
 
 @pytree()
@@ -28,6 +29,11 @@ class by_exposure:
     path : sequence of float, or dict of start to sequence
         The effect in the first treated period, the second, ...; the last one holds on. A dict has
         a path for each cohort, by the position of its first treated period.
+
+    Raises
+    ------
+    InputError
+        For a path without numbers, or a cohort whose start is no position.
 
     Examples
     --------
@@ -42,7 +48,10 @@ class by_exposure:
     def __post_init__(self):
         cohorts = isinstance(self.path, Mapping)
         paths = self.path.values() if cohorts else [self.path]
-        raise_all([fault for path in paths for fault in _faults_of_path(path)])
+        faults = [fault for path in paths for fault in _faults_of_path(path)]
+        starts = [start for start in self.path if not is_whole(start)] if cohorts else []
+        expected = "expected the position of a cohort's first treated period"
+        raise_all([*faults, *(f"path: got start {start!r}, {expected}" for start in starts)])
         kept = (
             tuple((int(start), tuple(map(float, path))) for start, path in self.path.items())
             if cohorts
@@ -74,6 +83,11 @@ class heterogeneous:
     mean, sd : float
         Mean and standard deviation over units.
 
+    Raises
+    ------
+    InputError
+        For a mean that is no finite number, or a negative spread.
+
     Examples
     --------
     >>> import jax
@@ -87,17 +101,15 @@ class heterogeneous:
     sd: float
 
     def __post_init__(self):
-        if not (np.isfinite(self.mean) and np.isfinite(self.sd) and self.sd >= 0):
-            raise InputError(
-                f"mean, sd: got {self.mean!r} and {self.sd!r}, expected finite numbers, sd from 0"
-            )
+        faults = faults_of_numbers(self, ("mean",))
+        raise_all([*faults, *faults_of_numbers(self, ("sd",), lower=0.0)])
 
     def __call__(
         self, key: Key[Array, ""], exposure: Int[Array, "unit period"], panel: Panel
     ) -> Float[Array, "unit period"]:
         """Draw the effect of every unit."""
-        normal = jax.random.normal(key, (panel.n_units,), jnp.float32).astype(float)
-        return jnp.broadcast_to((self.mean + self.sd * normal)[:, None], exposure.shape)
+        (z,) = normals(key, (panel.n_units, 1))
+        return jnp.broadcast_to(self.mean + self.sd * z, exposure.shape)
 
 
 def _along(path: tuple[float, ...], exposure: Int[Array, "unit period"]) -> Any:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 from mcsim._core import Panel, Sample, require_panel
 from mcsim._design import Design
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import faults_of_sizes, under
+from mcsim.dgps._factors import faults_of_sizes, is_whole, under
 from mcsim.dgps._normals import normals
 from mcsim.errors import InputError, did_you_mean, raise_all
 
@@ -124,6 +124,10 @@ class FactorModel:
             Columns, constant within units, that samples carry along with the rows (a probability
             of treatment, say).
 
+        Returns
+        -------
+        FactorModel
+
         Raises
         ------
         InputError
@@ -151,6 +155,15 @@ class FactorModel:
         ----------
         *parts : {"additive", "interactive", "noise", "autocorrelation"}
             What to leave out. Without autocorrelation the noise keeps the norm of its covariance.
+
+        Returns
+        -------
+        FactorModel
+
+        Raises
+        ------
+        InputError
+            For an unknown part.
 
         Examples
         --------
@@ -201,7 +214,7 @@ def faults_of_rank(panel: Panel, outcome: str, rank: int) -> list[str]:
     values = np.asarray(panel[outcome])
     if not np.isfinite(values).all() or values.std() == 0:
         faults.append(f"outcome: {outcome!r} is constant or not finite")
-    if not 1 <= rank < min(values.shape):
+    if not is_whole(rank) or not 1 <= rank < min(values.shape):
         faults.append(f"rank: got {rank}, expected 1 to {min(values.shape) - 1}")
     return faults
 
@@ -211,7 +224,7 @@ def _faults_of_fit(panel, outcome, rank, lags, carry) -> list[str]:
     if isinstance(carry, str):
         raise InputError(f"carry: got {carry!r}, expected names: [{carry!r}]")
     faults = faults_of_rank(panel, outcome, rank)
-    if not 0 <= lags < panel.n_periods - 1:
+    if not is_whole(lags) or not 0 <= lags < panel.n_periods - 1:
         faults.append(f"lags: got {lags}, expected 0 to {panel.n_periods - 2}")
     for name in carry:
         if name not in panel:

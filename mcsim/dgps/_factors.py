@@ -31,7 +31,7 @@ def faults_of_sizes(thing: Any, sizes: Mapping[str, int]) -> list[str]:
     faults = []
     for name, least in sizes.items():
         value = getattr(thing, name)
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        if not is_whole(value):
             faults.append(
                 f"{name}: got {shown(value)}, expected a whole number: it sets a shape, so write "
                 "it without a decimal point, in every cell of the grid"
@@ -66,6 +66,11 @@ def faults_of_persistence(thing: Any, names: Iterable[str], why: str) -> list[st
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a plain number, not a tracer."""
     return isinstance(value, (Real, np.number)) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether a value is a whole number, not a tracer and not True or False."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> str:

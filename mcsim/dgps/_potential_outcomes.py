@@ -17,6 +17,7 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
+from mcsim.dgps._factors import faults_of_sizes
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 Coupling = Literal["rank", "independent"]
@@ -269,12 +270,7 @@ def _faults_of_columns(dgp: PotentialOutcomes) -> list[str]:
 
 
 def _faults_of_options(dgp: PotentialOutcomes) -> list[str]:
-    sizes = (("n_treated", dgp.n_treated), ("n_control", dgp.n_control))
-    faults = [
-        f"{argument}: got {size!r}, expected a whole number from 1"
-        for argument, size in sizes
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1
-    ]
+    faults = faults_of_sizes(dgp, {"n_treated": 1, "n_control": 1})
     if dgp.coupling not in get_args(Coupling):
         options = get_args(Coupling)
         faults.append(f"coupling: got {dgp.coupling!r}{did_you_mean(dgp.coupling, options)}")

@@ -5,7 +5,7 @@ After Bertrand, Duflo & Mullainathan (2004), Quarterly Journal of Economics 119:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,10 @@ from jaxtyping import Array, Float, Key
 
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
-from mcsim._schema import Column, Schema
+from mcsim._schema import Schema
+from mcsim.dgps._composition import TruthOf, faults_of_composition, schema_with_treatment
 from mcsim.dgps._factors import brief, is_number, under
 from mcsim.errors import InputError, did_you_mean, raise_all
-
-TruthOf = Literal["sample", "population"]
 
 _TRUTH_DRAWS = 2**12  # samples drawn for a population ATT
 _TRUTH_BATCH = 2**6  # of them at once
@@ -47,8 +46,8 @@ def with_effect(
         The column that the effect is added to.
     assignment : callable
         ``assignment(key, panel)`` gives zeros and ones (unit, period): `at_random`,
-        `in_random_years`, `by_cohort`, `by_probability`, `by_unit_factors`, or a function. A factor
-        of the design that has the name of one of its fields takes that field's place.
+        `in_random_periods`, `by_cohort`, `by_probability`, `by_unit_factors`, or a function. A
+        factor of the design that has the name of one of its fields takes that field's place.
     effect : float or callable
         A number, or ``effect(key, exposure, panel)`` that gives the effect of every cell:
         `by_exposure`, `heterogeneous`, or a function. Exposure (unit, period) counts treated
@@ -108,8 +107,8 @@ def with_effect(
         effect = float(effect)
     times = tuple(horizons)
     dgp = WithEffect(source, outcome, assignment, effect, treatment, truth, times, n_units, schema)
-    raise_all(_faults(dgp))
-    return replace(dgp, schema=_schema(dgp))
+    raise_all(faults_of_composition(dgp))
+    return replace(dgp, schema=schema_with_treatment(dgp))
 
 
 @dataclass(frozen=True)
@@ -293,52 +292,3 @@ jax.tree_util.register_pytree_node(WithEffect, _flatten, _unflatten)
 def _is_constant(name: str, part: Any) -> bool:
     """Whether a part is no pytree; an effect that is none is a number, and traced."""
     return jax.tree_util.all_leaves([part]) and (name != "effect" or callable(part))
-
-
-def _faults(dgp: WithEffect) -> list[str]:
-    source, faults = dgp.source, []
-    columns = getattr(getattr(source, "schema", None), "names", None)
-    if isinstance(source, Panel):
-        columns = tuple(source)
-        check = getattr(dgp.assignment, "faults", None)
-        faults += check(source) if check else []
-    elif not callable(source) and not hasattr(source, "sample"):
-        kind = type(source).__name__
-        faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator")
-    elif not callable(source) and dgp.n_units is not None and dgp.n_units < 2:
-        faults.append(f"n_units: got {dgp.n_units}, expected at least 2")
-    if columns is not None and dgp.outcome not in columns:
-        faults.append(f"outcome: got {dgp.outcome!r}{did_you_mean(dgp.outcome, columns)}")
-    if not isinstance(dgp.treatment, str) or dgp.treatment == dgp.outcome:
-        faults.append(f"treatment: got {dgp.treatment!r}, expected a name, not the outcome's")
-    if not callable(dgp.assignment):
-        kind = type(dgp.assignment).__name__
-        faults.append(
-            f"assignment: got {kind}, expected a function of (key, panel), e.g. at_random"
-        )
-    number = is_number(dgp.effect) and np.isfinite(dgp.effect)
-    if not number and not callable(dgp.effect):
-        faults.append(
-            f"effect: got {dgp.effect!r}, expected a finite number or a function of (key, "
-            "exposure, panel)"
-        )
-    if not all(isinstance(e, int) and e >= 0 for e in dgp.horizons):
-        faults.append(
-            f"horizons: got {dgp.horizons!r}, expected event times from 0, e.g. (0, 1, 2)"
-        )
-    if dgp.truth_of not in get_args(TruthOf):
-        faults.append(f"truth: got {dgp.truth_of!r}{did_you_mean(dgp.truth_of, get_args(TruthOf))}")
-    return faults
-
-
-def _schema(dgp: WithEffect) -> Schema | None:
-    """The source's schema with the treatment; the outcome takes any value now."""
-    schema = dgp.schema or getattr(dgp.source, "schema", None)
-    if not isinstance(schema, Schema):
-        return None
-    free = {"kind": "continuous", "lower": -np.inf, "upper": np.inf, "atoms": (), "levels": ()}
-    if dgp.outcome in schema.names:
-        schema = schema.replace(**{dgp.outcome: free})
-    others = tuple(column for column in schema.columns if column.name != dgp.treatment)
-    treatment = Column(dgp.treatment, "binary", 0.0, 1.0)
-    return replace(schema, columns=(*others, treatment))

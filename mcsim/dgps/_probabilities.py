@@ -1,0 +1,237 @@
+"""Assignment by each unit's probability: given, or that of units like those which adopted a law.
+
+After Arkhangelsky et al. (2021), American Economic Review 111: 4088-4118, section III.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, Key
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from mcsim._core import Panel, require_panel
+from mcsim._pytree import pytree
+from mcsim.dgps._factor_model import faults_of_rank, standardized
+from mcsim.dgps._factors import is_number, is_whole, shown
+from mcsim.dgps._lots import draw_lots
+from mcsim.dgps._starts import draw_start, faults_of_start
+from mcsim.dgps._units import first_observed
+from mcsim.errors import InputError, did_you_mean, raise_all
+
+_STEPS = 50  # of Newton's method
+
+
+@pytree("p")
+@dataclass(frozen=True)
+class by_probability:
+    """Treat each unit with its probability, at least one and at most so many, from one period on.
+
+    If more than ``max_treated`` units come up, a random ``max_treated`` of them are treated; if
+    none does, ``max_treated`` random units are.
+
+    Parameters
+    ----------
+    p : float, array (unit,) or str
+        Probability of treatment; a string names a column of the panel that holds it.
+    max_treated : int
+        The most units that are treated.
+    start : int or (int, int)
+        The first treated period, or the range from which one for all is drawn; -10 leaves the last
+        ten periods treated.
+
+    Raises
+    ------
+    InputError
+        When it is called (`with_effect`: on a real panel, when it is made): for numbers that are no
+        probabilities, an unknown column, a start outside the periods, ``max_treated`` not below
+        the number of units.
+
+    References
+    ----------
+    Arkhangelsky, Athey, Hirshberg, Imbens & Wager (2021), American Economic Review 111: 4088-4118,
+    section III.
+
+    Examples
+    --------
+    >>> import jax
+    >>> panel = Panel({"y": jnp.zeros((50, 40))})
+    >>> float(by_probability(0.5, max_treated=10, start=-10)(jax.random.key(0), panel).sum())
+    100.0
+    """
+
+    p: Any
+    max_treated: int = 10
+    start: int | tuple[int, int] = -10
+    column: str | None = field(default=None, init=False)
+
+    def __post_init__(self):
+        if isinstance(self.p, str):
+            object.__setattr__(self, "column", self.p)
+            object.__setattr__(self, "p", None)
+        elif not is_number(self.p):
+            object.__setattr__(self, "p", jnp.asarray(self.p, dtype=float))
+
+    def __call__(self, key: Key[Array, ""], panel: Panel) -> Float[Array, "unit period"]:
+        """Draw who is treated and when."""
+        raise_all(self.faults(panel))
+        n, t = panel.n_units, panel.n_periods
+        chance_key, lot_key, period_key = jax.random.split(key, 3)
+        p = self.p if self.column is None else first_observed(panel, self.column)
+        chosen = jax.random.uniform(chance_key, (n,), jnp.float32) < p
+        lots = draw_lots(lot_key, panel).of_unit >> 1
+        lots = jnp.where(chosen, lots, lots | jnp.uint32(2**31))  # those who came up go first
+        came_up = chosen.sum()
+        count = jnp.where(came_up > 0, jnp.minimum(came_up, self.max_treated), self.max_treated)
+        treated = lots <= jnp.sort(lots)[count - 1]
+        start = draw_start(period_key, self.start, t)
+        return (treated[:, None] & (jnp.arange(t) >= start)).astype(float)
+
+    def faults(self, panel: Panel) -> list[str]:
+        """Say what about this assignment does not fit a panel."""
+        faults = faults_of_start(self.start, panel.n_periods)
+        if not is_whole(self.max_treated) or not 1 <= self.max_treated < panel.n_units:
+            came = shown(self.max_treated)
+            faults.append(
+                f"max_treated: got {came}, expected 1 to {panel.n_units - 1}, fewer than the units"
+            )
+        if self.column is not None and self.column not in panel:
+            faults.append(f"p: got {self.column!r}{did_you_mean(self.column, panel)}")
+        if self.column is None and np.shape(self.p) not in ((), (panel.n_units,)):
+            shape = np.shape(self.p)
+            faults.append(f"p: got shape {shape}, expected a number or one per unit "
+                          f"({panel.n_units},)")  # fmt: skip
+        concrete = self.p is not None and not isinstance(self.p, Tracer)
+        if concrete and not np.all((np.asarray(self.p) >= 0) & (np.asarray(self.p) <= 1)):
+            faults.append("p: got numbers outside 0 to 1, expected probabilities")
+        return faults
+
+
+def by_unit_factors(
+    panel: Panel,
+    outcome: str,
+    indicator: str,
+    *,
+    rank: int = 4,
+    strength: float = 1.0,
+    max_treated: int = 10,
+    start: int | tuple[int, int] = -10,
+) -> by_probability:
+    """Make an assignment with the probabilities of `unit_factor_probabilities`.
+
+    Parameters
+    ----------
+    panel, outcome, indicator, rank, strength
+        As in `unit_factor_probabilities`.
+    max_treated, start
+        As in `by_probability`.
+
+    Returns
+    -------
+    by_probability
+
+    Raises
+    ------
+    InputError
+        As in `unit_factor_probabilities`, and in `by_probability`.
+
+    Examples
+    --------
+    The baseline of Arkhangelsky et al.: ``with_effect(FactorModel.fit(cps, "log_wage"),
+    outcome="log_wage", assignment=by_unit_factors(cps, "log_wage", "min_wage"))``.
+    """
+    p = unit_factor_probabilities(panel, outcome, indicator, rank=rank, strength=strength)
+    return by_probability(p, max_treated=max_treated, start=start)
+
+
+def unit_factor_probabilities(
+    panel: Panel, outcome: str, indicator: str, *, rank: int = 4, strength: float = 1.0
+) -> np.ndarray:
+    """Estimate each unit's probability of adoption from its factors, by a logit.
+
+    Parameters
+    ----------
+    panel : Panel
+        A balanced panel.
+    outcome : str
+        The column whose left singular vectors are the factors.
+    indicator : str
+        A column of zeros and ones, who has adopted; the last period counts.
+    rank : int
+        Number of factors.
+    strength : float
+        How much the factors matter: 1 as estimated, 0 not at all (assignment at random, full
+        overlap), more than 1 for worse overlap and more confounding. The mean probability stays.
+
+    Returns
+    -------
+    array (unit,)
+
+    Raises
+    ------
+    InputError
+        For unknown columns, an indicator that is none, or factors that separate the adopters.
+
+    References
+    ----------
+    Arkhangelsky, Athey, Hirshberg, Imbens & Wager (2021), American Economic Review 111: 4088-4118.
+
+    Examples
+    --------
+    >>> import jax
+    >>> y, law = jax.random.normal(jax.random.key(1), (30, 12)), np.arange(30) % 3 == 0
+    >>> panel = Panel({"y": y, "law": np.repeat(law[:, None], 12, axis=1)})
+    >>> p = unit_factor_probabilities(panel, "y", "law", rank=2)
+    >>> p.shape, round(float(p.mean()), 6)
+    ((30,), 0.333333)
+    """
+    require_panel(panel)
+    raise_all(_faults(panel, outcome, indicator, rank, strength))
+    left, *_ = np.linalg.svd(standardized(panel[outcome]), full_matrices=False)
+    factors = left[:, :rank] * len(left) ** 0.5
+    adopted = np.asarray(panel[indicator], dtype=float)[:, -1]
+    slopes = _logit(np.column_stack([np.ones(len(left)), factors]), adopted)[1:]
+    index = strength * (factors @ slopes)
+    reach = 40 + np.abs(index).max()
+    intercept = brentq(
+        lambda a: expit(a + index).mean() - adopted.mean(), -reach, reach, xtol=1e-13
+    )
+    return expit(intercept + index)
+
+
+def _logit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Maximum likelihood by Newton's method."""
+    coefficients = np.zeros(x.shape[1])
+    for _ in range(_STEPS):
+        p = expit(np.clip(x @ coefficients, -30, 30))
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x, x.T @ (y - p))
+        coefficients = coefficients + step
+        if np.abs(step).max() < 1e-10:
+            return coefficients
+        if np.abs(coefficients).max() > 1e3:
+            break
+    raise InputError(
+        "indicator: the factors separate those who adopted from those who did not, so that no "
+        "logit has a maximum; lower rank"
+    )
+
+
+def _faults(panel, outcome, indicator, rank, strength) -> list[str]:
+    faults = faults_of_rank(panel, outcome, rank)
+    if indicator not in panel:
+        faults.append(f"indicator: got {indicator!r}{did_you_mean(indicator, panel)}")
+    else:
+        last = np.asarray(panel[indicator])[:, -1]
+        if set(np.unique(last).tolist()) != {0.0, 1.0}:
+            values = np.unique(last)[:5].tolist()
+            faults.append(
+                f"indicator: {indicator!r} holds {values} in the last period, expected zeros and "
+                "ones, both"
+            )
+    if not np.isfinite(strength):
+        faults.append(f"strength: got {strength}, expected a finite number")
+    return faults
