@@ -8,7 +8,7 @@ from typing import Any
 from mcsim._design import Design
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import cell_identity, digest
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import InputError, did_you_mean, raise_all
 
 GENERATOR = "generator"
 """The factor that tells the members of an ensemble apart."""
@@ -73,6 +73,7 @@ class Study:
             + _faults_of_parts("dgp", self.dgp)
             + _faults_of_parts("estimators", self.estimators)
         )
+        raise_all(_faults_of_factors(self.dgps, designs))
         raise_all(_faults_of_cells(self.cells()))
 
     @property
@@ -160,6 +161,20 @@ def _faults_of_designs(designs: Sequence[Any]) -> list[str]:
         f"designs: got {design!r}, expected designs, e.g. mcsim.grid(n_units=[50])"
         for design in designs
         if not isinstance(design, Design)
+    ]
+
+
+def _faults_of_factors(dgps: Mapping[str, Any], designs: Sequence[Design]) -> list[str]:
+    """A factor that no DGP reads would label rows with what they are not."""
+    read = [getattr(dgp, "factors", None) for dgp in dgps.values()]
+    if any(names is None for names in read):
+        return []
+    known = sorted({name for names in read for name in names})
+    given = dict.fromkeys(name for design in designs for name in design)
+    return [
+        f"designs: no DGP of the study reads the factor {name!r}{did_you_mean(name, known)}"
+        for name in given
+        if name not in known
     ]
 
 

@@ -482,6 +482,33 @@ def test_placebo_laws_reject_as_in_bertrand_and_others(rho, rate):
     assert_rate(rejections(drawn["y"], drawn["d"]), rate)
 
 
+def test_a_factor_scales_a_path_and_does_not_replace_it():
+    panel = ErrorComponents(n_units=9, n_periods=5, beta=None)
+    growing = by_exposure([1, 2])
+    dgp = with_effect(panel, outcome="y", assignment=by_cohort({3: 9}), effect=growing)
+    assert float(
+        dgp(jax.random.key(0), Design({"effect_scale": 0.1})).truth["att"]
+    ) == pytest.approx(0.15)
+    with pytest.raises(
+        InputError, match="vary the size of the path with the factor 'effect_scale'"
+    ):
+        dgp(jax.random.key(0), Design({"effect": 0.1}))
+
+
+@pytest.mark.parametrize(
+    ("dgp", "factor"),
+    [
+        (LAWS, "efect"),
+        (STATES, "rhoo"),
+        (with_effect(EMPTY, outcome="y", assignment=at_random(share=0.5, start=2)), "rho"),
+        (Bootstrap(EMPTY), "n"),
+    ],
+)
+def test_a_factor_that_nothing_reads_is_refused(dgp, factor):
+    with pytest.raises(InputError, match=f"no DGP of the study reads the factor '{factor}'"):
+        Study(dgp=dgp, estimators=lambda key, panel: Estimate(0.0), designs=grid(**{factor: [0.1]}))
+
+
 def test_horizons_have_truths_of_their_own():
     panel = ErrorComponents(n_units=9, n_periods=5, beta=None)
     dgp = with_effect(
@@ -496,8 +523,8 @@ def test_horizons_have_truths_of_their_own():
     assert np.isnan(truth["att[4]"])  # nobody is treated for so long
     constant = with_effect(panel, outcome="y", assignment=by_cohort({2: 3}), horizons=[1], effect=2)
     assert float(constant(jax.random.key(0), Design()).truth["att[1]"]) == 2.0
-    with pytest.raises(InputError, match=r"horizons: got \(-1,\)"):
-        with_effect(panel, outcome="y", assignment=by_cohort({2: 3}), horizons=[-1])
+    before = with_effect(panel, outcome="y", assignment=by_cohort({2: 3}), horizons=[-1], effect=2)
+    assert float(before(jax.random.key(0), Design()).truth["att[-1]"]) == 0.0
 
 
 @needs_cps
@@ -583,7 +610,8 @@ def test_heterogeneous_effects_have_their_moments_and_a_population_truth():
     value, mcse = population.truth(jax.random.key(0), Design())["att"]
     assert mcse == pytest.approx(0.2 / np.sqrt(10 * 4096), rel=0.06)
     assert abs(value - 0.5) < 4 * mcse
-    assert population.truth(jax.random.key(0), Design({"effect": 0.1}))["att"] == (0.1, 0.0)
+    constant = with_effect(STATES, effect=0.2, truth="population", **options)
+    assert constant.truth(jax.random.key(0), Design({"effect_scale": 0.5}))["att"] == (0.1, 0.0)
 
 
 def differences(key, panel):

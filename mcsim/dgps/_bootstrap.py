@@ -109,6 +109,11 @@ class Bootstrap:
         return f"Bootstrap({self.panel!r}, truth={self.truth_value!r}{within})"
 
     @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors of a design that it reads."""
+        return ("n_units",)
+
+    @property
     def truth_kind(self) -> str:
         """What the truth is, in words."""
         kinds = {"own": "each estimator's own full-sample value", (): "not told"}
@@ -119,15 +124,16 @@ class Bootstrap:
         """One line for the head of a report."""
         within = f" within {self.strata}" if self.strata else ""
         within += f" by {self.cluster}" if self.cluster else ""
-        return f"bootstrap of {self.panel.n_units} units{within}; truth: {self.truth_kind}"
+        told = f"; truth: {self.truth_kind}" if self.truth_value else ""
+        return f"bootstrap of {self.panel.n_units} units{within}{told}"
 
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a reader may not conclude."""
-        return (
-            f"Bootstrap: its truth is {self.truth_kind}, so that its bias is a distance from that "
-            "value; it repeats units, and repeated units are ties, which break matching.",
-        )
+        kind = self.truth_kind
+        truth = (f"Bootstrap: its truth is {kind}, so that bias is a distance from that value.",)
+        ties = "Bootstrap: it repeats units, and repeated units are ties, which break matching."
+        return (*(truth if self.truth_value else ()), ties)
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample, of the real size unless ``n_units`` says otherwise."""

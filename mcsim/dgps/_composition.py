@@ -24,9 +24,10 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
         columns = tuple(source)
         check = getattr(dgp.assignment, "faults", None)
         faults += check(source) if check else []
-    elif not callable(source) and not hasattr(source, "sample"):
+    elif (not callable(source) and not hasattr(type(source), "sample")) or is_frame(source):
         kind = type(source).__name__
-        faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator")
+        frame = "; panel, schema = mcsim.from_frame(frame) makes one" if is_frame(source) else ""
+        faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator{frame}")
     elif not callable(source) and dgp.n_units is not None:
         faults += faults_of_sizes(dgp, {"n_units": 2})
     if columns is not None and dgp.outcome not in columns:
@@ -44,13 +45,16 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
             f"effect: got {dgp.effect!r}, expected a finite number or a function of (key, "
             "exposure, panel)"
         )
-    if not all(is_whole(e) and e >= 0 for e in dgp.horizons):
-        faults.append(
-            f"horizons: got {dgp.horizons!r}, expected event times from 0, e.g. (0, 1, 2)"
-        )
+    if not all(is_whole(e) for e in dgp.horizons):
+        faults.append(f"horizons: got {dgp.horizons!r}, expected event times, e.g. range(-2, 3)")
     if dgp.truth_of not in get_args(TruthOf):
         faults.append(f"truth: got {dgp.truth_of!r}{did_you_mean(dgp.truth_of, get_args(TruthOf))}")
     return faults
+
+
+def is_frame(thing: object) -> bool:
+    """Whether it is a data frame, which has a ``sample`` of its own; pandas is not imported."""
+    return type(thing).__name__ == "DataFrame"
 
 
 def schema_with_treatment(dgp: "WithEffect") -> Schema | None:

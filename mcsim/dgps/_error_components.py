@@ -17,6 +17,7 @@ from mcsim.dgps._factors import (
     faults_of_numbers,
     faults_of_persistence,
     faults_of_sizes,
+    field_names,
     is_number,
     under,
 )
@@ -94,6 +95,11 @@ class ErrorComponents:
 
     def __post_init__(self):
         raise_all(_faults(self))
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors of a design that it reads."""
+        return field_names(self)
 
     @property
     def summary(self) -> str:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 from mcsim._core import Panel, Sample, require_panel
 from mcsim._design import Design
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import faults_of_sizes, is_whole, under
+from mcsim.dgps._factors import faults_of_sizes, field_names, is_whole, under
 from mcsim.dgps._normals import normals
 from mcsim.errors import InputError, did_you_mean, raise_all
 
@@ -74,6 +74,11 @@ class FactorModel:
     def __repr__(self) -> str:
         units, periods = np.shape(self.additive)
         return f"FactorModel({self.outcome}: {units} units x {periods} periods, {self._kind})"
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors of a design that it reads."""
+        return field_names(self)
 
     @property
     def summary(self) -> str:

@@ -26,6 +26,11 @@ def under(thing: T, design: Design) -> T:
     return changed
 
 
+def field_names(thing: Any) -> tuple[str, ...]:
+    """Return the names of the factors that may take a field's place."""
+    return tuple(field.name for field in dataclasses.fields(thing))
+
+
 def faults_of_sizes(thing: Any, sizes: Mapping[str, int]) -> list[str]:
     """Say which fields are no whole numbers of at least what ``sizes`` asks of them."""
     faults = []

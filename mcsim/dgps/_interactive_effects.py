@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import faults_of_numbers, faults_of_sizes, under
+from mcsim.dgps._factors import faults_of_numbers, faults_of_sizes, field_names, under
 from mcsim.dgps._normals import normals
 from mcsim.errors import raise_all
 
@@ -71,6 +71,11 @@ class InteractiveEffects:
 
     def __post_init__(self):
         raise_all(_faults(self))
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors of a design that it reads."""
+        return field_names(self)
 
     @property
     def summary(self) -> str:

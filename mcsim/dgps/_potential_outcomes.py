@@ -91,6 +91,11 @@ class PotentialOutcomes:
         )
 
     @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors of a design that it reads."""
+        return ("n_treated", "n_control")
+
+    @property
     def schema(self) -> Schema:
         """The generators' schema."""
         return self.generators[0].schema

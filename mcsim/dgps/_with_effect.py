@@ -16,7 +16,7 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._schema import Schema
 from mcsim.dgps._composition import TruthOf, faults_of_composition, schema_with_treatment
-from mcsim.dgps._factors import brief, is_number, under
+from mcsim.dgps._factors import brief, field_names, is_number, under
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 _TRUTH_DRAWS = 2**12  # samples drawn for a population ATT
@@ -52,7 +52,8 @@ def with_effect(
         A number, or ``effect(key, exposure, panel)`` that gives the effect of every cell:
         `by_exposure`, `heterogeneous`, or a function. Exposure (unit, period) counts treated
         periods, 1 in a unit's first. A factor ``effect`` of the design takes precedence, so that
-        ``grid(effect=[0, .02, .05])`` gives size and power.
+        ``grid(effect=[0, .02, .05])`` gives size and power; a factor ``effect_scale`` multiplies,
+        for the same with a path.
     treatment : str
         Name of the treatment's column; one that the source has is replaced.
     truth : {"sample", "population"}
@@ -60,7 +61,7 @@ def with_effect(
         with its Monte Carlo error (none for a number).
     horizons : sequence of int
         Event times, 0 a unit's first treated period, of which the sample's average effect is a
-        truth of its own, ``"att[0]"``, as event studies label it.
+        truth of its own, ``"att[0]"``, as event studies label it; before treatment it is 0.
     n_units : int, optional
         Units to draw from a generator; a factor ``n_units`` takes precedence.
     schema : Schema, optional
@@ -142,6 +143,15 @@ class WithEffect:
         return with_effect.__name__
 
     @property
+    def factors(self) -> tuple[str, ...] | None:
+        """The factors of a design that it reads; None if its source may read any."""
+        source = getattr(self.source, "factors", () if isinstance(self.source, Panel) else None)
+        if source is None:
+            return None
+        chosen = field_names(self.assignment) if is_dataclass(self.assignment) else ()
+        return (*source, *chosen, "effect", "effect_scale", "n_units")
+
+    @property
     def truth_kind(self) -> str:
         """What the truth is, in words."""
         where = "each sample" if self.truth_of == "sample" else "all samples"
@@ -192,11 +202,12 @@ class WithEffect:
         found: Any = getattr(self.source, "truth", None)
         others: Any = found(key, design) if callable(found) else {}
         known = {} if isinstance(others, Panel) else {k: v for k, v in others.items() if k != "att"}
-        effect = design.get("effect", self.effect)
+        effect = self._effect(design)
         if self.truth_of == "sample":
             return known
         if not callable(effect):
-            return {**known, "att": (float(effect), 0.0)}
+            scale = design.get("effect_scale", 1.0)
+            return {**known, "att": (float(effect * scale), 0.0)}
         keys = jax.random.split(key, _TRUTH_DRAWS)
         totals = np.asarray(_population(self, keys, design))
         att = totals[:, 0].sum() / totals[:, 1].sum()
@@ -214,13 +225,22 @@ class WithEffect:
         shape = panel.n_units, panel.n_periods
         treated = jnp.asarray(assignment(assignment_key, panel), dtype=float)
         _require_shape("assignment", treated, shape)
-        effect = design.get("effect", self.effect)
+        effect = self._effect(design)
         if callable(effect):
             exposure = (jnp.cumsum(treated, axis=1) * treated).astype(int)
             effect = jnp.asarray(effect(effect_key, exposure, panel), dtype=float)
             _require_shape("effect", effect, shape)
             effect = jnp.where(treated > 0, effect, 0.0)
-        return panel, treated, effect, known
+        return panel, treated, effect * design.get("effect_scale", 1.0), known
+
+    def _effect(self, design: Design) -> Any:
+        """The design's effect where it has one; a path is not replaced by a number in silence."""
+        if "effect" in design and callable(self.effect):
+            raise InputError(
+                f"effect: the factor 'effect' would take the place of {brief(self.effect)}; leave "
+                "one of them out, or vary the size of the path with the factor 'effect_scale'"
+            )
+        return design.get("effect", self.effect)
 
     def _untreated(self, key: Key[Array, ""], design: Design) -> tuple[Panel, dict]:
         if isinstance(self.source, Panel):
@@ -242,7 +262,9 @@ def _totals(panel: Panel, treated: Array, effect: Any) -> tuple[Array, Array]:
 
 
 def _att_at(event_time: int, panel: Panel, treated: Array, effect: Any) -> Array:
-    """Average effect over the observed cells that have been treated for so long."""
+    """Average effect over the observed cells that have been treated for so long; 0 before."""
+    if event_time < 0:
+        return jnp.zeros(())
     exposed = treated * (jnp.cumsum(treated, axis=1) == event_time + 1)
     total, count = _totals(panel, exposed, effect)
     return total / count
