@@ -389,6 +389,34 @@ def test_estimand_relabels_the_one_term():
     assert list(estimates) == [("alpha", "windmeijer")]
 
 
+def test_spaces_in_a_term_do_not_matter():
+    estimator = arellano_bond("y ~ lag(y) + lag(y, 2) + x", term=["lag(y,2)", " x"])
+    assert list(estimator(None, Panel(draw(1)[0]))) == [
+        ("lag(y, 2)", "windmeijer"),
+        ("x", "windmeijer"),
+    ]
+
+
+def test_tests_have_rows_after_the_terms_and_the_variance_that_they_use():
+    options = {"steps": 1, "vcov": ["conventional", "robust"], "term": "x", "tests": True}
+    estimates = arellano_bond("y ~ lag(y) + x", **options)(None, Panel(draw(1)[0]))
+    assert list(estimates) == [
+        ("x", "conventional"),
+        ("x", "robust"),
+        ("sargan", ""),
+        ("ar(1)", "conventional"),
+        ("ar(2)", "conventional"),
+        ("ar(1)", "robust"),
+        ("ar(2)", "robust"),
+    ]
+    for (label, _), estimate in estimates.items():
+        assert estimate.status == Status.OK
+        if label != "x":
+            assert np.isnan(estimate.se)
+            assert 0 < estimate.p_value < 1
+            assert estimate.df == (15 - 1 if label == "sargan" else np.inf)
+
+
 def test_it_shows_itself_as_it_was_written():
     estimator = arellano_bond("y~lag(y)+x|time", steps=1, term="lag(y)")
     assert repr(estimator).startswith("arellano_bond('y ~ lag(y) + x | time', steps=1, ")

@@ -3,6 +3,7 @@
 The values of diff-diff and pyfixest were made by tests/data/did_reference.py.
 """
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -394,6 +395,7 @@ def test_one_cluster_has_no_standard_error():
     found = att(imputation("y ~ d", cluster="state"), columns)
     assert np.isfinite(found.value)
     assert np.isnan(found.se)
+    assert found.status == Status.NO_SE
 
 
 def test_leaving_out_widens():
@@ -672,7 +674,12 @@ def test_an_unbalanced_panel_is_a_sentence():
         ),
         (lambda: callaway_santanna("y ~ d", horizons=[]), "horizons: got none"),
         (lambda: imputation("y ~ d", vcov="bsj"), "did you mean 'bjs'"),
-        (lambda: imputation("y ~ d", horizons=[-1]), "horizons: got \\[-1\\]"),
+        (lambda: imputation("y ~ d", horizons=[-1]), "horizons: got -1, expected event times of"),
+        (lambda: imputation("y ~ d", cluster="time"), "cluster: got 'time', expected 'unit' or"),
+        (
+            lambda: callaway_santanna("y ~ d", cluster="time"),
+            "clusters that callaway_santanna has; did and event_study have others",
+        ),
         (lambda: imputation("y ~ d", horizons=[5])(KEY, Panel(three_cohorts())), "at most 3"),
         (
             lambda: callaway_santanna("y ~ d", horizons=[9])(KEY, Panel(three_cohorts())),
@@ -689,6 +696,58 @@ def test_an_unbalanced_panel_is_a_sentence():
 def test_wrong_arguments_are_sentences(attempt, words):
     with pytest.raises(InputError, match=words):
         attempt()
+
+
+# Without the checks of types that tests have and users have not
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "words"),
+    [
+        (imputation, {"horizons": None}, "horizons: got None, expected event times of at least 0"),
+        (imputation, {"horizons": "0"}, "horizons: got '0', expected event times"),
+        (imputation, {"horizons": [0.0]}, "horizons: got 0.0, expected event times"),
+        (imputation, {"horizons": [0, True]}, "horizons: got True, expected event times"),
+        (imputation, {"cluster": ["unit"]}, "cluster: got \\['unit'\\], expected 'unit' or one"),
+        (callaway_santanna, {"cluster": None}, "cluster: got None, expected 'unit' or one"),
+        (callaway_santanna, {"control": ["never"]}, "control: got \\['never'\\], expected one of"),
+        (callaway_santanna, {"resamples": 99.0}, "resamples: got 99.0, expected a whole number"),
+        (event_study, {"leads": 1, "lags": 1, "reference": None}, "reference: got \\(None,\\)"),
+        (event_study, {"leads": 1.0, "lags": 1}, "leads: got 1.0, expected a whole number"),
+    ],
+)
+def test_arguments_of_another_type_are_sentences(function, options, words):
+    with pytest.raises(InputError, match=words):
+        inspect.unwrap(function)("y ~ d", **options)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "same"),
+    [
+        (imputation, {"horizons": 1}, {"horizons": [1]}),
+        (imputation, {"horizons": np.arange(2)}, {"horizons": [0, 1]}),
+        (imputation, {"horizons": jnp.arange(2)}, {"horizons": [0, 1]}),
+        (callaway_santanna, {"horizons": np.arange(2)}, {"horizons": range(2)}),
+        (callaway_santanna, {"resamples": np.int64(99)}, {"resamples": 99}),
+        (
+            event_study,
+            {"leads": np.int64(2), "lags": np.int32(1), "reference": np.int64(-2)},
+            {"leads": 2, "lags": 1, "reference": [-2]},
+        ),
+    ],
+)
+def test_whole_numbers_of_any_library_are_taken(function, options, same):
+    one, other = (inspect.unwrap(function)("y ~ d", **given) for given in (options, same))
+    assert one == other
+    assert repr(one) == repr(other)
+
+
+def test_a_unit_never_observed_is_no_cluster():
+    columns = staggered(0) | {"state": np.r_[np.zeros(39), 1][:, None] * np.ones((1, 6))}
+    mask = jnp.ones((40, 6), bool).at[39].set(False)
+    found = att(imputation("y ~ d", cluster="state"), columns, mask)
+    assert found.status == Status.NO_SE
+    assert np.isfinite(found.value)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -26,11 +26,28 @@ LAYERS = [
 APART = {"dgps", "estimators", "generators"}
 """These never import one another: protocols connect them."""
 
-PLACE = {
-    name: (line, place)
-    for line, names in enumerate(LAYERS)
-    for place, name in enumerate(names.split())
-}
+ESTIMATORS = [
+    "_synthetic _dynamic _did _cross_section",
+    "_regression",
+    "_variance",
+    "_linear_model",
+    "_native _fit",
+    "_formula",
+    "_parsing",
+    "_expression _algebra",
+]
+"""The same inside estimators."""
+
+
+def places(layers):
+    return {
+        name: (line, place)
+        for line, names in enumerate(layers)
+        for place, name in enumerate(names.split())
+    }
+
+
+PLACE, PLACE_INSIDE = places(LAYERS), places(ESTIMATORS)
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -62,8 +79,11 @@ def may_import(part, other):
         return True
     if part in APART and other in APART:
         return False
-    (line, place), (other_line, other_place) = PLACE[part], PLACE[other]
-    return line < other_line or (line == other_line and place < other_place)
+    return is_above(PLACE[part], PLACE[other])
+
+
+def is_above(this, other):
+    return this[0] < other[0] or (this[0] == other[0] and this[1] < other[1])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -75,6 +95,28 @@ def test_imports_go_down(file):
 
 def test_every_part_has_a_place():
     assert {part_of(file) for file in FILES} - {"__init__"} == set(PLACE)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if part_of(file) == "estimators"],
+    ids=lambda file: str(file.relative_to(ROOT / "estimators")),
+)
+def test_imports_go_down_inside_estimators(file):
+    part = file.relative_to(ROOT / "estimators").parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    imported = {
+        module.split(".")[2]
+        for module, _ in imports_of(file)
+        if module.startswith("mcsim.estimators.")
+    }
+    upward = [
+        other
+        for other in imported - {part}
+        if not is_above(PLACE_INSIDE[part], PLACE_INSIDE[other])
+    ]
+    assert not upward, f"{part} imports {upward}"
 
 
 def importers(library):

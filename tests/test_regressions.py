@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -727,9 +728,41 @@ def test_every_fault_is_a_sentence_and_all_come_together(arguments, pieces):
         assert piece in str(caught.value)
 
 
-def test_there_are_two_solvers():
-    with pytest.raises((InputError, TypeError), match="solver"):
-        ols("y ~ x", solver="lu")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        ("null", ["a", None, True, float("nan")]),
+        ("level", ["a", None, True, 1.0]),
+        ("resamples", [True, 0, 2.5, None]),
+        ("solver", ["lu", ["qr"], None]),
+        ("vcov", [None, [["CR1"]], 3, []]),
+        ("cluster", [None, [["unit"]], 3]),
+        ("ssc", [None, ["fixest-0.13"]]),
+        ("term", [3, [["x"]], []]),
+        ("estimand", [3, ["a"]]),
+    ],
+)
+def test_an_option_that_cannot_be_is_a_sentence_that_names_it(option, wrong, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users have it
+    for value in wrong:
+        with pytest.raises(InputError) as caught:
+            ols("y ~ x", **({"vcov": "CR1"} | {option: value}))
+        assert option in str(caught.value), value
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "qr"])
+def test_a_regression_may_have_a_constant_only(solver):
+    panel = draw()
+    found = ols("y ~ 1", term="Intercept", vcov="iid", solver=solver)(None, panel)
+    assert float(found["Intercept", "iid"].value) == pytest.approx(float(panel["y"].mean()))
+
+
+def test_a_constant_may_be_all_that_stands_beside_many_instruments():
+    columns = jax.random.normal(jax.random.key(0), (11, 30, 4))
+    panel = Panel({name: column for name, column in zip("ydabcefghij", columns, strict=True)})
+    for estimator in (iv_2sls, liml):
+        found = estimator("y ~ 1 | d ~ a + b + c + e + f + g + h + i + j", first_stage=True)
+        assert all(np.isfinite(estimate.value) for estimate in found(None, panel).values())
 
 
 def test_code_does_not_get_in():

@@ -1,5 +1,7 @@
 """Synthetic control, synthetic difference in differences, demeaned synthetic control."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -274,7 +276,9 @@ def test_one_treated_unit_has_a_placebo_only():
 
 def test_an_estimate_may_stand_alone():
     y, d = drawn(1, n_treated=1)
-    got = fitted("sdid", y, d, vcov=["none", "jackknife"])
+    got = fitted("sdid", y, d, vcov=["jackknife", "none"])
+    assert list(got) == [JACKKNIFE, ("att", "none")]
+    assert got[JACKKNIFE].status == Status.NO_SE
     alone = got["att", "none"]
     assert float(alone.value) == float(got[JACKKNIFE].value)
     assert np.isnan(alone.se)
@@ -382,6 +386,14 @@ def test_all_faults_of_a_call_are_told_together():
         "solver",
     ):
         assert part in message
+
+
+@pytest.mark.parametrize("method", METHODS.values())
+@pytest.mark.parametrize("solver", [("aahiw2021", "active-set"), ["active-set"], None])
+def test_the_solver_is_one_name(method, solver):
+    """Without the checks of types that tests have and users have not."""
+    with pytest.raises(InputError, match=r"solver: got .*, expected one of 'active-set'"):
+        inspect.unwrap(method)("y ~ d", solver=solver)
 
 
 def test_a_block_costs_one_program_whatever_it_is():

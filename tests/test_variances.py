@@ -12,9 +12,9 @@ import mcsim
 from mcsim._core import Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._linear_model._data import Counts
+from mcsim.estimators._regression._cluster_diagnostics import cluster_diagnostics
 from mcsim.estimators._regression._fixed_effects import fixed_effects
 from mcsim.estimators._regression._pooled import ols
-from mcsim.estimators._variance._diagnostics import cluster_diagnostics
 from mcsim.estimators._variance._names import faults_of_vcov, parse_vcov
 from mcsim.estimators._variance._small_sample import (
     RULES,
@@ -467,10 +467,34 @@ def test_cluster_diagnostics(toy, cluster, balanced):
     assert table.coefficient_without.iloc[0] == pytest.approx(refit)
 
 
+@pytest.mark.parametrize(("ssc", "number"), [("fixest-0.13", 5), ("stata-xtreg", 6)])
+def test_cluster_diagnostics_are_of_the_sample_that_is_estimated_on(ssc, number):
+    y, x = jax.random.normal(jax.random.key(7), (2, 6, 4))
+    mask = jnp.ones((6, 4), bool).at[0, 1:].set(False)  # a unit that is seen once
+    panel = Panel({"y": y, "x": x}, mask)
+    estimator = fixed_effects("y ~ x | unit", vcov="CR1", ssc=ssc)
+    estimate = estimator(None, panel)["x", "CR1"]
+    told = cluster_diagnostics(estimator, panel)
+    assert told.n_clusters == len(told.by_cluster["cluster"]) == float(estimate.df) + 1 == number
+    assert told.coefficient == pytest.approx(float(estimate.value))
+
+
+def test_cluster_diagnostics_solve_as_the_estimator_does():
+    t = jnp.arange(30.0).reshape(10, 3)
+    panel = Panel({"y": jnp.sin(t), "a": t, "b": t + 1e-6 * jnp.cos(7 * t)})
+    with pytest.raises(InputError, match="cannot be estimated"):
+        cluster_diagnostics(ols("y ~ a + b"), panel)
+    estimator = ols("y ~ a + b", solver="qr")
+    told = cluster_diagnostics(estimator, panel)
+    assert told.coefficient == pytest.approx(float(estimator(None, panel)["a", "HC1"].value))
+
+
 def test_cluster_diagnostics_refuse(toy):
     panel, _ = mcsim.from_frame(toy[0], unit="i", time="t")
     with pytest.raises(InputError, match="expected one from ols or fixed_effects"):
         cluster_diagnostics(mcsim.estimators.difference_in_means("y ~ b"), panel)
+    with pytest.raises(InputError, match=r"fixed_effects\('y ~ b \+ a \| unit \+ time'\)"):
+        cluster_diagnostics(mcsim.estimators.did("y ~ b | a"), panel)
     with pytest.raises(InputError, match="2 faults"):
         cluster_diagnostics(ols("y ~ a", vcov="CR1", cluster=("unit", "g")), panel, "c")
     with pytest.raises(InputError, match="cannot be estimated"):

@@ -12,7 +12,9 @@ from mcsim.estimators._did import imputation as imputation
 from mcsim.estimators._did import twfe_weights as twfe_weights
 from mcsim.estimators._dynamic import arellano_bond as arellano_bond
 from mcsim.estimators._native import NativeEstimator as NativeEstimator
+from mcsim.estimators._regression import ClusterDiagnostics as ClusterDiagnostics
 from mcsim.estimators._regression import between as between
+from mcsim.estimators._regression import cluster_diagnostics as cluster_diagnostics
 from mcsim.estimators._regression import first_difference as first_difference
 from mcsim.estimators._regression import fixed_effects as fixed_effects
 from mcsim.estimators._regression import half_panel_jackknife as half_panel_jackknife
@@ -23,5 +25,3 @@ from mcsim.estimators._regression import random_effects as random_effects
 from mcsim.estimators._synthetic import difp as difp
 from mcsim.estimators._synthetic import synthetic_control as synthetic_control
 from mcsim.estimators._synthetic import synthetic_did as synthetic_did
-from mcsim.estimators._variance import ClusterDiagnostics as ClusterDiagnostics
-from mcsim.estimators._variance import cluster_diagnostics as cluster_diagnostics

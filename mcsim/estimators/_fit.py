@@ -1,6 +1,6 @@
 """What the numerics of an estimator give: a value, its variances by name, and a status."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -43,8 +43,12 @@ def worst(status: Any, invalid: Any, singular: Any, converged: Any = True) -> In
     """Combine what went wrong; the status of the data comes first, then in the order given."""
     fitted = jnp.where(converged, Status.OK, Status.NONCONVERGED)
     fitted = jnp.where(singular, Status.SINGULAR, fitted)
-    fitted = jnp.where(invalid, Status.INVALID_INPUT, fitted)
-    return jnp.where(status == Status.OK, fitted, status).astype(jnp.int32)
+    return first_status(status, jnp.where(invalid, Status.INVALID_INPUT, fitted))
+
+
+def first_status(status: Any, other: Any) -> Int[Array, "*many"]:
+    """Return the first of two statuses that is not ``OK``, elementwise."""
+    return jnp.where(status == Status.OK, other, status).astype(jnp.int32)
 
 
 def estimates_of(fit: Fit, estimand: str) -> dict[tuple[str, str], Estimate]:
@@ -53,6 +57,49 @@ def estimates_of(fit: Fit, estimand: str) -> dict[tuple[str, str], Estimate]:
     Where the value exists and its variance does not, the value stays: its status is NO_SE.
     """
     return {(estimand, name): _estimate(fit, variance) for name, variance in fit.variances.items()}
+
+
+def estimates_of_terms(
+    names: Sequence[str],
+    coef: Float[Array, " term"],
+    variances: Mapping[str, Variance],
+    status: Int[Array, "*term"],
+) -> dict[tuple[str, str], Estimate]:
+    """Return an estimate for every term and variance.
+
+    What a variance or the status tells of all terms at once, a number of no axes, holds for each.
+    """
+    estimates = {}
+    for position, name in enumerate(names):
+        of_term = {
+            label: Variance(*(_at(part, position) for part in variance))
+            for label, variance in variances.items()
+        }
+        estimates |= estimates_of(Fit(coef[position], of_term, _at(status, position)), name)
+    return estimates
+
+
+def statistic(value: Any, status: Any, *, p_value: Any = jnp.nan, df: Any = jnp.inf) -> Estimate:
+    """Return a number without a standard error as an estimate; NaN after a failure.
+
+    A number that is not finite though nothing failed is ``INVALID_INPUT``.
+    """
+    told = (jnp.asarray(status) == Status.OK) & jnp.isfinite(value)
+    nan = jnp.full((), jnp.nan)
+    return Estimate(
+        value=jnp.where(told, value, nan),
+        se=nan,
+        lower=nan,
+        upper=nan,
+        df=jnp.where(told, jnp.asarray(df, dtype=float), nan),
+        p_value=jnp.where(told, p_value, nan),
+        status=first_status(status, jnp.where(told, Status.OK, Status.INVALID_INPUT)),
+    )
+
+
+def _at(part: Any, position: int) -> Any:
+    """The part of one term; what is common to all terms stays."""
+    return part[position] if jnp.ndim(part) else part
 
 
 def _estimate(fit: Fit, variance: Variance) -> Estimate:

@@ -146,6 +146,11 @@ class RegressionFormula:
         """The columns that the formula uses, each once."""
         return tuple(dict.fromkeys(name for term in self.terms for name in columns_of(term)))
 
+    def positions(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the positions of coefficients by name; the constant comes after the last."""
+        known = (*self.names, INTERCEPT)
+        return tuple(known.index(name) for name in names)
+
 
 def parse_regression(text: str) -> RegressionFormula:
     """Parse ``"y ~ x1 + x2 | unit + time"``; instruments stand last, ``"| d ~ z"``.

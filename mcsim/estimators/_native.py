@@ -1,7 +1,7 @@
 """Native estimators: a formula, options and a pure function, as one immutable configuration."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -104,9 +104,11 @@ def native(numerics: Numerics, formula: Formula, **options: Any) -> NativeEstima
     return NativeEstimator(name, formula, numerics, tuple(options.items()))
 
 
-def names_of(argument: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one name or several as a tuple."""
-    return (argument,) if isinstance(argument, str) else tuple(argument)
+def names_of(argument: Any) -> tuple[Any, ...]:
+    """Return one name or several as a tuple; what is neither stands alone, for its fault."""
+    if isinstance(argument, str) or not isinstance(argument, Iterable):
+        return (argument,)
+    return tuple(argument)
 
 
 def faults_of_names(
@@ -118,7 +120,7 @@ def faults_of_names(
         for unknown in names
         if unknown not in known
     ]
-    if not names or len(set(names)) < len(names):
+    if not names or len(set(map(str, names))) < len(names):
         faults.append(f"{argument}: got {names}, expected at least one name and each once")
     return faults
 

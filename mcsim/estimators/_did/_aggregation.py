@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mcsim._core import Status
 from mcsim.estimators._did._adoption import Adoption
-from mcsim.estimators._did._cells import Cells
+from mcsim.estimators._did._cells import CohortPeriods
 from mcsim.estimators._did._influence import Averages, label
 
 
@@ -39,7 +39,7 @@ class GroupTime(NamedTuple):
 
 
 def aggregate(
-    adoption: Adoption, cells: Cells, effects: GroupTime, aggregation: str
+    adoption: Adoption, cells: CohortPeriods, effects: GroupTime, aggregation: str
 ) -> tuple[tuple[str, ...], Averages]:
     """Return averages and their labels; that over all, ``att``, stands last.
 
@@ -58,7 +58,7 @@ def aggregate(
 
 
 def _parts(
-    cells: Cells, aggregation: str
+    cells: CohortPeriods, aggregation: str
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "part cell"]]:
     """Return labels, and 1 for the cells that each averages."""
     of, text = {
@@ -81,7 +81,7 @@ def _over_cohorts(
 
 
 def _average(
-    adoption: Adoption, cells: Cells, effects: GroupTime, weights: Float[Array, "part cell"]
+    adoption: Adoption, cells: CohortPeriods, effects: GroupTime, weights: Float[Array, "part cell"]
 ) -> Averages:
     """Average over the cells that there are, with weights times the size of the cohort."""
     cohorts = np.arange(adoption.data.shape[1] + 1)

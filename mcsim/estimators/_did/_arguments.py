@@ -3,12 +3,31 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 
 def faults_of_choice(argument: str, got: Any, known: Sequence[str]) -> list[str]:
     """Return what is wrong with one name of several known."""
-    if got in known:
+    if isinstance(got, str) and got in known:
         return []
     return [f"{argument}: got {got!r}, expected one of {', '.join(map(repr, known))}"]
+
+
+def faults_of_cluster(cluster: Any, method: str) -> list[str]:
+    """Return what is wrong with the clusters of a method that has those of units alone."""
+    if isinstance(cluster, str) and cluster != "time":
+        return []
+    return [
+        f"cluster: got {cluster!r}, expected 'unit' or one column of groups of units, the clusters "
+        f"that {method} has; did and event_study have others"
+    ]
+
+
+def faults_of_resamples(resamples: Any) -> list[str]:
+    """Return what is wrong with the number of draws."""
+    if is_whole(resamples) and resamples >= 2:
+        return []
+    return [f"resamples: got {resamples!r}, expected a whole number of at least 2"]
 
 
 def faults_of_window(leads: Any, lags: Any, reference: tuple[Any, ...]) -> list[str]:
@@ -22,27 +41,38 @@ def faults_of_window(leads: Any, lags: Any, reference: tuple[Any, ...]) -> list[
         return faults
     outside = [time for time in reference if not is_whole(time) or not -leads <= time <= lags]
     if outside or not reference:
-        faults.append(
+        return [
             f"reference: got {reference}, expected event times of the window, {-leads} to {lags}"
-        )
+        ]
     if set(range(lags + 1)) <= set(reference):
-        faults.append(f"reference: got {reference}, which leaves no event time after treatment")
-    return faults
+        return [f"reference: got {reference}, which leaves no event time after treatment"]
+    return []
 
 
-def faults_of_horizons(horizons: Any, *, negative: bool) -> list[str]:
+def faults_of_horizons(horizons: tuple[Any, ...], *, negative: bool) -> list[str]:
     """Return what is wrong with event times, before treatment only where ``negative`` says."""
     wrong = [h for h in horizons if not is_whole(h) or (h < 0 and not negative)]
     if wrong:
-        what = "event times" if negative else "event times of at least 0"
-        return [f"horizons: got {wrong}, expected {what}, whole numbers"]
+        got = ", ".join(map(repr, wrong))
+        least = "" if negative else " of at least 0"
+        return [f"horizons: got {got}, expected event times{least}, whole numbers such as [0, 1]"]
     if len(set(horizons)) < len(horizons):
-        return [f"horizons: got {tuple(horizons)}, expected each once"]
+        return [f"horizons: got {horizons}, expected each once"]
     if negative and not any(h >= 0 for h in horizons):
-        return [f"horizons: got {tuple(horizons)}, expected at least one of 0 or more among them"]
+        return [f"horizons: got {horizons}, expected at least one of 0 or more among them"]
     return []
+
+
+def event_times(argument: Any) -> tuple[Any, ...]:
+    """Return one event time or several, of any kind of sequence, as a tuple."""
+    return tuple(plain(time) for time in np.ravel(np.asarray(argument, dtype=object)))
+
+
+def plain(value: Any) -> Any:
+    """Return a whole number as Python's own, and anything else as it is."""
+    return int(value) if is_whole(value) else value
 
 
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number, and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Int
 from mcsim.errors import InputError
 
 
-class Cells(NamedTuple):
-    """Cells that a panel of so many periods can have.
+class CohortPeriods(NamedTuple):
+    """Cells that a panel of so many periods can have, each a cohort in a period.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Cells(NamedTuple):
         return self.period - self.cohort
 
 
-def cells_of(n_periods: int, base: str) -> Cells:
+def cells_of(n_periods: int, base: str) -> CohortPeriods:
     """List the cells with a period to compare with.
 
     Examples
@@ -40,15 +40,15 @@ def cells_of(n_periods: int, base: str) -> Cells:
     """
     cohort, period = (a.ravel() for a in np.mgrid[1:n_periods, 0:n_periods])
     before = np.where((period >= cohort) | (base == "universal"), cohort - 1, period - 1)
-    return keep(Cells(cohort, period, before), (before >= 0) & (before != period))
+    return keep(CohortPeriods(cohort, period, before), (before >= 0) & (before != period))
 
 
-def keep(cells: Cells, chosen: Bool[np.ndarray, " cell"]) -> Cells:
+def keep(cells: CohortPeriods, chosen: Bool[np.ndarray, " cell"]) -> CohortPeriods:
     """Return the chosen cells."""
-    return Cells(*(positions[chosen] for positions in cells))
+    return CohortPeriods(*(positions[chosen] for positions in cells))
 
 
-def at_horizons(cells: Cells, horizons: tuple[int, ...]) -> Cells:
+def at_horizons(cells: CohortPeriods, horizons: tuple[int, ...]) -> CohortPeriods:
     """Return the cells of these event times.
 
     Raises

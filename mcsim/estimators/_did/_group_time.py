@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._did._adoption import Adoption, read_adoption
 from mcsim.estimators._did._aggregation import GroupTime, aggregate
-from mcsim.estimators._did._cells import Cells, at_horizons, cells_of, keep
+from mcsim.estimators._did._cells import CohortPeriods, at_horizons, cells_of, keep
 from mcsim.estimators._did._influence import estimates_by_influence
 from mcsim.estimators._did._two_by_two import Effect, Method, effect_on_treated, standardize
 from mcsim.estimators._formula import TreatmentFormula
@@ -48,7 +48,7 @@ def fit_callaway_santanna(
     )
 
 
-def _from_means(adoption: Adoption, cells: Cells, control: str) -> GroupTime:
+def _from_means(adoption: Adoption, cells: CohortPeriods, control: str) -> GroupTime:
     """Estimate effects without covariates: linear in the cohorts' means, which are few."""
     n_periods = adoption.data.shape[1]
     y = adoption.data.y - adoption.data.y.mean(axis=1, keepdims=True)
@@ -79,7 +79,9 @@ def _from_means(adoption: Adoption, cells: Cells, control: str) -> GroupTime:
     )
 
 
-def _from_covariates(adoption: Adoption, cells: Cells, control: str, method: Method) -> GroupTime:
+def _from_covariates(
+    adoption: Adoption, cells: CohortPeriods, control: str, method: Method
+) -> GroupTime:
     """Estimate effects given covariates, some cells at a time to bound the memory."""
     data, start = adoption.data, adoption.start
     n_units, n_periods = data.shape

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mcsim._core import Estimate, Panel
-from mcsim.estimators._fit import Fit, Variance, estimates_of
-from mcsim.estimators._linear_model._data import group_of_units
+from mcsim._core import Estimate, Panel, Status
+from mcsim.estimators._fit import Variance, estimates_of_terms
+from mcsim.estimators._variance._clusters import cluster_sums, n_clusters, read_groups
 from mcsim.estimators._variance._resampling import key_of
 
 BOOTSTRAPS = ("bootstrap", "bootstrap:mammen")
@@ -53,18 +53,18 @@ def cluster_influence(
     influence: Float[Array, "target unit"], cluster: str, panel: Panel
 ) -> tuple[Float[Array, "target unit"], Bool[Array, ""]]:
     """Return sums over clusters, in as many slots as units, and whether there are two or more."""
-    if cluster == "unit":
-        return influence, jnp.asarray(influence.shape[1] > 1)
-    group, status = group_of_units(cluster, panel)
-    slots = influence.shape[1]
-    sums = jax.vmap(lambda unit: jax.ops.segment_sum(unit, group, slots))(influence)
-    several = (group != group[0]).any() & (status == 0)
-    return sums, several
+    groups = read_groups({cluster}, panel)
+    everywhere = jnp.ones((panel.n_units, panel.n_periods))
+    seen = everywhere if panel.mask is None else panel.mask.astype(float)
+    number = n_clusters(seen, (cluster,), groups)
+    fine = [status == Status.OK for status in groups.status.values()]
+    sums = cluster_sums(influence[..., None], (cluster,), groups)[..., 0]
+    return sums, jnp.all(jnp.array([number > 1, *fine]))
 
 
-def sum_of_squares(influence: Float[Array, "target cluster"]) -> Variance:
-    """Return the variance by the influence function, with the normal distribution."""
-    return Variance((influence**2).sum(axis=1))
+def sum_of_squares(influence: Float[Array, "target cluster"]) -> Float[Array, " target"]:
+    """Return the variance by the influence function."""
+    return (influence**2).sum(axis=1)
 
 
 def multiplier_bootstrap(
@@ -72,7 +72,7 @@ def multiplier_bootstrap(
     influence: Float[Array, "target cluster"],
     name: str,
     resamples: int,
-) -> Variance:
+) -> Float[Array, " target"]:
     """Return the variance of draws of signed influences, from their interquartile range.
 
     Source: Callaway & Sant'Anna (2021), algorithm 1.
@@ -84,7 +84,7 @@ def multiplier_bootstrap(
     else:
         signs = jax.random.rademacher(key, shape, dtype=influence.dtype)
     quartiles = jnp.quantile(signs @ influence.T, jnp.array([0.25, 0.75]), axis=0)
-    return Variance(((quartiles[1] - quartiles[0]) / QUARTILES) ** 2)
+    return ((quartiles[1] - quartiles[0]) / QUARTILES) ** 2
 
 
 def estimates_by_influence(
@@ -97,18 +97,17 @@ def estimates_by_influence(
     cluster: str,
     resamples: int = 0,
 ) -> dict[tuple[str, str], Estimate]:
-    """Return an estimate for every average and variance; fewer than two clusters have none."""
+    """Return an estimate for every average and variance, with the normal distribution.
+
+    Fewer than two clusters have no variance.
+    """
     sums, several = cluster_influence(averages.influence, cluster, panel)
     sums = jnp.where(several, sums, jnp.nan)
-    estimates = {}
-    variances = {
-        name: multiplier_bootstrap(key, sums, name, resamples)
-        if name in BOOTSTRAPS
-        else sum_of_squares(sums)
-        for name in vcov
-    }
-    for position, estimand in enumerate(labels):
-        own = {name: Variance(v.variance[position], v.df) for name, v in variances.items()}
-        fit = Fit(averages.value[position], own, averages.status[position])
-        estimates |= estimates_of(fit, estimand)
-    return estimates
+
+    def variance(name: str) -> Variance:
+        if name in BOOTSTRAPS:
+            return Variance(multiplier_bootstrap(key, sums, name, resamples))
+        return Variance(sum_of_squares(sums))
+
+    variances = {name: variance(name) for name in vcov}
+    return estimates_of_terms(labels, averages.value, variances, averages.status)

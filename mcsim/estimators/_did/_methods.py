@@ -1,30 +1,22 @@
-"""Differences in differences, as they are called by users."""
+"""Effects by cohort or cell, averaged: the estimators, as they are called by users."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from mcsim.errors import raise_all
-from mcsim.estimators._did._adoption import as_regression
 from mcsim.estimators._did._arguments import (
+    event_times,
     faults_of_choice,
+    faults_of_cluster,
     faults_of_horizons,
-    faults_of_window,
-    is_whole,
+    faults_of_resamples,
+    plain,
 )
 from mcsim.estimators._did._group_time import fit_callaway_santanna
 from mcsim.estimators._did._imputation import fit_imputation
-from mcsim.estimators._did._two_way import fit_did, fit_event_study
 from mcsim.estimators._formula import parse_treatment_formula
-from mcsim.estimators._native import (
-    NativeEstimator,
-    Numerics,
-    faults_of_names,
-    names_of,
-    native,
-)
-from mcsim.estimators._regression._options import Inference, Names, regression
+from mcsim.estimators._native import NativeEstimator, faults_of_names, names_of, native
+from mcsim.estimators._regression._options import Names
 
-ENDS = ("binned", "restricted", "dropped")
 CONTROLS = ("never", "notyet")
 AGGREGATIONS = ("simple", "event", "group", "calendar")
 METHODS = ("dr", "reg", "ipw")
@@ -33,134 +25,12 @@ INFLUENCE = ("influence", "bootstrap", "bootstrap:mammen")
 CONSERVATIVE = ("bjs", "bjs:loo")
 
 
-def did(
-    formula: str,
-    *,
-    vcov: Names = "CR1",
-    cluster: Names = "unit",
-    ssc: str = "fixest-0.13",
-    resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
-) -> NativeEstimator:
-    """Estimate one effect by two-way fixed effects: in a block design, differences in differences.
-
-    The coefficient of treatment beside unit and period effects. Where adoption is staggered and
-    effects differ it is a weighted sum of them with weights that may be negative: `twfe_weights`.
-    Treatment may be given up, and the panel may have gaps.
-
-    Parameters
-    ----------
-    formula : str
-        ``"outcome ~ treatment | covariates"``; treatment is 1 in the treated periods of treated
-        units, covariates are regressors.
-    vcov, cluster, ssc, resamples, null, level
-        As for `fixed_effects`.
-
-    Returns
-    -------
-    NativeEstimator
-        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``. A
-        treatment that is not 0/1, or that nobody gets, is ``INVALID_INPUT``; one that the effects
-        explain is ``SINGULAR``.
-
-    Raises
-    ------
-    InputError
-        For a formula that cannot be parsed, or an unknown variance.
-
-    References
-    ----------
-    de Chaisemartin & D'Haultfoeuille (2020), American Economic Review 110: 2964-2996.
-
-    Examples
-    --------
-    >>> from mcsim import Panel
-    >>> panel = Panel({"y": [[1.0, 5.0], [2.0, 3.0], [0.0, 2.0]], "d": [[0, 1], [0, 0], [0, 0]]})
-    >>> estimate = did("y ~ d", vcov="iid")(None, panel)["att", "iid"]
-    >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
-    (2.5, 0.866)
-    """
-    asked = Inference(None, None, vcov, cluster, ssc, resamples, null, level)
-    return _two_way(fit_did, formula, asked)
-
-
-def event_study(
-    formula: str,
-    *,
-    leads: int,
-    lags: int,
-    reference: int | Sequence[int] = -1,
-    ends: str = "binned",
-    vcov: Names = "CR1",
-    cluster: Names = "unit",
-    ssc: str = "fixest-0.13",
-    resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
-) -> NativeEstimator:
-    """Estimate effects by periods since treatment started, by two-way fixed effects with dummies.
-
-    Event time 0 is the first treated period. Unbiased where cohorts have the same effects; where
-    they differ, `callaway_santanna` and `imputation` average over cohorts as one would wish. (The
-    interaction-weighted estimates of Sun & Abraham (2021) on a balanced panel without covariates
-    are those of ``callaway_santanna(..., aggregation="event", base="universal")``.)
-
-    Parameters
-    ----------
-    formula : str
-        ``"outcome ~ treatment | covariates"``; covariates are regressors.
-    leads, lags : int
-        The window of event times, from ``-leads`` to ``lags``. Each but the reference must occur in
-        the data: a replication in which one does not is singular.
-    reference : int or sequence of int
-        Event times without a dummy, effects are relative to theirs. Without never-treated units
-        two are needed.
-    ends : {"binned", "restricted", "dropped"}
-        What becomes of event times outside the window: they share the dummies of its ends; their
-        effects are taken as zero; or their cells are left out.
-    vcov, cluster, ssc, resamples, null, level
-        As for `fixed_effects`.
-
-    Returns
-    -------
-    NativeEstimator
-        Called as ``estimator(key, panel)``; its estimates are labeled ``("att[-2]", vcov)``,
-        ``("att[0]", vcov)``, ... by event time, and ``("att", vcov)`` is the plain mean of those
-        from 0 on. A treatment that is not 0/1, or is given up, is ``INVALID_INPUT``.
-
-    Raises
-    ------
-    InputError
-        For a formula that cannot be parsed, an unknown variance, or a window that does not hold
-        the reference.
-
-    References
-    ----------
-    Schmidheiny & Siegloch (2023), Journal of Applied Econometrics 38: 695-713 (binned ends).
-
-    Examples
-    --------
-    >>> from mcsim import Panel
-    >>> y = [[1.0, 1.0, 4.0, 6.0], [2.0, 2.0, 3.0, 3.0], [0.0, 0.0, 1.0, 1.0]]
-    >>> d = [[0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
-    >>> estimates = event_study("y ~ d", leads=2, lags=1)(None, Panel({"y": y, "d": d}))
-    >>> {estimand: round(abs(float(e.value)), 6) for (estimand, _), e in estimates.items()}
-    {'att[-2]': 0.0, 'att[0]': 2.0, 'att[1]': 4.0, 'att': 3.0}
-    """
-    asked = Inference(None, None, vcov, cluster, ssc, resamples, null, level)
-    references = (reference,) if isinstance(reference, int) else tuple(reference)
-    faults = faults_of_choice("ends", ends, ENDS) + faults_of_window(leads, lags, references)
-    window = {"leads": leads, "lags": lags, "reference": references, "ends": ends}
-    return _two_way(fit_event_study, formula, asked, faults, **window)
-
-
 def callaway_santanna(
     formula: str,
     *,
     control: str = "never",
     aggregation: str = "simple",
-    horizons: Sequence[int] | None = None,
+    horizons: int | Sequence[int] | None = None,
     method: str = "dr",
     base: str = "varying",
     vcov: Names = "influence",
@@ -183,7 +53,7 @@ def callaway_santanna(
         ``"simple"`` averages over all treated cells. The others give averages by event time, by
         cohort and by period, and over them: by cohort weighted with the cohorts' sizes, else the
         plain mean of those after adoption.
-    horizons : sequence of int, optional
+    horizons : int or sequence of int, optional
         The event times that count; default all that the panel can have.
     method : {"dr", "reg", "ipw"}
         With covariates: regression of the change among controls, weighting with the odds of
@@ -236,30 +106,31 @@ def callaway_santanna(
     faults += faults_of_choice("aggregation", aggregation, AGGREGATIONS)
     faults += faults_of_choice("method", method, METHODS)
     faults += faults_of_choice("base", base, BASES)
-    if horizons is not None:
-        faults += faults_of_horizons(horizons, negative=aggregation == "event")
-        faults += [] if horizons else ["horizons: got none, expected event times, or None for all"]
-    if not is_whole(resamples) or resamples < 2:
-        faults.append(f"resamples: got {resamples!r}, expected a whole number of at least 2")
+    faults += faults_of_cluster(cluster, "callaway_santanna")
+    faults += faults_of_resamples(resamples)
+    times = None if horizons is None else event_times(horizons)
+    if times is not None:
+        faults += faults_of_horizons(times, negative=aggregation == "event")
+        faults += [] if times else ["horizons: got none, expected event times, or None for all"]
     raise_all(faults)
     return native(
         fit_callaway_santanna,
         parsed,
         control=control,
         aggregation=aggregation,
-        horizons=None if horizons is None else tuple(horizons),
+        horizons=times,
         method=method,
         base=base,
         vcov=names,
         cluster=cluster,
-        resamples=resamples,
+        resamples=plain(resamples),
     )
 
 
 def imputation(
     formula: str,
     *,
-    horizons: Sequence[int] = (),
+    horizons: int | Sequence[int] = (),
     vcov: Names = "bjs",
     cluster: str = "unit",
 ) -> NativeEstimator:
@@ -274,7 +145,7 @@ def imputation(
     ----------
     formula : str
         ``"outcome ~ treatment | covariates"``; covariates vary over time.
-    horizons : sequence of int
+    horizons : int or sequence of int
         Event times to estimate beside the overall average; 0 is the first treated period.
     vcov : str or sequence of str
         ``"bjs"``, conservative: effects count by their deviation from the mean of the cohort in the
@@ -311,16 +182,8 @@ def imputation(
     {'att[0]': 1.0, 'att[1]': 2.0, 'att': 1.333333}
     """
     parsed, names = parse_treatment_formula(formula), names_of(vcov)
+    times = event_times(horizons)
     faults = faults_of_names("vcov", names, CONSERVATIVE, "imputation")
-    raise_all(faults + faults_of_horizons(horizons, negative=False))
-    return native(fit_imputation, parsed, horizons=tuple(horizons), vcov=names, cluster=cluster)
-
-
-def _two_way(
-    fit: Numerics, formula: str, asked: Inference, faults: Sequence[str] = (), **options: Any
-) -> NativeEstimator:
-    """Check the options as of any regression; the terms are the method's own."""
-    parsed = parse_treatment_formula(formula)
-    checked = dict(regression(fit, as_regression(parsed), asked, faults, **options).options)
-    del checked["term"], checked["estimand"]
-    return native(fit, parsed, **checked)
+    faults += faults_of_cluster(cluster, "imputation")
+    raise_all(faults + faults_of_horizons(times, negative=False))
+    return native(fit_imputation, parsed, horizons=times, vcov=names, cluster=cluster)

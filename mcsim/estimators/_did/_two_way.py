@@ -1,5 +1,6 @@
 """Two-way fixed effects of a treatment: one coefficient, or one for each period of exposure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,18 +11,151 @@ from mcsim._precision import require_float64
 from mcsim.estimators._did._adoption import (
     BOTH,
     Adoption,
+    as_regression,
     read_adoption,
     read_treatment,
 )
-from mcsim.estimators._did._influence import label
-from mcsim.estimators._formula import (
-    TreatmentFormula,
-    check_columns,
-    parse_treatment_formula,
+from mcsim.estimators._did._arguments import (
+    event_times,
+    faults_of_choice,
+    faults_of_window,
+    plain,
 )
+from mcsim.estimators._did._influence import label
+from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_treatment_formula
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
+from mcsim.estimators._native import NativeEstimator, Numerics, native
+from mcsim.estimators._regression._options import Inference, Names, Resampling, regression
 from mcsim.estimators._variance._inference import infer
+
+ENDS = ("binned", "restricted", "dropped")
+
+
+def did(
+    formula: str,
+    *,
+    vcov: Names = "CR1",
+    cluster: Names = "unit",
+    ssc: str = "fixest-0.13",
+    resamples: int = 999,
+    null: float = 0.0,
+    level: float = 0.95,
+) -> NativeEstimator:
+    """Estimate one effect by two-way fixed effects: in a block design, differences in differences.
+
+    The coefficient of treatment beside unit and period effects. Where adoption is staggered and
+    effects differ it is a weighted sum of them with weights that may be negative: `twfe_weights`.
+    Treatment may be given up, and the panel may have gaps.
+
+    Parameters
+    ----------
+    formula : str
+        ``"outcome ~ treatment | covariates"``; treatment is 1 in the treated periods of treated
+        units, covariates are regressors.
+    vcov, cluster, ssc, resamples, null, level
+        As for `fixed_effects`.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``. A
+        treatment that is not 0/1, or that nobody gets, is ``INVALID_INPUT``; one that the effects
+        explain is ``SINGULAR``.
+
+    Raises
+    ------
+    InputError
+        For a formula that cannot be parsed, or an unknown variance.
+
+    References
+    ----------
+    de Chaisemartin & D'Haultfoeuille (2020), American Economic Review 110: 2964-2996.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> panel = Panel({"y": [[1.0, 5.0], [2.0, 3.0], [0.0, 2.0]], "d": [[0, 1], [0, 0], [0, 0]]})
+    >>> estimate = did("y ~ d", vcov="iid")(None, panel)["att", "iid"]
+    >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
+    (2.5, 0.866)
+    """
+    asked = Inference(
+        vcov=vcov, cluster=cluster, ssc=ssc, resampling=Resampling(resamples, null, level)
+    )
+    return _two_way(fit_did, formula, asked)
+
+
+def event_study(
+    formula: str,
+    *,
+    leads: int,
+    lags: int,
+    reference: int | Sequence[int] = -1,
+    ends: str = "binned",
+    vcov: Names = "CR1",
+    cluster: Names = "unit",
+    ssc: str = "fixest-0.13",
+    resamples: int = 999,
+    null: float = 0.0,
+    level: float = 0.95,
+) -> NativeEstimator:
+    """Estimate effects by periods since treatment started, by two-way fixed effects with dummies.
+
+    Event time 0 is the first treated period. Unbiased where cohorts have the same effects; where
+    they differ, `callaway_santanna` and `imputation` average over cohorts as one would wish. (The
+    interaction-weighted estimates of Sun & Abraham (2021) on a balanced panel without covariates
+    are those of ``callaway_santanna(..., aggregation="event", base="universal")``.)
+
+    Parameters
+    ----------
+    formula : str
+        ``"outcome ~ treatment | covariates"``; covariates are regressors.
+    leads, lags : int
+        The window of event times, from ``-leads`` to ``lags``. Each but the reference must occur in
+        the data: a replication in which one does not is singular.
+    reference : int or sequence of int
+        Event times without a dummy, effects are relative to theirs. Without never-treated units
+        two are needed.
+    ends : {"binned", "restricted", "dropped"}
+        What becomes of event times outside the window: they share the dummies of its ends; their
+        effects are taken as zero; or their cells are left out.
+    vcov, cluster, ssc, resamples, null, level
+        As for `fixed_effects`.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att[-2]", vcov)``,
+        ``("att[0]", vcov)``, ... by event time, and ``("att", vcov)`` is the plain mean of those
+        from 0 on. A treatment that is not 0/1, or is given up, is ``INVALID_INPUT``.
+
+    Raises
+    ------
+    InputError
+        For a formula that cannot be parsed, an unknown variance, or a window that does not hold
+        the reference.
+
+    References
+    ----------
+    Schmidheiny & Siegloch (2023), Journal of Applied Econometrics 38: 695-713 (binned ends).
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> y = [[1.0, 1.0, 4.0, 6.0], [2.0, 2.0, 3.0, 3.0], [0.0, 0.0, 1.0, 1.0]]
+    >>> d = [[0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    >>> estimates = event_study("y ~ d", leads=2, lags=1)(None, Panel({"y": y, "d": d}))
+    >>> {estimand: round(abs(float(e.value)), 6) for (estimand, _), e in estimates.items()}
+    {'att[-2]': 0.0, 'att[0]': 2.0, 'att[1]': 4.0, 'att': 3.0}
+    """
+    asked = Inference(
+        vcov=vcov, cluster=cluster, ssc=ssc, resampling=Resampling(resamples, null, level)
+    )
+    references = event_times(reference)
+    faults = faults_of_choice("ends", ends, ENDS) + faults_of_window(leads, lags, references)
+    window = {"leads": plain(leads), "lags": plain(lags), "reference": references, "ends": ends}
+    return _two_way(fit_event_study, formula, asked, faults, **window)
 
 
 def fit_did(
@@ -127,3 +261,13 @@ def _with_average(fit: LinearFit, post: tuple[int, ...]) -> LinearFit:
         coef=jnp.append(fit.coef, fit.coef[chosen].mean()),
         loading=jnp.concatenate([fit.loading, fit.loading[chosen].mean(axis=0)[None]]),
     )
+
+
+def _two_way(
+    fit: Numerics, formula: str, asked: Inference, faults: Sequence[str] = (), **options: Any
+) -> NativeEstimator:
+    """Check the options as of any regression; the terms are the method's own."""
+    parsed = parse_treatment_formula(formula)
+    checked = dict(regression(fit, as_regression(parsed), asked, faults, **options).options)
+    del checked["term"], checked["estimand"]
+    return native(fit, parsed, **checked)

@@ -2,21 +2,14 @@
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.errors import raise_all
 from mcsim.estimators._dynamic._differences import read_differences
-from mcsim.estimators._dynamic._gmm import (
-    cross_products,
-    error_variance,
-    first_step,
-    robust,
-    second_step,
-    too_few,
-    windmeijer,
-)
-from mcsim.estimators._dynamic._specification import overidentification, serial_correlation
+from mcsim.estimators._dynamic._gmm import gmm, too_few
+from mcsim.estimators._dynamic._specification import specification_tests
 from mcsim.estimators._dynamic._variables import (
     faults_of_lags,
     faults_of_terms,
@@ -24,9 +17,11 @@ from mcsim.estimators._dynamic._variables import (
     instrumented_terms,
     own_instruments,
 )
-from mcsim.estimators._fit import Fit, Variance, estimates_of, worst
+from mcsim.estimators._fit import Variance, estimates_of_terms, worst
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._native import NativeEstimator, faults_of_names, names_of, native
+from mcsim.estimators._regression import _options
+from mcsim.estimators._regression._options import labels
 
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}
 
@@ -58,8 +53,8 @@ def arellano_bond(
         One step weights the moments as if the errors in levels were independent and alike; two
         steps weight by their covariance at the first step's residuals.
     term : str or sequence of str, optional
-        The coefficients that are wanted, as the formula writes them; default all but the period
-        effects.
+        The coefficients that are wanted, as the formula writes them but for spaces; default all but
+        the period effects.
     estimand : str, optional
         A label for the one term that is wanted, in place of its text.
     vcov : str or sequence of str, optional
@@ -115,11 +110,12 @@ def arellano_bond(
     (0.156, 0.223)
     """
     parsed = parse_regression(formula)
-    terms = names_of(term) if term is not None else parsed.names
-    names = names_of(vcov) if vcov is not None else _VCOV.get(steps, ("",))[:1]
+    terms = _options._terms(term, parsed.names, parsed.names)
+    known = _VCOV.get(steps, ()) if isinstance(steps, int) else ()
+    names = names_of(vcov) if vcov is not None else known[:1]
     faults = [*faults_of_terms(parsed, terms, estimand), *faults_of_lags(instrument_lags)]
-    if steps in _VCOV:
-        faults += faults_of_names("vcov", names, _VCOV[steps], f"arellano_bond(steps={steps})")
+    if known:
+        faults += faults_of_names("vcov", names, known, f"arellano_bond(steps={steps})")
     else:
         faults.append(f"steps: got {steps!r}, expected 1 or 2")
     options = {"predetermined": names_of(predetermined), "endogenous": names_of(endogenous)}
@@ -155,35 +151,16 @@ def fit_arellano_bond(
     tests: bool,
 ) -> dict[tuple[str, str], Estimate]:
     """GMM on the differenced equations, in one step or two."""
-    instrumented = instrumented_terms(
-        formula, predetermined or (), endogenous or (), instrument_lags
-    )
-    own = own_instruments(formula, instrumented)
-    data = read_differences(formula, panel, instrumented, own, collapse)
-    cross = cross_products(data)
-    first = first_step(data, cross)
-    last = first if steps == 1 else second_step(data, cross, first)
-    alike = error_variance(data, first)
-    variance = {
-        "robust": lambda: robust(first),
-        "windmeijer": lambda: windmeijer(first, last, cross),
-        "conventional": lambda: alike * first.bread if steps == 1 else last.bread,
-    }
-    variances = {name: variance[name]() for name in vcov}
-    status = worst(data.status, too_few(data), first.singular | last.singular)
-    estimates = {}
-    for name in term:
-        k = formula.names.index(name)
-        own_variances = {label: Variance(matrix[k, k]) for label, matrix in variances.items()}
-        estimates |= estimates_of(Fit(last.coef[k], own_variances, status), estimand or name)
+    levels = instrumented_terms(formula, predetermined or (), endogenous or (), instrument_lags)
+    own = own_instruments(formula, levels)
+    data = read_differences(formula, panel, levels, own, collapse)
+    fit = gmm(data, steps)
+    status = worst(data.status, too_few(data), fit.first.singular | fit.last.singular)
+    covariances = {name: fit.covariance(name) for name in vcov}
+    chosen = jnp.array(formula.positions(tuple(term)))
+    variances = {name: Variance(jnp.diagonal(c)[chosen]) for name, c in covariances.items()}
+    names = labels(tuple(term), estimand)
+    estimates = estimates_of_terms(names, fit.last.coef[chosen], variances, status)
     if tests:
-        scale, test = (alike, "sargan") if steps == 1 else (1.0, "hansen")
-        rank = first.weighting.rank
-        estimates[test, ""] = overidentification(last, scale, rank, status)
-        for label, matrix in variances.items():
-            under = alike if label == "conventional" and steps == 1 else None
-            for order in (1, 2):
-                estimates[f"ar({order})", label] = serial_correlation(
-                    data, last, order, matrix, status, under
-                )
+        estimates |= specification_tests(data, fit, covariances, status)
     return estimates

@@ -19,7 +19,7 @@ from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._linear_model._data import read_regression
 
 
-class Instrumented(NamedTuple):
+class LaggedLevels(NamedTuple):
     """A term that is instrumented by its levels of some periods ago, nearest to farthest."""
 
     term: Term
@@ -80,7 +80,7 @@ class Differences(NamedTuple):
 def read_differences(
     formula: RegressionFormula,
     panel: Panel,
-    instrumented: Sequence[Instrumented],
+    levels: Sequence[LaggedLevels],
     own: Sequence[int],
     collapse: bool,
 ) -> Differences:
@@ -90,7 +90,7 @@ def read_differences(
     ----------
     formula : RegressionFormula
     panel : Panel
-    instrumented : sequence of Instrumented
+    levels : sequence of LaggedLevels
         The terms that are instrumented by lagged levels.
     own : sequence of int
         Positions of the regressors that are their own instruments.
@@ -103,36 +103,16 @@ def read_differences(
         If no equation is left, or fewer instruments than coefficients: known when the program is
         traced.
     """
-    n_equations = panel.n_periods - 1 - max(longest_lag(term) for term in formula.terms)
-    if n_equations < 1:
-        raise InputError(
-            f"formula {str(formula)!r}: got {panel.n_periods} periods, expected at least "
-            f"{panel.n_periods - n_equations + 1}: lags and the first difference use up the others"
-        )
+    layout = _layout(formula, levels, len(own), panel.n_periods, collapse)
     data = read_regression(formula, panel)
-    period_effects = "time" in formula.effects
-    differences = jnp.concatenate([data.x[jnp.asarray(own, int)], data.z])
-    layout = arrange(
-        [Levels(longest_lag(i.term), i.nearest, i.farthest) for i in instrumented],
-        len(differences),
-        n_periods=panel.n_periods,
-        n_equations=n_equations,
-        period_effects=period_effects,
-        collapse=collapse,
-    )
     use = None if data.weight is None else data.weight[:, 1:] * data.weight[:, :-1]
-    y, x, differences = (_difference(array, use) for array in (data.y, data.x, differences))
-    dummies = (
-        _dummies(use, data.shape[0], n_equations) if period_effects else jnp.zeros((0, *y.shape))
-    )
-    _check_order(formula, layout, len(x) + len(dummies), panel.n_periods)
-    levels, broken = _levels(panel, [i.term for i in instrumented])
-    source = [*levels, *differences, *([jnp.ones((len(y), 1))] if period_effects else [])]
-    source = jnp.concatenate(source, axis=1)
+    own_levels = jnp.concatenate([data.x[jnp.asarray(own, int)], data.z])
+    y, x, exogenous = (_difference(array, use) for array in (data.y, data.x, own_levels))
+    source, broken = _source(formula, panel, levels, exogenous)
     z = source[:, layout.column]
     return Differences(
         y=y,
-        x=jnp.concatenate([x, dummies]),
+        x=jnp.concatenate([x, _dummies(formula, use, y.shape)]),
         source=source,
         z=z if use is None else z * use[:, layout.equation],
         use=use,
@@ -142,14 +122,66 @@ def read_differences(
     )
 
 
+def _layout(
+    formula: RegressionFormula,
+    levels: Sequence[LaggedLevels],
+    n_own: int,
+    n_periods: int,
+    collapse: bool,
+) -> Layout:
+    """Lay out the instruments, of which there must be enough."""
+    n_equations = n_periods - 1 - max(longest_lag(term) for term in formula.terms)
+    if n_equations < 1:
+        raise InputError(
+            f"formula {str(formula)!r}: got {n_periods} periods, expected at least "
+            f"{n_periods - n_equations + 1}: lags and the first difference use up the others"
+        )
+    period_effects = "time" in formula.effects
+    layout = arrange(
+        [Levels(longest_lag(each.term), each.nearest, each.farthest) for each in levels],
+        n_own + len(formula.instruments),
+        n_periods=n_periods,
+        n_equations=n_equations,
+        period_effects=period_effects,
+        collapse=collapse,
+    )
+    wanted = len(formula.names) + n_equations * period_effects
+    if layout.n_instruments < wanted:
+        raise InputError(
+            f"formula {str(formula)!r}: got {layout.n_instruments} instruments for {wanted} "
+            f"coefficients in {n_periods} periods, expected at least as many; take more lags as "
+            "instruments or fewer regressors"
+        )
+    return layout
+
+
 def _difference(columns: Float[Array, "*many unit period"], use: Array | None) -> Array:
     difference = columns[..., 1:] - columns[..., :-1]
     return difference if use is None else use * difference
 
 
-def _dummies(use: Array | None, n_units: int, n: int) -> Float[Array, "equation unit equation"]:
-    dummies = jnp.broadcast_to(jnp.eye(n)[:, None], (n, n_units, n))
+def _dummies(
+    formula: RegressionFormula, use: Array | None, shape: tuple[int, ...]
+) -> Float[Array, "dummy unit equation"]:
+    """Return a dummy of every equation if there are period effects, else none."""
+    n_units, n = shape
+    number = n if "time" in formula.effects else 0
+    dummies = jnp.broadcast_to(jnp.eye(number, n)[:, None], (number, n_units, n))
     return dummies if use is None else dummies * use
+
+
+def _source(
+    formula: RegressionFormula,
+    panel: Panel,
+    levels: Sequence[LaggedLevels],
+    exogenous: Float[Array, "regressor unit equation"],
+) -> tuple[Float[Array, "unit column"], Bool[Array, ""]]:
+    """Return what instruments are made of, and whether an observed level is no number."""
+    columns, broken = _levels(panel, [each.term for each in levels])
+    columns += list(exogenous)
+    if "time" in formula.effects:
+        columns.append(jnp.ones((panel.n_units, 1)))
+    return jnp.concatenate(columns, axis=1), broken
 
 
 def _levels(panel: Panel, terms: Sequence[Term]) -> tuple[list[Array], Bool[Array, ""]]:
@@ -166,12 +198,3 @@ def _levels(panel: Panel, terms: Sequence[Term]) -> tuple[list[Array], Bool[Arra
         levels.append(level)
         broken |= bad.any()
     return levels, broken
-
-
-def _check_order(formula: RegressionFormula, layout: Layout, wanted: int, n_periods: int) -> None:
-    if layout.n_instruments < wanted:
-        raise InputError(
-            f"formula {str(formula)!r}: got {layout.n_instruments} instruments for {wanted} "
-            f"coefficients in {n_periods} periods, expected at least as many; take more lags as "
-            "instruments or fewer regressors"
-        )

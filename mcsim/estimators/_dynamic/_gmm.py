@@ -61,6 +61,52 @@ class Step(NamedTuple):
         """What each unit contributes to the errors of the coefficients."""
         return self.moments @ self.projection.T
 
+    @property
+    def sandwich(self) -> Float[Array, "regressor regressor"]:
+        """The variance clustered by unit, for weights that are known."""
+        return self.influence.T @ self.influence
+
+
+class Gmm(NamedTuple):
+    """A one-step estimate, or a two-step one and the first step that its weights come from.
+
+    Attributes
+    ----------
+    steps : int
+    first, last : Step
+        The same in one step.
+    cross : Cross
+    error_variance : array ()
+        Of the errors in levels, if they are independent and alike, by the first step.
+    """
+
+    steps: int
+    first: Step
+    last: Step
+    cross: Cross
+    error_variance: Float[Array, ""]
+
+    def covariance(self, name: str) -> Float[Array, "regressor regressor"]:
+        """Return the variance of this name of the coefficients."""
+        if name == "robust":
+            return self.first.sandwich
+        if name == "windmeijer":
+            return windmeijer(self.first, self.last, self.cross)
+        return self.last.bread * self.conventional_scale
+
+    @property
+    def conventional_scale(self) -> Float[Array, ""] | float:
+        """What the weights of the last step leave out: the errors' variance in one step."""
+        return self.error_variance if self.steps == 1 else 1.0
+
+
+def gmm(data: Differences, steps: int) -> Gmm:
+    """Estimate in one step or two."""
+    cross = cross_products(data)
+    first = first_step(data, cross)
+    last = first if steps == 1 else second_step(data, cross, first)
+    return Gmm(steps, first, last, cross, error_variance(data, first))
+
 
 def differenced_errors(n_equations: int) -> Float[np.ndarray, "equation equation"]:
     """Return the covariance of first differences of independent errors, H: 2 and -1 beside it."""
@@ -85,11 +131,6 @@ def second_step(data: Differences, cross: Cross, first: Step) -> Step:
     return _solve(data, cross, first.moments.T @ first.moments)
 
 
-def robust(step: Step) -> Float[Array, "regressor regressor"]:
-    """Return the sandwich, clustered by unit."""
-    return step.influence.T @ step.influence
-
-
 def error_variance(data: Differences, step: Step) -> Float[Array, ""]:
     """Return the variance of the errors in levels, half that of their differences."""
     return (step.residual**2).sum() / (2 * (n_equations(data) - len(data.x)))
@@ -105,7 +146,7 @@ def windmeijer(first: Step, second: Step, cross: Cross) -> Float[Array, "regress
     )
     slope = second.projection @ derivative.T
     crossed = slope @ second.bread
-    return second.bread + crossed + crossed.T + slope @ robust(first) @ slope.T
+    return second.bread + crossed + crossed.T + slope @ first.sandwich @ slope.T
 
 
 def n_equations(data: Differences) -> Float[Array, ""] | int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mcsim.errors import did_you_mean
-from mcsim.estimators._dynamic._differences import Instrumented
+from mcsim.estimators._dynamic._differences import LaggedLevels
 from mcsim.estimators._expression import Apply, Number, Term
 from mcsim.estimators._formula import RegressionFormula
 
@@ -13,20 +13,20 @@ def instrumented_terms(
     predetermined: Sequence[str],
     endogenous: Sequence[str],
     lags: tuple[int, int | None],
-) -> tuple[Instrumented, ...]:
+) -> tuple[LaggedLevels, ...]:
     """Return the outcome and the named variables, with the lags of their levels."""
     nearest, farthest = lags
     earlier = None if farthest is None else farthest - 1
     term = _variables(formula)
     return (
-        Instrumented(formula.outcome, nearest, farthest),
-        *(Instrumented(term[name], nearest, farthest) for name in endogenous),
-        *(Instrumented(term[name], nearest - 1, earlier) for name in predetermined),
+        LaggedLevels(formula.outcome, nearest, farthest),
+        *(LaggedLevels(term[name], nearest, farthest) for name in endogenous),
+        *(LaggedLevels(term[name], nearest - 1, earlier) for name in predetermined),
     )
 
 
 def own_instruments(
-    formula: RegressionFormula, instrumented: Sequence[Instrumented]
+    formula: RegressionFormula, instrumented: Sequence[LaggedLevels]
 ) -> tuple[int, ...]:
     """Return the positions of the regressors that instrument themselves."""
     terms = {each.term for each in instrumented}

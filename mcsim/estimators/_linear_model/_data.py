@@ -7,7 +7,6 @@ is wrong with the data is data too: a status in place of an exception.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -48,6 +47,11 @@ class Regression(NamedTuple):
         """Units and periods, observed or not."""
         n_units, n_periods = self.y.shape
         return n_units, n_periods
+
+    @property
+    def observed(self) -> Cells:
+        """1 where the cell is observed and 0 elsewhere."""
+        return jnp.ones(self.y.shape) if self.weight is None else self.weight
 
 
 class Counts(NamedTuple):
@@ -139,30 +143,6 @@ def count(data: Regression, slopes: int, effects: tuple[str, ...], constant: boo
 def sums_of_squares(columns: Columns) -> Float[Array, " column"]:
     """Return the sum of squares of each column."""
     return (columns**2).sum(axis=(1, 2))
-
-
-def without_singletons(data: Regression, effects: tuple[str, ...]) -> Regression:
-    """Leave out units and periods with one observation, which their effects explain entirely.
-
-    They say nothing about slopes, and would count in degrees of freedom (Correia 2015).
-    """
-    if data.weight is None or not effects:
-        return data
-    axes = [{"unit": 1, "time": 0}[effect] for effect in effects]
-
-    def leave_out(weight: Cells) -> Cells:
-        for axis in axes:
-            weight = weight * (weight.sum(axis=axis, keepdims=True) > 1)
-        return weight
-
-    # Without a unit, a period may have one observation left: again until nothing changes.
-    weight, _ = jax.lax.while_loop(
-        lambda state: (state[0] != state[1]).any(),
-        lambda state: (leave_out(state[0]), state[0]),
-        (leave_out(data.weight), data.weight),
-    )
-    y, x, z = (jnp.where(weight > 0, array, 0.0) for array in (data.y, data.x, data.z))
-    return Regression(y, x, z, weight, data.status)
 
 
 def _stack(terms: tuple[Term, ...], panel: Panel, lag: int) -> Columns:

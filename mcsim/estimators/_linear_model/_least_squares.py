@@ -10,7 +10,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.errors import InputError
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model._data import (
@@ -61,6 +60,11 @@ class LinearFit(NamedTuple):
     def influence(self) -> Float[Array, "term unit period"]:
         """What each cell contributes to the errors of the coefficients."""
         return self.loading * self.residual
+
+    @property
+    def observed(self) -> Cells:
+        """1 where the cell is observed and 0 elsewhere."""
+        return jnp.ones(self.residual.shape) if self.weight is None else self.weight
 
 
 def fit_linear(
@@ -129,15 +133,6 @@ def too_few(counts: Counts) -> Bool[Array, ""]:
     return jnp.asarray(counts.observations - parameters(counts) <= 0)
 
 
-def check_periods(n_periods: int, effects: tuple[str, ...], formula: str) -> None:
-    """Unit effects need two periods: known when the program is traced."""
-    if "unit" in effects and n_periods < 2:
-        raise InputError(
-            f"formula {formula!r}: unit effects need at least 2 periods, got {n_periods}; without "
-            "them, write 'y ~ x | time' or use ols"
-        )
-
-
 def _of_terms(
     terms: tuple[int, ...], solution: Solution, data: Regression
 ) -> tuple[Float[Array, " term"], Float[Array, "term unit period"]]:
@@ -146,8 +141,7 @@ def _of_terms(
     if n_slopes not in terms:
         wanted = jnp.asarray(terms, dtype=int)
         return solution.coef[wanted], combine(solution.root[wanted], solution.basis)
-    weight = jnp.ones(data.shape) if data.weight is None else data.weight
-    share = weight / weight.sum()
+    share = data.observed / data.observed.sum()
     means = products(data.x, share[None])[:, 0]
     slopes = jnp.eye(n_slopes)
     rows = jnp.stack([slopes[term] if term < n_slopes else -means for term in terms])

@@ -63,7 +63,7 @@ def by_cholesky(x: Columns, y: Cells) -> Solution:
 
 def by_qr(x: Columns, y: Cells) -> Solution:
     """Factor the columns, scaled to unit length, into orthogonal ones and a triangle."""
-    columns, outcome = x.reshape(len(x), -1), y.reshape(-1)
+    columns, outcome = x.reshape(len(x), y.size), y.reshape(-1)
     missing = max(0, len(x) - y.size)  # cells, for the triangle to be square
     length = jnp.sqrt((columns**2).sum(axis=1))
     q, r = jnp.linalg.qr(jnp.pad(columns / length[:, None], ((0, 0), (0, missing))).T)

@@ -2,21 +2,21 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._linear_model._data import Regression, read_regression
+from mcsim.estimators._linear_model._data import read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
+from mcsim.estimators._linear_model._transforms import unit_means
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression._options import (
     REFITTED,
     Inference,
     Names,
+    Resampling,
     faults_of_parts,
     labels,
-    positions,
     regression,
 )
 from mcsim.estimators._variance._inference import infer
@@ -71,7 +71,14 @@ def between(
     parsed = parse_regression(formula)
     remedy = "between units there are none; use fixed_effects for them"
     faults = faults_of_parts(parsed, "between", effects=remedy)
-    asked = Inference(term, estimand, vcov, cluster, ssc, resamples, null, level)
+    asked = Inference(
+        term=term,
+        estimand=estimand,
+        vcov=vcov,
+        cluster=cluster,
+        ssc=ssc,
+        resampling=Resampling(resamples, null, level),
+    )
     return regression(fit_between, parsed, asked, faults, known=REFITTED, constant=True)
 
 
@@ -81,23 +88,10 @@ def fit_between(
     formula: RegressionFormula,
     *,
     term: tuple[str, ...],
-    estimand: str | None = None,
+    estimand: str | None,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on unit means."""
     means = unit_means(read_regression(formula, panel))
-    fit = fit_linear(means, (), positions(formula, term))
+    fit = fit_linear(means, (), formula.positions(term))
     return infer(key, means, fit, panel, term=labels(term, estimand), **inference)
-
-
-def unit_means(data: Regression) -> Regression:
-    """Return means over a unit's observed periods, as a panel of one period."""
-    if data.weight is None:
-        y, x, z = (array.mean(axis=-1, keepdims=True) for array in (data.y, data.x, data.z))
-        return Regression(y, x, z, None, data.status)
-    n_cells = data.weight.sum(axis=1, keepdims=True)
-    y, x, z = (
-        array.sum(axis=-1, keepdims=True) / jnp.maximum(n_cells, 1.0)
-        for array in (data.y, data.x, data.z)
-    )
-    return Regression(y, x, z, (n_cells > 0).astype(float), data.status)

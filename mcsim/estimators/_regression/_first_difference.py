@@ -2,22 +2,22 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.errors import InputError
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._linear_model._data import Regression, read_regression
+from mcsim.estimators._linear_model._data import read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
+from mcsim.estimators._linear_model._transforms import differences
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression._options import (
     REFITTED,
     Inference,
     Names,
+    Resampling,
     faults_of_parts,
     labels,
-    positions,
     regression,
 )
 from mcsim.estimators._variance._inference import infer
@@ -83,7 +83,14 @@ def first_difference(
             f"formula {str(parsed)!r}: it has unit effects, which differences take out; leave "
             "'unit' out"
         )
-    asked = Inference(term, estimand, vcov, cluster, ssc, resamples, null, level)
+    asked = Inference(
+        term=term,
+        estimand=estimand,
+        vcov=vcov,
+        cluster=cluster,
+        ssc=ssc,
+        resampling=Resampling(resamples, null, level),
+    )
     return regression(
         fit_first_difference, parsed, asked, faults, known=REFITTED, trend=bool(trend)
     )
@@ -95,36 +102,22 @@ def fit_first_difference(
     formula: RegressionFormula,
     *,
     term: tuple[str, ...],
-    estimand: str | None = None,
-    trend: bool = False,
+    estimand: str | None,
+    trend: bool,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on differences, without a constant unless there is a trend."""
-    data = differences(read_regression(formula, panel), str(formula))
+    levels = read_regression(formula, panel)
+    if levels.shape[1] < 2:
+        raise InputError(
+            f"formula {str(formula)!r}: differences need at least 2 periods (after lags), got "
+            f"{levels.shape[1]}"
+        )
+    data = differences(levels)
     fit = fit_linear(
         data,
         formula.effects,
-        positions(formula, term),
+        formula.positions(term),
         constant=trend or bool(formula.effects),
     )
     return infer(key, data, fit, panel, term=labels(term, estimand), **inference)
-
-
-def differences(data: Regression, formula: str) -> Regression:
-    """Return changes between adjacent periods that are both observed.
-
-    Raises
-    ------
-    InputError
-        If there is one period: known when the program is traced.
-    """
-    if data.shape[1] < 2:
-        raise InputError(
-            f"formula {formula!r}: differences need at least 2 periods (after lags), got "
-            f"{data.shape[1]}"
-        )
-    weight = None if data.weight is None else data.weight[:, 1:] * data.weight[:, :-1]
-    y, x, z = (jnp.diff(array, axis=-1) for array in (data.y, data.x, data.z))
-    if weight is not None:
-        y, x, z = (weight * array for array in (y, x, z))
-    return Regression(y, x, z, weight, data.status)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax.scipy.special import betainc
 from jaxtyping import Array, Float, Key
 
-from mcsim._core import Estimate, Panel, Status
+from mcsim._core import Estimate, Panel
+from mcsim.estimators._fit import statistic
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._variance._inference import infer
@@ -58,13 +59,7 @@ def _wald(
     matrix = jnp.stack([jnp.stack([variance[i, j] for j in range(n)]) for i in range(n)])
     fine = jnp.isfinite(matrix).all()
     matrix = jnp.where(fine, matrix, jnp.eye(n))
-    statistic = coef @ jnp.linalg.solve(matrix, coef) / n
+    value = coef @ jnp.linalg.solve(matrix, coef) / n
     df = sums[0, 0].df
-    tail = betainc(df / 2.0, n / 2.0, df / (df + n * statistic))
-    told = fine & (status == Status.OK)
-    lost = jnp.where(status == Status.OK, Status.INVALID_INPUT, status)
-    return Estimate(
-        value=jnp.where(told, statistic, jnp.nan),
-        p_value=jnp.where(told, tail, jnp.nan),
-        status=jnp.where(told, Status.OK, lost).astype(jnp.int32),
-    )
+    tail = betainc(df / 2.0, n / 2.0, df / (df + n * value))
+    return statistic(jnp.where(fine, value, jnp.nan), status, p_value=tail)

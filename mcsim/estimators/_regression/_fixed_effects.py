@@ -5,20 +5,18 @@ from typing import Any
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
+from mcsim.errors import InputError
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._linear_model._data import (
-    Regression,
-    read_regression,
-    without_singletons,
-)
-from mcsim.estimators._linear_model._least_squares import check_periods, fit_linear
+from mcsim.estimators._linear_model._data import Regression, read_regression
+from mcsim.estimators._linear_model._least_squares import fit_linear
+from mcsim.estimators._linear_model._transforms import without_singletons
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
+    Resampling,
     faults_of_parts,
     labels,
-    positions,
     regression,
 )
 from mcsim.estimators._variance._inference import infer
@@ -56,16 +54,27 @@ def fixed_effects(
     estimand : str, optional
         What to call the one coefficient that ``term`` chooses; its text by default.
     vcov : str or sequence of str
-        Variances by name: ``"iid"``, ``"HC0"`` to ``"HC3"``, ``"CR0"`` to ``"CR3"``, ``"CR2:BM"``
-        (degrees of freedom of Bell & McCaffrey), ``"CR1(unit + time)"`` (two-way), ``"DK(3)"``,
-        ``"NW(3)"``, ``"wild"``, ``"RI"``. Each gives an estimate of its own, from the same fit.
+        Variances by name; each gives an estimate of its own, from the same fit.
+
+        * ``"iid"``, ``"HC0"``, ``"HC1"``, ``"HC2"``, ``"HC3"``; ``"HC2:BM"`` with the degrees of
+          freedom of Bell & McCaffrey.
+        * ``"CR0"``, ``"CR1"``, ``"CR2"``, ``"CR3"``, ``"CR2:BM"``; in brackets clusters of their
+          own, ``"CR3(state)"``; ``"CR0"`` and ``"CR1"`` also two-way, ``"CR1(unit + time)"``.
+        * ``"DK"``, ``"NW"``: Driscoll-Kraay and Newey-West, in brackets the lags, ``"DK(3)"``.
+        * ``"wild"``, ``"wild:webb"``, ``"wild(state)"``: the wild cluster bootstrap, null imposed,
+          with weights -1 and 1 or Webb's six. Of signs, all 2^G vectors are enumerated where the G
+          clusters make no more of them than ``resamples``.
+        * ``"RI"``, ``"RI(state)"``: randomization inference, across units or clusters of them.
+
+        The last two give a p-value and limits of their own, and no standard error.
     cluster : str or sequence of str
         The clusters of names that do not say theirs in brackets: ``"unit"``, ``"time"``, or a
         column that is constant over a unit's periods.
-    ssc : str
-        The rule of small-sample factors and degrees of freedom.
+    ssc : {"fixest-0.13", "stata-xtreg", "stata-areg", "linearmodels", "jackknife", "none"}
+        The rule of small-sample factors and degrees of freedom: that of a program, the jackknife's
+        (G-1)/G for ``"CR3"``, or factors of 1 and the normal distribution.
     resamples : int
-        Draws of the variances that resample.
+        Draws of ``"wild"`` and ``"RI"``.
     null, level : float
         The value that their p-values test, and the level of their own limits.
 
@@ -106,7 +115,14 @@ cluster='unit', ssc='fixest-0.13')
         faults.append(
             f"formula {str(parsed)!r}: it has no effects; write 'y ~ x | unit + time', or use ols"
         )
-    asked = Inference(term, estimand, vcov, cluster, ssc, resamples, null, level)
+    asked = Inference(
+        term=term,
+        estimand=estimand,
+        vcov=vcov,
+        cluster=cluster,
+        ssc=ssc,
+        resampling=Resampling(resamples, null, level),
+    )
     return regression(fit_fixed_effects, parsed, asked, faults)
 
 
@@ -116,13 +132,13 @@ def fit_fixed_effects(
     formula: RegressionFormula,
     *,
     term: tuple[str, ...],
-    estimand: str | None = None,
-    ssc: str = "fixest-0.13",
+    estimand: str | None,
+    ssc: str,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on the data less their unit and period means."""
     data = read_with_effects(formula, panel, ssc)
-    fit = fit_linear(data, formula.effects, positions(formula, term))
+    fit = fit_linear(data, formula.effects, formula.positions(term))
     return infer(key, data, fit, panel, term=labels(term, estimand), ssc=ssc, **inference)
 
 
@@ -134,6 +150,10 @@ def read_with_effects(formula: RegressionFormula, panel: Panel, ssc: str) -> Reg
     InputError
         If there are unit effects and one period: known when the program is traced.
     """
-    check_periods(panel.n_periods, formula.effects, str(formula))
+    if "unit" in formula.effects and panel.n_periods < 2:
+        raise InputError(
+            f"formula {str(formula)!r}: unit effects need at least 2 periods, got "
+            f"{panel.n_periods}; without them, write 'y ~ x | time' or use ols"
+        )
     data = read_regression(formula, panel)
     return data if ssc in KEEP_SINGLETONS else without_singletons(data, formula.effects)

@@ -18,7 +18,6 @@ from mcsim.estimators._regression._options import (
     Names,
     faults_of_parts,
     labels,
-    positions,
     regression,
 )
 from mcsim.estimators._variance._inference import infer
@@ -83,7 +82,7 @@ def iv_2sls(
     parsed = parse_regression(formula)
     faults = faults_of_parts(parsed, "iv_2sls", instruments=True)
     faults += _faults_of_first_stage(parsed, first_stage)
-    asked = Inference(term, estimand, vcov, cluster, ssc)
+    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
     return regression(fit_iv_2sls, parsed, asked, faults, known=SUMS, first_stage=bool(first_stage))
 
 
@@ -143,7 +142,7 @@ def liml(
     faults += _faults_of_first_stage(parsed, first_stage)
     if not (isinstance(fuller, int | float) and 0.0 <= fuller < float("inf")):
         faults.append(f"fuller: got {fuller!r}, expected a number of at least 0, such as 1")
-    asked = Inference(term, estimand, vcov, cluster, ssc)
+    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
     return regression(
         fit_liml,
         parsed,
@@ -156,54 +155,47 @@ def liml(
 
 
 def fit_iv_2sls(
-    key: Key[Array, ""] | None,
-    panel: Panel,
-    formula: RegressionFormula,
-    *,
-    term: tuple[str, ...],
-    estimand: str | None = None,
-    first_stage: bool = False,
-    ssc: str = "fixest-0.13",
-    **options: Any,
+    key: Key[Array, ""] | None, panel: Panel, formula: RegressionFormula, **options: Any
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on projections of the regressors on the instruments."""
-    data = read_with_effects(formula, panel, ssc)
-    inference = {"ssc": ssc, **options}
-    design = instrument(data, formula.effects, len(formula.endogenous))
-    fit = fit_k_class(design, data, formula.effects, positions(formula, term))
-    estimates = infer(key, data, fit, panel, term=labels(term, estimand), **inference)
-    if first_stage:
-        estimates |= first_stage_of(key, data, formula.effects, panel, **inference)
-    return estimates
+    return _fit(key, panel, formula, fuller=None, **options)
 
 
 def fit_liml(
+    key: Key[Array, ""] | None, panel: Panel, formula: RegressionFormula, **options: Any
+) -> dict[tuple[str, str], Estimate]:
+    """The k-class with the kappa of limited-information maximum likelihood."""
+    return _fit(key, panel, formula, **options)
+
+
+def _fit(
     key: Key[Array, ""] | None,
     panel: Panel,
     formula: RegressionFormula,
     *,
+    fuller: float | None,
+    first_stage: bool,
     term: tuple[str, ...],
-    estimand: str | None = None,
-    first_stage: bool = False,
-    fuller: float = 0.0,
+    estimand: str | None,
     vcov: tuple[str, ...],
-    ssc: str = "fixest-0.13",
-    **options: Any,
+    ssc: str,
+    cluster: tuple[str, ...],
 ) -> dict[tuple[str, str], Estimate]:
-    """The k-class with the kappa of limited-information maximum likelihood."""
+    """A member of the k-class and its first stage; without Fuller's constant, kappa is 1."""
     data = read_with_effects(formula, panel, ssc)
-    inference = {"ssc": ssc, **options}
-    design = instrument(data, formula.effects, len(formula.endogenous))
-    kappa = liml_kappa(design, data, formula.effects, fuller)
-    terms, names = positions(formula, term), labels(term, estimand)
-    fit = fit_k_class(design, data, formula.effects, terms, kappa)
-    estimates = {}
+    effects, terms, names = formula.effects, formula.positions(term), labels(term, estimand)
+    design = instrument(data, effects, len(formula.endogenous))
+    kappa = None if fuller is None else liml_kappa(design, data, effects, fuller)
+    fit = fit_k_class(design, data, effects, terms, kappa)
+    of_iid = fit if kappa is None else _with_inverse(fit, terms)
+    inference = {"ssc": ssc, "cluster": cluster}
+    found = {}
     for name in vcov:
-        fit_of_name = _with_inverse(fit, terms) if name == "iid" else fit
-        estimates |= infer(key, data, fit_of_name, panel, term=names, vcov=(name,), **inference)
-    estimates = {(label, name): estimates[label, name] for label in names for name in vcov}
+        fit_of_name = of_iid if name == "iid" else fit
+        found |= infer(key, data, fit_of_name, panel, term=names, vcov=(name,), **inference)
+    estimates = {(label, name): found[label, name] for label in names for name in vcov}
     if first_stage:
-        estimates |= first_stage_of(key, data, formula.effects, panel, vcov=vcov, **inference)
+        estimates |= first_stage_of(key, data, effects, panel, vcov=vcov, **inference)
     return estimates
 
 

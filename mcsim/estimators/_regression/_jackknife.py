@@ -5,18 +5,19 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel, Status
+from mcsim._core import Estimate, Panel
 from mcsim.errors import InputError
+from mcsim.estimators._fit import first_status
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
+from mcsim.estimators._linear_model._transforms import in_periods
 from mcsim.estimators._native import NativeEstimator, names_of
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
     faults_of_parts,
     labels,
-    positions,
     regression,
 )
 from mcsim.estimators._variance._inference import infer
@@ -95,7 +96,7 @@ def half_panel_jackknife(
             for name in names
             if "time" in parse_vcov(name, names_of(cluster)).clusters
         ]
-    asked = Inference(term, estimand, vcov, cluster, ssc)
+    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
     return regression(fit_half_panel_jackknife, parsed, asked, faults, known=KNOWN)
 
 
@@ -105,13 +106,13 @@ def fit_half_panel_jackknife(
     formula: RegressionFormula,
     *,
     term: tuple[str, ...],
-    estimand: str | None = None,
+    estimand: str | None,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Twice the whole less the mean of the halves, in coefficients and in influences."""
     data = read_regression(formula, panel)
     _check(data, panel, formula)
-    fit = jackknifed(data, formula.effects, positions(formula, term))
+    fit = jackknifed(data, formula.effects, formula.positions(term))
     return infer(key, data, fit, panel, term=labels(term, estimand), **inference)
 
 
@@ -122,12 +123,15 @@ def jackknifed(data: Regression, effects: tuple[str, ...], terms: tuple[int, ...
     """
     every = tuple(range(len(data.x)))
     whole = fit_linear(data, effects, every)
-    halves = [(_fit_periods(data, effects, *half), half) for half in _halves(data.shape[1])]
+    halves = [
+        (fit_linear(in_periods(data, *half), effects, every), half)
+        for half in _halves(data.shape[1])
+    ]
     coef, influence, status = 2.0 * whole.coef, 2.0 * whole.influence, whole.status
     for fit, (start, stop) in halves:
         coef = coef - fit.coef / len(halves)
         influence = influence.at[:, :, start:stop].add(-fit.influence / len(halves))
-        status = jnp.where(status == Status.OK, fit.status, status)
+        status = first_status(status, fit.status)
     wanted = jnp.asarray(terms, dtype=int)
     return whole._replace(
         coef=coef[wanted],
@@ -141,12 +145,6 @@ def _halves(n_periods: int) -> list[tuple[int, int]]:
     """The periods of the halves, as (first, one after the last); of both cuts if odd."""
     cuts = sorted({n_periods // 2, n_periods - n_periods // 2})
     return [half for cut in cuts for half in ((0, cut), (cut, n_periods))]
-
-
-def _fit_periods(data: Regression, effects: tuple[str, ...], start: int, stop: int) -> LinearFit:
-    y, x, z = (array[..., start:stop] for array in (data.y, data.x, data.z))
-    part = Regression(y, x, z, None, data.status)
-    return fit_linear(part, effects, tuple(range(len(x))))
 
 
 def _check(data: Regression, panel: Panel, formula: RegressionFormula) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 from mcsim.errors import did_you_mean, raise_all
@@ -27,17 +28,26 @@ SUMS = ("iid", "HC0", "HC1", "CR0", "CR1", "DK", "NW")
 RESAMPLED = ("wild", "RI")
 
 
-class Inference(NamedTuple):
-    """What a user may ask of any regression; see `fixed_effects` for the meaning."""
+class Resampling(NamedTuple):
+    """What a user may ask of the variances that resample; see `fixed_effects`."""
 
+    resamples: int
+    null: float
+    level: float
+
+
+class Inference(NamedTuple):
+    """What a user may ask of any regression; see `fixed_effects` for the meaning.
+
+    A method none of whose variances resample has no ``resampling``.
+    """
+
+    vcov: Names
+    cluster: Names
+    ssc: str
     term: Names | None = None
     estimand: str | None = None
-    vcov: Names = "CR1"
-    cluster: Names = "unit"
-    ssc: str = "fixest-0.13"
-    resamples: int = 999
-    null: float = 0.0
-    level: float = 0.95
+    resampling: Resampling | None = None
 
 
 def regression(
@@ -75,13 +85,12 @@ def regression(
         [
             *faults,
             *_faults_of_terms(asked, terms, names, method),
-            *faults_of_vcov(vcov, cluster, known),
+            *_faults_of_clusters(vcov, cluster, known),
             *faults_of_names("ssc", (asked.ssc,), RULES, method),
-            *_faults_of_resampling(asked),
+            *_faults_of_resampling(asked.resampling),
         ]
     )
-    resampling = any(parse_vcov(name, cluster).kind in RESAMPLED for name in vcov)
-    own = {"resamples": asked.resamples, "null": float(asked.null), "level": float(asked.level)}
+    resampled = any(parse_vcov(name, cluster).kind in RESAMPLED for name in vcov)
     return native(
         numerics,
         formula,
@@ -90,15 +99,9 @@ def regression(
         vcov=vcov,
         cluster=cluster,
         ssc=asked.ssc,
-        **(own if resampling else {}),
+        **(_as_options(asked.resampling) if resampled and asked.resampling else {}),
         **options,
     )
-
-
-def positions(formula: RegressionFormula, term: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the positions of terms among the regressors; the constant comes after the last."""
-    names = (*formula.names, INTERCEPT)
-    return tuple(names.index(name) for name in term)
 
 
 def labels(term: tuple[str, ...], estimand: str | None) -> tuple[str, ...]:
@@ -149,7 +152,9 @@ def _faults_of_terms(
             faults.append(f"term: {unknown!r} is not in the formula{did_you_mean(unknown, names)}")
     if not terms or len(set(terms)) < len(terms):
         faults.append(f"term: got {list(terms)}, expected at least one coefficient and each once")
-    if asked.estimand is not None and len(terms) > 1:
+    if not isinstance(asked.estimand, str | None):
+        faults.append(f"estimand: got {asked.estimand!r}, expected a name")
+    elif asked.estimand is not None and len(terms) > 1:
         faults.append(
             f"estimand: {asked.estimand!r} labels one coefficient, there are {len(terms)}; choose "
             "one with term="
@@ -157,12 +162,34 @@ def _faults_of_terms(
     return faults
 
 
-def _faults_of_resampling(asked: Inference) -> list[str]:
-    faults = []
-    if not isinstance(asked.resamples, int) or asked.resamples < 1:
-        faults.append(f"resamples: got {asked.resamples!r}, expected a whole number of at least 1")
-    if not 0.0 < asked.level < 1.0:
-        faults.append(f"level: got {asked.level!r}, expected one between 0 and 1, such as 0.95")
-    if not math.isfinite(asked.null):
-        faults.append(f"null: got {asked.null!r}, expected a finite number")
+def _faults_of_clusters(
+    vcov: tuple[str, ...], cluster: tuple[str, ...], known: tuple[str, ...]
+) -> list[str]:
+    if not all(isinstance(name, str) for name in cluster):
+        return [f"cluster: got {cluster!r}, expected 'unit', 'time' or the name of a column"]
+    return faults_of_vcov(vcov, cluster, known)
+
+
+def _faults_of_resampling(asked: Resampling | None) -> list[str]:
+    if asked is None:
+        return []
+    (resamples, null, level), faults = asked, []
+    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 1:
+        faults.append(f"resamples: got {resamples!r}, expected a whole number of at least 1")
+    if not _is_number(level) or not 0.0 < level < 1.0:
+        faults.append(f"level: got {level!r}, expected one between 0 and 1, such as 0.95")
+    if not _is_number(null) or not math.isfinite(null):
+        faults.append(f"null: got {null!r}, expected a finite number")
     return faults
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _as_options(asked: Resampling) -> dict[str, Any]:
+    return {
+        "resamples": asked.resamples,
+        "null": float(asked.null),
+        "level": float(asked.level),
+    }

@@ -13,9 +13,9 @@ from mcsim.estimators._native import NativeEstimator, faults_of_names
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
+    Resampling,
     faults_of_parts,
     labels,
-    positions,
     regression,
 )
 from mcsim.estimators._variance._inference import infer
@@ -76,7 +76,14 @@ def ols(
     parsed = parse_regression(formula)
     faults = faults_of_parts(parsed, "ols", effects="use fixed_effects for them")
     faults += faults_of_names("solver", (solver,), tuple(SOLVERS), "ols")
-    asked = Inference(term, estimand, vcov, cluster, ssc, resamples, null, level)
+    asked = Inference(
+        term=term,
+        estimand=estimand,
+        vcov=vcov,
+        cluster=cluster,
+        ssc=ssc,
+        resampling=Resampling(resamples, null, level),
+    )
     return regression(fit_ols, parsed, asked, faults, constant=True, solver=solver)
 
 
@@ -86,11 +93,11 @@ def fit_ols(
     formula: RegressionFormula,
     *,
     term: tuple[str, ...],
-    estimand: str | None = None,
-    solver: str = "cholesky",
+    estimand: str | None,
+    solver: str,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on the data less their means."""
     data = read_regression(formula, panel)
-    fit = fit_linear(data, (), positions(formula, term), solver=solver)
+    fit = fit_linear(data, (), formula.positions(term), solver=solver)
     return infer(key, data, fit, panel, term=labels(term, estimand), **inference)

@@ -7,19 +7,19 @@ from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._algebra import combine, generalized_inverse, products
-from mcsim.estimators._fit import worst
+from mcsim.estimators._fit import statistic, worst
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import Cells, Columns, Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import EXPLAINED, absorb_all, fit_linear
+from mcsim.estimators._linear_model._transforms import quasi_demeaned, unit_means
 from mcsim.estimators._native import NativeEstimator
-from mcsim.estimators._regression._between import unit_means
 from mcsim.estimators._regression._options import (
     REFITTED,
     Inference,
     Names,
+    Resampling,
     faults_of_parts,
     labels,
-    positions,
     regression,
 )
 from mcsim.estimators._variance._inference import infer
@@ -30,7 +30,7 @@ class Components(NamedTuple):
 
     Attributes
     ----------
-    unit, cell : array ()
+    sigma2_u, sigma2_e : array ()
         Variances of the unit effects (not below 0) and of the rest.
     theta : array (unit, 1)
         Share of its means that each unit's data are less of.
@@ -38,8 +38,8 @@ class Components(NamedTuple):
         ``INVALID_INPUT`` where degrees of freedom are missing.
     """
 
-    unit: Float[Array, ""]
-    cell: Float[Array, ""]
+    sigma2_u: Float[Array, ""]
+    sigma2_e: Float[Array, ""]
     theta: Float[Array, "unit 1"]
     status: Int[Array, ""]
 
@@ -105,7 +105,14 @@ def random_effects(
     parsed = parse_regression(formula)
     remedy = "they are random here; use fixed_effects for fixed ones"
     faults = faults_of_parts(parsed, "random_effects", effects=remedy)
-    asked = Inference(term, estimand, vcov, cluster, ssc, resamples, null, level)
+    asked = Inference(
+        term=term,
+        estimand=estimand,
+        vcov=vcov,
+        cluster=cluster,
+        ssc=ssc,
+        resampling=Resampling(resamples, null, level),
+    )
     return regression(
         fit_random_effects,
         parsed,
@@ -123,17 +130,18 @@ def fit_random_effects(
     formula: RegressionFormula,
     *,
     term: tuple[str, ...],
-    estimand: str | None = None,
-    components: bool = False,
+    estimand: str | None,
+    components: bool,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on the data less a share of their unit means, the constant included."""
     data = read_regression(formula, panel)
     error = swamy_arora(data)
-    ones = jnp.ones(data.shape) if data.weight is None else data.weight
-    with_constant = data._replace(x=jnp.concatenate([data.x, ones[None]]))
-    partly = less_means(with_constant, error)
-    fit = fit_linear(partly, (), positions(formula, term), constant=False)
+    with_constant = data._replace(
+        x=jnp.concatenate([data.x, data.observed[None]]), status=error.status
+    )
+    partly = quasi_demeaned(with_constant, error.theta)
+    fit = fit_linear(partly, (), formula.positions(term), constant=False)
     estimates = infer(key, partly, fit, panel, term=labels(term, estimand), **inference)
     return estimates | (_reported(error, fit.status) if components else {})
 
@@ -141,35 +149,22 @@ def fit_random_effects(
 def swamy_arora(data: Regression) -> Components:
     """Estimate the variance components from the within and the between regression."""
     means = unit_means(data)
-    weight = jnp.ones(data.shape) if data.weight is None else data.weight
-    n_cells = weight.sum(axis=1, keepdims=True)
+    n_cells = data.observed.sum(axis=1, keepdims=True)
     present = n_cells > 0
     n_units = present.sum()
     within, rank = _unexplained(data, ("unit",))
     between, rank_of_means = _unexplained(means, ())
     df = n_cells.sum() - n_units - rank
     df_of_means = n_units - rank_of_means - 1
-    cell = within / df
     harmonic = n_units / jnp.where(present, 1.0 / jnp.maximum(n_cells, 1.0), 0.0).sum()
-    unit = jnp.maximum(between / df_of_means - cell / harmonic, 0.0)
+    sigma2_e = within / df
+    sigma2_u = jnp.maximum(between / df_of_means - sigma2_e / harmonic, 0.0)
     return Components(
-        unit=unit,
-        cell=cell,
-        theta=1.0 - jnp.sqrt(cell / (n_cells * unit + cell)),
+        sigma2_u=sigma2_u,
+        sigma2_e=sigma2_e,
+        theta=1.0 - jnp.sqrt(sigma2_e / (n_cells * sigma2_u + sigma2_e)),
         status=worst(data.status, (df <= 0) | (df_of_means <= 0), False),
     )
-
-
-def less_means(data: Regression, error: Components) -> Regression:
-    """Return the data less the share theta of their unit means."""
-    means = unit_means(data)
-    y, x, z = (
-        array - error.theta * mean
-        for array, mean in zip((data.y, data.x, data.z), (means.y, means.x, means.z), strict=True)
-    )
-    if data.weight is not None:
-        y, x, z = (data.weight * array for array in (y, x, z))
-    return Regression(y, x, z, data.weight, error.status)
 
 
 def _unexplained(
@@ -195,8 +190,9 @@ def _reported(error: Components, status: Int[Array, ""]) -> dict[tuple[str, str]
     """The components as estimates without standard errors."""
     present = error.theta > 0
     theta = jnp.where(present, error.theta, 0.0).sum() / jnp.maximum(present.sum(), 1)
-    values = {"sigma_u": jnp.sqrt(error.unit), "sigma_e": jnp.sqrt(error.cell), "theta": theta}
-    return {
-        (name, "none"): Estimate(value=jnp.where(status == 0, value, jnp.nan), status=status)
-        for name, value in values.items()
+    values = {
+        "sigma_u": jnp.sqrt(error.sigma2_u),
+        "sigma_e": jnp.sqrt(error.sigma2_e),
+        "theta": theta,
     }
+    return {(name, "none"): statistic(value, status) for name, value in values.items()}

@@ -1,20 +1,25 @@
 """The synthetic estimators of the effect on the treated, as they are called by users."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
-from mcsim.errors import InputError, raise_all
-from mcsim.estimators._fit import Fit, Variance, estimates_of, worst
+from mcsim.errors import raise_all
+from mcsim.estimators._did._arguments import faults_of_choice, faults_of_resamples, plain
+from mcsim.estimators._fit import Fit, Variance, estimates_of, statistic, worst
 from mcsim.estimators._formula import TreatmentFormula, parse_treatment_formula
 from mcsim.estimators._native import NativeEstimator, Numerics, faults_of_names, names_of, native
-from mcsim.estimators._synthetic import _variances
 from mcsim.estimators._synthetic._block import block_of
 from mcsim.estimators._synthetic._effect import Weighting, effect_of, problem_of
+from mcsim.estimators._synthetic._variances import (
+    bootstrap,
+    jackknife,
+    placebo,
+    refitted_jackknife,
+)
+from mcsim.estimators._variance._resampling import key_of
 
 _VARIANCES = ("placebo", "jackknife", "bootstrap", "jackknife:refit")
 _NONE = "none"
@@ -50,10 +55,11 @@ def synthetic_did(
         fixed, no refits), ``"jackknife:refit"``; all use the normal distribution. ``"none"`` leaves
         the standard error out.
     resamples : int
-        Draws of the placebo and the bootstrap, each a fit of its own.
-    solver : str
-        ``"active-set"``, the exact weights, or ``"aahiw2021"``, the authors' Frank-Wolfe algorithm
-        with its early stop and its rule that sets small weights to zero.
+        Draws of the placebo and the bootstrap, as many as in the authors' package by default: each
+        is a fit of its own, where regressions resample with one product of matrices.
+    solver : {"active-set", "aahiw2021"}
+        The exact weights, or those of the authors' Frank-Wolfe algorithm with its early stop and
+        its rule that sets small weights to zero.
 
     Returns
     -------
@@ -207,42 +213,35 @@ def _fit(key, panel, formula, weighting: Weighting, *, vcov, resamples, solver):
     def refit(treated, control):
         return effect_of(problem, treated, control, weighting, solver)
 
-    def variance(name: str):
-        if name == "jackknife":
-            return _variances.jackknife(effect, block)
-        if name == "jackknife:refit":
-            return _variances.refitted_jackknife(refit, block)
-        if key is None:
-            raise InputError(f"key: got None, expected one key, such as mcsim.key(0), for {name!r}")
-        stream = jax.random.fold_in(key, _VARIANCES.index(name))
-        return getattr(_variances, name)(refit, block, stream, resamples)
-
     effect = refit(block.treated, block.control)
     status = worst(block.status, False, False, effect.converged)
-    known = {name: Variance(variance(name)) for name in vcov if name != _NONE}
-    estimates = estimates_of(Fit(effect.value, known, status), "att")
-    if _NONE not in vcov:
-        return estimates
-    only = estimates_of(Fit(effect.value, {_NONE: Variance(0.0)}, status), "att")
-    without = {
-        label: estimate._replace(se=jnp.full((), jnp.nan)) for label, estimate in only.items()
+    variances: dict[str, Callable[[str], Array]] = {
+        "placebo": lambda name: placebo(refit, block, key_of(key, name), resamples),
+        "bootstrap": lambda name: bootstrap(refit, block, key_of(key, name), resamples),
+        "jackknife": lambda name: jackknife(effect, block),
+        "jackknife:refit": lambda name: refitted_jackknife(refit, block),
     }
-    return {**without, **estimates}
+    estimates = {}
+    for name in vcov:
+        if name == _NONE:
+            estimates["att", name] = statistic(effect.value, status)
+        else:
+            known = {name: Variance(variances[name](name))}
+            estimates |= estimates_of(Fit(effect.value, known, status), "att")
+    return estimates
 
 
 def _configure(
-    fit: Numerics, formula: str, vcov: str | Sequence[str], resamples: int, solver: str
+    fit: Numerics, formula: str, vcov: str | Sequence[str], resamples: Any, solver: Any
 ) -> NativeEstimator:
     """Check the arguments of a method, report all faults together, and return its estimator."""
     name = fit.__name__.removeprefix("fit_")
     parsed = parse_treatment_formula(formula)
     names = names_of(vcov)
     faults = faults_of_names("vcov", names, (*_VARIANCES, _NONE), name)
-    faults += faults_of_names("solver", names_of(solver), _SOLVERS, name)
+    faults += faults_of_choice("solver", solver, _SOLVERS)
     if parsed.covariates:
         remedy = f"write '{parsed.text.split(' | ')[0]}', with an outcome adjusted beforehand"
         faults.append(f"formula {formula!r}: {name} uses no covariates; {remedy}")
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 2:
-        faults.append(f"resamples: got {resamples!r}, expected a whole number of at least 2")
-    raise_all(faults)
-    return native(fit, parsed, vcov=names, resamples=resamples, solver=solver)
+    raise_all(faults + faults_of_resamples(resamples))
+    return native(fit, parsed, vcov=names, resamples=plain(resamples), solver=solver)

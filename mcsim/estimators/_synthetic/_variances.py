@@ -18,10 +18,11 @@ from mcsim.estimators._synthetic._effect import Effect
 Refit = Callable[[Array, Array], Effect]
 """``refit(treated, control)``: the effect for counts of units."""
 
-Variance = Float[Array, ""]
+Squared = Float[Array, ""]
+"""A variance, in squared units of the outcome; NaN where it is not defined."""
 
 
-def bootstrap(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> Variance:
+def bootstrap(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> Squared:
     """Resample units, with all weights refitted; undefined with one treated unit."""
 
     def draw(key: Key[Array, ""]) -> Array:
@@ -44,7 +45,7 @@ def bootstrap(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -
     return _defined(block.treated.sum() > 1, _variance(replicate, key, resamples))
 
 
-def placebo(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> Variance:
+def placebo(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> Squared:
     """Treat as many controls as there are treated units; undefined without controls to spare."""
     n1 = block.treated.sum().astype(int)
 
@@ -58,7 +59,7 @@ def placebo(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> 
     return _defined(enough, _variance(replicate, key, resamples))
 
 
-def jackknife(effect: Effect, block: Block) -> Variance:
+def jackknife(effect: Effect, block: Block) -> Squared:
     """Leave out each unit in turn, all weights kept; undefined with one treated unit."""
     n1, n = block.treated.sum(), block.treated.size
     treated_mean, control_mean = block.treated @ effect.change / n1, effect.units @ effect.change
@@ -70,7 +71,7 @@ def jackknife(effect: Effect, block: Block) -> Variance:
     return _defined(defined, (n - 1) / n * ((values - values.mean()) ** 2).sum())
 
 
-def refitted_jackknife(refit: Refit, block: Block) -> Variance:
+def refitted_jackknife(refit: Refit, block: Block) -> Squared:
     """Leave out each unit in turn and refit all weights; undefined with one unit in an arm."""
     n = block.treated.size
 
@@ -83,13 +84,11 @@ def refitted_jackknife(refit: Refit, block: Block) -> Variance:
     return _defined(defined, (n - 1) * jnp.var(effects.value))
 
 
-def _variance(
-    replicate: Callable[[Array], Effect], key: Key[Array, ""], resamples: int
-) -> Variance:
+def _variance(replicate: Callable[[Array], Effect], key: Key[Array, ""], resamples: int) -> Squared:
     """Variance, divisor n, of the effect over replicates; NaN if one of them failed."""
     effects = lax.map(replicate, jax.random.split(key, resamples))
     return jnp.where(effects.converged.all(), jnp.var(effects.value), jnp.nan)
 
 
-def _defined(condition: Array, variance: Variance) -> Variance:
+def _defined(condition: Array, variance: Squared) -> Squared:
     return jnp.where(condition, variance, jnp.nan)

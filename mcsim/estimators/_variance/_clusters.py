@@ -61,13 +61,9 @@ def cluster_grams(
 
 
 def n_clusters(
-    weight: Float[Array, "unit period"] | None,
-    shape: tuple[int, ...],
-    clusters: tuple[str, ...],
-    groups: Groups,
+    observed: Float[Array, "unit period"], clusters: tuple[str, ...], groups: Groups
 ) -> Float[Array, ""]:
-    """Return how many clusters have an observation; without weights every cell is one."""
-    observed = jnp.ones(shape) if weight is None else weight
+    """Return how many clusters have an observation."""
     return (cluster_sums(observed[None], clusters, groups) > 0).sum().astype(float)
 
 

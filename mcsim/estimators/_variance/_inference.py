@@ -1,12 +1,13 @@
 """From one fit to several variances: each is a row of its own, and the fit is done once."""
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel, Status
-from mcsim.estimators._fit import Fit, Variance, estimates_of
+from mcsim.estimators._fit import Variance, estimates_of_terms
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import Groups, read_groups
@@ -30,24 +31,23 @@ def infer(
     *,
     term: Sequence[str],
     vcov: Sequence[str],
-    cluster: Sequence[str] = ("unit",),
-    ssc: str = "fixest-0.13",
-    resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
+    cluster: Sequence[str],
+    ssc: str,
+    resamples: int = 0,
+    null: float = math.nan,
+    level: float = math.nan,
 ) -> dict[tuple[str, str], Estimate]:
-    """Return an estimate for every term and variance, labeled (term, name of the variance)."""
+    """Return an estimate for every term and variance, labeled (term, name of the variance).
+
+    The last three are for the variances that resample, and may be left out without one.
+    """
     specs = [parse_vcov(name, tuple(cluster)) for name in vcov]
     groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
     setting = Setting(data, groups, ssc, key, resamples, null, level)
     variances = {
         spec.name: _told(FORMULAS[spec.kind](fit, spec, setting), spec, groups) for spec in specs
     }
-    estimates = {}
-    for position, name in enumerate(term):
-        of_term = {label: _at(variance, position) for label, variance in variances.items()}
-        estimates |= estimates_of(Fit(fit.coef[position], of_term, fit.status), name)
-    return estimates
+    return estimates_of_terms(term, fit.coef, variances, fit.status)
 
 
 def _told(variance: Variance, vcov: Vcov, groups: Groups) -> Variance:
@@ -57,11 +57,6 @@ def _told(variance: Variance, vcov: Vcov, groups: Groups) -> Variance:
             fine = groups.status[name] == Status.OK
             variance = Variance(*(jnp.where(fine, part, jnp.nan) for part in variance))
     return variance
-
-
-def _at(variance: Variance, position: int) -> Variance:
-    """The variance of one term; what is common to all terms stays."""
-    return Variance(*(part[position] if jnp.ndim(part) else part for part in variance))
 
 
 FORMULAS: dict[str, Formula] = {

@@ -17,7 +17,7 @@ from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._linear_model._within import absorb
-from mcsim.estimators._variance._clusters import AXES, cluster_grams, cluster_sums
+from mcsim.estimators._variance._clusters import AXES, Groups, cluster_grams, cluster_sums
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._sandwich import rule_of_clusters
 from mcsim.estimators._variance._setting import Setting
@@ -93,7 +93,7 @@ def leverage_corrected_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) ->
     can be told without the cluster, and is NaN where it cannot.
     """
     factor, df = rule_of_clusters(fit, vcov, setting)
-    clusters = cluster_leverage(fit, vcov.clusters[0], setting)
+    clusters = cluster_leverage(fit, vcov.clusters[0], setting.groups)
     scale = clusters.scale(POWERS[vcov.kind[-1]])
     scores = (clusters.score[..., None] * scale * clusters.loading).sum(axis=1)
     variance = factor * (scores**2).sum(axis=0)
@@ -115,7 +115,7 @@ def directions(fit: LinearFit, nested: tuple[str, ...]) -> Directions:
     return jnp.concatenate([_slopes(fit), jnp.tensordot(root.T, dummies, axes=1)])
 
 
-def cluster_leverage(fit: LinearFit, cluster: str, setting: Setting) -> ClusterLeverage:
+def cluster_leverage(fit: LinearFit, cluster: str, groups: Groups) -> ClusterLeverage:
     """Diagonalize the leverage of every cluster.
 
     In a balanced panel with effects, the dummies that cross a unit or a period have the same
@@ -128,8 +128,8 @@ def cluster_leverage(fit: LinearFit, cluster: str, setting: Setting) -> ClusterL
         w = _slopes(fit)
     else:
         w, even = directions(fit, nested), 0.0
-    squares, vectors = jnp.linalg.eigh(_finite(cluster_grams(w, cluster, setting.groups)))
-    sums = cluster_sums(w * fit.residual, (cluster,), setting.groups).reshape(len(w), -1)
+    squares, vectors = jnp.linalg.eigh(_finite(cluster_grams(w, cluster, groups)))
+    sums = cluster_sums(w * fit.residual, (cluster,), groups).reshape(len(w), -1)
     return ClusterLeverage(
         columns=w,
         squares=squares,
@@ -162,23 +162,21 @@ def _slopes(fit: LinearFit) -> Directions:
 def _dummies(fit: LinearFit, nested: tuple[str, ...]) -> Directions:
     """Dummies of the effects that are not nested, less what the nested ones explain of them."""
     n_units, n_periods = fit.residual.shape
-    observed = jnp.ones(fit.residual.shape) if fit.weight is None else fit.weight
     free = [effect for effect in fit.counts.effects if effect not in nested]
     if not free:
         constant = fit.counts.constant and not nested
-        return observed[None] if constant else jnp.zeros((0, n_units, n_periods))
+        return fit.observed[None] if constant else jnp.zeros((0, n_units, n_periods))
     each = jnp.eye(n_periods)[:, None, :] if free == ["time"] else jnp.eye(n_units)[:, :, None]
-    dummies = each * observed
+    dummies = each * fit.observed
     return absorb(dummies, nested, fit.weight) if nested else dummies
 
 
 def _share(fit: LinearFit, nested: tuple[str, ...]) -> Cells:
     """Leverage that a nested effect has: one over the cells of its level, 0 where not observed."""
-    observed = jnp.ones(fit.residual.shape) if fit.weight is None else fit.weight
     if not nested:
-        return jnp.zeros_like(observed)
+        return jnp.zeros(fit.residual.shape)
     axis = 1 if nested == ("unit",) else 0
-    return observed / jnp.maximum(observed.sum(axis=axis, keepdims=True), 1.0)
+    return fit.observed / jnp.maximum(fit.observed.sum(axis=axis, keepdims=True), 1.0)
 
 
 def _df_of_clusters(

@@ -70,7 +70,7 @@ def faults_of_vcov(
 ) -> list[str]:
     """Return what is wrong with names of variances, of which a method knows some kinds."""
     faults = [fault for name in names for fault in _faults_of_name(name, cluster, known)]
-    if not names or len(set(names)) < len(names):
+    if not names or len(set(map(str, names))) < len(names):
         faults.append(f"vcov: got {names}, expected at least one name and each once")
     return faults
 

@@ -39,10 +39,7 @@ def clustered(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
 
 def rule_of_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) -> SmallSample:
     """Return factor and degrees of freedom; of two ways, with the number of the fewer clusters."""
-    numbers = [
-        n_clusters(fit.weight, fit.residual.shape, (name,), setting.groups)
-        for name in vcov.clusters
-    ]
+    numbers = [n_clusters(fit.observed, (name,), setting.groups) for name in vcov.clusters]
     number = jnp.stack(numbers).min()
     return for_clusters(setting.ssc, vcov, fit.counts, number)
 

@@ -112,8 +112,7 @@ def _clusters(
     fit: LinearFit, cluster: str, groups: Groups
 ) -> tuple[Int[Array, " cluster"], Float[Array, ""], int]:
     """Return the rank of each cluster among those observed, their number, and the slots."""
-    observed = jnp.ones(fit.residual.shape) if fit.weight is None else fit.weight
-    present = _cluster_sums(observed, cluster, groups).sum(axis=-1) > 0
+    present = _cluster_sums(fit.observed, cluster, groups).sum(axis=-1) > 0
     rank = jnp.maximum(jnp.cumsum(present) - 1, 0)
     return rank.astype(jnp.int32), present.sum().astype(float), len(present)
 

@@ -5,7 +5,7 @@ MacKinnon, Nielsen & Webb (2023, Stata Journal 23: 942-982).
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,11 +15,10 @@ from mcsim._core import Panel, require_panel
 from mcsim._precision import require_float64
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._formula import RegressionFormula, check_columns
-from mcsim.estimators._linear_model._data import read_regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
-from mcsim.estimators._regression._options import positions
-from mcsim.estimators._variance._clusters import AXES, cluster_sums, read_groups
+from mcsim.estimators._regression._fixed_effects import read_with_effects
+from mcsim.estimators._variance._clusters import AXES, Groups, cluster_sums, read_groups
 from mcsim.estimators._variance._leverage import (
     POWERS,
     cluster_leverage,
@@ -27,7 +26,6 @@ from mcsim.estimators._variance._leverage import (
     lost_without,
     nested_in,
 )
-from mcsim.estimators._variance._setting import Setting
 
 METHODS = ("ols", "fixed_effects")
 
@@ -74,7 +72,7 @@ def cluster_diagnostics(
     estimator : NativeEstimator
         From `ols` or `fixed_effects`, with one ``cluster``.
     panel : Panel
-        The data.
+        The data. Observations that the estimator leaves out are left out here too.
     term : str, optional
         The coefficient; by default the estimator's first.
 
@@ -110,27 +108,26 @@ def cluster_diagnostics(
     cluster = options["cluster"][0]
     name = options["term"][0] if term is None else term
     check_columns((*formula.columns, *{cluster}.difference(AXES)), panel)
-    data = read_regression(formula, panel)
-    fit = fit_linear(data, formula.effects, positions(formula, (name,)))
+    data = read_with_effects(formula, panel, options["ssc"])
+    solver = options.get("solver", "cholesky")
+    fit = fit_linear(data, formula.effects, formula.positions((name,)), solver=solver)
     groups = read_groups({cluster}, panel)
     if int(fit.status) or any(int(status) for status in groups.status.values()):
         raise InputError(
             f"panel: {str(formula)!r} with clusters by {cluster!r} cannot be estimated on it; the "
             "status of its estimates tells whether it is collinear, too small, or holds NaN"
         )
-    setting = Setting(data, groups, "none", None, 0, 0.0, 0.95)
-    observed = jnp.ones(data.shape) if data.weight is None else data.weight
-    sizes = _of_clusters(observed, cluster, setting)
+    sizes = _of_clusters(data.observed, cluster, groups)
     present = sizes > 0
-    partial = _of_clusters(fit.loading[0] ** 2, cluster, setting)[present]
+    partial = _of_clusters(fit.loading[0] ** 2, cluster, groups)[present]
     table = {
-        "cluster": _labels(panel, cluster, setting, len(sizes))[present],
+        "cluster": _labels(panel, cluster, groups, len(sizes))[present],
         "observations": sizes[present].astype(int),
-        "leverage": _leverage(fit, cluster, setting)[present],
+        "leverage": _leverage(fit, cluster, groups)[present],
         "partial_leverage": partial / partial.sum(),
-        "coefficient_without": _coefficients_without(fit, cluster, setting)[present],
+        "coefficient_without": _coefficients_without(fit, cluster, groups)[present],
     }
-    correlated = _of_clusters(fit.loading[0], cluster, setting)[present] ** 2
+    correlated = _of_clusters(fit.loading[0], cluster, groups)[present] ** 2
     return ClusterDiagnostics(
         term=name,
         cluster=cluster,
@@ -152,7 +149,10 @@ def _checked(estimator: NativeEstimator, term: str | None) -> tuple[dict, Regres
     formula = getattr(estimator, "formula", None)
     name = getattr(estimator, "name", type(estimator).__name__)
     if name not in METHODS or not isinstance(formula, RegressionFormula):
-        raise InputError(f"estimator: got {name!r}, expected one from {' or '.join(METHODS)}")
+        raise InputError(
+            f"estimator: got {name!r}, expected one from {' or '.join(METHODS)}"
+            + (_regression_of(formula) if name == "did" else "")
+        )
     options, faults = dict(estimator.options), []
     if len(options["cluster"]) != 1:
         faults.append(f"estimator: got clusters {' + '.join(options['cluster'])!r}, expected one")
@@ -164,28 +164,34 @@ def _checked(estimator: NativeEstimator, term: str | None) -> tuple[dict, Regres
     return options, formula
 
 
+def _regression_of(formula: Any) -> str:
+    """Say which regression a difference in differences is."""
+    slopes = str(formula).replace(" | ", " + ")
+    return f"; its regression is fixed_effects('{slopes} | unit + time')"
+
+
 def _of_clusters(
-    cells: Float[Array, "unit period"], cluster: str, setting: Setting
+    cells: Float[Array, "unit period"], cluster: str, groups: Groups
 ) -> Float[np.ndarray, " cluster"]:
-    return np.asarray(cluster_sums(cells[None], (cluster,), setting.groups)).ravel()
+    return np.asarray(cluster_sums(cells[None], (cluster,), groups)).ravel()
 
 
-def _leverage(fit: LinearFit, cluster: str, setting: Setting) -> Float[np.ndarray, " cluster"]:
+def _leverage(fit: LinearFit, cluster: str, groups: Groups) -> Float[np.ndarray, " cluster"]:
     squares = (directions(fit, nested_in(fit, cluster)) ** 2).sum(axis=0)
-    return _of_clusters(squares, cluster, setting)
+    return _of_clusters(squares, cluster, groups)
 
 
 def _coefficients_without(
-    fit: LinearFit, cluster: str, setting: Setting
+    fit: LinearFit, cluster: str, groups: Groups
 ) -> Float[np.ndarray, " cluster"]:
-    clusters = cluster_leverage(fit, cluster, setting)
+    clusters = cluster_leverage(fit, cluster, groups)
     scaled = clusters.scale(POWERS["3"]) * clusters.loading
     change = (clusters.score[..., None] * scaled).sum(axis=1)[:, 0]
     lost = lost_without(clusters)[:, 0]
     return np.asarray(jnp.where(lost, jnp.nan, fit.coef[0] - change))
 
 
-def _labels(panel: Panel, cluster: str, setting: Setting, number: int) -> np.ndarray:
+def _labels(panel: Panel, cluster: str, groups: Groups, number: int) -> np.ndarray:
     """Return positions, or the value of the column in each group of units."""
     if cluster in AXES:
         return np.arange(number)
@@ -193,5 +199,5 @@ def _labels(panel: Panel, cluster: str, setting: Setting, number: int) -> np.nda
     values = np.asarray(panel[cluster])[np.arange(panel.n_units), np.asarray(seen).argmax(axis=1)]
     labels = np.full(number, np.nan)
     present = np.asarray(seen).any(axis=1)
-    labels[np.asarray(setting.groups.of_unit[cluster])[present]] = values[present]
+    labels[np.asarray(groups.of_unit[cluster])[present]] = values[present]
     return labels

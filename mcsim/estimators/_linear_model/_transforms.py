@@ -1,0 +1,77 @@
+"""A regression's data transformed: means, differences, fewer cells or periods.
+
+What the regressions differ in; all of them do the same to outcome, regressors and instruments.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcsim.estimators._linear_model._data import Cells, Regression
+
+
+def unit_means(data: Regression) -> Regression:
+    """Return means over a unit's observed periods, as a panel of one period."""
+    n_cells = data.observed.sum(axis=1, keepdims=True)
+    weight = None if data.weight is None else (n_cells > 0).astype(float)
+    return _each(data, lambda array: _means(array, n_cells), weight)
+
+
+def quasi_demeaned(data: Regression, theta: Float[Array, "unit 1"]) -> Regression:
+    """Return the data less the share ``theta`` of their unit means."""
+    observed = data.observed
+    n_cells = observed.sum(axis=1, keepdims=True)
+    return _each(
+        data, lambda array: observed * (array - theta * _means(array, n_cells)), data.weight
+    )
+
+
+def differences(data: Regression) -> Regression:
+    """Return changes between adjacent periods that are both observed."""
+    if data.weight is None:
+        return _each(data, jnp.diff, None)
+    weight = data.weight[:, 1:] * data.weight[:, :-1]
+    return _each(data, lambda array: weight * jnp.diff(array), weight)
+
+
+def in_periods(data: Regression, start: int, stop: int) -> Regression:
+    """Return the periods from ``start`` to the one before ``stop``."""
+    weight = None if data.weight is None else data.weight[:, start:stop]
+    return _each(data, lambda array: array[..., start:stop], weight)
+
+
+def without_singletons(data: Regression, effects: tuple[str, ...]) -> Regression:
+    """Leave out units and periods with one observation, which their effects explain entirely.
+
+    They say nothing about slopes, and would count in degrees of freedom (Correia 2015).
+    """
+    if data.weight is None or not effects:
+        return data
+    axes = [{"unit": 1, "time": 0}[effect] for effect in effects]
+
+    def leave_out(weight: Cells) -> Cells:
+        for axis in axes:
+            weight = weight * (weight.sum(axis=axis, keepdims=True) > 1)
+        return weight
+
+    # Without a unit, a period may have one observation left: again until nothing changes.
+    weight, _ = jax.lax.while_loop(
+        lambda state: (state[0] != state[1]).any(),
+        lambda state: (leave_out(state[0]), state[0]),
+        (leave_out(data.weight), data.weight),
+    )
+    return _each(data, lambda array: jnp.where(weight > 0, array, 0.0), weight)
+
+
+def _each(data: Regression, change: Callable[[Array], Array], weight: Cells | None) -> Regression:
+    """Do the same to outcome, regressors and instruments, along their last two axes."""
+    y, x, z = (change(array) for array in (data.y, data.x, data.z))
+    return Regression(y, x, z, weight, data.status)
+
+
+def _means(
+    array: Float[Array, "*column unit period"], n_cells: Float[Array, "unit 1"]
+) -> Float[Array, "*column unit 1"]:
+    return array.sum(axis=-1, keepdims=True) / jnp.maximum(n_cells, 1.0)
