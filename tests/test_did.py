@@ -203,14 +203,16 @@ def test_callaway_santanna_equals_diff_diff(case):
 
 @pytest.mark.parametrize("case", REFERENCE["imputation"])
 def test_imputation_equals_diff_diff(case):
+    """With gaps the average only: diff-diff dates a start that is not observed, mcsim does not."""
     name, covariate, vcov = case.split(" | ")
     formula = "y ~ d" + (f" | {covariate}" if covariate else "")
     expected = REFERENCE["imputation"][case]
     horizons = [int(time) for time in expected if time != "att"]
     found = values(imputation(formula, horizons=horizons, vcov=vcov), reference_panel(name))
     for time, numbers in expected.items():
-        ours = found["att" if time == "att" else f"att[{time}]"]
-        np.testing.assert_allclose(ours, numbers, **EXACT, err_msg=time)
+        if name != "unbalanced" or time == "att":
+            ours = found["att" if time == "att" else f"att[{time}]"]
+            np.testing.assert_allclose(ours, numbers, **EXACT, err_msg=time)
 
 
 def test_the_universal_base_gives_sun_and_abraham():
@@ -816,3 +818,35 @@ def test_coverage_where_effects_differ():
     for result in (by_cohort, imputed):
         error = result.value - draws.realized
         assert abs(error.mean()) < 3 * error.std() / 3000**0.5
+
+
+def test_who_is_not_seen_before_treatment_has_no_event_time():
+    y = np.array([[0, 0, 0, 10, 20, 30.0]] * 2 + [[0.0] * 6] * 2)
+    d = np.array([[0, 0, 0, 1, 1, 1.0]] * 2 + [[0.0] * 6] * 2)
+    mask = np.ones((4, 6), bool)
+    mask[0, 3] = False
+    panel = Panel({"y": y, "d": d}, mask=jnp.asarray(mask))
+    found = imputation("y ~ d", horizons=(0, 1, 2))(None, panel)
+    values = [float(found[f"att[{e}]", "bjs"].value) for e in (0, 1, 2)]
+    np.testing.assert_allclose(values, [10, 20, 30], atol=1e-12)
+    assert float(found["att", "bjs"].value) == pytest.approx((20 + 30 + 10 + 20 + 30) / 5)
+    study = event_study("y ~ d", leads=1, lags=2)(None, panel)
+    values = [float(study[f"att[{e}]", "CR1"].value) for e in (0, 1, 2)]
+    np.testing.assert_allclose(values, [10, 20, 30], atol=1e-12)
+
+
+@pytest.mark.parametrize("ssc", ["fixest-0.13", "stata-areg"])
+def test_did_counts_as_fixed_effects_do(ssc):
+    rng = np.random.default_rng(3)
+    mask = rng.random((15, 8)) < 0.7
+    mask[:2] = False
+    mask[0, 1] = mask[1, 4] = True  # seen once
+    d = (np.arange(8) >= 4) * (np.arange(15) % 2 == 0)[:, None] * 1.0
+    panel = Panel({"y": rng.normal(size=(15, 8)), "d": d}, mask=jnp.asarray(mask))
+    names = ["iid", "HC1", "CR1", "DK(1)"]
+    one = did("y ~ d", vcov=names, ssc=ssc)(None, panel)
+    other = fixed_effects("y ~ d | unit + time", vcov=names, ssc=ssc)(None, panel)
+    for name in names:
+        for field in ("value", "se", "df"):
+            mine, theirs = (getattr(e, field) for e in (one["att", name], other["d", name]))
+            np.testing.assert_allclose(mine, theirs, rtol=1e-12, err_msg=name)

@@ -706,6 +706,7 @@ def test_a_column_that_is_not_there_is_named():
         ((fixed_effects, "y ~ x + w | unit", {"estimand": "att"}), ["one coefficient"]),
         ((fixed_effects, "y ~ x | unit", {"term": []}), ["at least one coefficient"]),
         ((fixed_effects, "y ~ 1 | unit"), ["at least one coefficient"]),
+        ((random_effects, "y ~ 1"), ["it has no regressor"]),
         ((iv_2sls, "y ~ w | x ~ z", {"vcov": "CR2"}), ["'CR2'"]),
         ((random_effects, "y ~ x", {"vcov": "RI"}), ["'RI'"]),
         ((half_panel_jackknife, "y ~ x | unit", {"vcov": "HC1"}), ["'HC1'"]),

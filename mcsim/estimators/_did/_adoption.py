@@ -7,7 +7,7 @@ never adopts has the position after the last. What is wrong with the data is dat
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from mcsim._core import Panel
 from mcsim.errors import raise_all
@@ -43,10 +43,12 @@ class Adoption(NamedTuple):
         return jnp.arange(self.data.shape[1]) >= self.start[:, None]
 
     @property
-    def seen(self) -> Float[Array, "unit period"]:
-        """1 where a cell is observed and 0 elsewhere."""
-        weight = self.data.weight
-        return jnp.ones(self.data.shape) if weight is None else weight
+    def dated(self) -> Bool[Array, " unit"]:
+        """Whether a unit's start is known: the cell before its first treated one is observed."""
+        periods = jnp.arange(self.data.shape[1])
+        before = self.data.observed * (periods == self.start[:, None] - 1)
+        switched = (self.start > 0) & (self.start < len(periods))
+        return ~switched | (before > 0).any(axis=1)
 
 
 def as_regression(formula: TreatmentFormula) -> RegressionFormula:
@@ -97,6 +99,6 @@ def read_adoption(formula: TreatmentFormula, panel: Panel, *, balanced: bool = F
     n_periods = on.shape[1]
     start = jnp.where(on.any(axis=1), jnp.argmax(on, axis=1), n_periods).astype(jnp.int32)
     adoption = Adoption(data, start, data.status)
-    lasting = (on == (adoption.treated & (adoption.seen > 0))).all()
+    lasting = (on == (adoption.treated & (data.observed > 0))).all()
     late = ((start > 0) & (start < n_periods)).any()
     return adoption._replace(status=worst(data.status, ~(lasting & late), False))

@@ -54,8 +54,8 @@ def fit_imputation(
     """Effects imputed where that is possible, and averaged; the conservative variance."""
     adoption = read_adoption(formula, panel)
     _check_horizons(horizons, adoption.data.shape[1])
-    treated = adoption.treated * adoption.seen
-    model = _untreated(adoption.seen - treated)
+    treated = adoption.treated * adoption.data.observed
+    model = _untreated(adoption.data.observed - treated)
     counted = treated * _imputable(model.weight)
     weights = _targets(adoption, counted, horizons)
     rest, loading, collinear = _impute(adoption.data.y, adoption.data.x[1:], model, weights)
@@ -130,7 +130,8 @@ def _imputable(untreated: Cells) -> Bool[Array, "unit period"]:
 def _targets(adoption: Adoption, counted: Cells, horizons: tuple[int, ...]) -> Targets:
     """Return each target's weights on the effects: the same for all cells it averages."""
     event = jnp.arange(counted.shape[1]) - adoption.start[:, None]
-    chosen = jnp.stack([*(counted * (event == h) for h in horizons), counted])
+    dated = counted * adoption.dated[:, None]
+    chosen = jnp.stack([*(dated * (event == h) for h in horizons), counted])
     return chosen / jnp.maximum(chosen.sum(axis=(1, 2), keepdims=True), 1.0)
 
 

@@ -139,7 +139,8 @@ def imputation(
     Unit effects, period effects and covariates are fitted on the untreated cells. Effects that
     cannot be imputed are left out of every average, as by ``autosample`` of did_imputation: of
     units without an untreated period, and of periods without an untreated unit. Treatment is for
-    good. The panel may have gaps; a unit adopts in its first treated period that is observed.
+    good. The panel may have gaps; a unit that is
+    not observed just before its first treated cell counts in ``"att"`` and in no horizon.
 
     Parameters
     ----------

@@ -26,6 +26,7 @@ from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_tre
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator, Numerics, native
+from mcsim.estimators._regression._fixed_effects import as_counted
 from mcsim.estimators._regression._options import Inference, Names, Resampling, regression
 from mcsim.estimators._variance._inference import infer
 
@@ -128,7 +129,8 @@ def event_study(
     NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att[-2]", vcov)``,
         ``("att[0]", vcov)``, ... by event time, and ``("att", vcov)`` is the plain mean of those
-        from 0 on. A treatment that is not 0/1, or is given up, is ``INVALID_INPUT``.
+        from 0 on. A treatment that is not 0/1, or is given up, is ``INVALID_INPUT``. A unit that is
+        not observed just before its first treated cell has no event times and is left out.
 
     Raises
     ------
@@ -159,12 +161,12 @@ def event_study(
 
 
 def fit_did(
-    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, **inference: Any
+    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, *, ssc: str, **options: Any
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on treatment, covariates, unit and period effects."""
-    data = read_treatment(formula, panel)
+    data = as_counted(read_treatment(formula, panel), BOTH, ssc)
     fit = fit_linear(data, BOTH, (0,))
-    return infer(key, data, fit, panel, term=("att",), **inference)
+    return infer(key, data, fit, panel, term=("att",), ssc=ssc, **options)
 
 
 def fit_event_study(
@@ -176,15 +178,16 @@ def fit_event_study(
     lags: int,
     reference: tuple[int, ...],
     ends: str,
+    ssc: str,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on a dummy for each event time but the reference, and on the effects."""
     adoption = read_adoption(formula, panel)
     times = tuple(e for e in range(-leads, lags + 1) if e not in reference)
-    data = _with_dummies(adoption, leads, lags, times, ends)
+    data = as_counted(_with_dummies(adoption, leads, lags, times, ends), BOTH, ssc)
     fit = fit_linear(data, BOTH, tuple(range(len(times))))
     fit = _with_average(fit, tuple(k for k, e in enumerate(times) if e >= 0))
-    return infer(key, data, fit, panel, term=(*map(label, times), "att"), **inference)
+    return infer(key, data, fit, panel, term=(*map(label, times), "att"), ssc=ssc, **inference)
 
 
 def twfe_weights(panel: Panel, formula: str) -> Float[Array, "unit period"]:
@@ -246,12 +249,13 @@ def _with_dummies(
     inside = ~ever | ((event >= -leads) & (event <= lags))
     if ends == "binned":
         event = jnp.clip(event, -leads, lags)
-    dummies = jnp.stack([adoption.seen * (ever & (event == e)) for e in times])
+    dummies = jnp.stack([data.observed * (ever & (event == e)) for e in times])
     columns = jnp.concatenate([dummies, data.x[1:]])
     data = data._replace(x=columns, status=adoption.status)
-    if ends == "dropped":
-        data = data._replace(y=data.y * inside, x=columns * inside, weight=adoption.seen * inside)
-    return data
+    kept = adoption.dated[:, None] & (inside | (ends != "dropped"))
+    if data.weight is None and ends != "dropped":
+        return data
+    return data._replace(y=data.y * kept, x=columns * kept, weight=data.observed * kept)
 
 
 def _with_average(fit: LinearFit, post: tuple[int, ...]) -> LinearFit:

@@ -155,5 +155,9 @@ def read_with_effects(formula: RegressionFormula, panel: Panel, ssc: str) -> Reg
             f"formula {str(formula)!r}: unit effects need at least 2 periods, got "
             f"{panel.n_periods}; without them, write 'y ~ x | time' or use ols"
         )
-    data = read_regression(formula, panel)
-    return data if ssc in KEEP_SINGLETONS else without_singletons(data, formula.effects)
+    return as_counted(read_regression(formula, panel), formula.effects, ssc)
+
+
+def as_counted(data: Regression, effects: tuple[str, ...], ssc: str) -> Regression:
+    """Leave out the observations that effects explain, where the rule does not count them."""
+    return data if ssc in KEEP_SINGLETONS else without_singletons(data, effects)

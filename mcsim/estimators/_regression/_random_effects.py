@@ -105,6 +105,10 @@ def random_effects(
     parsed = parse_regression(formula)
     remedy = "they are random here; use fixed_effects for fixed ones"
     faults = faults_of_parts(parsed, "random_effects", effects=remedy)
+    if not parsed.regressors:
+        faults.append(
+            f"formula {str(parsed)!r}: it has no regressor; write 'y ~ x', or use between"
+        )
     asked = Inference(
         term=term,
         estimand=estimand,

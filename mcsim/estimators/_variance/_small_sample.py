@@ -17,6 +17,8 @@ jackknife       as fixest-0.13                         (G-1)/G            t(G-1)
 none            1                                      1                  normal
 =============== ====================================== ================== ======================
 
+``linearmodels`` is the rule of its panel models; its IV models cluster with G/(G-1) (n-1)/(n-K).
+
 The rest: iid and HC1 have n/(n-K), HC0, CR0, CR2 and everything with ``:BM`` have 1. HC2 and HC3
 have 1, but n/(n-K) under fixest-0.13 (as in pyfixest) and HC3 (n-1)/n under jackknife; all of them
 refer to t(n-K). Driscoll-Kraay and Newey-West have T/(T-1) (n-1)/(n-K) and t(T-1), under
