@@ -169,7 +169,7 @@ def _faults_of_factors(dgps: Mapping[str, Any], designs: Sequence[Design]) -> li
     read = [getattr(dgp, "factors", None) for dgp in dgps.values()]
     if any(names is None for names in read):
         return []
-    known = sorted({name for names in read for name in names})
+    known = sorted({name for names in read for name in names or ()})
     given = dict.fromkeys(name for design in designs for name in design)
     return [
         f"designs: no DGP of the study reads the factor {name!r}{did_you_mean(name, known)}"

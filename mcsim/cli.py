@@ -167,7 +167,7 @@ def _report(loaded: StudyFile, results: Results, store: Path) -> None:
     if loaded.report is None:
         return
     folder, source = store / "report", loaded.path.read_text(encoding="utf-8")
-    about = {"study": digest(results.study), "file": digest(source)}
+    about = {"study": digest(results.study), "file": digest({"source": source})}
     stamp = folder / "made_for.json"
     if stamp.exists() and read_json(stamp) == about:
         typer.echo(f"Tables and figures in {folder}")

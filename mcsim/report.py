@@ -323,14 +323,14 @@ def notes(results: Results) -> str:
 
 def _without_se(results: Results) -> list[str]:
     """Say where standard errors are not defined: coverage and power rest on the others."""
-    rows = results.replicates
     where = ["dgp", *results.factors, "estimator", "estimand", "inference"]
-    counts = rows["status"].eq("no_se").groupby([rows[c] for c in where], dropna=False, sort=False)
+    rows = results.replicates[where].assign(missing=results.replicates["status"] == "no_se")
+    counts = rows.groupby(where, dropna=False, sort=False)["missing"].agg(["sum", "size"])
     return [
-        f"{' '.join(_label(part) for part in cell if part != '')}: no standard error in "
-        f"{missing:,} of {n:,} replications, where it is not defined."
-        for cell, missing, n in zip(counts.groups, counts.sum(), counts.size(), strict=True)
-        if missing
+        f"{' '.join(filter(None, map(_label, row[where])))}: no standard error in "
+        f"{row['sum']:,} of {row['size']:,} replications, where it is not defined."
+        for _, row in counts.reset_index().iterrows()
+        if row["sum"]
     ]
 
 
