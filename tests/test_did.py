@@ -657,7 +657,7 @@ def test_an_unbalanced_panel_is_a_sentence():
 @pytest.mark.parametrize(
     ("attempt", "words"),
     [
-        (lambda: did("y ~ d", vcov="CR9"), "vcov: got 'CR9'; did you mean"),
+        (lambda: did("y ~ d", vcov="CR9"), "vcov: got 'CR9'; known are"),
         (lambda: did("y ~ d", ssc="fixest"), "ssc: did has no ssc 'fixest'"),
         (lambda: did("y ~ d + x"), "the treatment must be one column"),
         (lambda: event_study("y ~ d", leads=2, lags=1, reference=-3), "expected event times of"),

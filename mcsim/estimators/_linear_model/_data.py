@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mcsim._core import Panel, Status
-from mcsim.errors import InputError
+from mcsim.errors import InputError, UnknownName, did_you_mean
 from mcsim.estimators._expression import Term, columns_of, evaluate, longest_lag, observed_cells
 from mcsim.estimators._formula import RegressionFormula
 
@@ -115,6 +115,11 @@ def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[
     shape that depends on the data. A group that changes over a unit's observed periods is
     ``INVALID_INPUT``.
     """
+    if column not in panel:
+        raise UnknownName(
+            f"cluster: {column!r} is not a column of the panel{did_you_mean(column, panel)}; its "
+            "own axes are called 'unit' and 'time'"
+        )
     values = jnp.asarray(panel[column], dtype=jnp.float64)
     seen = jnp.ones(values.shape, bool) if panel.mask is None else panel.mask
     highest = jnp.where(seen, values, -jnp.inf).max(axis=1)

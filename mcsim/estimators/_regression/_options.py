@@ -14,7 +14,7 @@ from mcsim.estimators._native import (
     names_of,
     native,
 )
-from mcsim.estimators._variance._names import KINDS, faults_of_vcov, parse_vcov
+from mcsim.estimators._variance._names import KINDS, faults_of_vcov, parse_vcov, spelled
 from mcsim.estimators._variance._small_sample import RULES
 
 Names = str | Sequence[str]
@@ -80,7 +80,7 @@ def regression(
     method = numerics.__name__.removeprefix("fit_")
     names = (*formula.names, INTERCEPT) if constant else formula.names
     terms = _terms(asked.term, formula.names or names, names)
-    vcov, cluster = names_of(asked.vcov), names_of(asked.cluster)
+    vcov, cluster = tuple(map(spelled, names_of(asked.vcov))), names_of(asked.cluster)
     raise_all(
         [
             *faults,

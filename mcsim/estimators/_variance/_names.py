@@ -15,6 +15,12 @@ KINDS = ("iid", "HC0", "HC1", "HC2", "HC3", *CLUSTERED, *LAGGED)
 VARIANTS = {"HC2": ("BM",), "CR2": ("BM",), "wild": ("rademacher", "webb")}
 TWO_WAY = ("CR0", "CR1")
 
+ELSEWHERE = {
+    "robust": "HC1", "hetero": "HC1", "cluster": "CR1", "clustered": "CR1", "CRV1": "CR1",
+    "CRV3": "CR3", "HAC": "NW", "kernel": "DK", "driscoll-kraay": "DK", "wildboot": "wild",
+}  # fmt: skip
+"""What other libraries call them."""
+
 _GRAMMAR = re.compile(r"(?P<kind>\w+)(:(?P<variant>\w+))?(\((?P<argument>[^()]*)\))?")
 
 
@@ -65,6 +71,21 @@ def parse_vcov(name: str, cluster: str | tuple[str, ...]) -> Vcov:
     )
 
 
+def spelled(name: str) -> str:
+    """Return a name as it labels estimates: one spelling for one variance.
+
+    Examples
+    --------
+    >>> spelled("CR1( unit+time)"), spelled("DK()")
+    ('CR1(unit + time)', 'DK')
+    """
+    kind, variant, argument = _split(name)
+    if not kind:
+        return name
+    within = f"({' + '.join(_clusters(argument))})" if argument else ""
+    return kind + (f":{variant}" if variant else "") + within
+
+
 def faults_of_vcov(
     names: tuple[str, ...], cluster: str | tuple[str, ...], known: tuple[str, ...] = KINDS
 ) -> list[str]:
@@ -79,8 +100,12 @@ def _faults_of_name(name: str, cluster: str | tuple[str, ...], known: tuple[str,
     kind, variant, argument = _split(name)
     if kind in KINDS and kind not in known:
         return [f"vcov: {name!r} is not defined for this method, which has {', '.join(known)}"]
+    if str(name) in ELSEWHERE:
+        return [f"vcov: got {name!r}; here it is called {ELSEWHERE[str(name)]!r}"]
     if kind not in known:
-        return [f"vcov: got {name!r}{did_you_mean(kind or str(name), known)}"]
+        listed = f"; known are {', '.join(known)}"  # of HC4, HC3 is no misspelling
+        hint = listed if kind[-1:].isdigit() else did_you_mean(kind or str(name), known)
+        return [f"vcov: got {name!r}{hint}"]
     faults = []
     if variant and variant not in VARIANTS.get(kind, ()):
         faults.append(f"vcov: {name!r}: {kind} has no variant {variant!r}")
