@@ -9,9 +9,6 @@ import contextlib
 import os
 import time
 
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
 import jax
 import numpy as np
 import pandas as pd
@@ -26,6 +23,18 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of the other libraries
 
 SIZES = [(50, 10), (200, 20), (1000, 10)]
 SECONDS = 1.5  # for each line of the table
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core():
+    """Keep to one CPU from before JAX starts its threads; not at import, which collecting does."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
 
 
 @pytest.fixture
