@@ -150,6 +150,8 @@ def test_stored_blocks_are_whole(tmp_path):
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 import os, sys, time
 import numpy as np
 import jax, jax.numpy as jnp
