@@ -25,7 +25,7 @@ from mcsim._precision import require_float64
 from mcsim._progress import Progress
 from mcsim._results import Results
 from mcsim._store import Store
-from mcsim._study import Study
+from mcsim._study import Study, faults_of_reps
 from mcsim._truth import CellTruth, store_truths, warn_without_truth
 from mcsim.errors import InputError, StoreError, raise_all
 
@@ -116,12 +116,10 @@ def run(
 
 def _checked_reps(study: Study, reps: int | None, seed: int, workers: int | None) -> int:
     """Check the arguments and return how many replications to run."""
-    faults = []
     if not isinstance(study, Study):
         raise InputError(f"study: got {type(study).__name__}, expected an mcsim.Study")
     reps = study.reps if reps is None else reps
-    if isinstance(reps, bool) or not isinstance(reps, int) or reps < 1:
-        faults.append(f"reps: got {reps!r}, expected a whole number from 1")
+    faults = faults_of_reps(reps)
     if workers is not None and (
         isinstance(workers, bool) or not isinstance(workers, int) or workers < 0
     ):

@@ -149,9 +149,14 @@ def _faults_of_numbers(level: float, null: float, reps: Any) -> list[str]:
         faults.append(f"level: got {level!r}, expected a number between 0 and 1, e.g. 0.95")
     if not math.isfinite(null):
         faults.append(f"null: got {null!r}, expected a finite number")
-    if isinstance(reps, bool) or not isinstance(reps, int) or reps < 1:
-        faults.append(f"reps: got {reps!r}, expected a whole number from 1")
-    return faults
+    return faults + faults_of_reps(reps)
+
+
+def faults_of_reps(reps: Any) -> list[str]:
+    """Return what is wrong with a number of replications."""
+    if isinstance(reps, int) and not isinstance(reps, bool) and reps >= 1:
+        return []
+    return [f"reps: got {reps!r}, expected a whole number from 1"]
 
 
 def _faults_of_designs(designs: Sequence[Any]) -> list[str]:

@@ -31,7 +31,7 @@ ESTIMATORS = [
     "_regression",
     "_variance",
     "_linear_model",
-    "_native _fit",
+    "_native _fit _arguments",
     "_formula",
     "_parsing",
     "_expression _algebra",

@@ -1,16 +1,10 @@
 """What may be wrong with the arguments of differences in differences, as sentences."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-
-def faults_of_choice(argument: str, got: Any, known: Sequence[str]) -> list[str]:
-    """Return what is wrong with one name of several known."""
-    if isinstance(got, str) and got in known:
-        return []
-    return [f"{argument}: got {got!r}, expected one of {', '.join(map(repr, known))}"]
+from mcsim.estimators._arguments import is_whole, plain
 
 
 def faults_of_cluster(cluster: Any, method: str) -> list[str]:
@@ -21,13 +15,6 @@ def faults_of_cluster(cluster: Any, method: str) -> list[str]:
         f"cluster: got {cluster!r}, expected 'unit' or one column of groups of units, the clusters "
         f"that {method} has; did and event_study have others"
     ]
-
-
-def faults_of_resamples(resamples: Any) -> list[str]:
-    """Return what is wrong with the number of draws."""
-    if is_whole(resamples) and resamples >= 2:
-        return []
-    return [f"resamples: got {resamples!r}, expected a whole number of at least 2"]
 
 
 def faults_of_window(leads: Any, lags: Any, reference: tuple[Any, ...]) -> list[str]:
@@ -66,13 +53,3 @@ def faults_of_horizons(horizons: tuple[Any, ...], *, negative: bool) -> list[str
 def event_times(argument: Any) -> tuple[Any, ...]:
     """Return one event time or several, of any kind of sequence, as a tuple."""
     return tuple(plain(time) for time in np.ravel(np.asarray(argument, dtype=object)))
-
-
-def plain(value: Any) -> Any:
-    """Return a whole number as Python's own, and anything else as it is."""
-    return int(value) if is_whole(value) else value
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, and no truth value."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

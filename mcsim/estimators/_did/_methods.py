@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 from mcsim.errors import raise_all
+from mcsim.estimators._arguments import faults_of_choice, faults_of_resamples, plain
 from mcsim.estimators._did._arguments import (
     event_times,
-    faults_of_choice,
     faults_of_cluster,
     faults_of_horizons,
-    faults_of_resamples,
-    plain,
 )
 from mcsim.estimators._did._group_time import fit_callaway_santanna
 from mcsim.estimators._did._imputation import fit_imputation

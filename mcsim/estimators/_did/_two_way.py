@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from mcsim._core import Estimate, Panel, Status
 from mcsim._precision import require_float64
+from mcsim.estimators._arguments import faults_of_choice, plain
 from mcsim.estimators._did._adoption import (
     BOTH,
     Adoption,
@@ -15,12 +16,7 @@ from mcsim.estimators._did._adoption import (
     read_adoption,
     read_treatment,
 )
-from mcsim.estimators._did._arguments import (
-    event_times,
-    faults_of_choice,
-    faults_of_window,
-    plain,
-)
+from mcsim.estimators._did._arguments import event_times, faults_of_window
 from mcsim.estimators._did._influence import label
 from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_treatment_formula
 from mcsim.estimators._linear_model._data import Regression

@@ -20,8 +20,7 @@ from mcsim.estimators._dynamic._variables import (
 from mcsim.estimators._fit import Variance, estimates_of_terms, worst
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._native import NativeEstimator, faults_of_names, names_of, native
-from mcsim.estimators._regression import _options
-from mcsim.estimators._regression._options import labels
+from mcsim.estimators._regression._options import labels, spelled_terms
 
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}
 
@@ -110,7 +109,7 @@ def arellano_bond(
     (0.156, 0.223)
     """
     parsed = parse_regression(formula)
-    terms = _options._terms(term, parsed.names, parsed.names)
+    terms = spelled_terms(term, parsed.names, parsed.names)
     known = _VCOV.get(steps, ()) if isinstance(steps, int) else ()
     names = names_of(vcov) if vcov is not None else known[:1]
     faults = [*faults_of_terms(parsed, terms, estimand), *faults_of_lags(instrument_lags)]

@@ -79,7 +79,7 @@ def regression(
     """
     method = numerics.__name__.removeprefix("fit_")
     names = (*formula.names, INTERCEPT) if constant else formula.names
-    terms = _terms(asked.term, formula.names or names, names)
+    terms = spelled_terms(asked.term, formula.names or names, names)
     vcov, cluster = tuple(map(spelled, names_of(asked.vcov))), names_of(asked.cluster)
     raise_all(
         [
@@ -133,7 +133,9 @@ def faults_of_parts(
     return [f"formula {str(formula)!r}: it {fault}" for fault in faults]
 
 
-def _terms(asked: Names | None, default: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+def spelled_terms(
+    asked: Names | None, default: Sequence[str], names: Sequence[str]
+) -> tuple[str, ...]:
     """Spell the terms as the formula does: spaces do not matter."""
     if asked is None:
         return tuple(default)

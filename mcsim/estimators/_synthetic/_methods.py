@@ -7,7 +7,7 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.errors import raise_all
-from mcsim.estimators._did._arguments import faults_of_choice, faults_of_resamples, plain
+from mcsim.estimators._arguments import faults_of_choice, faults_of_resamples, plain
 from mcsim.estimators._fit import Fit, Variance, estimates_of, statistic, worst
 from mcsim.estimators._formula import TreatmentFormula, parse_treatment_formula
 from mcsim.estimators._native import NativeEstimator, Numerics, faults_of_names, names_of, native
