@@ -5,4 +5,6 @@ from mcsim.generators._ensemble import fit_many as fit_many
 from mcsim.generators._files import load as load
 from mcsim.generators._files import save as save
 from mcsim.generators._fitted import FittedGenerator as FittedGenerator
+from mcsim.generators._fitted_panel import FittedPanel as FittedPanel
+from mcsim.generators._gaussian_copula import GaussianCopula as GaussianCopula
 from mcsim.generators._wgan import WGAN as WGAN

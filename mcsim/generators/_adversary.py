@@ -27,7 +27,7 @@ from mcsim.generators._networks import Params, Sizes, apply, initialize
 
 @dataclass(frozen=True)
 class Plan:
-    """The static part of a fit: rows per batch by arm, networks, critic steps."""
+    """The recipe of a fit (its static part): rows per batch by arm, networks, critic steps."""
 
     architecture: Architecture
     critic_hidden: Sizes
@@ -45,6 +45,28 @@ class Plan:
         """Layer sizes of the critic; its last input is the flag."""
         inputs = self.architecture.n_given + self.architecture.n_drawn + 1
         return (inputs, *self.critic_hidden, 1)
+
+    @property
+    def remedy(self) -> str:
+        """What to do if the fit diverges."""
+        return (
+            "halve learning_rate and critic_learning_rate, raise gradient_penalty, or look for "
+            "extreme values in the data"
+        )
+
+    def first_state(self, data: "TrainingData", key: Array) -> "TrainingState":
+        """Return the state before the first step."""
+        return first_state(self, key)
+
+    def step(
+        self, data: "TrainingData", rates: "Rates", state: "TrainingState", number: Array
+    ) -> tuple["TrainingState", "Losses"]:
+        """Take a step."""
+        return training_step(self, data, rates, state, number)
+
+    def finished(self, state: "TrainingState") -> Array:
+        """Adversaries are never finished."""
+        return jnp.zeros((), bool)
 
 
 class Rates(NamedTuple):

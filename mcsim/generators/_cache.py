@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,7 +17,8 @@ from mcsim._schema import Schema
 from mcsim._version import __version__
 from mcsim.errors import ModelFileError
 from mcsim.generators._files import FORMAT, describe_schema, load, save
-from mcsim.generators._fitted import FittedGenerator
+
+T = TypeVar("T")
 
 _folder: ContextVar[Path | None] = ContextVar("model_cache", default=None)
 
@@ -54,8 +55,8 @@ def cached(
     columns: Mapping[str, np.ndarray],
     keys: Array,
     rows: Sequence[np.ndarray | None],
-    train: Callable[[list[int]], list[FittedGenerator]],
-) -> list[FittedGenerator]:
+    train: Callable[[list[int]], list[T]],
+) -> list[T]:
     """Return the members' generators: those in the folder, and the others trained and kept."""
     folder, members = _folder.get(), range(len(keys))
     if folder is None:
@@ -65,12 +66,12 @@ def cached(
     found = {member: _load(path) for member, path in enumerate(paths)}
     missing = [member for member in members if found[member] is None]
     for member, generator in zip(missing, train(missing) if missing else [], strict=True):
-        save(generator, paths[member])
+        save(generator, paths[member])  # type: ignore[arg-type]
         found[member] = generator
     return [generator for generator in found.values() if generator is not None]
 
 
-def _load(path: Path) -> FittedGenerator | None:
+def _load(path: Path) -> Any:
     try:
         return load(path) if path.exists() else None
     except ModelFileError:

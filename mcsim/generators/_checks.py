@@ -75,7 +75,7 @@ def check_training(
     schema = infer_schema(panel) if schema is None else schema.select(tuple(panel))
     schema = replace(schema, unit_labels=())
     for name in panel:
-        faults += _faults_of_column(schema[name], np.asarray(panel[name]))
+        faults += faults_of_column(schema[name], np.asarray(panel[name]))
     raise_all(faults + _faults_of_arms(panel, given, schema))
     for name in panel:
         if name not in given and len(np.unique(np.asarray(panel[name]))) == 1:
@@ -113,7 +113,8 @@ def _faults_of_shape(panel: Panel, given: tuple[str, ...], order: Any) -> list[s
     return faults
 
 
-def _faults_of_column(column: Column, values: np.ndarray) -> list[str]:
+def faults_of_column(column: Column, values: np.ndarray) -> list[str]:
+    """Check a column's values against what the schema says."""
     faults = []
     outside = int(((values < column.lower) | (values > column.upper)).sum())
     if outside:

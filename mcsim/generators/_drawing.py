@@ -4,7 +4,7 @@
 rows, `exact_draw` draws values (sampling).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -61,15 +61,19 @@ def relaxed_outcome(
 
 
 def log_likelihood(
-    architecture: Architecture, tables: Tables, params: tuple[Params, ...], rows: Features
+    architecture: Architecture,
+    tables: Tables,
+    params: tuple[Params, ...],
+    rows: Features,
+    network: Callable[..., Array] = apply,
 ) -> Float[Array, "row column"]:
-    """Return each column's log density given those before it."""
+    """Return each column's log density given those before it; ``network`` is `apply` or like it."""
     context = _with_constant(jnp.concatenate([rows.given, rows.drawn], axis=1))
     codes = list(rows.codes.T)
     parts = []
     for position, head in enumerate(architecture.drawn):
         sizes = architecture.sizes[position]
-        outputs = apply(sizes, params[position], context[:, : sizes[0]])
+        outputs = network(sizes, params[position], context[:, : sizes[0]])
         mask = allowed_mask(architecture, tables, position, codes[:position])
         own = codes[position], rows.scores[:, position]
         table = tables.drawn[position]

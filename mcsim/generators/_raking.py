@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim.generators._architecture import Architecture, Tables
@@ -24,6 +25,14 @@ from mcsim.generators._networks import Params, apply
 
 ITERATIONS = 40
 ROWS_PER_ARM = 8_192
+
+
+def raked(architecture: Architecture, data: Any, params: tuple[Params, ...], key: Array) -> Tables:
+    """Return the tables of training data, raked on rows drawn evenly from each arm."""
+    rows = [np.resize(pool.rows[: pool.count], ROWS_PER_ARM) for pool in data.pools]
+    given = data.rows.given[np.concatenate(rows)]
+    key = jax.random.fold_in(key, 1)
+    return rake(architecture, data.tables, params, data.targets, given, key)
 
 
 @partial(jax.jit, static_argnums=0)

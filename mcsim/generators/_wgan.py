@@ -17,7 +17,6 @@ from mcsim.generators._architecture import design_heads
 from mcsim.generators._cache import cached
 from mcsim.generators._checks import check_training, faults_of_config
 from mcsim.generators._fitted import FittedGenerator
-from mcsim.generators._fitting import train_members
 from mcsim.generators._preparation import (
     Batches,
     arm_rows,
@@ -26,6 +25,8 @@ from mcsim.generators._preparation import (
     outcome_rows,
     training_data,
 )
+from mcsim.generators._raking import raked
+from mcsim.generators._training import train_members
 
 LARGE = 4_000  # rows from which the recipe for large samples is the default
 
@@ -204,13 +205,16 @@ class WGAN:
             all_rows = np.arange(panel.n_units)
             chosen = [all_rows if rows[m] is None else np.asarray(rows[m]) for m in missing]
             data = [training_data(plan, columns, arms, r) for r in chosen]
-            trained = train_members(plan, data, rates, [keys[m] for m in missing], progress)
-            return [
-                FittedGenerator(
-                    config, schema, architecture, tables, params, losses=losses, rows=rows[member]
-                )
-                for member, (params, tables, losses) in zip(missing, trained, strict=True)
-            ]
+            chosen_keys = [keys[m] for m in missing]
+            trained = train_members(plan, data, rates, chosen_keys, progress)
+            generators = []
+            for member, own, key, (state, losses) in zip(
+                missing, data, chosen_keys, trained, strict=True
+            ):
+                tables, params = raked(architecture, own, state.average, key), state.average
+                parts = config, schema, architecture, tables, params
+                generators.append(FittedGenerator(*parts, losses=losses, rows=rows[member]))
+            return generators
 
         return cached(config, schema, given, columns, keys, rows, train)
 

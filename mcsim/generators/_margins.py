@@ -1,0 +1,135 @@
+"""Margins: a column's values as normal scores, mass points and levels as intervals of them.
+
+The score of a value is the normal quantile of its rank among all cells of the column. A value that
+many cells hold owns an interval of scores, so a latent normal law has atoms, integers and
+categories: Hoff (2007), Extending the rank likelihood for semiparametric copula estimation, Annals
+of Applied Statistics 1: 265-283.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.special import ndtr, ndtri
+
+from mcsim._pytree import pytree
+from mcsim._schema import FEW_LEVELS, Column
+
+KNOTS = 400  # of the quantile function, at most, apart from mass points
+OUTER = 0.02  # beyond the last knots it goes on with the mean slope of this outer share
+
+
+@pytree("points", "low", "high", "knots", "scores", "slopes")
+@dataclass(frozen=True, eq=False)
+class Margin:
+    """The quantile function of one column.
+
+    Attributes
+    ----------
+    points, low, high : array (point,)
+        Values that own an interval of scores, ascending, and its ends (infinite at the outer ends).
+    knots, scores : array (knot,)
+        Values and scores between which it is linear.
+    slopes : array (2,)
+        Its slopes beyond the knots; 0 where the last knot is a bound or a point.
+    lower, upper : float
+        Bounds.
+    discrete, integer : bool
+        Whether all values are points; whether they are whole.
+    """
+
+    points: Any
+    low: Any
+    high: Any
+    knots: Any
+    scores: Any
+    slopes: Any
+    lower: float
+    upper: float
+    discrete: bool
+    integer: bool
+
+    def value(self, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
+        """Return the values of scores."""
+        inside = jnp.interp(score, self.scores, self.knots)
+        inside += self.slopes[1] * jnp.maximum(score - self.scores[-1], 0.0)
+        inside -= self.slopes[0] * jnp.maximum(self.scores[0] - score, 0.0)
+        inside = jnp.clip(inside, self.lower, self.upper)
+        return jnp.rint(inside) if self.integer else inside
+
+    def interval(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of each value's scores; equal but for points, NaN for NaN."""
+        score = np.interp(values, self.knots, self.scores)
+        low, high = score.copy(), score
+        if len(self.points):
+            place = np.minimum(np.searchsorted(self.points, values), len(self.points) - 1)
+            if self.discrete:  # a level that training never showed is the nearest one above
+                at = np.ones(values.shape, bool)
+            else:
+                at = np.asarray(self.points)[place] == values
+            low = np.where(at, np.asarray(self.low)[place], low)
+            high = np.where(at, np.asarray(self.high)[place], high)
+        missing = np.isnan(values)
+        return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
+
+    def moved(self, draws: np.ndarray) -> "Margin":
+        """Return the margin that gives scores with the law of ``draws`` the same law of values."""
+        probability = ndtr(np.asarray(self.scores))
+        scores = np.maximum.accumulate(np.quantile(draws, probability))
+        rising = np.arange(len(scores)) * 1e-9  # equal scores would leave a jump undefined
+        ends = [np.interp(end, self.scores, scores) for end in (self.low, self.high)]
+        low, high = (
+            np.where(np.isinf(old), old, new)
+            for old, new in zip((self.low, self.high), ends, strict=True)
+        )
+        return Margin(
+            self.points, low, high, self.knots, scores + rising, self.slopes,
+            self.lower, self.upper, self.discrete, self.integer,
+        )  # fmt: skip
+
+
+def fit_margin(column: Column, values: np.ndarray) -> Margin:
+    """Read the quantile function off a column's cells (NaN where missing)."""
+    cells = np.sort(values[np.isfinite(values)].ravel())
+    distinct = np.unique(cells)
+    few = column.kind == "integer" and len(distinct) <= FEW_LEVELS
+    discrete = column.kind in ("binary", "categorical") or few or len(distinct) < 3
+    points = distinct if discrete else distinct[np.isin(distinct, column.atoms)]
+    first, last = (np.searchsorted(cells, points, side) / len(cells) for side in ("left", "right"))
+    least = 0.25 / len(cells)
+    probability, knots = _loose_knots(cells, points)
+    probability = np.concatenate([probability, first + least, last - least])
+    knots = np.concatenate([knots, points, points])
+    order = np.lexsort((knots, probability))
+    scores, knots = ndtri(np.clip(probability[order], least, 1 - least)), knots[order]
+    slopes = np.zeros(2) if discrete else _outer_slopes(scores, knots, points)
+    with np.errstate(divide="ignore"):
+        low, high = ndtri(first), ndtri(last)
+    return Margin(
+        points, low, high, knots, scores, slopes, float(column.lower), float(column.upper),
+        discrete, column.kind != "continuous",
+    )  # fmt: skip
+
+
+def _loose_knots(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mid-ranks and values of the cells that are no points, at most so many."""
+    values, start, counts = np.unique(cells, return_index=True, return_counts=True)
+    keep = ~np.isin(values, points)
+    middle, values = ((start + 0.5 * counts) / len(cells))[keep], values[keep]
+    if len(values) > KNOTS:
+        even = np.linspace(ndtri(middle[0]), ndtri(middle[-1]), KNOTS)
+        chosen = np.unique(np.searchsorted(ndtri(middle), even).clip(0, len(values) - 1))
+        middle, values = middle[chosen], values[chosen]
+    return middle, values
+
+
+def _outer_slopes(scores: np.ndarray, knots: np.ndarray, points: np.ndarray) -> np.ndarray:
+    inner = ndtri(OUTER), ndtri(1 - OUTER)
+    slopes = []
+    for end, inside in zip((0, -1), inner, strict=True):
+        run = scores[end] - inside
+        rise = knots[end] - np.interp(inside, scores, knots)
+        slopes.append(0.0 if knots[end] in points or run == 0 else max(rise / run, 0.0))
+    return np.array(slopes)
