@@ -1,6 +1,7 @@
 """Parametric panels, factor models, and known effects: moments, truths, counts, bad input."""
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -984,3 +985,17 @@ def test_what_is_known_when_the_program_is_traced(dgp, design, match):
 def test_a_traced_share_beyond_one_gives_nan_not_numbers():
     drawn, _ = draw(ErrorComponents(time_share=0.5), 2, Design({"unit_share": 0.8}))
     assert np.isnan(drawn["y"]).all()
+
+
+def test_staggered_starts_are_drawn_for_each_unit_and_each_cluster():
+    clusters = jnp.repeat(jnp.arange(40.0), 3)[:, None] * jnp.ones((1, 12))
+    panel = Panel({"y": jnp.zeros((120, 12)), "state": clusters})
+    laws = at_random(share=0.5, start=(3, 8), staggered=True)
+    treated = np.asarray(laws(jax.random.key(0), panel))
+    starts = np.argmax(treated, axis=1)[treated.any(axis=1)]
+    assert (np.diff(treated, axis=1) >= 0).all() and len(starts) == 60
+    assert set(starts) == set(range(3, 9))
+    by_state = np.asarray(replace(laws, cluster="state")(jax.random.key(0), panel))
+    assert (by_state.reshape(40, 3, 12) == by_state.reshape(40, 3, 12)[:, :1]).all()
+    chosen = by_state[::3][by_state[::3].any(axis=1)]
+    assert len(chosen) == 20 and len(set(np.argmax(chosen, axis=1))) > 3

@@ -31,13 +31,15 @@ class at_random:
     Parameters
     ----------
     start : int or (int, int)
-        The first treated period, or the range from which one for all is drawn, ends included.
+        The first treated period, or the range from which it is drawn, ends included.
     n_treated : int, optional
         How many are treated.
     share : float, optional
         Or which share of all.
     cluster : str, optional
         A column that is constant within units: treat clusters (states), not units.
+    staggered : bool
+        Whether each unit (cluster) draws a start of its own, instead of one for all.
 
     Raises
     ------
@@ -62,13 +64,18 @@ class at_random:
     n_treated: int | None = None
     share: float | None = None
     cluster: str | None = None
+    staggered: bool = False
 
     def __call__(self, key: Key[Array, ""], panel: Panel) -> Float[Array, "unit period"]:
         """Draw who is treated and when."""
         raise_all(self.faults(panel))
         unit_key, period_key = jax.random.split(key)
-        treated = _random_units(unit_key, panel, self)
-        start = draw_start(period_key, self.start, panel.n_periods)
+        lots = draw_lots(unit_key, panel, self.cluster)
+        treated = lots.among_first(_number_treated(self, lots.count))
+        shape = (panel.n_units, 1) if self.staggered else ()
+        start = draw_start(period_key, self.start, panel.n_periods, shape)
+        if self.staggered:
+            start = start[lots.place]
         return (treated[:, None] & (jnp.arange(panel.n_periods) >= start)).astype(float)
 
     def faults(self, panel: Panel) -> list[str]:
@@ -120,7 +127,8 @@ class in_random_periods:
         """Draw who is treated and when."""
         raise_all(self.faults(panel))
         unit_key, period_key = jax.random.split(key)
-        treated = _random_units(unit_key, panel, self)
+        lots = draw_lots(unit_key, panel, self.cluster)
+        treated = lots.among_first(_number_treated(self, lots.count))
         periods = Panel({"period": jnp.arange(panel.n_periods)})
         on = draw_lots(period_key, periods).among_first(self.n_treated_periods)
         return (treated[:, None] & on).astype(float)
@@ -213,10 +221,9 @@ class by_cohort:
         return faults
 
 
-def _random_units(key: Key[Array, ""], panel: Panel, assignment: Any) -> Any:
-    lots = draw_lots(key, panel, assignment.cluster)
+def _number_treated(assignment: Any, total: Any) -> Any:
     size = assignment.share if assignment.n_treated is None else assignment.n_treated
-    return lots.among_first(number_of(size, lots.count))
+    return number_of(size, total)
 
 
 def _faults_of_number(assignment: Any, panel: Panel) -> list[str]:

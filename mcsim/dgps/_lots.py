@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Key, UInt32
+from jaxtyping import Array, Bool, Int, Key, UInt32
 
 from mcsim._core import Panel
 from mcsim.dgps._factors import is_whole
@@ -25,6 +25,11 @@ class Lots(NamedTuple):
         """Whether a unit (its cluster) is among the k of the lowest numbers."""
         bound = self.ascending[jnp.maximum(k, 1) - 1]
         return (self.of_unit <= bound) & (k > 0)
+
+    @property
+    def place(self) -> Int[Array, " unit"]:
+        """Where each unit's number stands among the ascending ones; the same for a cluster."""
+        return jnp.searchsorted(self.ascending, self.of_unit)
 
 
 def draw_lots(key: Key[Array, ""], panel: Panel, cluster: str | None = None) -> Lots:

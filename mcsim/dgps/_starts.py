@@ -16,12 +16,14 @@ def start_positions(start: Any, n_periods: int) -> tuple[int, int]:
     return tuple(s + n_periods if s < 0 else s for s in (int(first), int(last)))  # type: ignore[return-value]
 
 
-def draw_start(key: Key[Array, ""], start: Any, n_periods: int) -> Int[Array, ""]:
-    """One starting period for all, uniform on its range."""
+def draw_start(
+    key: Key[Array, ""], start: Any, n_periods: int, shape: tuple[int, ...] = ()
+) -> Int[Array, "..."]:
+    """Starting periods, uniform on their range; one for all by default."""
     first, last = start_positions(start, n_periods)
     if first == last:
-        return jnp.asarray(first)
-    return jax.random.randint(key, (), first, last + 1)
+        return jnp.full(shape, first)
+    return jax.random.randint(key, shape, first, last + 1)
 
 
 def faults_of_start(start: Any, n_periods: int) -> list[str]:
