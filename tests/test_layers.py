@@ -18,7 +18,7 @@ LAYERS = [
     "testing _estimate _results measures _rows _intervals _study _fingerprint _sources",
     "_fidelity",
     "dgps estimators generators",
-    "_host_samples _host _engine _readers datasets _frames _schema",
+    "_host_samples _host _engine _readers datasets _frames _schema _labels",
     "_cache _cpus _keys _precision _pytree _core _design errors _version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""

@@ -993,9 +993,11 @@ def test_staggered_starts_are_drawn_for_each_unit_and_each_cluster():
     laws = at_random(share=0.5, start=(3, 8), staggered=True)
     treated = np.asarray(laws(jax.random.key(0), panel))
     starts = np.argmax(treated, axis=1)[treated.any(axis=1)]
-    assert (np.diff(treated, axis=1) >= 0).all() and len(starts) == 60
+    assert (np.diff(treated, axis=1) >= 0).all()
+    assert len(starts) == 60
     assert set(starts) == set(range(3, 9))
     by_state = np.asarray(replace(laws, cluster="state")(jax.random.key(0), panel))
     assert (by_state.reshape(40, 3, 12) == by_state.reshape(40, 3, 12)[:, :1]).all()
     chosen = by_state[::3][by_state[::3].any(axis=1)]
-    assert len(chosen) == 20 and len(set(np.argmax(chosen, axis=1))) > 3
+    assert len(chosen) == 20
+    assert len(set(np.argmax(chosen, axis=1))) > 3

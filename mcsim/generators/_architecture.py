@@ -123,9 +123,11 @@ def design_heads(
     order: tuple[str, ...],
     hidden: Sizes,
     components: int,
+    free: bool = False,
 ) -> Architecture:
-    """Choose a head for every column, and find the arms."""
-    heads = {name: _head(schema[name], columns[name], components) for name in (*given, *order)}
+    """Choose a head for every column, and find the arms; ``free``: a logit for every level."""
+    names = (*given, *order)
+    heads = {name: _head(schema[name], columns[name], components, free) for name in names}
     chosen = tuple(heads[name] for name in given)
     codes = [_codes(head, columns[head.name]) for head in chosen if isinstance(head, Levels)]
     joint = np.unique(np.stack(codes, axis=1), axis=0).tolist() if codes else [[]]
@@ -133,14 +135,14 @@ def design_heads(
     return Architecture(chosen, tuple(heads[name] for name in order), arms, hidden)
 
 
-def _head(column: Column, values: np.ndarray, components: int) -> Head:
+def _head(column: Column, values: np.ndarray, components: int, free: bool) -> Head:
     distinct = np.unique(values)
     levels = tuple(distinct.tolist())
     if column.kind in ("binary", "categorical"):
         return Levels(column.name, levels, ordered=False)
     off = distinct[~np.isin(distinct, column.atoms)]
     if len(off) < 2 or (column.kind == "integer" and len(distinct) <= FEW_LEVELS):
-        return Levels(column.name, levels, ordered=True)
+        return Levels(column.name, levels, ordered=True, free=free)
     many = np.sum(~np.isin(values, column.atoms)) >= MANY_ROWS
     knots, integer = MANY_KNOTS if many else FEW_KNOTS, column.kind == "integer"
     bounds = column.lower, column.upper

@@ -32,6 +32,41 @@ class Law(Protocol):
         ...
 
 
+@runtime_checkable
+class ShockedLaw(Law, Protocol):
+    """A law that units share more of than the means of the periods: interactive factors."""
+
+    def redrawn(self, key: Array) -> Law:
+        """Return the law with other shocks."""
+        ...
+
+
+@runtime_checkable
+class Population(Protocol):
+    """What units with one set of given values are drawn from; a pytree."""
+
+    @property
+    def n_periods(self) -> int:
+        """Number of periods of the data."""
+        ...
+
+    @property
+    def most_periods(self) -> int | None:
+        """How many it can draw; None: any number."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether no cell that it draws is missing."""
+        ...
+
+    def draw(
+        self, key: Array, n_units: int, n_periods: int, common_shocks: CommonShocks
+    ) -> dict[str, Float[Array, "unit period"]]:
+        """Draw columns, NaN where a cell is missing."""
+        ...
+
+
 @pytree("coding", "law", "recolor", "margins", "shocks", "groups")
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -60,12 +95,30 @@ class Part:
     shocks: Shocks
     groups: Groups | None
 
+    @property
+    def n_periods(self) -> int:
+        """Number of periods of the data."""
+        return self.coding.layout.periods
+
+    @property
+    def most_periods(self) -> int:
+        """How many it can draw: the data's."""
+        return self.n_periods
+
+    @property
+    def complete(self) -> bool:
+        """Whether no cell that it draws is missing: always."""
+        return True
+
     def draw(
-        self, key: Array, n_units: int, common_shocks: CommonShocks
+        self, key: Array, n_units: int, n_periods: int, common_shocks: CommonShocks
     ) -> dict[str, Float[Array, "unit period"]]:
         """Draw columns."""
         of_law, of_shocks, of_groups = jax.random.split(key, 3)
-        vectors = self.law.draw(of_law, n_units).astype(jnp.float64)
+        law = self.law
+        if common_shocks == "redraw" and isinstance(law, ShockedLaw):
+            law = law.redrawn(jax.random.fold_in(of_shocks, 1))
+        vectors = law.draw(of_law, n_units).astype(jnp.float64)
         if self.recolor is not None:
             vectors = vectors @ self.recolor.T
         extra = {}
@@ -77,7 +130,8 @@ class Part:
         if common_shocks == "redraw":
             drawn = self.shocks.draw(of_shocks).ravel()
             centers = jnp.concatenate([drawn, centers[len(drawn) :]])
-        return {**replace(self.coding, margins=self.margins).values(vectors, centers), **extra}
+        columns = replace(self.coding, margins=self.margins).values(vectors, centers)
+        return {name: values[:, :n_periods] for name, values in (columns | extra).items()}
 
 
 @pytree("parts", "losses", "rows")
@@ -97,8 +151,8 @@ class FittedPanel:
         Columns of a cross-section that are conditioned on.
     levels : tuple of tuple of float
         The values of ``given`` that the data hold, one part for each.
-    parts : tuple of Part
-        The laws.
+    parts : tuple of Population
+        What is drawn from.
     losses : dict of str to array (step,)
         What training recorded; empty for generators that are not trained by steps.
     rows : array of int, or None
@@ -109,7 +163,7 @@ class FittedPanel:
     schema: Schema
     given: tuple[str, ...]
     levels: tuple[tuple[float, ...], ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Population, ...]
     losses: Mapping[str, np.ndarray] = field(default_factory=dict)
     rows: np.ndarray | None = None
 
@@ -123,8 +177,8 @@ class FittedPanel:
 
     @property
     def n_periods(self) -> int:
-        """Number of periods of the data, the most that it can draw."""
-        return self.parts[0].coding.layout.periods
+        """Number of periods of the data."""
+        return self.parts[0].n_periods
 
     @property
     def common_shocks(self) -> CommonShocks:
@@ -165,7 +219,7 @@ class FittedPanel:
         n_units : int
             Number of units; static under jit.
         n_periods : int, optional
-            Number of periods, the first ones of the data's; default all.
+            Number of periods, default as in the data; fewer are the first ones.
         given : mapping of str to array (unit,) or (unit, 1), optional
             Values of the columns that the fit was given.
 
@@ -173,7 +227,7 @@ class FittedPanel:
         -------
         Panel
             Float64 columns in the schema's order. A unit with given values that training did not
-            see is NaN.
+            see is NaN. Bootstraps of units with missing cells give a mask.
 
         Raises
         ------
@@ -187,13 +241,17 @@ class FittedPanel:
         raise_all(
             [
                 *faults_of_size("n_units", n_units),
-                *faults_of_periods(periods, self.n_periods),
+                *faults_of_periods(periods, self.parts[0].most_periods),
                 *_faults_of_given(self.given, known, n_units),
             ]
         )
         values = [jnp.asarray(known[n], jnp.float64).reshape(n_units) for n in self.given]
-        columns = _draw(replace(self, losses={}, rows=None), n_units, key, values)
-        return Panel({name: columns[name][:, :periods] for name in self.schema.names})
+        columns = _draw(replace(self, losses={}, rows=None), n_units, periods, key, values)
+        columns = {name: columns[name] for name in self.schema.names}
+        if all(part.complete for part in self.parts):
+            return Panel(columns)
+        observed = [jnp.isfinite(values) for values in columns.values()]
+        return Panel(columns, jnp.stack(observed).all(axis=0))
 
 
 FIXED_SHOCKS = (
@@ -211,14 +269,14 @@ def faults_of_size(name: str, value: Any) -> list[str]:
     return []
 
 
-def faults_of_periods(asked: Any, known: int) -> list[str]:
-    """Check the number of periods that a generator with a fixed number is asked for."""
+def faults_of_periods(asked: Any, known: int | None) -> list[str]:
+    """Check the number of periods that a generator is asked for; ``known`` is the most, if any."""
     faults = faults_of_size("n_periods", asked)
-    if faults or asked <= known:
+    if faults or known is None or asked <= known:
         return faults
     return [
         f"n_periods: got {asked}, but this generator learned {known} periods and draws no more; "
-        "ask for fewer, or fit MacroPanel, which draws any number"
+        "ask for fewer, or fit MacroPanel or BlockBootstrap, which draw any number"
     ]
 
 
@@ -238,11 +296,12 @@ def _faults_of_given(names: tuple[str, ...], known: Mapping[str, Any], n_units: 
     ]
 
 
-@partial(jax.jit, static_argnums=1)
+@partial(jax.jit, static_argnums=(1, 2))
 def _draw(
-    generator: FittedPanel, n_units: int, key: Array, given: list[Array]
+    generator: FittedPanel, n_units: int, n_periods: int, key: Array, given: list[Array]
 ) -> dict[str, Float[Array, "unit period"]]:
-    drawn = [part.draw(key, n_units, generator.common_shocks) for part in generator.parts]
+    shocks = generator.common_shocks
+    drawn = [part.draw(key, n_units, n_periods, shocks) for part in generator.parts]
     if not generator.given:
         return drawn[0]
     values = jnp.stack(given, axis=1)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from mcsim._pytree import pytree
 from mcsim.generators._covariance import positive, recoloring
@@ -52,7 +52,7 @@ class Groups:
 
 
 def fit_groups(
-    name: str, codes: Int[np.ndarray, " unit"], vectors: Float[np.ndarray, "unit coordinate"]
+    name: str, codes: Num[np.ndarray, " unit"], vectors: Float[np.ndarray, "unit coordinate"]
 ) -> Groups:
     """Split the covariance of vectors with mean zero by analysis of variance."""
     _, group, sizes = np.unique(codes, return_inverse=True, return_counts=True)

@@ -2,7 +2,7 @@
 
 Its law given the columns before is a softmax over the values seen in training. An integer with many
 levels (age) is an exponential tilt of its marginal law: the heaps of the data stay, and what the
-columns before say enters by a polynomial.
+columns before say enters by a polynomial, or level by level where rows are many (``free``).
 """
 
 from dataclasses import dataclass
@@ -35,11 +35,17 @@ class Levels:
     name: str
     values: tuple[float, ...]
     ordered: bool
+    free: bool = False
+
+    @property
+    def many(self) -> bool:
+        """Whether there are too many levels for indicators of each, and for raking."""
+        return self.ordered and len(self.values) > FREE_LEVELS
 
     @property
     def tilted(self) -> bool:
         """Whether the logits follow polynomials of the values."""
-        return self.ordered and len(self.values) > FREE_LEVELS
+        return self.many and not self.free
 
     @property
     def n_parts(self) -> int:
@@ -54,7 +60,7 @@ class Levels:
     @property
     def n_indicators(self) -> int:
         """How many features say which level it is."""
-        return 0 if self.tilted else len(self.values) - 1
+        return 0 if self.many else len(self.values) - 1
 
     @property
     def n_features(self) -> int:
@@ -82,7 +88,7 @@ class Levels:
 
     def targets(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
         """Return the shares (arm, level) that draws are to have; None: they are left alone."""
-        if self.tilted:
+        if self.many:
             return None
         hot = np.stack([values == level for level in self.values], axis=1)
         return np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
@@ -161,7 +167,7 @@ class Levels:
         return jnp.where(allowed & (base > FORBIDDEN / 2), base + outputs, FORBIDDEN)
 
     def _features(self, table: LevelsTable, hot: Array) -> Float[Array, "row feature"]:
-        parts = [] if self.tilted else [hot[:, 1:]]
+        parts = [] if self.many else [hot[:, 1:]]
         if self.ordered and len(self.values) > 2:
             parts.append(hot @ jnp.asarray(self.values, jnp.float32)[:, None])
         return (jnp.concatenate(parts, axis=1) - table.center) / table.scale

@@ -1,10 +1,12 @@
-"""The only file that knows Flax: perceptrons as plain functions of plain parameters.
+"""The only file that knows Flax: perceptrons and LSTMs as plain functions of plain parameters.
 
 A network is split once into structure and parameters; what trains and draws is `apply`, a pure
-function, so that jit, grad and vmap are JAX's own.
+function, so that jit, grad and vmap are JAX's own. All networks map rows to rows: a `Writer` and a
+`Reader` go over a unit's periods in turn, and take the place of a perceptron.
 """
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -19,16 +21,63 @@ Params = dict[str, Any]
 Sizes = tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Writer:
+    """An LSTM that writes vectors, period by period, from a latent row.
+
+    Attributes
+    ----------
+    shared, own : int
+        Latent coordinates that all periods see, and those of each period alone; a latent row has
+        ``shared + own * periods`` of them, period by period after the shared ones.
+    state : int
+        Size of the LSTM's state.
+    periods, columns, traits : int
+        Of the vectors: columns of paths, and coordinates after the paths.
+    heads : int
+        Vectors that it writes for each row, one after the other (a mean and a scale: 2).
+    """
+
+    shared: int
+    own: int
+    state: int
+    periods: int
+    columns: int
+    traits: int
+    heads: int = 1
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An LSTM that reads a vector, period by period, into features.
+
+    Attributes
+    ----------
+    state : int
+        Size of the LSTM's state.
+    periods, columns, traits : int
+        Of the vector: columns of paths, and coordinates after the paths.
+    features : int
+        What it returns for each row.
+    """
+
+    state: int
+    periods: int
+    columns: int
+    traits: int
+    features: int
+
+
+Network = Sizes | Writer | Reader
+
+
 class Perceptron(nnx.Module):
     """Linear layers with leaky rectifiers between them, in float32."""
 
     def __init__(self, sizes: Sizes, *, rngs: nnx.Rngs):
         self.depth = len(sizes) - 1
         for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
-            linear = nnx.Linear(
-                inputs, outputs, rngs=rngs, dtype=jnp.float32, param_dtype=jnp.float32
-            )
-            setattr(self, f"layer_{layer}", linear)
+            setattr(self, f"layer_{layer}", _linear(inputs, outputs, rngs))
 
     def __call__(self, x: Array) -> Array:
         for layer in range(self.depth):
@@ -38,23 +87,86 @@ class Perceptron(nnx.Module):
         return x
 
 
-def param_shapes(networks: tuple[Sizes, ...]) -> tuple[Params, ...]:
-    """Return the shapes and types of the parameters of several perceptrons."""
-    described = []
-    for sizes in networks:
-        layers = {}
-        for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
-            bias = jax.ShapeDtypeStruct((outputs,), jnp.float32)
-            kernel = jax.ShapeDtypeStruct((inputs, outputs), jnp.float32)
-            layers[f"layer_{layer}"] = {"bias": bias, "kernel": kernel}
-        described.append(layers)
-    return tuple(described)
+class Recurrence(nnx.Module):
+    """The states of an LSTM over periods: Hochreiter & Schmidhuber (1997), Neural Computation 9."""
+
+    def __init__(self, inputs: int, state: int, *, rngs: nnx.Rngs):
+        self.size = state
+        self.gates = _linear(inputs, 4 * state, rngs)
+        self.feedback = _linear(state, 4 * state, rngs, bias=False)
+
+    def __call__(self, x: Float[Array, "row period input"]) -> Float[Array, "row period state"]:
+        def step(carry: tuple[Array, Array], gates: Array) -> tuple[tuple[Array, Array], Array]:
+            state, cell = carry
+            write, forget, read, new = jnp.split(gates + self.feedback(state), 4, axis=-1)
+            cell = jax.nn.sigmoid(forget + 1) * cell + jax.nn.sigmoid(write) * jnp.tanh(new)
+            state = jax.nn.sigmoid(read) * jnp.tanh(cell)
+            return (state, cell), state
+
+        nothing = jnp.zeros((len(x), self.size), jnp.float32)
+        gates = jnp.swapaxes(self.gates(x), 0, 1)
+        return jnp.swapaxes(jax.lax.scan(step, (nothing, nothing), gates)[1], 0, 1)
+
+
+class Writing(nnx.Module):
+    """The network of a `Writer`: each period sees the latent row, and which period it is."""
+
+    def __init__(self, plan: Writer, *, rngs: nnx.Rngs):
+        self.plan = plan
+        inputs = plan.shared + plan.own + plan.periods
+        self.recurrence = Recurrence(inputs, plan.state, rngs=rngs)
+        self.traits = _linear(plan.shared, plan.heads * plan.traits, rngs)
+        self.paths = _linear(plan.state + plan.periods, plan.heads * plan.columns, rngs)
+
+    def __call__(self, z: Float[Array, "row latent"]) -> Float[Array, "row coordinate"]:
+        plan, rows = self.plan, len(z)
+        shared, own = z[:, : plan.shared], z[:, plan.shared :]
+        everywhere = jnp.broadcast_to(shared[:, None], (rows, plan.periods, plan.shared))
+        calendar = _calendar(rows, plan.periods)
+        parts = everywhere, own.reshape(rows, plan.periods, plan.own), calendar
+        states = self.recurrence(jnp.concatenate(parts, axis=2))
+        paths = self.paths(jnp.concatenate([states, calendar], axis=2))
+        paths = jnp.swapaxes(paths, 1, 2).reshape(rows, plan.heads, plan.columns * plan.periods)
+        traits = self.traits(shared).reshape(rows, plan.heads, plan.traits)
+        return jnp.concatenate([paths, traits], axis=2).reshape(rows, -1)
+
+
+class Reading(nnx.Module):
+    """The network of a `Reader`: features of the last state, the mean state and the traits."""
+
+    def __init__(self, plan: Reader, *, rngs: nnx.Rngs):
+        self.plan = plan
+        self.recurrence = Recurrence(plan.columns + plan.periods, plan.state, rngs=rngs)
+        self.features = _linear(2 * plan.state + plan.traits, plan.features, rngs)
+
+    def __call__(self, x: Float[Array, "row coordinate"]) -> Float[Array, "row feature"]:
+        plan, rows = self.plan, len(x)
+        cells = plan.columns * plan.periods
+        paths = jnp.swapaxes(x[:, :cells].reshape(rows, plan.columns, plan.periods), 1, 2)
+        states = self.recurrence(jnp.concatenate([paths, _calendar(rows, plan.periods)], axis=2))
+        parts = states[:, -1], states.mean(axis=1), x[:, cells:]
+        return self.features(jnp.concatenate(parts, axis=1))
+
+
+def _linear(inputs: int, outputs: int, rngs: nnx.Rngs, bias: bool = True) -> nnx.Linear:
+    options = {"dtype": jnp.float32, "param_dtype": jnp.float32, "use_bias": bias}
+    zeros = nnx.initializers.zeros_init()  # only shapes are asked for, and no traits are possible
+    return nnx.Linear(inputs, outputs, kernel_init=zeros, rngs=rngs, **options)
+
+
+def _calendar(rows: int, periods: int) -> Float[Array, "row period period"]:
+    return jnp.broadcast_to(jnp.eye(periods, dtype=jnp.float32), (rows, periods, periods))
+
+
+def param_shapes(networks: tuple[Network, ...]) -> tuple[Params, ...]:
+    """Return the shapes and types of the parameters of several networks."""
+    return tuple(_shapes(network) for network in networks)
 
 
 def initialize(
-    key: Array, networks: tuple[Sizes, ...], last: tuple[float, ...]
+    key: Array, networks: tuple[Network, ...], last: tuple[float, ...]
 ) -> tuple[Params, ...]:
-    """Return parameters of several perceptrons, from one draw of normals cut up by NumPy.
+    """Return parameters of several networks, from one draw of normals cut up by NumPy.
 
     Weights have variance one over the inputs, biases are zero; each last layer is multiplied by its
     number in ``last``.
@@ -62,25 +174,62 @@ def initialize(
     shapes = param_shapes(networks)
     total = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     normals, start = np.asarray(jax.random.normal(key, (total,), jnp.float32)), 0
-    networks_params = []
-    for layers, shrink in zip(shapes, last, strict=True):
+
+    def fill(layers: Params, final: tuple[str, ...], shrink: float) -> Params:
+        nonlocal start
         params = {}
         for name, layer in layers.items():
+            if "kernel" not in layer:
+                params[name] = fill(layer, (), 1.0)
+                continue
             inputs, outputs = layer["kernel"].shape
-            scale = (shrink if name == f"layer_{len(layers) - 1}" else 1.0) / math.sqrt(inputs)
+            scale = (shrink if name in final else 1.0) / math.sqrt(inputs)
             weights = normals[start : start + inputs * outputs].reshape(inputs, outputs)
-            kernel = (scale * weights).astype(np.float32)
-            params[name] = {"bias": np.zeros(outputs, np.float32), "kernel": kernel}
+            params[name] = {"kernel": (scale * weights).astype(np.float32)}
+            if "bias" in layer:
+                params[name]["bias"] = np.zeros(outputs, np.float32)
             start += inputs * outputs
-        networks_params.append(params)
-    return tuple(networks_params)
+        return params
+
+    pairs = zip(networks, shapes, last, strict=True)
+    return tuple(fill(layers, _final(network), shrink) for network, layers, shrink in pairs)
 
 
-def apply(sizes: Sizes, params: Params, x: Float[Array, "*row input"]) -> Array:
-    """Return the perceptron's outputs."""
-    return nnx.merge(_structure(sizes), nnx.State(params))(x)
+def apply(network: Network, params: Params, x: Float[Array, "*row input"]) -> Array:
+    """Return the network's outputs; those with an LSTM take rows (row, input)."""
+    return nnx.merge(_structure(network), nnx.State(params))(x)
 
 
 @lru_cache
-def _structure(sizes: Sizes) -> Any:
-    return nnx.split(nnx.eval_shape(lambda: Perceptron(sizes, rngs=nnx.Rngs(0))))[0]
+def _shapes(network: Network) -> Params:
+    if isinstance(network, (Writer, Reader)):
+        state = nnx.split(_built(network))[1]
+        leaves = nnx.to_pure_dict(state)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), leaves)
+    layers = {}
+    for layer, (inputs, outputs) in enumerate(pairwise(network)):
+        bias = jax.ShapeDtypeStruct((outputs,), jnp.float32)
+        kernel = jax.ShapeDtypeStruct((inputs, outputs), jnp.float32)
+        layers[f"layer_{layer}"] = {"bias": bias, "kernel": kernel}
+    return layers
+
+
+def _final(network: Network) -> tuple[str, ...]:
+    """Return the names of the last layers."""
+    if isinstance(network, Writer):
+        return "paths", "traits"
+    return ("features",) if isinstance(network, Reader) else (f"layer_{len(network) - 2}",)
+
+
+def _built(network: Network) -> nnx.Module:
+    """Return the module, of which the parameters are shapes only."""
+    if isinstance(network, Writer):
+        return nnx.eval_shape(lambda: Writing(network, rngs=nnx.Rngs(0)))
+    if isinstance(network, Reader):
+        return nnx.eval_shape(lambda: Reading(network, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: Perceptron(network, rngs=nnx.Rngs(0)))
+
+
+@lru_cache
+def _structure(network: Network) -> Any:
+    return nnx.split(_built(network))[0]

@@ -56,7 +56,7 @@ def check_panel(
     if trainer.cluster is not None:
         free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "atoms": (), "levels": ()}
         schema = schema.replace(**{trainer.cluster: free})
-    _warn(columns, given, panel)
+    _warn(columns, given, trainer.whole_paths)
     return schema, given, columns
 
 
@@ -146,7 +146,7 @@ def _faults_of_cluster(
     return faults
 
 
-def _warn(columns: dict[str, np.ndarray], given: tuple[str, ...], panel: Panel) -> None:
+def _warn(columns: dict[str, np.ndarray], given: tuple[str, ...], whole_paths: bool) -> None:
     for name, values in columns.items():
         if name not in given and len(np.unique(_finite(values))) == 1:
             warnings.warn(
@@ -154,9 +154,10 @@ def _warn(columns: dict[str, np.ndarray], given: tuple[str, ...], panel: Panel) 
                 UserWarning,
                 stacklevel=5,
             )
-    if panel.n_periods * len(columns) > LONG * panel.n_units:
+    units, periods = next(iter(columns.values())).shape
+    if whole_paths and periods * len(columns) > LONG * units:
         warnings.warn(
-            f"{panel.n_units} units of {panel.n_periods} periods: this generator takes a unit's "
+            f"{units} units of {periods} periods: this generator takes a unit's "
             "whole path for one observation, and these are few; MacroPanel learns such panels",
             UserWarning,
             stacklevel=5,

@@ -1,26 +1,21 @@
-"""What trainers of panels share: checks, coding, cache, ensembles, and the way to a generator."""
+"""Trainers that learn a law of vectors of scores: columns are coded, drawn vectors decoded."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mcsim._core import Panel
-from mcsim._keys import require_key
 from mcsim._schema import Schema
-from mcsim.errors import raise_all
-from mcsim.generators._cache import cached
 from mcsim.generators._coding import Scores, encode
 from mcsim.generators._covariance import recoloring
-from mcsim.generators._fitted_panel import CommonShocks, FittedPanel, Law, Part
+from mcsim.generators._fitted_panel import Law, Part
 from mcsim.generators._groups import fit_groups
-from mcsim.generators._panel_checks import check_panel, faults_of_panel_options
-from mcsim.generators._shocks import fit_shocks
+from mcsim.generators._shocks import shocks_of
+from mcsim.generators._trainer import Columns, Trainer, numpy_rng
 
 CALIBRATION_UNITS = 20_000  # drawn to learn the covariance and the margins of a law
 
@@ -33,129 +28,24 @@ class Learned(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanelTrainer(ABC):
-    """A trainer of panels: a frozen configuration with ``fit`` and `fit_many`.
-
-    Subclasses learn a law of vectors of scores; all else is here.
-
-    Parameters
-    ----------
-    common_shocks : {"fixed", "redraw"}
-        Whether the means of the periods are those of the data in every panel, or drawn anew.
-    cluster : str, optional
-        A column that holds the group (school, state) of each unit: it is generated with its group
-        structure.
-    missing : {"error", "model"}
-        Missing cells are refused, or completed by a normal law given the unit's other cells;
-        generated panels are complete.
-    """
-
-    common_shocks: CommonShocks = "fixed"
-    cluster: str | None = None
-    missing: Literal["error", "model"] = "error"
+class PanelTrainer(Trainer):
+    """A trainer of panels that learns a law of vectors of scores; subclasses say how."""
 
     calibrated: ClassVar[bool] = True
     """Whether drawn vectors are recolored to the covariance and the margins of the data."""
-
-    def __post_init__(self):
-        raise_all([*faults_of_panel_options(self), *self.faults()])
-
-    def faults(self) -> list[str]:
-        """Return what is wrong with the options."""
-        return []
 
     @abstractmethod
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Learn one law per key, each from its data."""
 
-    def fit(
-        self,
-        key: Array,
-        panel: Panel,
-        *,
-        given: Sequence[str] = (),
-        schema: Schema | None = None,
-        progress: bool = True,
-    ) -> FittedPanel:
-        """Learn the law of a panel's units.
-
-        Parameters
-        ----------
-        key : key
-            Source of all randomness.
-        panel : Panel
-            The data; units are independent given common shocks, and groups.
-        given : sequence of str
-            Discrete columns of a cross-section that are conditioned on and never drawn.
-        schema : Schema, optional
-            Kinds, bounds and mass points; default `mcsim.infer_schema`.
-        progress : bool
-            Show a bar, if on a terminal.
-
-        Returns
-        -------
-        FittedPanel
-
-        Raises
-        ------
-        InputError
-            For data that cannot be learned from: all faults are reported together.
-        TrainingDiverged
-            If the losses end in NaN or run away.
-        """
-        require_key(key)
-        options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
-        return self.fit_members(jnp.stack([key]), panel, [None], **options)[0]
-
-    def fit_members(
-        self,
-        keys: Array,
-        panel: Panel,
-        rows: Sequence[np.ndarray | None],
-        *,
-        given: Sequence[str] = (),
-        schema: Schema | None = None,
-        progress: bool = True,
-    ) -> list[FittedPanel]:
-        """Fit one generator per key, each on its units of the panel (None: all); see `fit_many`."""
-        schema, given, columns = check_panel(self, panel, given, schema)
-        everyone = np.arange(panel.n_units)
-
-        def train(missing: list[int]) -> list[FittedPanel]:
-            chosen = [everyone if rows[m] is None else np.asarray(rows[m]) for m in missing]
-            own = [{n: values[r] for n, values in columns.items()} for r in chosen]
-            fits = self._fit_all([keys[m] for m in missing], own, given, schema, progress)
-            return [replace(fit, rows=rows[m]) for fit, m in zip(fits, missing, strict=True)]
-
-        return cached(self, schema, given, columns, keys, rows, train)
-
-    def _fit_all(
-        self,
-        keys: Sequence[Array],
-        members: Sequence[dict[str, np.ndarray]],
-        given: tuple[str, ...],
-        schema: Schema,
-        progress: bool,
-    ) -> list[FittedPanel]:
-        """Fit every member at every level of the given columns; levels share programs if alike."""
-        levels, parts, losses = _levels(members[0], given), [], {}
-        for number, level in enumerate(levels):
-            here = [_at_level(columns, given, level) for columns in members]
-            own = [jax.random.fold_in(key, number) for key in keys]
-            found = self._parts(own, here, schema, progress)
-            parts.append([part for part, _ in found])
-            losses = losses or [recorded for _, recorded in found]
-        return [
-            FittedPanel(self, schema, given, levels, tuple(of_level[m] for of_level in parts),
-                        losses=dict(losses[m]))
-            for m in range(len(members))
-        ]  # fmt: skip
-
-    def _parts(self, keys, members, schema, progress) -> list[tuple[Part, Mapping]]:
+    def populations(
+        self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool
+    ) -> list[tuple[Part, Mapping[str, np.ndarray]]]:
+        """Code each member's columns, learn, and find the way back."""
         triples = [jax.random.split(key, 3) for key in keys]
         free = [{n: v for n, v in columns.items() if n != self.cluster} for columns in members]
         data = [
-            encode(columns, schema, _rng(triple[0]))
+            encode(columns, schema, numpy_rng(triple[0]))
             for columns, triple in zip(free, triples, strict=True)
         ]
         learned = self.learn([triple[1] for triple in triples], data, progress)
@@ -166,7 +56,7 @@ class PanelTrainer(ABC):
             )
         ]
 
-    def _part(self, key: Array, columns: dict[str, np.ndarray], scores: Scores, law: Law) -> Part:
+    def _part(self, key: Array, columns: Columns, scores: Scores, law: Law) -> Part:
         coding, recolor, margins = scores.coding, None, scores.coding.margins
         if self.calibrated:
             drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
@@ -175,35 +65,5 @@ class PanelTrainer(ABC):
         groups = None
         if self.cluster is not None:
             groups = fit_groups(self.cluster, columns[self.cluster][:, 0], scores.vectors)
-        shocks = _shocks(scores)
+        shocks = shocks_of(scores.vectors, coding.centers, coding.spreads, coding.layout)
         return Part(coding, law, recolor, margins, shocks, groups)
-
-
-def _shocks(scores: Scores):
-    """Fit the law of the means; by chance alone they vary as unit means do."""
-    layout, coding = scores.coding.layout, scores.coding
-    means = coding.centers[: layout.n_cells].reshape(len(layout.paths), layout.periods)
-    spread = scores.vectors[:, : layout.n_cells] * coding.spreads[: layout.n_cells]
-    paths = spread.reshape(len(spread), *means.shape)
-    paths = paths - paths.mean(axis=2, keepdims=True)  # a level that all periods share is no shock
-    chance = np.einsum("ijt,ikt->jk", paths, paths) / paths.shape[2] / len(paths) ** 2
-    return fit_shocks(means, chance)
-
-
-def _levels(columns: dict[str, np.ndarray], given: tuple[str, ...]) -> tuple:
-    if not given:
-        return ((),)
-    joint = np.unique(np.stack([columns[name][:, 0] for name in given], axis=1), axis=0)
-    return tuple(map(tuple, joint.tolist()))
-
-
-def _at_level(columns: dict[str, np.ndarray], given: tuple[str, ...], level: tuple):
-    """Return the free columns of the units that hold these values."""
-    inside = np.ones(len(next(iter(columns.values()))), bool)
-    for name, value in zip(given, level, strict=True):
-        inside &= columns[name][:, 0] == value
-    return {name: values[inside] for name, values in columns.items() if name not in given}
-
-
-def _rng(key: Array) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._pytree import pytree
+from mcsim.generators._layout import Layout
 
 MOST = 0.95  # the largest autoregressive coefficient
 SIGNIFICANT = 2.5  # t value from which a line is not taken for a chance
@@ -73,6 +74,20 @@ def fit_shocks(
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     level, slope = np.array(lines).T
     return Shocks(means, level, slope, persistence, root)
+
+
+def shocks_of(
+    vectors: Float[np.ndarray, "unit coordinate"],
+    centers: Float[np.ndarray, " coordinate"],
+    spreads: Float[np.ndarray, " coordinate"],
+    layout: Layout,
+) -> Shocks:
+    """Fit the law of the means of scores; by chance alone they vary as unit means do."""
+    means = centers[: layout.n_cells].reshape(len(layout.paths), layout.periods)
+    paths = (vectors * spreads)[:, : layout.n_cells].reshape(len(vectors), *means.shape)
+    paths = paths - paths.mean(axis=2, keepdims=True)  # a level that all periods share is no shock
+    chance = np.einsum("ijt,ikt->jk", paths, paths) / paths.shape[2] / len(paths) ** 2
+    return fit_shocks(means, chance)
 
 
 def _line(time: np.ndarray, path: np.ndarray) -> tuple[float, float]:
