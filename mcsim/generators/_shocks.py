@@ -72,7 +72,7 @@ def fit_shocks(
     innovations = excess * (1 - np.outer(persistence, persistence))
     values, vectors = np.linalg.eigh(innovations)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    level, slope = np.array(lines).T
+    level, slope = np.array(lines).reshape(-1, 2).T
     return Shocks(means, level, slope, persistence, root)
 
 

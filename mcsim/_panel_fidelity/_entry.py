@@ -1,0 +1,156 @@
+"""`fidelity`: how close is a generator to the data? The door for cross-sections and panels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Array, Key
+
+from mcsim import _fidelity as cross_sections
+from mcsim._core import Estimator, Panel, require_panel
+from mcsim._fidelity import FidelityTable
+from mcsim._keys import key as key_of
+from mcsim._keys import require_key
+from mcsim._panel_fidelity._panels import panel_fidelity
+from mcsim._panel_fidelity._row import Sizes
+from mcsim._panel_fidelity._table import PanelFidelityTable
+from mcsim._schema import Schema, infer_schema
+from mcsim.errors import InputError, raise_all
+
+N_GENERATED = 100_000
+
+
+def fidelity(
+    real: Panel,
+    generators: Any,
+    *,
+    key: Key[Array, ""] | None = None,
+    schema: Schema | None = None,
+    given: Sequence[str] | None = None,
+    outcome: str | Sequence[str] | None = None,
+    estimators: Mapping[str, Estimator] | None = None,
+    splits: int = 20,
+    folds: int = 5,
+    n_generated: int | None = None,
+    replications: int = 1_000,
+    draws: int = 200,
+    permutations: int = 500,
+    progress: bool = False,
+) -> FidelityTable | PanelFidelityTable:
+    """Measure how close generators are to the data, beside reference generators.
+
+    **Panels** give a `PanelFidelityTable`, whose documentation says how to read every number. Each
+    generator is fit on a random half of the units and compared with the other half, in ``splits``
+    fresh splits. The headline is the inference check: does the placebo effect of a difference in
+    differences vary on generated panels as on real ones, at every break? Beside it stand rejection
+    rates of placebo laws, a panel score over moments, a classifier's two-sample test, and
+    memorization. The first rows are a bootstrap of the units, a smoothed one, a Gaussian copula, a
+    factor model and a Gaussian mixture: what a generator has to beat.
+
+    **Cross-sections** give a `FidelityTable`. Each generator is fit on all rows but one fold and
+    scored on that fold, beside a bootstrap of the rows and a multivariate normal; values are means
+    over ``folds``. A status is ``passes``, ``fails``, ``not resolvable`` (the noise over folds spans
+    both the floor and the bar) or ``missing``.
+
+    The row ``real`` lets real units play the generated ones: it is what a number reads when nothing
+    is wrong, and bars are read against it.
+
+    Parameters
+    ----------
+    real : Panel
+        The data, without missing cells.
+    generators : trainer, generator, list of generators, or mapping of str to one of these
+        A trainer is fit on every half (without every fold); one with ``fit_members`` fits them in
+        one compiled program. Fitted generators are used as they are, with the units of their
+        ``rows`` as the training half; one that saw all units is compared with units that it knows,
+        and what needs a hold-out is missing.
+    key : key array (), optional
+        Source of all randomness: the same key gives the same table. Default ``mcsim.key(0)``.
+    schema : Schema, optional
+        Kinds and mass points; default: found automatically.
+    given : sequence of str, optional
+        Cross-sections only: columns that the generators are given. If exactly one of them is binary
+        it is the treatment, whose arms are shown apart.
+    outcome : str or sequence of str, optional
+        Panels: the outcomes; default all columns in which units move apart over time.
+        Cross-sections: the column that the propensity score must not use.
+    estimators : mapping of str to estimator, optional
+        Native estimators: their estimates on the real data are placed in their laws on generated
+        panels of the real size.
+    splits : int
+        Panels: number of half splits.
+    folds : int
+        Cross-sections: number of folds, unless generators come with theirs.
+    n_generated : int, optional
+        Cross-sections: rows drawn per fitted generator; default 100,000.
+    replications : int
+        Panels: placebo laws per generator, each on a generated panel of the real size of its own.
+    draws : int
+        Samples per generator for the laws of the estimates.
+    permutations : int
+        Permutations of the labels for classifiers.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    PanelFidelityTable or FidelityTable
+        ``print`` it, or take its frames and its ``verdicts``.
+
+    Raises
+    ------
+    InputError
+        For missing cells, too few units for the splits or folds, a generator that lacks columns or
+        whose name is that of a reference, and options of the other kind of data.
+
+    References
+    ----------
+    Bertrand, Duflo & Mullainathan (2004), Quarterly Journal of Economics 119: 249-275 (placebo
+    laws). Athey, Imbens, Metzger & Munro (2024), Journal of Econometrics 240: 105076. Lopez-Paz &
+    Oquab (2017), ICLR. Rubin (1981), Annals of Statistics 9: 130-134 (the bootstrap of units).
+
+    Examples
+    --------
+    >>> import jax
+    >>> from mcsim.generators import RowBootstrap
+    """
+    require_panel(real, "real")
+    key = key_of(0) if key is None else key
+    require_key(key)
+    if real.n_periods == 1:
+        one = outcome if isinstance(outcome, str) or outcome is None else _only(outcome)
+        return cross_sections.fidelity(
+            real, generators, key=key, schema=schema, given=given, outcome=one,
+            estimators=estimators, folds=folds, n_generated=n_generated or N_GENERATED, draws=draws,
+            permutations=permutations, progress=progress,
+        )  # fmt: skip
+    raise_all(_faults_of_options(given, n_generated))
+    return panel_fidelity(
+        real,
+        generators,
+        key=key,
+        schema=schema or infer_schema(real),
+        outcome=outcome,
+        estimators=estimators or {},
+        splits=splits,
+        sizes=Sizes(replications, draws, permutations),
+        progress=progress,
+    )
+
+
+def _only(outcome: Sequence[str]) -> str:
+    if len(outcome) != 1:
+        raise InputError(f"outcome: got {list(outcome)} for a cross-section, expected one column")
+    return outcome[0]
+
+
+def _faults_of_options(given: Any, n_generated: Any) -> list[str]:
+    faults = []
+    if given:
+        faults.append(
+            f"given: got {list(given)} for a panel, expected none: all columns are generated; pass "
+            "schema=schema.select(...) to leave columns out"
+        )
+    if n_generated is not None:
+        faults.append(f"n_generated: got {n_generated} for a panel, expected None: as many units "
+                      "as the real panel has are drawn for each of the replications")  # fmt: skip
+    return faults

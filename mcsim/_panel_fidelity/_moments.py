@@ -1,0 +1,201 @@
+"""Moments of a panel that decide how estimators behave on it, as one vector per component.
+
+All are signed functions of weighted means over units, so that a bootstrap of units is a change of
+weights, and all are compared at one number of units, so that their small-sample biases cancel.
+"""
+
+from functools import partial
+from itertools import combinations, permutations
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy import ndarray
+
+MARGINAL_POINTS = (0.05, 0.25, 0.5, 0.75, 0.95)
+SLICED_POINTS = tuple(np.linspace(0.1, 0.9, 9).round(1).tolist())
+DIRECTIONS = 100
+LAGS, CROSS_LAGS = 5, 2
+BATCH_CELLS = 2_000_000  # numbers of the panels that are worked on side by side
+NUDGE = 1e-5  # sd above a real value: generators draw in float32, and ties must not flip
+
+PanelArray = Float[Array, "unit period outcome"]
+Weights = Float[Array, " unit"]
+Moments = dict[str, Float[Array, " moment"]]
+
+
+class Grid(NamedTuple):
+    """Points at which distribution functions are compared: quantiles of the real panel.
+
+    Attributes
+    ----------
+    marginal : array (period, outcome, point)
+    directions : array (coordinate, direction)
+        Unit vectors onto which whole units are projected.
+    sliced : array (direction, point)
+    """
+
+    marginal: Float[Array, "period outcome point"]
+    directions: Float[Array, "coordinate direction"]
+    sliced: Float[Array, "direction point"]
+
+
+def read_grid(cube: Float[ndarray, "unit period outcome"], rows: ndarray) -> Grid:
+    """Choose the points; the directions are the same for every table."""
+    directions = np.random.default_rng(0).standard_normal((rows.shape[1], DIRECTIONS))
+    directions /= np.linalg.norm(directions, axis=0)
+    marginal = np.moveaxis(np.quantile(cube, MARGINAL_POINTS, axis=0), 0, -1) + NUDGE
+    sliced = np.quantile(rows @ directions, SLICED_POINTS, axis=0).T + NUDGE
+    return Grid(jnp.asarray(marginal), jnp.asarray(directions), jnp.asarray(sliced))
+
+
+@jax.jit
+def mean_moments(
+    cubes: Float[Array, "panel unit period outcome"],
+    rows: Float[Array, "panel unit coordinate"],
+    grid: Grid,
+) -> Moments:
+    """Average the moments of several panels of one size."""
+    ones = jnp.ones(cubes.shape[1])
+    batch = max(1, BATCH_CELLS // cubes[0].size)
+    found = jax.lax.map(
+        lambda pair: moments(*pair, ones, grid), (cubes, rows), batch_size=min(batch, len(cubes))
+    )
+    return jax.tree.map(lambda values: values.mean(axis=0), found)
+
+
+@jax.jit
+def weighted_moments(
+    cube: PanelArray,
+    rows: Float[Array, "unit coordinate"],
+    weights: Float[Array, "draw unit"],
+    grid: Grid,
+) -> dict[str, Float[Array, "draw moment"]]:
+    """Compute the moments of one panel under several weightings of its units."""
+    batch = max(1, BATCH_CELLS // cube.size)
+    one = partial(moments, cube, rows, grid=grid)
+    return jax.lax.map(lambda w: one(weights=w), weights, batch_size=min(batch, len(weights)))
+
+
+def moments(
+    cube: PanelArray, rows: Float[Array, "unit coordinate"], weights: Weights, grid: Grid
+) -> Moments:
+    """Compute every component.
+
+    Parameters
+    ----------
+    cube : array (unit, period, outcome)
+        Standardized outcomes.
+    rows : array (unit, coordinate)
+        Whole units, all columns.
+    weights : array (unit,)
+    grid : Grid
+
+    Returns
+    -------
+    dict of str to array (moment,)
+        ``marginals``: means, standard deviations and distribution functions by period;
+        ``sliced``: distribution functions of projections of whole units; ``acf`` and
+        ``acf_within``: autocorrelations less period means, and two-way; ``ccf``:
+        cross-correlations; ``shares``: of variance between units, between periods, and left;
+        ``factor``: share of the first squared singular value of the two-way residual; ``ar1``:
+        two-way autoregression; ``slopes_within``, ``slopes_between``: of one outcome on another.
+    """
+    share = weights / weights.sum()
+    centered = cube - jnp.einsum("i,itk->tk", share, cube)
+    within = centered - centered.mean(axis=1, keepdims=True)
+    n_periods, n_outcomes = cube.shape[1:]
+    lags, pairs = range(1, min(LAGS, n_periods - 1) + 1), list(permutations(range(n_outcomes), 2))
+    found = {
+        "marginals": _marginals(cube, centered, share, grid.marginal),
+        "sliced": _shares_below(rows @ grid.directions, share, grid.sliced),
+        "acf": _autocorrelations(centered, share, lags),
+        "shares": _variance_shares(cube, within, share),
+        "factor": _factor_share(within, share),
+    }
+    if n_periods > 2:
+        found["acf_within"] = _autocorrelations(within, share, lags[: n_periods - 2])
+        found["ar1"] = _autoregression(cube, share)
+    if pairs:
+        found["ccf"] = _cross_correlations(centered, share)
+        between = centered.mean(axis=1, keepdims=True)
+        found["slopes_within"] = _slopes(within, share, pairs)
+        found["slopes_between"] = _slopes(between, share, pairs)
+    return {name: values.ravel() for name, values in found.items()}
+
+
+def _marginals(cube: PanelArray, centered: PanelArray, share: Weights, points: Array) -> Array:
+    mean = jnp.einsum("i,itk->tk", share, cube)
+    sd = jnp.sqrt(jnp.einsum("i,itk->tk", share, centered**2))
+    below = _shares_below(cube, share, points)
+    return jnp.concatenate([mean.ravel(), sd.ravel(), below.ravel()])
+
+
+def _shares_below(values: Array, share: Weights, points: Array) -> Array:
+    return jnp.tensordot(share, (values[..., None] <= points).astype(values.dtype), 1)
+
+
+def _product(a: Array, b: Array, share: Weights, lag: int) -> Array:
+    """Mean of products of a and of b ``lag`` periods before, over units and periods."""
+    n_periods = a.shape[1]
+    if lag < 0:
+        return _product(b, a, share, -lag)
+    return jnp.einsum("i,it...,it...->...", share, a[:, lag:], b[:, : n_periods - lag]) / (
+        n_periods - lag
+    )
+
+
+def _autocorrelations(deviations: PanelArray, share: Weights, lags: range) -> Array:
+    variance = _product(deviations, deviations, share, 0)
+    return jnp.stack([_product(deviations, deviations, share, lag) / variance for lag in lags])
+
+
+def _cross_correlations(deviations: PanelArray, share: Weights) -> Array:
+    sd = jnp.sqrt(_product(deviations, deviations, share, 0))
+    most = min(CROSS_LAGS, deviations.shape[1] - 1)
+    return jnp.stack(
+        [
+            _product(deviations[..., j], deviations[..., k], share, lag) / (sd[j] * sd[k])
+            for j, k in combinations(range(deviations.shape[2]), 2)
+            for lag in range(-most, most + 1)
+        ]
+    )
+
+
+def _variance_shares(cube: PanelArray, within: PanelArray, share: Weights) -> Array:
+    """Shares of the variance between units, between periods, and of the two-way residual."""
+    units = cube.mean(axis=1)
+    between = jnp.einsum("i,ik->k", share, (units - share @ units) ** 2)
+    common = jnp.einsum("i,itk->tk", share, cube).var(axis=0)
+    rest = _product(within, within, share, 0)
+    return jnp.stack([between, common, rest]) / (between + common + rest)
+
+
+def _factor_share(within: PanelArray, share: Weights) -> Array:
+    scaled = jnp.moveaxis(within * jnp.sqrt(share)[:, None, None], -1, 0)
+    if scaled.shape[1] > scaled.shape[2]:
+        scaled = jnp.swapaxes(scaled, 1, 2)
+    squared = jnp.linalg.eigvalsh(scaled @ jnp.swapaxes(scaled, 1, 2))
+    return squared[:, -1] / squared.sum(axis=1)
+
+
+def _autoregression(cube: PanelArray, share: Weights) -> Array:
+    later, earlier = (_two_way(part, share) for part in (cube[:, 1:], cube[:, :-1]))
+    return _product(later, earlier, share, 0) / _product(earlier, earlier, share, 0)
+
+
+def _two_way(part: PanelArray, share: Weights) -> Array:
+    part = part - jnp.einsum("i,itk->tk", share, part)
+    return part - part.mean(axis=1, keepdims=True)
+
+
+def _slopes(deviations: PanelArray, share: Weights, pairs: list[tuple[int, int]]) -> Array:
+    variance = _product(deviations, deviations, share, 0)
+    return jnp.stack(
+        [
+            _product(deviations[..., j], deviations[..., k], share, 0) / variance[k]
+            for j, k in pairs
+        ]
+    )

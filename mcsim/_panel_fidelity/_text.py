@@ -1,0 +1,227 @@
+"""The table of panel fidelity as text and as Markdown: blocks of cells, the headline first."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mcsim._panel_fidelity._inference import MARGIN, RIGHT, UNRESOLVED, WRONG
+from mcsim._panel_fidelity._placebo import INFERENCES
+from mcsim._panel_fidelity._score import SCORE
+
+if TYPE_CHECKING:
+    from mcsim._panel_fidelity._table import PanelFidelityTable
+
+WIDTH = 100
+BREAKS_SHOWN = 7
+OUTCOMES_SHOWN = 3  # side by side
+MARKS = {RIGHT: " ", WRONG: "!", UNRESOLVED: "?"}
+Cells = list[list[str]]
+
+INFERENCE = (
+    "Inference check: log ratio, generated over held-out, of the sd over units of the change in "
+    "means at a break (the sampling sd of a placebo difference in differences). ! wrong: interval "
+    f"outside {MARGIN:g}; ? not resolvable at this number of units; unmarked: right."
+)
+REJECTION = (
+    "Rejections of placebo laws at 5 %, two-way fixed effects: real panel, then generated panels."
+)
+SCORES = (
+    "Panel score (real halves against each other: about 1) with 95 % interval, and ratio to the "
+    "best reference that does not copy; memorization (1 right, below .9 close to training units); "
+    "classifier on jittered units: AUC, accuracy on real and on generated ones, p-value."
+)
+COMPONENTS = "Components of the panel score."
+MEASURES = "Other measures; those with an outcome are generated less held-out, or shares."
+ESTIMATES = "Your estimates inside their law: mean (sd) over generated panels, p-value."
+STATISTICS = "Statistics of the series: mean [5 %, 95 %] over generated panels; * real one outside."
+
+
+class Block(NamedTuple):
+    """A caption and rows of cells, the first of them the header."""
+
+    caption: str
+    cells: Cells
+
+
+def as_text(table: "PanelFidelityTable") -> str:
+    """Lay the table out in at most 100 columns."""
+    head = (
+        f"Fidelity to a panel of {table.n_units:,} units x {table.n_periods} periods, "
+        f"{table.splits} half splits"
+    )
+    blocks = [f"{_wrapped(b.caption)}\n{_text(b.cells)}" for b in blocks_of(table)]
+    verdicts = [_wrapped(f"{name}: {words}", "  ") for name, words in table.verdicts.items()]
+    notes = [_wrapped(f"Note. {note}", "  ") for note in table.notes]
+    return "\n\n".join([head, *blocks, "\n".join(verdicts), *notes])
+
+
+def as_markdown(table: "PanelFidelityTable") -> str:
+    """Write the tables, the verdicts and the notes in Markdown."""
+    blocks = [f"{b.caption}\n\n{_markdown(b.cells)}" for b in blocks_of(table)]
+    verdicts = [f"- **{_escaped(n)}**: {_escaped(v)}" for n, v in table.verdicts.items()]
+    notes = [f"Note. {_escaped(note)}" for note in table.notes]
+    return "\n\n".join([*blocks, "\n".join(verdicts), *notes])
+
+
+def blocks_of(table: "PanelFidelityTable") -> list[Block]:
+    """Make all blocks, in the order in which they are read."""
+    blocks = [Block(f"{INFERENCE}\n{name}" if i == 0 else name, _inference(table, name))
+              for i, name in enumerate(table.outcomes)]  # fmt: skip
+    parts = [table.outcomes[i : i + OUTCOMES_SHOWN] for i in range(0, len(table.outcomes), OUTCOMES_SHOWN)]
+    blocks += [Block(REJECTION, _rejection(table, part)) for part in parts]
+    blocks += [Block(SCORES, _scores(table)), Block(COMPONENTS, _components(table))]
+    blocks += [Block(MEASURES, cells) for cells in _measures(table)]
+    if len(table.estimates):
+        blocks += [Block(ESTIMATES, cells) for cells in _estimates(table)]
+    if len(table.statistics):
+        blocks += [Block(STATISTICS, cells) for cells in _statistics(table)]
+    return blocks
+
+
+def _inference(table: "PanelFidelityTable", outcome: str) -> Cells:
+    here = table.inference[table.inference["outcome"] == outcome]
+    breaks = list(dict.fromkeys(here["break"]))
+    places = np.unique(np.linspace(0, len(breaks) - 1, BREAKS_SHOWN).round().astype(int))
+    shown = [breaks[place] for place in places]
+    cells = [["generator", *map(str, shown), "right", "wrong", "?", "widest"]]
+    for name in _generators(here):
+        mine = here[here["generator"] == name]
+        by_break = mine.set_index("break")
+        row = [_ratio(by_break.loc[b, "value"], by_break.loc[b, "verdict"]) for b in shown]
+        counts = [str((mine["verdict"] == word).sum()) for word in MARKS]
+        cells.append([name, *row, *counts, f"±{((mine['upper'] - mine['lower']) / 2).max():.2f}"])
+    return cells
+
+
+def _ratio(value: float, word: str) -> str:
+    return f"{value:+.2f}{MARKS[word]}"
+
+
+def _rejection(table: "PanelFidelityTable", outcomes: Sequence[str]) -> Cells:
+    found = table.rejection.set_index(["generator", "outcome", "inference"])["rejection"]
+    labels = [f"{outcome} {inference}" for outcome in outcomes for inference in INFERENCES]
+    cells = [["generator", *labels]]
+    for name in _generators(table.rejection):
+        keys = [(name, outcome, inference) for outcome in outcomes for inference in INFERENCES]
+        cells.append([name, *(_share(float(found[key])) for key in keys)])
+    return cells
+
+
+def _scores(table: "PanelFidelityTable") -> Cells:
+    cells = [["generator", "score", "95 %", "ratio", "95 %", "mem.", "copies",
+              "AUC", "real", "gen.", "p"]]  # fmt: skip
+    measures = table.measures[table.measures["outcome"] == ""]
+    found = measures.set_index(["generator", "measure"])["value"]
+    names = ("memorization", "copies", "c2st_auc", "c2st_accuracy_real",
+             "c2st_accuracy_generated", "c2st_p_value")  # fmt: skip
+    for row in table.score[table.score["component"] == SCORE].to_dict("records"):
+        mine = [float(found.get((row["generator"], name), np.nan)) for name in names]
+        memory, copies, *tested = mine
+        cells.append(
+            [row["generator"], _number(row["value"]), _interval(row["lower"], row["upper"]),
+             _number(row["ratio"]), _interval(row["ratio_lower"], row["ratio_upper"]),
+             _number(memory), f"{copies:.0f} %", *(_share(value) for value in tested)]
+        )  # fmt: skip
+    return cells
+
+
+def _components(table: "PanelFidelityTable") -> Cells:
+    parts = table.score[table.score["component"] != SCORE]
+    names = list(dict.fromkeys(parts["component"]))
+    found = parts.set_index(["generator", "component"])["value"]
+    short = [name.replace("slopes_", "").replace("_within", " w.") for name in names]
+    rows = [[g, *(_number(found[g, n]) for n in names)] for g in _generators(parts)]
+    return [["generator", *short], *rows]
+
+
+def _measures(table: "PanelFidelityTable") -> list[Cells]:
+    told = ("memorization", "copies", "c2st_")
+    rest = table.measures[~table.measures["measure"].str.startswith(told)]
+    columns = list(dict.fromkeys(zip(rest["measure"], rest["outcome"], strict=True)))
+    found = rest.set_index(["generator", "measure", "outcome"])["value"]
+    blocks = []
+    for start in range(0, len(columns), 5):
+        part = columns[start : start + 5]
+        header = ["generator", *(" ".join(filter(None, pair)) for pair in part)]
+        rows = [
+            [g, *(_number(found.get((g, *pair), np.nan)) for pair in part)]
+            for g in _generators(rest)
+        ]
+        blocks.append([header, *rows])
+    return blocks
+
+
+def _estimates(table: "PanelFidelityTable") -> list[Cells]:
+    frame = table.estimates
+    return _laws(frame, ["estimator", "estimand"], lambda r: (
+        f"{_short(r['mean'])} ({_short(r['sd'])}) p {r['p_value']:.2f}"
+    ))  # fmt: skip
+
+
+def _statistics(table: "PanelFidelityTable") -> list[Cells]:
+    return _laws(table.statistics, ["outcome", "statistic"], lambda r: (
+        f"{_short(r['mean'])}{'' if r['inside'] else '*'} "
+        f"[{_short(r['lower'])}, {_short(r['upper'])}]"
+    ))  # fmt: skip
+
+
+def _laws(frame: pd.DataFrame, labels: list[str], worded) -> list[Cells]:
+    """One block per three generators: rows are labels, the first column the real value."""
+    blocks, names = [], _generators(frame)
+    for part in (names[start : start + 3] for start in range(0, len(names), 3)):
+        cells = [[labels[-1] if labels[0] == "outcome" else labels[0], "real", *part]]
+        for label, rows in frame.groupby(labels, sort=False):
+            mine = {row["generator"]: row for row in rows.to_dict("records")}
+            value = rows["value"].iloc[0]
+            known = [worded(mine[n]) if np.isfinite(mine[n]["mean"]) else "-" for n in part]
+            real = _short(value) if np.isfinite(value) else str(rows.iloc[0].get("status", "-"))
+            cells.append([" ".join(filter(None, map(str, label))), real, *known])
+        blocks.append(cells)
+    return blocks
+
+
+def _generators(frame: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(frame["generator"]))
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "-"
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1) if np.isfinite(value) else "-"
+
+
+def _interval(lower: float, upper: float) -> str:
+    return f"[{lower:.2f}, {upper:.2f}]" if np.isfinite([lower, upper]).all() else ""
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _wrapped(words: str, indent: str = "") -> str:
+    lines = [textwrap.fill(line, WIDTH, subsequent_indent=indent) for line in words.split("\n")]
+    return "\n".join(lines)
+
+
+def _text(cells: Cells) -> str:
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        lines.append("  ".join([row[0].ljust(widths[0]), *rest]).rstrip())
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _markdown(cells: Cells) -> str:
+    header, *rows = [[_escaped(cell) for cell in row] for row in cells]
+    rule = ["---", *("---:" for _ in header[1:])]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,100 @@
+"""What is checked before a macro panel is learned or drawn."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mcsim._core import Panel
+from mcsim.errors import did_you_mean
+from mcsim.generators._fitted_panel import faults_of_size
+
+MIN_UNITS, MIN_PERIODS = 4, 20
+
+
+def faults_of_options(config: Any) -> list[str]:
+    """Return what is wrong with the options of a `MacroPanel`."""
+    faults = faults_of_size("steps", config.steps)
+    if faults_of_size("panels", config.panels) or config.panels < 4 or config.panels % 2:
+        faults.append(f"panels: got {config.panels!r}, expected an even integer of at least 4")
+    for name, test, expected in (
+        ("learning_rate", lambda v: v > 0, "a positive number"),
+        ("average", lambda v: 0 <= v < 1, "a share from 0 to below 1"),
+        ("placebo_weight", lambda v: v >= 0, "a number of at least 0"),
+    ):
+        value = getattr(config, name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and math.isfinite(value) and test(value)):
+            faults.append(f"{name}: got {value!r}, expected {expected}")
+    if config.common_shocks not in ("fixed", "redraw"):
+        hint = did_you_mean(str(config.common_shocks), ("fixed", "redraw"))
+        faults.append(f"common_shocks: got {config.common_shocks!r}{hint}")
+    return faults
+
+
+def faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any]) -> list[str]:
+    """Return why a panel cannot be learned from."""
+    faults = []
+    if len(given):
+        faults.append(
+            f"given: got {given!r}, but MacroPanel draws whole series and conditions on nothing; "
+            "leave it out"
+        )
+    if len(panel) > 1:
+        faults.append(
+            f"panel: got {len(panel)} columns ({', '.join(panel)}), but MacroPanel learns one "
+            f"outcome; choose it: panel.select([{next(iter(panel))!r}])"
+        )
+    fewest = min(panel.n_units if chosen is None else len(chosen) for chosen in rows)
+    if fewest < MIN_UNITS:
+        whole = "" if fewest == panel.n_units else f" of {panel.n_units} in one of the fits"
+        faults.append(
+            f"panel: got {fewest} {'unit' if fewest == 1 else 'units'}{whole}, expected at least "
+            f"{MIN_UNITS} to learn a population of units from"
+        )
+    if panel.n_periods < MIN_PERIODS:
+        faults.append(
+            f"panel: got {panel.n_periods} {'period' if panel.n_periods == 1 else 'periods'}, "
+            f"expected at least {MIN_PERIODS} to learn dynamics from; for short panels use VAE or "
+            "another generator of units' whole paths"
+        )
+    return faults + [fault for name in panel for fault in _faults_of_cells(panel, name)]
+
+
+def _faults_of_cells(panel: Panel, name: str) -> list[str]:
+    values = np.asarray(panel[name], np.float64)
+    holes = ~np.isfinite(values)
+    if panel.mask is not None:
+        holes = holes | ~np.asarray(panel.mask)
+    if holes.any():
+        complete = int((~holes.any(axis=1)).sum())
+        return [
+            f"column {name!r}: {int(holes.sum())} cells are missing or not finite; fill them, or "
+            f"keep the {complete} units that are complete"
+        ]
+    constant = np.flatnonzero(values.std(axis=1) <= 1e-9 * max(np.abs(values).max(), 1e-300))
+    if constant.size:
+        which = ", ".join(map(str, constant[:5]))
+        return [
+            f"column {name!r}: constant over all periods in {constant.size} of {len(values)} units "
+            f"(numbers {which}), which have no dynamics to learn; drop them with panel.take"
+        ]
+    return []
+
+
+def faults_of_sample(
+    generator: Any, n_units: Any, n_periods: Any, given: Mapping[str, Any] | None
+) -> list[str]:
+    """Return what is wrong with the arguments of ``sample``."""
+    faults = faults_of_size("n_units", n_units)
+    wrong = faults_of_size("n_periods", n_periods)
+    if not wrong and generator.common_shocks == "fixed" and n_periods > generator.n_periods:
+        wrong = [
+            f"n_periods: got {n_periods}, but the common shocks are those of the data's "
+            f"{generator.n_periods} periods; ask for fewer, or draw them anew: "
+            "generator.with_shocks('redraw')"
+        ]
+    if given:
+        wrong.append(f"given: got {list(given)}, but MacroPanel conditions on nothing")
+    return faults + wrong

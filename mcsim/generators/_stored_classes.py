@@ -1,0 +1,68 @@
+"""The classes that a model file may hold, by name: no other is ever built from a file.
+
+A law or a trainer that is not here can be neither saved nor kept in a model cache.
+"""
+
+from mcsim._schema import Column, Schema
+from mcsim.generators._architecture import Architecture, Tables
+from mcsim.generators._block_bootstrap import BlockBootstrap, RealDates
+from mcsim.generators._coding import Coding
+from mcsim.generators._factor_var import FactorLaw, FactorVAR
+from mcsim.generators._fitted import FittedGenerator
+from mcsim.generators._fitted_panel import FittedPanel, Part
+from mcsim.generators._gaussian_copula import GaussianCopula, Normal
+from mcsim.generators._gaussian_mixture import GaussianMixture, MixtureOfNormals
+from mcsim.generators._groups import Groups
+from mcsim.generators._layout import Layout
+from mcsim.generators._levels import Levels, LevelsTable
+from mcsim.generators._macro._macro_panel import FittedMacroPanel, MacroPanel
+from mcsim.generators._macro._skeleton import Common, Skeleton
+from mcsim.generators._margins import Margin
+from mcsim.generators._mixture import Mixture, MixtureTable
+from mcsim.generators._shocks import Shocks
+from mcsim.generators._smoothed_bootstrap import Kernel, SmoothedBootstrap
+from mcsim.generators._unit_bootstrap import RealUnits, UnitBootstrap
+from mcsim.generators._wgan import WGAN
+
+GENERATORS = (FittedGenerator, FittedPanel, FittedMacroPanel)
+
+TRAINERS = (
+    BlockBootstrap,
+    FactorVAR,
+    GaussianCopula,
+    GaussianMixture,
+    MacroPanel,
+    SmoothedBootstrap,
+    UnitBootstrap,
+    WGAN,
+)
+
+LAWS = (
+    Common,
+    FactorLaw,
+    Kernel,
+    MixtureOfNormals,
+    Normal,
+    RealDates,
+    RealUnits,
+    Skeleton,
+)
+
+PARTS = (
+    Architecture,
+    Coding,
+    Column,
+    Groups,
+    Layout,
+    Levels,
+    LevelsTable,
+    Margin,
+    Mixture,
+    MixtureTable,
+    Part,
+    Schema,
+    Shocks,
+    Tables,
+)
+
+CLASSES = {cls.__name__: cls for cls in (*GENERATORS, *TRAINERS, *LAWS, *PARTS)}
