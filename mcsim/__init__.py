@@ -21,13 +21,14 @@ from mcsim._design import Design as Design
 from mcsim._design import grid as grid
 from mcsim._estimate import estimate as estimate
 from mcsim._fidelity import FidelityTable as FidelityTable
-from mcsim._fidelity import fidelity as fidelity
 from mcsim._frames import from_frame as from_frame
 from mcsim._frames import to_frame as to_frame
 from mcsim._host import host as host
 from mcsim._keys import key as key
 from mcsim._keys import keys as keys
 from mcsim._open import open_results as open  # noqa: F401  mcsim.open(store)
+from mcsim._panel_fidelity import PanelFidelityTable as PanelFidelityTable
+from mcsim._panel_fidelity import fidelity as fidelity
 from mcsim._results import Results as Results
 from mcsim._runner import run as run
 from mcsim._schema import Column as Column

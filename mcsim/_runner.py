@@ -173,6 +173,7 @@ def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict
         "unit": study.unit,
         "caveats": list(dict.fromkeys([*caveats, *study.caveats])),
         "dgps": {name: str(getattr(dgp, "summary", "")) for name, dgp in study.dgps.items()},
+        "common_shocks": _common_shocks(study),
         "seed": seed,
         "reps": reps,
         "cells": [
@@ -185,6 +186,12 @@ def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict
             for p in plans
         ],
     }
+
+
+def _common_shocks(study: Study) -> dict[str, str]:
+    """Whether DGPs that come from generators repeat their common shocks or draw them anew."""
+    told = {name: getattr(dgp, "common_shocks", None) for name, dgp in study.dgps.items()}
+    return {name: shocks for name, shocks in told.items() if isinstance(shocks, str)}
 
 
 def _execute(

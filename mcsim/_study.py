@@ -209,7 +209,13 @@ def _faults_of_parts(argument: str, parts: Any) -> list[str]:
             f"{{'a': ..., 'b': ...}}"
         )
     for name, part in listed:
-        if not callable(part) and not hasattr(part, "members"):
+        if argument == "dgp" and hasattr(type(part), "sample") and not callable(part):
+            faults.append(
+                f"dgp: {name!r} is a generator ({type(part).__name__}), which knows no truth; "
+                "mcsim.dgps.with_effect(generator, outcome=..., assignment=..., effect=...) makes "
+                "it a DGP, and so does a function of (key, design) that returns a Sample"
+            )
+        elif not callable(part) and not hasattr(part, "members"):
             faults.append(f"{argument}: {name!r} is {type(part).__name__}, expected a callable")
         if argument == "dgp" and isinstance(part, HostEstimator):
             faults.append(

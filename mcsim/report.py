@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from mcsim._conditional import MARK, NOTE, conditional_rows
 from mcsim._results import DEFAULT_MEASURES, Results
 from mcsim._study import GENERATOR
 from mcsim.errors import InputError, did_you_mean
@@ -33,7 +34,8 @@ def results_table(
     """Return the summary of a study as a table of text: figures, errors in round brackets.
 
     Where an ensemble of generators is averaged over, the standard deviation between generators
-    stands in square brackets: it is what another fit might give.
+    stands in square brackets: it is what another fit might give. A dagger marks errors that allow
+    for common shocks where every replication repeats the same ones.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ def results_table(
     scale = results.study.get("scale", 1.0)
     labels = [c for c in _label_columns(results, over) if _tells_rows_apart(summary, c)]
     table = summary[labels].map(_label)
+    marked = "inference" if "inference" in labels else "estimator"
+    table[marked] += np.where(conditional_rows(summary, results.study), MARK, "")
     for name in measures:
         table[name.replace("_", " ")] = _figures(summary, name, scale)
     table.attrs["labels"] = labels
@@ -317,6 +321,8 @@ def notes(results: Results) -> str:
         lines.append(
             "Averages over the generators; in square brackets the standard deviation between them."
         )
+    if conditional_rows(results.replicates, results.study).any():
+        lines.append(NOTE)
     lines += [f"{name}: {summary}." for name, summary in study["dgps"].items() if summary]
     return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in results.caveats)])
 

@@ -2,8 +2,9 @@
 
 Aims        Bias, RMSE, coverage and power of six estimators of the effect on the treated, on
             experimental data (the National Supported Work program: 185 treated, 260 controls).
-Data        Five conditional WGANs, each fit on 4/5 of the men; and a bootstrap of the men.
-Estimand    ATT on earnings in 1978: each WGAN's own population effect; for the bootstrap it is
+Data        Five conditional WGANs and five autoregressive likelihoods, each fit on 4/5 of the men;
+            and a bootstrap of the men.
+Estimand    ATT on earnings in 1978: each fit's own population effect; for the bootstrap it is
             assumed to be the experiment's difference in means, 1,794.34 dollars.
 Methods     Difference in means, outcome regression, inverse propensity weighting, AIPW,
             bias-corrected matching; OLS with HC1 errors from statsmodels.
@@ -25,11 +26,12 @@ from mcsim import plots
 from mcsim import report as tables
 from mcsim.dgps import Bootstrap, PotentialOutcomes
 from mcsim.estimators import aipw, difference_in_means, ipw, matching, outcome_regression
-from mcsim.generators import WGAN, fit_many
+from mcsim.generators import WGAN, Autoregressive, fit_many
 
 COVARIATES = ["age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75"]
 FORMULA = f"re78 ~ treat | {' + '.join(COVARIATES)}"
 EXPERIMENT = 1794.34  # the experiment's difference in means, dollars
+TRAINERS = {"wgan": WGAN(), "autoregressive": Autoregressive()}
 
 
 @mcsim.host(term="treat", estimand="att")
@@ -54,9 +56,10 @@ def data():
 
 
 def learn(panel, schema, n_fits=5):
-    """Fit the ensemble, each member on all men but one fold of them."""
+    """Fit an ensemble of each kind, each member on all men but one fold of them."""
     keys = mcsim.keys(seed=1986, n=n_fits)
-    return fit_many(WGAN(), keys, panel, given=["treat"], schema=schema, resample="folds")
+    options = {"given": ["treat"], "schema": schema, "resample": "folds"}
+    return {name: fit_many(trainer, keys, panel, **options) for name, trainer in TRAINERS.items()}
 
 
 def study():
@@ -66,19 +69,22 @@ def study():
 
 
 def build(panel, schema, fits, bootstrap_truth):
-    """Cross the two DGPs with the six estimators."""
+    """Cross the learned DGPs and the bootstrap with the six estimators."""
     treated = int(panel["treat"].sum())
-    learned = PotentialOutcomes(
-        fits,
-        outcome="re78",
-        treatment="treat",
-        n_treated=treated,
-        n_control=panel.n_units - treated,
-    )
+    learned = {
+        name: PotentialOutcomes(
+            members,
+            outcome="re78",
+            treatment="treat",
+            n_treated=treated,
+            n_control=panel.n_units - treated,
+        )
+        for name, members in fits.items()
+    }
     resampled = Bootstrap(panel, truth=bootstrap_truth, strata="treat", schema=schema)
     return mcsim.Study(
         aim="Which estimators of the effect on the treated may be trusted on data like these?",
-        dgp={"wgan": learned, "bootstrap": resampled},
+        dgp={**learned, "bootstrap": resampled},
         estimators={**ESTIMATORS, "ols_hc1": ols_hc1},
         scale=1000,
         unit="thousand dollars",
@@ -97,7 +103,7 @@ def describe(results, folder, panel, schema, fits, drawn=None):
     estimates = mcsim.estimate({**ESTIMATORS, "ols_hc1": ols_hc1}, panel, schema=schema)
     fidelity = mcsim.fidelity(
         panel,
-        {"wgan": fits},
+        fits,
         key=mcsim.key(1),
         schema=schema,
         outcome="re78",
@@ -120,18 +126,32 @@ def describe(results, folder, panel, schema, fits, drawn=None):
 
 def learned_effects(results):
     """Each generator's population ATT, from a large draw, with the error of that draw."""
-    learned = results.truth[results.truth["dgp"] == "wgan"]
-    columns = {f"fit {row.generator}": [f"{row.value:,.0f}"] for row in learned.itertuples()}
-    spread = {"mean": [f"{learned['value'].mean():,.0f}"], "sd": [f"{learned['value'].std():,.0f}"]}
-    return pd.DataFrame({**columns, **spread, "error": [f"{learned['mcse'].max():,.1f}"]})
+    rows = []
+    for name in TRAINERS:
+        learned = results.truth[results.truth["dgp"] == name]
+        effects = {f"fit {row.generator}": f"{row.value:,.0f}" for row in learned.itertuples()}
+        spread = {n: f"{learned['value'].agg(n):,.0f}" for n in ("mean", "std")}
+        error = f"{learned['mcse'].max():,.1f}"
+        rows.append(
+            {
+                "generator": name,
+                **effects,
+                "mean": spread["mean"],
+                "sd": spread["std"],
+                "error": error,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def draw(results, folder, panel, schema, fits, drawn):
     """Bias, zips of coverage, real and generated marginals."""
     treat = np.asarray(panel["treat"])[:, 0]
     given = {"treat": np.sort(np.resize(treat, 50_000))}
-    sample = fits[0].sample(mcsim.key(2), 50_000, given=given)
     plots.bias(results, estimators=drawn).savefig(folder / "bias.png", dpi=110)
-    plots.marginals(panel, sample, schema, by="treat").savefig(folder / "marginals.png", dpi=80)
+    for name, members in fits.items():
+        sample = members[0].sample(mcsim.key(2), 50_000, given=given)
+        figure = plots.marginals(panel, sample, schema, by="treat")
+        figure.savefig(folder / f"marginals_{name}.png", dpi=80)
     for dgp in dict.fromkeys(results.replicates["dgp"]):
         plots.zip_plot(results, dgp=dgp).savefig(folder / f"zip_{dgp}.png", dpi=90)

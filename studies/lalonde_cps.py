@@ -2,8 +2,9 @@
 
 Aims        Bias, RMSE, coverage and power of six estimators of the effect on the treated, where
             the 185 treated men are compared with 15,992 men of the Current Population Survey.
-Data        Ten conditional WGANs, each fit on 9/10 of the men; and a bootstrap of the men.
-Estimand    ATT on earnings in 1978: each WGAN's own population effect; for the bootstrap it is
+Data        Ten conditional WGANs and ten autoregressive likelihoods, each fit on 9/10 of the men;
+            and a bootstrap of the men.
+Estimand    ATT on earnings in 1978: each fit's own population effect; for the bootstrap it is
             each estimator's own value on the full sample.
 Methods     As in ``lalonde.py``.
 Measures    As in ``lalonde.py``.

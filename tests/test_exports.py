@@ -11,7 +11,8 @@ import mcsim
 
 NAMES = [
     "Column", "Comparison", "DGP", "Design", "Estimate", "Estimator", "FidelityTable",
-    "Generator", "Panel", "Results", "Sample", "Schema", "Status", "Study", "compare",
+    "Generator", "Panel", "PanelFidelityTable", "Results", "Sample", "Schema", "Status", "Study",
+    "compare",
     "datasets", "dgps", "errors", "estimate", "estimators", "fidelity", "fit_many",
     "from_frame", "generators", "grid", "host", "infer_schema", "key", "keys", "load",
     "model_cache", "open", "report", "run", "save", "summarize", "to_frame",

@@ -18,6 +18,7 @@ from mcsim import Column, Panel, Schema
 from mcsim.errors import InputError, ModelFileError
 from mcsim.generators import (
     WGAN,
+    Autoregressive,
     GaussianCopula,
     UnitBootstrap,
     fit_many,
@@ -26,7 +27,10 @@ from mcsim.generators import (
     save,
 )
 from mcsim.generators import _wgan as training
+from mcsim.generators._flow import Flow
 from mcsim.generators._macro._macro_panel import MacroPanel
+from mcsim.generators._stored_classes import CLASSES, GENERATORS, LAWS, PARTS, TRAINERS
+from mcsim.generators._vae import VAE
 
 TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
 
@@ -89,25 +93,29 @@ def panel_of_states():
 DATA = {
     MacroPanel: Panel({"y": np.random.default_rng(2).normal(size=(6, 24))}),
     WGAN: example()[0],
+    Autoregressive: example()[0],
 }
 """What trainers that learn no panel of states are fit to."""
 
-TRAINERS = {
+FAST = {
+    Autoregressive: Autoregressive(hidden=(8,), steps=5),
+    Flow: Flow(steps=3, folds=2, couplings=2),
     MacroPanel: MacroPanel(steps=2, panels=4),
+    VAE: VAE(hidden=(8,), steps=10),
     WGAN: TINY,
 }
 """Trainers that would take long."""
 
-KINDS = [
-    kind
-    for kind in vars(mcsim.generators).values()
-    if inspect.isclass(kind) and hasattr(kind, "fit")
-]
+
+def test_files_hold_every_kind_of_generator():
+    public = [kind for kind in vars(mcsim.generators).values() if inspect.isclass(kind)]
+    assert {kind for kind in public if hasattr(kind, "fit")} <= set(TRAINERS)
+    assert len(CLASSES) == len({*GENERATORS, *TRAINERS, *LAWS, *PARTS})
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.__name__)
+@pytest.fixture(scope="module", params=TRAINERS, ids=lambda kind: kind.__name__)
 def of_each_kind(request):
-    trainer = TRAINERS.get(request.param) or request.param()
+    trainer = FAST.get(request.param) or request.param()
     data = DATA.get(request.param, panel_of_states())
     return trainer.fit(jax.random.key(0), data, progress=False)
 
@@ -144,7 +152,7 @@ def test_redrawn_shocks_are_loaded_too(of_each_kind, tmp_path):
     assert_same(redrawn, load(save(redrawn, tmp_path / "model")))
 
 
-def test_groups_given_columns_and_missing_cells_survive(tmp_path):
+def test_groups_given_columns_networks_and_missing_cells_survive(tmp_path):
     panel, key = panel_of_states(), jax.random.key(0)
     grouped = GaussianCopula(cluster="state").fit(key, panel)
     assert_same(grouped, load(save(grouped, tmp_path / "grouped")))
@@ -154,6 +162,9 @@ def test_groups_given_columns_and_missing_cells_survive(tmp_path):
     loaded = load(save(by_arm, tmp_path / "given"))
     for name, values in draw(by_arm).items():
         np.testing.assert_array_equal(draw(loaded)[name], values)
+
+    recurrent = VAE(arch="lstm", hidden=(4,), steps=2, folds=2).fit(key, panel, progress=False)
+    assert_same(recurrent, load(save(recurrent, tmp_path / "recurrent")))
 
     gaps = np.random.default_rng(3).uniform(size=(40, 5)) < 0.9
     some = UnitBootstrap(missing="model").fit(key, Panel(dict(panel.items()), gaps))

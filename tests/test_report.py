@@ -1,5 +1,7 @@
 """Tables: the right figures in the right units, with their errors, safely escaped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,52 @@ def test_notes_state_replications_units_and_caveats(results):
     assert "50 replications" in notes
     assert "thousand dollars" in notes
     assert "Caveat:" in notes
+
+
+def regression(key, panel):
+    """Three standard errors of one mean."""
+    mean = panel["y"].mean()
+    return {("mean", name): mcsim.Estimate(mean, 1.0) for name in ("CR1", "DK(2)", "CR1(a + b)")}
+
+
+@pytest.fixture(scope="module")
+def on_shocks(tmp_path_factory):
+    """A study of two DGPs, the common shocks of one of which are fixed."""
+
+    class OnGenerator:
+        common_shocks = "fixed"
+
+        def __call__(self, key, design):
+            return constant_dgp(truth=1.0)(key, design)
+
+    class Redrawn(OnGenerator):
+        common_shocks = "redraw"
+
+    dgps = {"kept": OnGenerator(), "drawn": Redrawn(), "other": constant_dgp(truth=1.0)}
+    store = tmp_path_factory.mktemp("shocks") / "store"
+    study = mcsim.Study(dgps, {"mean": regression})
+    mcsim.run(study, reps=8, store=store, workers=0, progress=False)
+    return mcsim.open(store)
+
+
+def test_errors_that_allow_for_shocks_are_marked_where_shocks_are_fixed(on_shocks):
+    table = report.results_table(on_shocks, measures=["empirical_se"])
+    marked = table[table["inference"].str.contains("†")]
+    assert marked["dgp"].unique().tolist() == ["kept"]
+    assert marked["inference"].tolist() == ["DK(2) †", "CR1(a + b) †"]
+    assert report.notes(on_shocks).count("†") == 1
+    assert "judged given these shocks" in report.notes(on_shocks)
+
+
+def test_without_an_inference_column_the_estimator_is_marked(on_shocks):
+    rows = on_shocks.replicates
+    alone = replace(on_shocks, replicates=rows[rows["inference"] == "DK(2)"])
+    table = report.results_table(alone, measures=["empirical_se"])
+    assert table["estimator"].tolist() == ["mean †", "mean", "mean"]
+
+
+def test_no_marks_without_fixed_shocks(results):
+    assert "†" not in report.notes(results) + report.as_text(report.results_table(results))
 
 
 def test_unknown_format_is_a_sentence():

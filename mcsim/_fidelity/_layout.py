@@ -91,8 +91,8 @@ def read_layout(
     faults = [f"column {n!r} is not in real{did_you_mean(n, real)}" for n in names if n not in real]
     if real.n_periods > 1:
         faults.append(
-            f"real: got {real.n_periods} periods, expected one; fidelity is for cross-sections "
-            "for now"
+            f"real: got {real.n_periods} periods, expected one; this table is for "
+            "cross-sections, mcsim.fidelity also for panels"
         )
     raise_all(faults)
     binary = [name for name in given if schema[name].kind == "binary"]

@@ -26,23 +26,26 @@ class Member(NamedTuple):
     held: Int[ndarray, " held"] | None
 
 
-def named(generators: Any) -> dict[str, Any]:
+def named(generators: Any, taken: Sequence[str] = (REAL, *REFERENCES)) -> dict[str, Any]:
     """Return generators by name: one, a list of fits of one, or a mapping."""
     if not isinstance(generators, Mapping):
         first = generators[0] if isinstance(generators, Sequence) and generators else generators
         generators = {_name_of(first): generators}
-    taken = [name for name in generators if name in (REAL, *REFERENCES)]
-    faults = [f"generators: the name {name!r} is taken by a reference row" for name in taken]
+    faults = [
+        f"generators: the name {name!r} is taken by a reference row"
+        for name in generators
+        if name in taken
+    ]
     for name, candidate in generators.items():
-        if not _is_trainer(candidate):
-            faults += _faults_of_fits(str(name), _listed(candidate))
+        if not is_trainer(candidate):
+            faults += _faults_of_fits(str(name), listed(candidate))
     raise_all(faults)
     return dict(generators)
 
 
 def given_of(generators: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the columns that the first fitted generator is given."""
-    fits = [_listed(g)[0] for g in generators.values() if not _is_trainer(g)]
+    fits = [listed(g)[0] for g in generators.values() if not is_trainer(g)]
     return tuple(fits[0].given) if fits and getattr(fits[0], "given", ()) else ()
 
 
@@ -60,12 +63,12 @@ def members_of(
     The folds are those of the first generators that come with them, else drawn by the key.
     """
     fitted = {
-        name: [_member(name, fit, real.n_units) for fit in _listed(candidate)]
+        name: [_member(name, fit, real.n_units) for fit in listed(candidate)]
         for name, candidate in generators.items()
-        if not _is_trainer(candidate)
+        if not is_trainer(candidate)
     }
     for name, members in fitted.items():
-        raise_all(_faults_of_columns(name, members[0].generator, layout))
+        raise_all(faults_of_columns(name, members[0].generator, layout.schema.names))
         raise_all(_faults_of_arms(name, members, layout, arm))
     held = next((_held_out(m) for m in fitted.values() if len(_held_out(m)) > 1), None)
     held = held or _new_folds(arm, folds, key)
@@ -123,11 +126,13 @@ def _new_folds(arm: Int[ndarray, " row"], folds: int, key: Key[Array, ""]) -> li
     return [np.sort(part) for part in stratified_parts(rng, arm, folds)]
 
 
-def _listed(candidate: Any) -> list[Any]:
+def listed(candidate: Any) -> list[Any]:
+    """Return fits as a list, of one where there is one."""
     return list(candidate) if isinstance(candidate, Sequence) else [candidate]
 
 
-def _is_trainer(candidate: Any) -> bool:
+def is_trainer(candidate: Any) -> bool:
+    """Whether it is yet to be fitted."""
     fitted = hasattr(candidate, "sample") and not isinstance(candidate, type)
     return hasattr(candidate, "fit") and not fitted
 
@@ -136,7 +141,7 @@ def _name_of(candidate: Any) -> str:
     """Name a trainer by its class, and a fit by that of its configuration, if it has one."""
     if isinstance(candidate, type):
         return candidate.__name__.lower()
-    config = candidate if _is_trainer(candidate) else getattr(candidate, "config", None)
+    config = candidate if is_trainer(candidate) else getattr(candidate, "config", None)
     return "generator" if config is None else type(config).__name__.lower()
 
 
@@ -151,14 +156,15 @@ def _faults_of_fits(name: str, fits: list[Any]) -> list[str]:
     ][:1]
 
 
-def _faults_of_columns(name: str, generator: Any, layout: Layout) -> list[str]:
+def faults_of_columns(name: str, generator: Any, names: Sequence[str]) -> list[str]:
+    """Say which columns of the real data a fitted generator does not draw."""
     schema = getattr(generator, "schema", None)
-    known = schema.names if schema is not None else layout.schema.names
+    known = schema.names if schema is not None else names
     drawn = {*known, *(getattr(generator, "given", None) or ())}
     return [
         f"generators[{name!r}]: column {column!r} of real is not in its schema"
         f"{did_you_mean(column, known)}"
-        for column in layout.schema.names
+        for column in names
         if column not in drawn
     ]
 

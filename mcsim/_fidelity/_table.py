@@ -24,7 +24,50 @@ Cells = list[list[str]]
 
 @dataclass(frozen=True, eq=False)
 class FidelityTable:
-    """How close generators are to the data; `mcsim.fidelity` explains the measures.
+    """How close generators of cross-sections are to the data.
+
+    The row ``real`` lets real rows play the generated ones: it is what a measure reads when nothing
+    is wrong, and bars are read against it. A status is ``passes``, ``fails``, ``not resolvable``
+    (the noise over folds spans both the floor and the bar) or ``missing``.
+
+    How to read the measures:
+
+    ``auc_training``
+        A classifier (gradient-boosted trees) tells training rows from generated ones, out of
+        sample: .5 if it cannot. Copies push it *below* .5, so it is judged on both sides.
+    ``auc_holdout``
+        The same with held-out rows, which no generator saw; few rows, so a weak test.
+    ``auc_cross``
+        Fit on training and generated rows, scored on held-out and fresh generated ones, also in
+        each arm by itself (a classifier for all hardly sees a small arm). Blind to copying: read
+        it with the next two. ``null_lower`` and ``null_upper`` hold 95 % of its values if labels
+        are permuted, that is if generated rows had the law of real ones.
+    ``copies``
+        Percent of generated rows that equal a training row; ``real`` shows how many duplicates
+        the data hold themselves.
+    ``nn_ratio``
+        Median distance of generated rows to their nearest training row over that of held-out
+        rows: 1 is right, far below 1 memorizes, far above lies off the data.
+    ``transport``
+        Mean distance of the best one-to-one assignment of generated to held-out rows (exact, at
+        most 500 rows; columns divided by their sd).
+    ``sliced_w1``, ``marginal_w1``
+        Wasserstein-1 distances to the held-out rows: over 200 fixed projections, over columns;
+        in sd. All three are averages over samples of the hold-out's size.
+    ``overlap``
+        Wasserstein-1 distance of the propensity index (a logit of the treatment on all columns
+        but ``outcome``, fit on the real data, in sd) within each arm: does the generator keep who
+        is comparable with whom?
+    ``correlations``
+        Largest difference of a correlation between a large draw and the training rows.
+    ``atoms``
+        Largest difference of the share of a mass point, in percentage points, between a large
+        draw and the training rows, within arms. ``floor`` of these two is one real half against
+        the other; a value above its bar but below the floor is *not resolvable*.
+    ``estimates``
+        Each estimator's value on the real data within its law under the generator, at the real
+        numbers of units and arms: a small p-value says that the generator would not have
+        produced your estimate. Under the bootstrap it does by construction.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Inference check: do placebo differences in differences vary as much as on real units?
+"""Inference check: placebo differences in differences should vary as much as on real units.
 
 For a break in period b the effect estimated for randomly treated units is a difference of means of
 the units' changes (mean from b on less mean before), so its sampling sd is, but for a factor that

@@ -50,15 +50,14 @@ def measures_of(
     }
     gaps = {}
     for k, outcome in enumerate(layout.outcomes):
-        gap = mean_correlation(cubes[..., k]).mean() - mean_correlation(held.cube[..., k])
-        gaps["unit_correlation", outcome] = float(gap)
-        gaps["cd", outcome] = float(cross_dependence(gap, *held.cube.shape[:2]))
+        real_one = mean_correlation(held.cube[None, ..., k])[0]
+        gap = float(mean_correlation(cubes[..., k]).mean() - real_one)
+        gaps["unit_correlation", outcome] = gap
+        gaps["cd", outcome] = cross_dependence(gap, *held.cube.shape[:2])
     return {**{(measure, ""): value for measure, value in found.items()}, **gaps}
 
 
-def memorization(
-    fresh: Rows, train: Others, held: ndarray, *, itself: bool = False
-) -> float:
+def memorization(fresh: Rows, train: Others, held: ndarray, *, itself: bool = False) -> float:
     """Median distance of generated units to training units, over that of held-out units.
 
     1 is right, far below 1 memorizes, far above lies off the data; NaN if most units have a twin.
@@ -101,7 +100,7 @@ def atom_gap(generated: Units, train: Units, layout: PanelLayout) -> float:
     return distances.atom_gap(a, b, [layout.schema[name].atoms for name in names])
 
 
-def mean_correlation(panels: Float[ndarray, "*panel unit period"]) -> Float[ndarray, "*panel"]:
+def mean_correlation(panels: Float[ndarray, "panel unit period"]) -> Float[ndarray, " panel"]:
     """Mean over pairs of units of their correlation over time; units that never move have none.
 
     Examples
@@ -118,9 +117,9 @@ def mean_correlation(panels: Float[ndarray, "*panel unit period"]) -> Float[ndar
     return total / np.maximum(count * (count - 1), 1)
 
 
-def cross_dependence(correlation: ndarray, n_units: int, n_periods: int) -> ndarray:
+def cross_dependence(correlation: float, n_units: int, n_periods: int) -> float:
     """Pesaran's (2021, Empirical Economics 60: 13-50) CD statistic of a mean correlation."""
-    return correlation * np.sqrt(n_periods * n_units * (n_units - 1) / 2)
+    return float(correlation * np.sqrt(n_periods * n_units * (n_units - 1) / 2))
 
 
 def frozen_share(

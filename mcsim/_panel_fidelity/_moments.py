@@ -61,7 +61,9 @@ def mean_moments(
     ones = jnp.ones(cubes.shape[1])
     batch = max(1, BATCH_CELLS // cubes[0].size)
     found = jax.lax.map(
-        lambda pair: moments(*pair, ones, grid), (cubes, rows), batch_size=min(batch, len(cubes))
+        lambda pair: moments(pair[0], pair[1], ones, grid),
+        (cubes, rows),
+        batch_size=min(batch, len(cubes)),
     )
     return jax.tree.map(lambda values: values.mean(axis=0), found)
 
@@ -194,8 +196,5 @@ def _two_way(part: PanelArray, share: Weights) -> Array:
 def _slopes(deviations: PanelArray, share: Weights, pairs: list[tuple[int, int]]) -> Array:
     variance = _product(deviations, deviations, share, 0)
     return jnp.stack(
-        [
-            _product(deviations[..., j], deviations[..., k], share, 0) / variance[k]
-            for j, k in pairs
-        ]
+        [_product(deviations[..., j], deviations[..., k], share, 0) / variance[k] for j, k in pairs]
     )

@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimator, Panel
 from mcsim._fidelity._law import on_real_data
+from mcsim._fidelity._sources import REAL
 from mcsim._panel_fidelity._estimates import estimate_records, statistic_records, statistics_on
 from mcsim._panel_fidelity._inference import inference_records
 from mcsim._panel_fidelity._layout import PanelLayout, read_panel_layout
@@ -18,7 +19,7 @@ from mcsim._panel_fidelity._placebo import rejection_records
 from mcsim._panel_fidelity._real import RealPanel, read_real
 from mcsim._panel_fidelity._row import Row, Sizes, generated_row, real_row
 from mcsim._panel_fidelity._score import SCORE, Scores, read_ruler, score_records, scores
-from mcsim._panel_fidelity._sources import REAL, Fits, fit_halves, named, references
+from mcsim._panel_fidelity._sources import REFERENCES, Fits, fit_halves
 from mcsim._panel_fidelity._table import (
     ESTIMATE_COLUMNS,
     INFERENCE_COLUMNS,
@@ -51,9 +52,8 @@ def panel_fidelity(
     """Measure how close generators of panels are to the data; see `mcsim.fidelity`."""
     layout = read_panel_layout(real, schema, outcome)
     raise_all(_faults_of_sizes(splits, sizes))
-    candidates = named(generators)
     keys = jax.random.split(key, 5)
-    fits = fit_halves(keys[0], candidates, real, layout, splits, progress)
+    fits = fit_halves(keys[0], generators, real, layout, splits, progress)
     known = read_real(keys[1], real, layout)
     sides = [known.side(units) for half in fits.halves for units in half]
     ruler = read_ruler(
@@ -96,7 +96,7 @@ def _as_table(
     measures = _measures(rows, layout)
     by_name = {name: of_all_outcomes(measures, name) for name in rows}
     scored = {name: scores([split.squares for split in row.splits]) for name, row in rows.items()}
-    best = best_reference(scored, tuple(references()), by_name)
+    best = best_reference(scored, tuple(REFERENCES), by_name)
     score = _score(scored, ruler, best)
     estimates = [
         record
@@ -127,6 +127,7 @@ def _as_table(
         {name: row.sample for name, row in generated.items()},
         layout.schema,
         layout.outcomes,
+        (REAL, *REFERENCES),
     )
 
 
@@ -151,9 +152,8 @@ def _measures(rows: Mapping[str, Row], layout: PanelLayout) -> pd.DataFrame:
     for name, row in rows.items():
         labels = dict.fromkeys(label for split in row.splits for label in split.measures)
         for measure, outcome in labels:
-            found = [s.measures[measure, outcome] for s in row.splits if (measure, outcome) in s.measures]
-            values = np.array(found)[np.isfinite(found)]
-            records.append(_measure(name, measure, outcome, values))
+            found = np.array([s.measures.get((measure, outcome), np.nan) for s in row.splits])
+            records.append(_measure(name, measure, outcome, found[np.isfinite(found)]))
         if name != REAL:
             share = frozen_share([split.paths for split in row.splits])
             records += [

@@ -45,7 +45,7 @@ class Ruler(NamedTuple):
     n_units: float
 
     def scaled(self, n_train: int, n_held: int) -> Vector:
-        """Standard error of a difference between samples of these sizes; NaN where nothing moves."""
+        """Standard error of a difference between samples of these sizes; NaN if nothing moves."""
         error = self.error * np.sqrt(self.n_units * (1 / n_train + 1 / n_held))
         return np.where(error > SMALLEST, error, np.nan)
 
@@ -116,7 +116,8 @@ def score_records(
 ) -> list[dict[str, Any]]:
     """One record for the score and for each component, paired with another row of the table."""
     columns, value = (SCORE, *ruler.components), found.value
-    sd = found.by_split.std(axis=0, ddof=1) if len(found.by_split) > 1 else np.full(len(value), np.nan)
+    several = len(found.by_split) > 1
+    sd = found.by_split.std(axis=0, ddof=1) if several else np.full(len(value), np.nan)
     se = found.draws.std(axis=0, ddof=1)
     records = []
     for i, component in enumerate(columns):

@@ -1,6 +1,6 @@
 """Sources: the generators under test and the references, each fit on halves of the units."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +10,10 @@ from numpy import ndarray
 
 from mcsim import generators as trainers
 from mcsim._core import Panel
+from mcsim._fidelity._sources import REAL, faults_of_columns, is_trainer, listed, named
 from mcsim._panel_fidelity._layout import PanelLayout
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, raise_all
 
-REAL = "real"
 Units = Int[ndarray, " unit"]
 Halves = Sequence[tuple[Units, Units]]
 
@@ -39,34 +39,13 @@ class Fits(NamedTuple):
 
 
 REFERENCES = {
-    "bootstrap": "UnitBootstrap",
-    "smoothed bootstrap": "SmoothedBootstrap",
-    "copula": "GaussianCopula",
-    "factor VAR": "FactorVAR",
-    "mixture": "GaussianMixture",
+    "bootstrap": trainers.UnitBootstrap(),
+    "smoothed bootstrap": trainers.SmoothedBootstrap(),
+    "copula": trainers.GaussianCopula(),
+    "factor VAR": trainers.FactorVAR(),
+    "mixture": trainers.GaussianMixture(),
 }
-
-
-def references() -> dict[str, Any]:
-    """Return the trainers of the first rows of every table, by name."""
-    return {n: getattr(trainers, k)() for n, k in REFERENCES.items() if hasattr(trainers, k)}
-
-
-def named(generators: Any) -> dict[str, Any]:
-    """Return generators by name: one, a list of fits of one, or a mapping."""
-    if not isinstance(generators, Mapping):
-        first = generators[0] if isinstance(generators, Sequence) and generators else generators
-        generators = {_name_of(first): generators}
-    faults = [
-        f"generators: the name {name!r} is taken by a reference row"
-        for name in generators
-        if name in (REAL, *references())
-    ]
-    for name, candidate in generators.items():
-        if not _is_trainer(candidate):
-            faults += _faults_of_fits(str(name), _listed(candidate))
-    raise_all(faults)
-    return {str(name): candidate for name, candidate in generators.items()}
+"""The first rows of every table, by name."""
 
 
 def split_halves(key: Key[Array, ""], n_units: int, splits: int) -> list[tuple[Units, Units]]:
@@ -79,31 +58,32 @@ def split_halves(key: Key[Array, ""], n_units: int, splits: int) -> list[tuple[U
 
 def fit_halves(
     key: Key[Array, ""],
-    generators: Mapping[str, Any],
+    generators: Any,
     real: Panel,
     layout: PanelLayout,
     splits: int,
     progress: bool,
 ) -> Fits:
     """Fit trainers on one half of every split; take fitted generators as they are."""
+    generators = named(generators, (REAL, *REFERENCES))
     halves = split_halves(jax.random.fold_in(key, 0), real.n_units, splits)
     panel = real.select(layout.schema.names)
     members, notes = {}, []
-    for index, (name, trainer) in enumerate(references().items(), 1):
+    for index, (name, trainer) in enumerate(REFERENCES.items(), 1):
         try:
             members[name] = _fit(
                 jax.random.fold_in(key, index), trainer, panel, layout, halves, False
             )
         except InputError as error:  # a reference may be impossible here; the rows go on
             notes.append(f"no row {name!r}: {error}")
-    start = 1 + len(references())
+    start = 1 + len(REFERENCES)
     for index, (name, candidate) in enumerate(generators.items(), start):
-        if _is_trainer(candidate):
+        if is_trainer(candidate):
             of_trainer = jax.random.fold_in(key, index)
             members[name] = _fit(of_trainer, candidate, panel, layout, halves, progress)
             continue
-        members[name] = [_member(name, fit, real.n_units) for fit in _listed(candidate)]
-        raise_all(_faults_of_columns(name, members[name][0].generator, layout))
+        members[name] = [_member(name, fit, real.n_units) for fit in listed(candidate)]
+        raise_all(faults_of_columns(name, members[name][0].generator, layout.schema.names))
         if any(member.seen for member in members[name]):
             notes.append(
                 f"{name}: it saw all units, so its draws are compared with units that it knows; "
@@ -143,42 +123,3 @@ def _member(name: str, fit: Any, n_units: int) -> Member:
         )
     held = np.setdiff1d(everyone, train)
     return Member(fit, train, held) if len(held) > 1 else Member(fit, everyone, everyone, True)
-
-
-def _listed(candidate: Any) -> list[Any]:
-    return list(candidate) if isinstance(candidate, Sequence) else [candidate]
-
-
-def _is_trainer(candidate: Any) -> bool:
-    fitted = hasattr(candidate, "sample") and not isinstance(candidate, type)
-    return hasattr(candidate, "fit") and not fitted
-
-
-def _name_of(candidate: Any) -> str:
-    """Name a trainer by its class, and a fit by that of its configuration, if it has one."""
-    if isinstance(candidate, type):
-        return candidate.__name__.lower()
-    config = candidate if _is_trainer(candidate) else getattr(candidate, "config", None)
-    return "generator" if config is None else type(config).__name__.lower()
-
-
-def _faults_of_fits(name: str, fits: list[Any]) -> list[str]:
-    if not fits:
-        return [f"generators[{name!r}]: got an empty list, expected at least one fitted generator"]
-    return [
-        f"generators[{name!r}]: got {type(fit).__name__}, expected a trainer (with fit), "
-        "a fitted generator (with sample), or a list of fitted generators"
-        for fit in fits
-        if not hasattr(fit, "sample")
-    ][:1]
-
-
-def _faults_of_columns(name: str, generator: Any, layout: PanelLayout) -> list[str]:
-    schema = getattr(generator, "schema", None)
-    known = schema.names if schema is not None else layout.schema.names
-    return [
-        f"generators[{name!r}]: column {column!r} of real is not in its schema"
-        f"{did_you_mean(column, known)}"
-        for column in layout.schema.names
-        if column not in known
-    ]

@@ -83,6 +83,8 @@ class PanelFidelityTable:
     real, samples, schema
         The real panel and one generated panel of the real size per generator, for
         `mcsim.plots.fidelity`.
+    outcomes, references : tuple of str
+        The columns that are compared; the rows that stand in every table.
     """
 
     inference: pd.DataFrame
@@ -100,6 +102,7 @@ class PanelFidelityTable:
     samples: Mapping[str, Panel] = field(repr=False)
     schema: Schema = field(repr=False)
     outcomes: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return as_text(self)

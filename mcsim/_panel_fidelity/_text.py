@@ -68,9 +68,11 @@ def as_markdown(table: "PanelFidelityTable") -> str:
 
 def blocks_of(table: "PanelFidelityTable") -> list[Block]:
     """Make all blocks, in the order in which they are read."""
-    blocks = [Block(f"{INFERENCE}\n{name}" if i == 0 else name, _inference(table, name))
-              for i, name in enumerate(table.outcomes)]  # fmt: skip
-    parts = [table.outcomes[i : i + OUTCOMES_SHOWN] for i in range(0, len(table.outcomes), OUTCOMES_SHOWN)]
+    outcomes = table.outcomes
+    captions = [f"{INFERENCE}\n{outcomes[0]}", *outcomes[1:]]
+    blocks = [Block(c, _inference(table, name)) for c, name in zip(captions, outcomes, strict=True)]
+    starts = range(0, len(outcomes), OUTCOMES_SHOWN)
+    parts = [outcomes[start : start + OUTCOMES_SHOWN] for start in starts]
     blocks += [Block(REJECTION, _rejection(table, part)) for part in parts]
     blocks += [Block(SCORES, _scores(table)), Block(COMPONENTS, _components(table))]
     blocks += [Block(MEASURES, cells) for cells in _measures(table)]
@@ -89,15 +91,11 @@ def _inference(table: "PanelFidelityTable", outcome: str) -> Cells:
     cells = [["generator", *map(str, shown), "right", "wrong", "?", "widest"]]
     for name in _generators(here):
         mine = here[here["generator"] == name]
-        by_break = mine.set_index("break")
-        row = [_ratio(by_break.loc[b, "value"], by_break.loc[b, "verdict"]) for b in shown]
+        found = {record["break"]: record for record in mine.to_dict("records")}
+        row = [f"{found[b]['value']:+.2f}{MARKS[found[b]['verdict']]}" for b in shown]
         counts = [str((mine["verdict"] == word).sum()) for word in MARKS]
         cells.append([name, *row, *counts, f"±{((mine['upper'] - mine['lower']) / 2).max():.2f}"])
     return cells
-
-
-def _ratio(value: float, word: str) -> str:
-    return f"{value:+.2f}{MARKS[word]}"
 
 
 def _rejection(table: "PanelFidelityTable", outcomes: Sequence[str]) -> Cells:

@@ -1,11 +1,11 @@
-"""Classifier two-sample test of whole units: can trees tell generated units from held-out ones?
+"""Classifier two-sample test: whether trees can tell generated units from held-out ones.
 
 Out of fold, with the accuracy on each class and a permutation p-value; noise is added to both
 sides first, so that digits and mass points do not decide. Lopez-Paz & Oquab (2017, ICLR).
 """
 
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -99,9 +99,8 @@ def _chances(x: ndarray, labels: Bool[ndarray, " unit"], scored: ndarray, seed: 
     from threadpoolctl import threadpool_limits
 
     leaf = int(np.clip(len(x) // 10, FEWEST, LEAF))
-    model = HistGradientBoostingClassifier(
-        early_stopping=False, min_samples_leaf=leaf, random_state=seed
-    )
+    options: dict[str, Any] = {"early_stopping": False, "min_samples_leaf": leaf}
+    model = HistGradientBoostingClassifier(random_state=seed, **options)
     with threadpool_limits(1):  # at these sizes threads cost more than they save
         return model.fit(x, labels).predict_proba(scored)[:, 1]
 

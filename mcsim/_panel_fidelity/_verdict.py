@@ -41,9 +41,10 @@ def verdict(
         in_score(score),
         told_apart(measures),
     ]
-    outside = [f"{r['estimator']} (p {r['p_value']:.2f})" for r in estimates if r["p_value"] < LEVEL]
+    outside = [r for r in estimates if r["p_value"] < LEVEL]
     if outside:
-        parts.append(f"would not produce your estimates: {', '.join(outside)}")
+        words = ", ".join(f"{r['estimator']} (p {r['p_value']:.2f})" for r in outside)
+        parts.append(f"would not produce your estimates: {words}")
     elif any(r["p_value"] >= LEVEL for r in estimates):
         parts.append("your estimates lie inside its law")
     return "; ".join(part for part in parts if part)
@@ -115,4 +116,3 @@ def of_all_outcomes(measures: pd.DataFrame, name: str) -> dict[str, float]:
     """Collect one generator's measures that are of all outcomes."""
     mine = measures[(measures["generator"] == name) & (measures["outcome"] == "")]
     return dict(zip(mine["measure"], mine["value"], strict=True))
-

@@ -1,12 +1,14 @@
 """What a source, an assignment and an effect must be to go together, and the schema they have."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from mcsim._core import Panel
 from mcsim._schema import Column, Schema
+from mcsim.dgps._ensemble import is_frame, is_generator
 from mcsim.dgps._factors import faults_of_sizes, is_number, is_whole
 from mcsim.errors import did_you_mean
 
@@ -24,12 +26,12 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
         columns = tuple(source)
         check = getattr(dgp.assignment, "faults", None)
         faults += check(source) if check else []
-    elif (not callable(source) and not hasattr(type(source), "sample")) or is_frame(source):
+    elif is_generator(source):
+        faults += _faults_of_drawing(dgp)
+    elif not callable(source) or is_frame(source):
         kind = type(source).__name__
         frame = "; panel, schema = mcsim.from_frame(frame) makes one" if is_frame(source) else ""
         faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator{frame}")
-    elif not callable(source) and dgp.n_units is not None:
-        faults += faults_of_sizes(dgp, {"n_units": 2})
     if columns is not None and dgp.outcome not in columns:
         faults.append(f"outcome: got {dgp.outcome!r}{did_you_mean(dgp.outcome, columns)}")
     if not isinstance(dgp.treatment, str) or dgp.treatment == dgp.outcome:
@@ -52,9 +54,39 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
     return faults
 
 
-def is_frame(thing: object) -> bool:
-    """Whether it is a data frame, which has a ``sample`` of its own; pandas is not imported."""
-    return type(thing).__name__ == "DataFrame"
+def faults_of_ensemble(sources: Sequence[Any]) -> list[str]:
+    """Say why these make no ensemble."""
+    if not sources:
+        return ["source: got an empty list, expected fitted generators"]
+    if not all(map(is_generator, sources)):
+        kinds = sorted({type(source).__name__ for source in sources if not is_generator(source)})
+        return [f"source: got a list with {', '.join(kinds)}, expected fitted generators"]
+    if any(getattr(s, "schema", None) != getattr(sources[0], "schema", None) for s in sources):
+        return ["source: the generators' schemas differ, expected fits of one data set"]
+    return []
+
+
+def _faults_of_drawing(dgp: "WithEffect") -> list[str]:
+    """Say why a generator draws no panel for this assignment."""
+    source: Any = dgp.source
+    sizes = {"n_units": 2, "n_periods": 2}
+    faults = faults_of_sizes(dgp, {n: m for n, m in sizes.items() if getattr(dgp, n) is not None})
+    if given := getattr(source, "given", ()):
+        faults.append(
+            f"source: the generator was fit given {list(given)}, so that it draws no whole panel; "
+            "fit it without given="
+        )
+    names = getattr(getattr(source, "schema", None), "names", None)
+    cluster = getattr(dgp.assignment, "cluster", None)
+    if names is not None and cluster is not None and cluster not in names:
+        faults.append(f"cluster: got {cluster!r}{did_you_mean(cluster, names)}")
+    if np.shape(getattr(dgp.assignment, "p", 0.0)):
+        faults.append(
+            "p: got one probability per unit, but a generator draws other units in every panel; "
+            "by_path and by_unit_factors(..., drawn=True) depend on the units drawn, and p may be "
+            "the name of a column"
+        )
+    return faults
 
 
 def schema_with_treatment(dgp: "WithEffect") -> Schema | None:

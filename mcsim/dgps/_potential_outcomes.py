@@ -17,6 +17,7 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
+from mcsim.dgps._ensemble import FITTED, ONE_FIT
 from mcsim.dgps._factors import faults_of_sizes
 from mcsim.errors import InputError, did_you_mean, raise_all
 
@@ -118,15 +119,9 @@ class PotentialOutcomes:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a reader may not conclude."""
-        one_fit = (
-            "One fitted generator: its errors are Monte Carlo errors only; another fit may give "
-            "other biases and coverages by far more than they say.",
-        )
         return (
-            *(one_fit if len(self.generators) == 1 else ()),
-            "On DGPs fitted to data, ranking estimators by bias did worse than choosing at random, "
-            "ranking by MSE better, and a bootstrap at least as well (Advani, Kitagawa & "
-            "Sloczynski 2019, Journal of Applied Econometrics 34: 893-910).",
+            *((ONE_FIT,) if len(self.generators) == 1 else ()),
+            FITTED,
             "The learned effect is the generator's, not the data's: read it beside the estimates "
             "on the real data.",
         )

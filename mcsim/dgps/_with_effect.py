@@ -15,7 +15,13 @@ from jaxtyping import Array, Float, Key
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._schema import Schema
-from mcsim.dgps._composition import TruthOf, faults_of_composition, schema_with_treatment
+from mcsim.dgps._composition import (
+    TruthOf,
+    faults_of_composition,
+    faults_of_ensemble,
+    schema_with_treatment,
+)
+from mcsim.dgps._ensemble import FITTED, ONE_FIT, Ensemble, bare, is_generator
 from mcsim.dgps._factors import brief, field_names, is_number, under
 from mcsim.errors import InputError, did_you_mean, raise_all
 
@@ -33,21 +39,25 @@ def with_effect(
     truth: TruthOf = "sample",
     horizons: Sequence[int] = (),
     n_units: int | None = None,
+    n_periods: int | None = None,
     schema: Schema | None = None,
-) -> "WithEffect":
+) -> "WithEffect | Ensemble":
     """Make a DGP whose outcomes are the source's plus a known effect in the treated cells.
 
     Parameters
     ----------
-    source : Panel, DGP or generator
+    source : Panel, DGP, generator or sequence of generators
         Untreated outcomes: a real panel, which stays as it is while the treatment is drawn anew
-        (placebo laws); a DGP of panels; or a fitted generator.
+        (placebo laws); a DGP of panels; or a fitted generator. A sequence (see `mcsim.fit_many`)
+        makes an ensemble, whose members are cells of a study told apart by the factor
+        ``generator``.
     outcome : str
         The column that the effect is added to.
     assignment : callable
         ``assignment(key, panel)`` gives zeros and ones (unit, period): `at_random`,
-        `in_random_periods`, `by_cohort`, `by_probability`, `by_unit_factors`, or a function. A
-        factor of the design that has the name of one of its fields takes that field's place.
+        `in_random_periods`, `by_cohort`, `by_probability`, `by_path`, `by_unit_factors`, or a
+        function. A factor of the design that has the name of one of its fields takes that field's
+        place.
     effect : float or callable
         A number, or ``effect(key, exposure, panel)`` that gives the effect of every cell:
         `by_exposure`, `heterogeneous`, or a function. Exposure (unit, period) counts treated
@@ -62,14 +72,15 @@ def with_effect(
     horizons : sequence of int
         Event times, 0 a unit's first treated period, of which the sample's average effect is a
         truth of its own, ``"att[0]"``, as event studies label it; before treatment it is 0.
-    n_units : int, optional
-        Units to draw from a generator; a factor ``n_units`` takes precedence.
+    n_units, n_periods : int, optional
+        Units and periods to draw from a generator, the periods by default as many as it learned;
+        factors ``n_units`` and ``n_periods`` take precedence.
     schema : Schema, optional
         The schema of a source that has none of its own, so that host estimators see its names.
 
     Returns
     -------
-    WithEffect
+    WithEffect or Ensemble
         A DGP. Its truth is ``"att"``, beside what the source's samples tell.
 
     Raises
@@ -106,10 +117,16 @@ def with_effect(
     """
     if is_number(effect):
         effect = float(effect)
-    times = tuple(horizons)
-    dgp = WithEffect(source, outcome, assignment, effect, treatment, truth, times, n_units, schema)
-    raise_all(faults_of_composition(dgp))
-    return replace(dgp, schema=schema_with_treatment(dgp))
+    ensemble = isinstance(source, (list, tuple))
+    times, sizes = tuple(horizons), (n_units, n_periods)
+    dgps = [
+        WithEffect(one, outcome, assignment, effect, treatment, truth, times, *sizes, schema)
+        for one in map(bare, source if ensemble else [source])
+    ]
+    raise_all(faults_of_ensemble(source) if ensemble else [])
+    raise_all(list(dict.fromkeys(f for dgp in dgps for f in faults_of_composition(dgp))))
+    dgps = tuple(replace(dgp, schema=schema_with_treatment(dgp)) for dgp in dgps)
+    return Ensemble(dgps) if ensemble else dgps[0]
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ class WithEffect:
 
     Attributes
     ----------
-    source, outcome, assignment, effect, treatment, horizons, n_units, schema
+    source, outcome, assignment, effect, treatment, horizons, n_units, n_periods, schema
         As in `with_effect`.
     truth_of : {"sample", "population"}
         Of what the truth is the average effect.
@@ -132,6 +149,7 @@ class WithEffect:
     truth_of: TruthOf
     horizons: tuple[int, ...]
     n_units: int | None
+    n_periods: int | None
     schema: Schema | None
 
     def __repr__(self) -> str:
@@ -145,11 +163,14 @@ class WithEffect:
     @property
     def factors(self) -> tuple[str, ...] | None:
         """The factors of a design that it reads; None if its source may read any."""
-        source = getattr(self.source, "factors", () if isinstance(self.source, Panel) else None)
+        drawn = is_generator(self.source)
+        alone = () if drawn or isinstance(self.source, Panel) else None
+        source = getattr(self.source, "factors", alone)
         if source is None:
             return None
         chosen = field_names(self.assignment) if is_dataclass(self.assignment) else ()
-        return (*source, *chosen, "effect", "effect_scale", "n_units")
+        sizes = ("n_units", "n_periods") if drawn else ()
+        return (*source, *chosen, "effect", "effect_scale", *sizes)
 
     @property
     def truth_kind(self) -> str:
@@ -171,7 +192,14 @@ class WithEffect:
             "bias and coverage are over assignments, given these outcomes.",
         )
         own = tuple(getattr(self.source, "caveats", ()))
+        if is_generator(self.source):
+            return (ONE_FIT, FITTED, *own)
         return fixed if isinstance(self.source, Panel) else own
+
+    @property
+    def common_shocks(self) -> str | None:
+        """Whether a generator's common shocks are those of its data, or drawn anew."""
+        return getattr(self.source, "common_shocks", None)
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
@@ -250,9 +278,11 @@ class WithEffect:
             sample: Any = source(key, design)
             return sample.panel, dict(sample.truth)
         n_units = design.get("n_units", self.n_units)
+        n_periods = design.get("n_periods", self.n_periods)
         if n_units is None:
             raise InputError("n_units: got none for a generator; give n_units=, or a factor of it")
-        return source.sample(key, n_units), {}
+        sizes = (n_units,) if n_periods is None else (n_units, n_periods)
+        return source.sample(key, *sizes), {}
 
 
 def _totals(panel: Panel, treated: Array, effect: Any) -> tuple[Array, Array]:
@@ -287,7 +317,7 @@ def _require_shape(what: str, values: Array, shape: tuple[int, int]) -> None:
 
 
 _PARTS = ("source", "assignment", "effect")
-_OPTIONS = ("outcome", "treatment", "truth_of", "horizons", "n_units", "schema")
+_OPTIONS = ("outcome", "treatment", "truth_of", "horizons", "n_units", "n_periods", "schema")
 
 
 def _flatten(dgp: WithEffect):

@@ -4,7 +4,7 @@
 rows, `exact_draw` draws values (sampling).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -65,14 +65,18 @@ def log_likelihood(
     tables: Tables,
     params: tuple[Params, ...],
     rows: Features,
-    network: Callable[..., Array] = apply,
+    networks: Sequence[Callable[..., Array]] = (),
 ) -> Float[Array, "row column"]:
-    """Return each column's log density given those before it; ``network`` is `apply` or like it."""
+    """Return each column's log density given those before it.
+
+    ``networks``, one per column, may take the place of `apply`.
+    """
     context = _with_constant(jnp.concatenate([rows.given, rows.drawn], axis=1))
     codes = list(rows.codes.T)
     parts = []
     for position, head in enumerate(architecture.drawn):
         sizes = architecture.sizes[position]
+        network = networks[position] if networks else apply
         outputs = network(sizes, params[position], context[:, : sizes[0]])
         mask = allowed_mask(architecture, tables, position, codes[:position])
         own = codes[position], rows.scores[:, position]

@@ -15,7 +15,6 @@ from jaxtyping import Array
 from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean
-from mcsim.generators._fitted import FittedGenerator
 
 
 def fit_many(
@@ -27,7 +26,7 @@ def fit_many(
     schema: Schema | None = None,
     resample: str | None = "folds",
     progress: bool = True,
-) -> list[FittedGenerator]:
+) -> list[Any]:
     """Fit an ensemble of generators in one compiled program.
 
     Parameters
@@ -47,7 +46,7 @@ def fit_many(
 
     Returns
     -------
-    list of FittedGenerator
+    list of fitted generators
         One per key; ``rows`` says what it was trained on.
 
     Raises

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 
 from mcsim._schema import Schema
 from mcsim.generators._adversary import Plan, Pool, TrainingData
-from mcsim.generators._architecture import represent
+from mcsim.generators._architecture import Architecture, represent
+from mcsim.generators._likelihood import TrainingRows
 
 ODDS_ENTRIES = 8_192  # length of the table that weighted rows are drawn from
 
@@ -65,25 +66,36 @@ def outcome_rows(arms: np.ndarray, batches: Batches) -> tuple[int, ...]:
     return tuple(rows // 2 if arm == smallest else other for arm in range(count))
 
 
-def training_data(
-    plan: Plan, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
-) -> TrainingData:
-    """Return the features of a panel and the batches of one member, trained on ``rows``."""
-    architecture = plan.architecture
+def training_rows(
+    architecture: Architecture, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
+) -> TrainingRows:
+    """Return the features of a panel, and what one member learns from, trained on ``rows``."""
     tables = architecture.tables(columns, rows, arms)
-    features = represent(architecture, tables, columns)
-    by_arm = [rows[arms[rows] == arm] for arm in range(len(plan.arm_rows))]
+    by_arm = _by_arm(architecture, arms, rows)
     longest = np.bincount(arms).tolist()
     pools = tuple(_pool(r, max(n, len(r))) for r, n in zip(by_arm, longest, strict=True))
-    drawn, outcome = np.asarray(features.drawn), pools
-    if plan.n_outcome:
-        outcome = _outcome_pools(drawn, architecture, by_arm)
-    moments = tuple(_moments(drawn[r]) for r in by_arm)
     targets = tuple(
         _lift(head.targets(columns[head.name][rows], arms[rows], len(by_arm)), by_arm)
         for head in architecture.drawn
     )
+    return TrainingRows(tables, represent(architecture, tables, columns), pools, targets)
+
+
+def training_data(
+    plan: Plan, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
+) -> TrainingData:
+    """Return the same for adversaries: moments by arm, and batches whose outcome alone is drawn."""
+    tables, features, pools, targets = training_rows(plan.architecture, columns, arms, rows)
+    by_arm = _by_arm(plan.architecture, arms, rows)
+    drawn, outcome = np.asarray(features.drawn), pools
+    if plan.n_outcome:
+        outcome = _outcome_pools(drawn, plan.architecture, by_arm)
+    moments = tuple(_moments(drawn[r]) for r in by_arm)
     return TrainingData(tables, features, pools, outcome, moments, targets)
+
+
+def _by_arm(architecture: Architecture, arms: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[arms[rows] == arm] for arm in range(len(architecture.arms))]
 
 
 def _moments(rows: np.ndarray) -> np.ndarray:

@@ -5,11 +5,14 @@ A law or a trainer that is not here can be neither saved nor kept in a model cac
 
 from mcsim._schema import Column, Schema
 from mcsim.generators._architecture import Architecture, Tables
+from mcsim.generators._autoregressive import Autoregressive
 from mcsim.generators._block_bootstrap import BlockBootstrap, RealDates
 from mcsim.generators._coding import Coding
 from mcsim.generators._factor_var import FactorLaw, FactorVAR
 from mcsim.generators._fitted import FittedGenerator
 from mcsim.generators._fitted_panel import FittedPanel, Part
+from mcsim.generators._flow import Flow
+from mcsim.generators._flow_law import FlowLaw, FlowParams, FlowPlan
 from mcsim.generators._gaussian_copula import GaussianCopula, Normal
 from mcsim.generators._gaussian_mixture import GaussianMixture, MixtureOfNormals
 from mcsim.generators._groups import Groups
@@ -19,30 +22,43 @@ from mcsim.generators._macro._macro_panel import FittedMacroPanel, MacroPanel
 from mcsim.generators._macro._skeleton import Common, Skeleton
 from mcsim.generators._margins import Margin
 from mcsim.generators._mixture import Mixture, MixtureTable
+from mcsim.generators._networks import Reader, Writer
 from mcsim.generators._shocks import Shocks
 from mcsim.generators._smoothed_bootstrap import Kernel, SmoothedBootstrap
 from mcsim.generators._unit_bootstrap import RealUnits, UnitBootstrap
+from mcsim.generators._vae import VAE
+from mcsim.generators._vae_law import Decoded
+from mcsim.generators._vae_model import Autoencoder, Plan
 from mcsim.generators._wgan import WGAN
 
 GENERATORS = (FittedGenerator, FittedPanel, FittedMacroPanel)
 
 TRAINERS = (
+    Autoregressive,
     BlockBootstrap,
     FactorVAR,
+    Flow,
     GaussianCopula,
     GaussianMixture,
     MacroPanel,
     SmoothedBootstrap,
     UnitBootstrap,
+    VAE,
     WGAN,
 )
 
 LAWS = (
+    Autoencoder,
     Common,
+    Decoded,
     FactorLaw,
+    FlowLaw,
+    FlowParams,
+    FlowPlan,
     Kernel,
     MixtureOfNormals,
     Normal,
+    Plan,
     RealDates,
     RealUnits,
     Skeleton,
@@ -60,9 +76,11 @@ PARTS = (
     Mixture,
     MixtureTable,
     Part,
+    Reader,
     Schema,
     Shocks,
     Tables,
+    Writer,
 )
 
 CLASSES = {cls.__name__: cls for cls in (*GENERATORS, *TRAINERS, *LAWS, *PARTS)}

@@ -1,7 +1,8 @@
 """The law of vectors that a trained autoencoder draws from."""
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,38 +12,62 @@ from jaxtyping import Array, Float
 from mcsim._pytree import pytree
 from mcsim.generators._vae_model import Autoencoder
 
+LatentLaw = Literal["posterior", "normal", "prior"]
 
-@pytree("model", "weights", "means", "roots")
+
+@pytree("model", "means", "scales", "root")
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Latent rows from a mixture of normals, decoded.
+    """Latent rows from a mixture of normals with equal weights, decoded.
 
     Attributes
     ----------
     model : Autoencoder
-    weights : array (component,)
-    means : array (component, latent)
-    roots : array (component, latent, latent)
-        Of the mixture; one component or several.
+    means, scales : array (component, latent)
+        Of the components' coordinates, which are independent before ``root``.
+    root : array (latent, latent)
+        What turns deviations (from the left) into those of z.
     """
 
     model: Autoencoder
-    weights: Any
     means: Any
-    roots: Any
+    scales: Any
+    root: Any
 
     def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
         """Draw units."""
-        plan = self.model.plan
-        of_component, of_latent, of_noise = jax.random.split(key, 3)
-        share = jax.random.uniform(of_component, (n_units,), jnp.float32)
-        ends = jnp.cumsum(jnp.asarray(self.weights))[:-1]
-        component = jnp.searchsorted(ends, share, side="right")
-        noise = jax.random.normal(of_latent, (n_units, plan.latent), jnp.float32)
-        roots = jnp.asarray(self.roots)[component]
-        z = jnp.asarray(self.means)[component] + jnp.einsum("nd,nde->ne", noise, roots)
-        mean, scale = self.model.decode(z)
-        if not plan.noisy:
-            return mean
-        normal = jax.random.normal(of_noise, mean.shape, jnp.float32)
-        return mean + scale * self.model.draw_noise(normal)
+        return _draw(self, key, n_units)
+
+
+@partial(jax.jit, static_argnums=2)
+def _draw(law: Decoded, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
+    plan, count = law.model.plan, len(law.means)
+    of_component, of_normals = jax.random.split(key)
+    component = jax.random.randint(of_component, (n_units,), 0, count)
+    shape = n_units, plan.latent + plan.layout.size
+    normals = jax.random.normal(of_normals, shape, jnp.float32)
+    deviations = normals[:, : plan.latent] * jnp.asarray(law.scales)[component]
+    mean, scale = law.model.decode(jnp.asarray(law.means)[component] + deviations @ law.root)
+    if not plan.noisy:
+        return mean
+    return mean + scale * law.model.draw_noise(normals[:, plan.latent :])
+
+
+def fit_law(
+    model: Autoencoder, vectors: Float[np.ndarray, "unit coordinate"], kind: LatentLaw
+) -> Decoded:
+    """Fit the latent law to the posteriors of the training units, as the encoder sees them."""
+    latent = model.plan.latent
+    one, turn = np.ones((1, latent)), np.eye(latent)
+    encode = jax.jit(Autoencoder.encode)
+    found = encode(model, jnp.asarray(vectors, jnp.float32))
+    means, variances = np.asarray(found.mean, np.float64), np.exp(np.asarray(found.log_variance))
+    if kind == "posterior":
+        parts = means, np.sqrt(variances), turn
+    elif kind == "normal":
+        between = np.cov(means, rowvar=False, ddof=0).reshape(latent, latent)
+        covariance = between + np.diag(variances.mean(axis=0))
+        parts = means.mean(axis=0)[None], one, np.linalg.cholesky(covariance).T
+    else:
+        parts = 0 * one, one, turn
+    return Decoded(model, *(part.astype(np.float32) for part in parts))

@@ -27,7 +27,7 @@ from mcsim.generators._networks import Network, Params, apply
 
 LEAST_SCALE, MOST_SCALE = 0.02, 8.0  # of the noise, in standard deviations of a coordinate
 LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -9.0, 2.0
-LEAST_DF, MOST_DF = 2.5, 60.0
+LEAST_DF, MOST_DF = 4.0, 60.0  # the fourth moment is finite: recoloring needs the second
 FAR = 30.0  # scores beyond are infinite
 SMALL = 0.05  # added to squared deviations before their logarithm, in variances of the noise
 
@@ -36,7 +36,7 @@ Latent = Float[Array, "unit latent"]
 
 
 class Intervals(NamedTuple):
-    """Between which standardized scores each coordinate lies (equal ends: known), and one inside."""
+    """Between which scores each coordinate lies (equal ends: it is known), and one inside."""
 
     inside: Any
     low: Any
@@ -153,10 +153,17 @@ class Autoencoder:
 
     def volatility(self, vectors: Vectors) -> Float[Array, "unit path"]:
         """Return the mean log squared deviation of each path."""
-        return self.plan.layout.paths_of(self.log_squares(vectors)).mean(axis=2)
+        layout = self.plan.layout
+        squares = self.log_squares(vectors)[:, : layout.n_cells]
+        return squares.reshape(len(vectors), len(layout.paths), layout.periods).mean(axis=2)
 
     def seen(self, vectors: Vectors) -> Float[Array, "unit input"]:
-        """Return what the encoder's network sees: vectors, and how far from the factors they lie."""
+        """Return what the encoder's network sees: vectors, and how far from the factors they lie.
+
+        Column by column, paths first, as an LSTM reads them.
+        """
+        if not self.plan.noisy:
+            return vectors
         squares, cells = 0.5 * self.log_squares(vectors), self.plan.layout.n_cells
         parts = vectors[:, :cells], squares[:, :cells], vectors[:, cells:], squares[:, cells:]
         return jnp.concatenate(parts, axis=1)

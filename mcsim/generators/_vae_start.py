@@ -53,11 +53,10 @@ def factor_analysis(covariance: Square, count: int) -> Factors:
 
 
 def _principal(factors: Factors) -> Factors:
-    """Turn the factors so that their posterior is uncorrelated: mean-field encoders lose nothing."""
+    """Turn the factors so that their posterior is uncorrelated, as the encoder takes it to be."""
     loadings, noise = factors
     turn = np.linalg.eigh((loadings / noise) @ loadings.T)[1][:, ::-1]
     return Factors(turn.T @ loadings, noise)
-
 
 
 class Volatility(NamedTuple):
@@ -81,7 +80,8 @@ class Volatility(NamedTuple):
 
 def volatility(deviations: Float[np.ndarray, "unit coordinate"], layout: Layout) -> Volatility:
     """Compare the variance of the mean log squared deviations with that of equal units."""
-    found = layout.paths_of(np.log(deviations**2 + SMALL)).mean(axis=2)
+    squares = np.log(deviations[:, : layout.n_cells] ** 2 + SMALL)
+    found = squares.reshape(len(squares), len(layout.paths), layout.periods).mean(axis=2)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     weights, logs = weights / weights.sum(), np.log(nodes**2 + SMALL)
     chance = weights @ (logs - weights @ logs) ** 2 / layout.periods
@@ -93,7 +93,8 @@ def volatility(deviations: Float[np.ndarray, "unit coordinate"], layout: Layout)
 
 def first_autoencoder(key: Array, plan: Plan, scores: Scores) -> Autoencoder:
     """Return the autoencoder before the first step; without ``plan.skip`` it knows nothing."""
-    size, paths, free = plan.layout.size, len(plan.layout.paths), plan.n_factors
+    size, paths = plan.layout.size, len(plan.layout.paths)
+    free = min(plan.n_factors, size)
     small = 0.0 if plan.skip else 1.0
     nets = initialize(key, (plan.decoder, plan.encoder), (small, small))
     factors = factor_analysis(scores.covariance, free)
@@ -107,14 +108,17 @@ def first_autoencoder(key: Array, plan: Plan, scores: Scores) -> Autoencoder:
     loadings[:free], weights[:size, :free] = factors.loadings, means
     log_variance[:free] = np.log(np.diag(covariance))
     if plan.volatile:
-        scales[free:, :paths] = np.diag(found.sd)
-        weights[size:, free:] = np.diag(found.weight)
-        origin[free:], log_variance[free:] = -found.weight * found.center, np.log(1 - found.known)
+        scales[-paths:, :paths] = np.diag(found.sd)
+        weights[size:, -paths:] = np.diag(found.weight)
+        origin[-paths:] = -found.weight * found.center
+        log_variance[-paths:] = np.log(1 - found.known)
         log_scale -= (scales**2).sum(axis=0)[plan.columns]
     if plan.student:
         log_scale -= 0.5 * np.log(FIRST_DF / (FIRST_DF - 2))
     if not plan.skip:
-        origin, log_variance, log_scale = (np.zeros_like(x) for x in (origin, log_variance, log_scale))
+        origin, log_variance, log_scale = (
+            np.zeros_like(x) for x in (origin, log_variance, log_scale)
+        )
     share = (FIRST_DF - LEAST_DF) / (MOST_DF - LEAST_DF)
     params = {
         "center": np.zeros(size), "loadings": loadings, "log_scale": log_scale,

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
+from scipy.special import ndtr
 
 from mcsim.generators._coding import Scores
 from mcsim.generators._networks import Params
@@ -56,6 +57,11 @@ class Data(NamedTuple):
     count: Any
     start: Autoencoder
 
+    @property
+    def inside(self) -> np.ndarray:
+        """The vectors of the real units, as the encoder sees them."""
+        return self.known.inside[: int(self.count)]
+
 
 class State(NamedTuple):
     """What changes: parameters by copy, the smoothed held-out bound, the best step so far."""
@@ -63,9 +69,9 @@ class State(NamedTuple):
     params: Params
     adam: Any
     best: Params
-    smooth: Array
-    lowest: Array
-    since: Array
+    smooth: Any
+    lowest: Any
+    since: Any
     key: Array
 
 
@@ -84,11 +90,10 @@ class Bound:
 
     def first_state(self, data: Data, key: Array) -> State:
         """Return the state before the first step: the same parameters in all copies."""
-        one = jax.tree.map(jnp.asarray, data.start.params)
-        params = jax.tree.map(lambda leaf: jnp.stack([leaf] * (1 + self.folds)), one)
-        zero, infinite = jnp.zeros((), jnp.float32), jnp.full((), jnp.inf, jnp.float32)
-        adam = jax.vmap(ADAM.init)(params)
-        return State(params, adam, one, zero, infinite, jnp.zeros((), jnp.int32), key)
+        one = data.start.params
+        params = jax.tree.map(lambda leaf: np.stack([leaf] * (1 + self.folds)), one)
+        numbers = np.float32(0), np.float32(np.inf), np.int32(0)
+        return State(params, _first_moments(params), one, *numbers, key)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Judge the copies on what they have not seen, then let each take a step."""
@@ -129,7 +134,7 @@ class Bound:
         total = len(data.fold)
         if total <= self.batch_size:
             return data.known, jnp.asarray(data.fold), jnp.arange(total) < data.count
-        place = (jax.random.uniform(key, (self.batch_size,), jnp.float32) * data.count)
+        place = jax.random.uniform(key, (self.batch_size,), jnp.float32) * data.count
         place = jnp.minimum(place.astype(jnp.int32), data.count - 1)
         known = Intervals(*(jnp.asarray(part)[place] for part in data.known))
         return known, jnp.asarray(data.fold)[place], jnp.ones(self.batch_size, bool)
@@ -178,10 +183,23 @@ def encoded(vectors: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarra
 
     The middle is the mean of a standard normal there; missing cells keep their draws.
     """
-    from scipy.special import ndtr
-
     inside = (low < high) & (np.isfinite(low) | np.isfinite(high))
     density = [np.exp(-0.5 * np.minimum(side**2, 700)) / np.sqrt(2 * np.pi) for side in (low, high)]
     share = np.maximum(ndtr(high) - ndtr(low), 1e-9)
     middle = np.clip((density[0] - density[1]) / share, low, high)
     return np.where(inside, middle, vectors)
+
+
+@jax.jit
+def _first_moments(params: Params) -> Any:
+    return jax.vmap(ADAM.init)(params)
+
+
+def _moved(params: Params, updates: Any, rate: Array, decay: Array) -> Params:
+    """Take a step; the networks are pulled towards zero, that is towards the linear model."""
+
+    def move(path: Any, param: Array, update: Array) -> Array:
+        pull = decay * param if path[0].key in DECAYED else 0.0
+        return param - rate * (update + pull)
+
+    return jax.tree_util.tree_map_with_path(move, params, updates)

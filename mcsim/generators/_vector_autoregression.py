@@ -15,8 +15,9 @@ from mcsim.generators._covariance import Square, recoloring
 
 RIDGE = 1e-3  # added to the variances of the regressors, as a share of them
 MOST = 0.97  # the largest root
-STEPS = 80
-STEP = 0.5
+STEPS = 60
+STEP = 0.8
+CLOSE = 1e-5
 
 
 class Autoregression(NamedTuple):
@@ -67,6 +68,8 @@ def fit_autoregression(
         distance = np.abs(slopes - target).max() + np.abs(level - variance).max()
         if distance < least:
             best, least = found, distance
+        if distance < CLOSE:
+            break
         move = recoloring(level, variance)
         found = _stationary(
             found.coefficients + STEP * (target - slopes), move @ found.innovations @ move.T

@@ -16,7 +16,8 @@ MIN_UNITS, MIN_PERIODS = 4, 20
 def faults_of_options(config: Any) -> list[str]:
     """Return what is wrong with the options of a `MacroPanel`."""
     faults = faults_of_size("steps", config.steps)
-    if faults_of_size("panels", config.panels) or config.panels < 4 or config.panels % 2:
+    panels = 4 if config.panels is None else config.panels
+    if faults_of_size("panels", panels) or panels < 4 or panels % 2:
         faults.append(f"panels: got {config.panels!r}, expected an even integer of at least 4")
     for name, test, expected in (
         ("learning_rate", lambda v: v > 0, "a positive number"),

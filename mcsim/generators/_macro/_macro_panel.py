@@ -1,37 +1,30 @@
 """A generator of macro panels: few units over many periods, with common shocks of their own."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core import Panel, require_panel
 from mcsim._keys import require_key
-from mcsim._pytree import pytree
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import raise_all
 from mcsim.generators._cache import cached
-from mcsim.generators._fitted_panel import FIXED_SHOCKS
-from mcsim.generators._macro._checks import (
-    faults_of_options,
-    faults_of_sample,
-    faults_of_training,
-)
+from mcsim.generators._macro._checks import faults_of_options, faults_of_training
+from mcsim.generators._macro._fitted_macro_panel import FittedMacroPanel
 from mcsim.generators._macro._realized import realized_shocks
-from mcsim.generators._macro._simulated_moments import Rates, SimulatedMoments, target
-from mcsim.generators._macro._skeleton import (
-    Common,
-    Skeleton,
-    draw_noise,
-    simulate,
-    simulate_given,
+from mcsim.generators._macro._simulated_moments import (
+    Rates,
+    SimulatedMoments,
+    fitted_skeleton,
+    target,
 )
 from mcsim.generators._training import train_members
+
+CELLS = 190_000  # that a step draws, about
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,9 @@ class MacroPanel:
     ----------
     steps : int
         Steps of Adam; each draws panels of the data's size.
-    panels : int
-        Panels that a step draws; an even number.
+    panels : int, optional
+        Panels that a step draws; an even number. None: 32 of 25 x 236, fewer of larger ones, more
+        of smaller ones, at least 8 and at most 64.
     learning_rate : float
         The first step size; it decays to zero by a cosine.
     average : float
@@ -84,7 +78,7 @@ class MacroPanel:
     """
 
     steps: int = 500
-    panels: int = 32
+    panels: int | None = None
     learning_rate: float = 0.02
     average: float = 0.98
     placebo_weight: float = 10.0
@@ -101,7 +95,7 @@ class MacroPanel:
         given: Sequence[str] = (),
         schema: Schema | None = None,
         progress: bool = True,
-    ) -> "FittedMacroPanel":
+    ) -> FittedMacroPanel:
         """Learn the law of a macro panel.
 
         Parameters
@@ -141,7 +135,7 @@ class MacroPanel:
         given: Sequence[str] = (),
         schema: Schema | None = None,
         progress: bool = True,
-    ) -> "list[FittedMacroPanel]":
+    ) -> list[FittedMacroPanel]:
         """Fit one generator per key, each on its units of the panel (None: all); see `fit_many`."""
         require_panel(panel)
         raise_all(faults_of_training(panel, given, rows))
@@ -156,126 +150,6 @@ class MacroPanel:
             return [replace(fit, rows=rows[m]) for fit, m in zip(fits, missing, strict=True)]
 
         return cached(self, schema, (), {name: values}, keys, rows, train)
-
-
-@pytree("skeleton", "center", "scale", "realized", "losses", "rows")
-@dataclass(frozen=True, eq=False, repr=False)
-class FittedMacroPanel:
-    """A generator that has learned a macro panel: draws any number of units and periods.
-
-    Made by `MacroPanel.fit` and `fit_many`. Immutable; a pytree.
-
-    Attributes
-    ----------
-    config : MacroPanel
-        The configuration that it was fit with.
-    schema : Schema
-        Name and labels of the column.
-    skeleton : Skeleton
-        The fitted parameters.
-    center, scale : array ()
-        What turns the skeleton's units into those of the data.
-    realized : Common
-        The data's common shocks, as far as they can be told from units' own.
-    losses : dict of str to array (step,)
-        ``"moments"``: mean squared miss of the moments, in sampling variances; ``"placebo"``: the
-        relative miss of the variance of a placebo estimate. Both as estimated from one step's
-        panels.
-    rows : array of int, or None
-        The units that it was trained on; None: all.
-    """
-
-    config: MacroPanel
-    schema: Schema
-    skeleton: Skeleton
-    center: Any
-    scale: Any
-    realized: Common
-    losses: Mapping[str, np.ndarray] = field(default_factory=dict)
-    rows: np.ndarray | None = None
-
-    def __repr__(self) -> str:
-        shocks = "redrawn" if self.common_shocks == "redraw" else "those of the data"
-        rows = "" if self.rows is None else f"; fit on {len(self.rows):,} units"
-        return f"FittedMacroPanel({self.schema.names[0]}, common shocks {shocks}{rows})"
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """Columns that are conditioned on: none."""
-        return ()
-
-    @property
-    def n_periods(self) -> int:
-        """Number of periods of the data; with redrawn shocks it can draw any number."""
-        return self.realized.factor.shape[-1]
-
-    @property
-    def common_shocks(self) -> str:
-        """Whether common shocks are those of the data, or drawn anew in every panel."""
-        return self.config.common_shocks
-
-    @property
-    def summary(self) -> str:
-        """One line for the head of a report."""
-        return f"MacroPanel of {self.schema.names[0]}, common shocks {self.common_shocks}"
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
-        return () if self.common_shocks == "redraw" else (FIXED_SHOCKS,)
-
-    def with_shocks(self, common_shocks: str) -> "FittedMacroPanel":
-        """Return the generator with common shocks ``"fixed"`` or drawn anew (``"redraw"``)."""
-        return replace(self, config=replace(self.config, common_shocks=common_shocks))
-
-    def sample(
-        self,
-        key: Array,
-        n_units: int,
-        n_periods: int | None = None,
-        *,
-        given: Mapping[str, Any] | None = None,
-    ) -> Panel:
-        """Draw a panel.
-
-        Parameters
-        ----------
-        key : key
-            Where the noise comes from.
-        n_units, n_periods : int
-            Its size; static under jit. By default as many periods as the data have.
-        given : mapping, optional
-            Must be empty: nothing is conditioned on.
-
-        Returns
-        -------
-        Panel
-            One float64 column.
-
-        Raises
-        ------
-        InputError
-            For a wrong size, with fixed common shocks more periods than the data have, and given
-            columns.
-        """
-        require_key(key)
-        periods = self.n_periods if n_periods is None else n_periods
-        raise_all(faults_of_sample(self, n_units, periods, given))
-        values = _draw(replace(self, losses={}, rows=None), int(n_units), int(periods), key)
-        return Panel({self.schema.names[0]: values})
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _draw(
-    generator: FittedMacroPanel, n_units: int, n_periods: int, key: Array
-) -> Float[Array, "unit period"]:
-    noise = draw_noise(key, n_units, n_periods)
-    if generator.common_shocks == "redraw":
-        drawn = simulate(generator.skeleton, noise)
-    else:
-        shocks = jax.tree.map(lambda path: path[:n_periods], generator.realized)
-        drawn = simulate_given(generator.skeleton, noise, shocks)
-    return generator.center + generator.scale * drawn.astype(jnp.float64)
 
 
 def _fit_all(
@@ -296,15 +170,20 @@ def _fit_all(
             target((members[m] - center) / scale)
             for m, (center, scale) in zip(alike, scales, strict=True)
         ]
-        recipe = SimulatedMoments(n_units, members[alike[0]].shape[1], config.panels)
+        n_periods = members[alike[0]].shape[1]
+        panels = config.panels or _panels_of_a_step(n_units * n_periods)
+        recipe = SimulatedMoments(n_units, n_periods, panels)
         trained = train_members(recipe, data, rates, [keys[m] for m in alike], progress)
-        for m, (center, scale), (state, losses) in zip(alike, scales, trained, strict=True):
-            realized = realized_shocks(state.average, (members[m] - center) / scale)
-            numbers = jnp.asarray(center), jnp.asarray(scale)
-            fits[m] = FittedMacroPanel(
-                config, schema, state.average, *numbers, realized, losses=losses
-            )
+        for m, (center, scale), own, fit in zip(alike, scales, data, trained, strict=True):
+            skeleton = fitted_skeleton(own, fit.state)
+            realized = realized_shocks(skeleton, (members[m] - center) / scale)
+            law = skeleton, jnp.asarray(center), jnp.asarray(scale), realized
+            fits[m] = FittedMacroPanel(config, schema, *law, losses=fit.losses)
     return [fits[m] for m in range(len(members))]
+
+
+def _panels_of_a_step(cells: int) -> int:
+    return min(max(CELLS // cells // 2 * 2, 8), 64)
 
 
 def _center_and_scale(values: Float[np.ndarray, "unit period"]) -> tuple[float, float]:

@@ -114,7 +114,9 @@ def _magnitudes(standardized: Array) -> Array:
 
 
 def _autocorrelations(series: Float[Array, "series period"]) -> Float[Array, "lag series"]:
-    products = [(series[:, lag:] * series[:, :-lag]).sum(axis=1) for lag in lags_of(series.shape[1])]
+    products = [
+        (series[:, lag:] * series[:, :-lag]).sum(axis=1) for lag in lags_of(series.shape[1])
+    ]
     return jnp.stack(products) / (series**2).sum(axis=1)
 
 

@@ -21,6 +21,7 @@ from mcsim.generators._macro._moments import EMPHASIS, moments
 from mcsim.generators._macro._skeleton import Skeleton, draw_noise, first_skeleton, simulate
 
 FADE = 0.05  # weight of a step in the running variance of the moments
+FIRST_SPREAD = 0.1  # of a moment, squared, before the first draws
 FAR = 10.0  # standard deviations from which a miss is hardly the worse for more
 LEAST_SPREAD = 0.02  # of a moment: closer need not be
 TETHER = 1e-4  # weight of the squared distance from the first skeleton
@@ -43,10 +44,10 @@ class Target(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step hands to the next."""
+    """What a step hands to the next; parameters as one vector, which compiles faster."""
 
-    skeleton: Skeleton
-    average: Skeleton
+    parameters: Float[Array, " parameter"]
+    average: Float[Array, " parameter"]
     optimizer: Any
     spread: Float[Array, " moment"]
     key: Key[Array, ""]
@@ -71,50 +72,52 @@ class SimulatedMoments:
 
     def first_state(self, data: Target, key: Key[Array, ""]) -> State:
         """Start."""
-        spread = jnp.full_like(data.moments, 0.1)
-        return State(data.start, data.start, _adam().init(data.start), spread, key)
+        start, _ = ravel_pytree(data.start)
+        spread = jnp.full_like(data.moments, FIRST_SPREAD)
+        return State(start, start, _adam().init(start), spread, key)
 
-    def step(
-        self, data: Target, rates: Rates, state: State, number: Array
-    ) -> tuple[State, Losses]:
+    def step(self, data: Target, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Draw panels, and take a step of Adam."""
         key = jax.random.fold_in(state.key, number)
         grad = jax.value_and_grad(self._distance, has_aux=True)
-        (distance, drawn), slope = grad(state.skeleton, key, data, rates, state.spread)
-        updates, optimizer = _adam().update(slope, state.optimizer)
+        (distance, drawn), slope = grad(state.parameters, key, data, rates, state.spread)
+        direction, optimizer = _adam().update(slope, state.optimizer)
         rate = rates.learning_rate * 0.5 * (1.0 + jnp.cos(jnp.pi * number / rates.steps))
-        skeleton = jax.tree.map(lambda x, change: x - rate * change, state.skeleton, updates)
+        parameters = state.parameters - rate * jnp.asarray(direction)
         keep = jnp.minimum(rates.average, (1.0 + number) / (10.0 + number))
-        average = jax.tree.map(
-            lambda old, new: keep * old + (1.0 - keep) * new, state.average, skeleton
-        )
+        average = keep * state.average + (1.0 - keep) * parameters
         spread = (1.0 - FADE) * state.spread + FADE * drawn.var(axis=0)
-        place = positions(self.n_units, self.n_periods)["placebo_variance"]
-        miss = drawn[:, place].mean() / data.moments[place][0] - 1.0
-        return State(skeleton, average, optimizer, spread, state.key), Losses(distance, miss)
+        place = positions(self.n_units, self.n_periods)["placebo_variance"][0]
+        miss = drawn[:, place].mean() / data.moments[place] - 1.0
+        return State(parameters, average, optimizer, spread, state.key), Losses(distance, miss)
 
     def finished(self, state: State) -> Array:
         """Never before the last step."""
         return jnp.asarray(False)
 
     def _distance(
-        self, skeleton: Skeleton, key: Array, data: Target, rates: Rates, spread: Array
+        self, parameters: Array, key: Array, data: Target, rates: Rates, spread: Array
     ) -> tuple[Array, Array]:
+        start, unravel = ravel_pytree(data.start)
         noise = draw_noise(key, self.n_units, self.n_periods, (self.panels,))
-        drawn = jax.vmap(flat_moments)(simulate(skeleton, noise))
+        drawn = jax.vmap(flat_moments)(simulate(unravel(parameters), noise))
         misses = drawn.reshape(2, self.panels // 2, -1).mean(axis=1) - data.moments
         misses = misses / jnp.sqrt(jnp.maximum(spread, LEAST_SPREAD**2))
         misses = misses / jnp.sqrt(1.0 + (misses / FAR) ** 2)
         weights = _weights(self.n_units, self.n_periods, rates.placebo_weight)
         distance = (weights * misses[0] * misses[1]).sum() / weights.sum()
-        apart = jax.tree.map(lambda x, start: ((x - start) ** 2).sum(), skeleton, data.start)
-        return distance + TETHER * sum(jax.tree.leaves(apart)), drawn
+        return distance + TETHER * ((parameters - start) ** 2).sum(), drawn
 
 
 def target(values: Float[np.ndarray, "unit period"]) -> Target:
     """Describe standardized data, and choose where the fit starts."""
     found = jax.jit(flat_moments)(jnp.asarray(values, jnp.float32))
     return Target(found, first_skeleton(values))
+
+
+def fitted_skeleton(data: Target, state: State) -> Skeleton:
+    """Return the averaged parameters of the last step."""
+    return ravel_pytree(data.start)[1](state.average)
 
 
 def flat_moments(values: Float[Array, "unit period"]) -> Float[Array, " moment"]:
@@ -133,13 +136,15 @@ def positions(n_units: int, n_periods: int) -> dict[str, np.ndarray]:
 
 
 def _weights(n_units: int, n_periods: int, placebo_weight: Array) -> Array:
+    """Return the moments' weights: 1, or what their names say."""
     places = positions(n_units, n_periods)
-    weights = jnp.ones(sum(len(place) for place in places.values()), jnp.float32)
+    weights = np.ones(sum(len(place) for place in places.values()), np.float32)
+    placebo = np.zeros_like(weights)
     for name, weight in EMPHASIS.items():
-        weights = weights.at[places[name]].set(weight)
+        weights[places[name]] = weight
     for name in ("placebo", "placebo_variance"):
-        weights = weights.at[places[name]].set(placebo_weight)
-    return weights
+        weights[places[name]], placebo[places[name]] = 0.0, 1.0
+    return jnp.asarray(weights) + placebo * placebo_weight
 
 
 def _adam() -> optax.GradientTransformation:

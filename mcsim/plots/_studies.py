@@ -1,22 +1,19 @@
-"""Figures of studies and generators; the only file that draws."""
+"""Figures of studies: bias, intervals, coverage, and published figures beside ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcsim._core import Panel
 from mcsim._results import Results
-from mcsim._schema import Column, Schema
 from mcsim._study import GENERATOR
 from mcsim.errors import InputError, UnknownName, did_you_mean
 from mcsim.measures import Comparison
+from mcsim.plots._style import HIT, INK, MARKERS, MISS, PALE, plain
 
-_INK, _PALE, _HIT, _MISS = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d"
-_MARKERS = "osD^vP"
-_INTERVALS_DRAWN = 500
+INTERVALS_DRAWN = 500
 
 
 def bias(
@@ -53,13 +50,13 @@ def bias(
         for j, estimator in enumerate(names):
             place = j + (i - (len(dgps) - 1) / 2) * 0.3
             _bias_row(axes, rows[rows["estimator"] == estimator], place, i, scale)
-        axes.plot([], [], _MARKERS[i % 6], color=_INK, label=name)
-    axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.plot([], [], MARKERS[i % 6], color=INK, label=name)
+    axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel(f"bias{f', {unit}' if unit else ''} (bars: 2 Monte Carlo standard errors)")
     axes.legend(frameon=False, fontsize="small")
-    return _plain(figure)
+    return plain(figure)
 
 
 def _bias_row(axes: Axes, rows: pd.DataFrame, place: float, i: int, scale: float) -> None:
@@ -70,10 +67,10 @@ def _bias_row(axes: Axes, rows: pd.DataFrame, place: float, i: int, scale: float
     mean, error = values.mean(), np.sqrt((errors**2).sum()) / len(errors)
     if len(values) > 1:
         ends = mean - values.std(ddof=1), mean + values.std(ddof=1)
-        axes.plot(ends, [place, place], color=_PALE, linewidth=5, zorder=1)
+        axes.plot(ends, [place, place], color=PALE, linewidth=5, zorder=1)
         axes.plot(values, np.full(len(values), place), ".", color="#4f7a8c", markersize=4, zorder=2)
     axes.errorbar(
-        mean, place, xerr=2 * error, fmt=_MARKERS[i % 6], color=_INK, markersize=5, capsize=3
+        mean, place, xerr=2 * error, fmt=MARKERS[i % 6], color=INK, markersize=5, capsize=3
     )
 
 
@@ -109,14 +106,12 @@ def zip_plot(
         mine = rows[(rows["estimator"] == name) & rows["lower"].notna() & rows["truth"].notna()]
         factors = [factor for factor in results.factors if factor != GENERATOR]
         _one_law(mine, [*factors, "estimand", "inference"])
-        factors = [factor for factor in results.factors if factor != GENERATOR]
-        _one_law(mine, [*factors, "estimand", "inference"])
         _zip(axes, mine, results.study["level"], results.study.get("scale", 1.0))
         axes.set_title(name, fontsize="small")
     panels[0].set_ylabel("percentile of |estimate - truth| / standard error")
     unit = results.study.get("unit", "")
     figure.supxlabel(f"interval - truth{f', {unit}' if unit else ''}", fontsize="medium")
-    return _plain(figure)
+    return plain(figure)
 
 
 def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
@@ -128,13 +123,13 @@ def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
     truth = rows["truth"].to_numpy()
     lower, upper = (rows["lower"] - truth) / scale, (rows["upper"] - truth) / scale
     hit = ((lower <= 0) & (upper >= 0)).to_numpy()
-    drawn = np.arange(len(rows)) % max(1, len(rows) // _INTERVALS_DRAWN) == 0
-    for which, color in ((hit & drawn, _HIT), (~hit & drawn, _MISS)):
+    drawn = np.arange(len(rows)) % max(1, len(rows) // INTERVALS_DRAWN) == 0
+    for which, color in ((hit & drawn, HIT), (~hit & drawn, MISS)):
         axes.hlines(height[which], lower[which], upper[which], color=color, linewidth=0.6)
-    axes.axvline(0, color=_INK, linewidth=0.8)
-    axes.axhline(100 * level, color=_INK, linewidth=0.8, linestyle="--")
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle="--")
     axes.text(
-        0.03, 0.03, f"{hit.mean():.1%}", transform=axes.transAxes, color=_INK, fontsize="small",
+        0.03, 0.03, f"{hit.mean():.1%}", transform=axes.transAxes, color=INK, fontsize="small",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
     )  # fmt: skip
 
@@ -168,16 +163,16 @@ def coverage(results: Results, *, estimators: Sequence[str] | None = None) -> Fi
         limits = part[["coverage_lower", "coverage_upper"]].to_numpy().T
         places = [names.index(name) for name in rows[part.index]]
         axes.errorbar(
-            values, places, xerr=np.abs(limits - values), fmt="o", color=_INK, markersize=4
+            values, places, xerr=np.abs(limits - values), fmt="o", color=INK, markersize=4
         )
-        axes.axvline(results.study["level"], color=_MISS, linewidth=0.8, linestyle="--")
+        axes.axvline(results.study["level"], color=MISS, linewidth=0.8, linestyle="--")
         factors = zip(results.factors, cell[1:], strict=True)
         lines = [str(cell[0]), *(f"{name} {_short(value)}" for name, value in factors)]
         axes.set_title("\n".join(lines), fontsize="small")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel("coverage (bars: 95 % score limits; dashed: nominal)", fontsize="medium")
-    return _plain(figure)
+    return plain(figure)
 
 
 def _short(value: object) -> str:
@@ -205,15 +200,15 @@ def comparison(compared: Comparison) -> Figure:
     measures = list(dict.fromkeys(table["measure"]))
     figure = Figure(figsize=(7.5, 1.2 + 0.2 * len(names)), layout="constrained")
     axes = figure.subplots()
-    axes.axvspan(-4, 4, color=_PALE, alpha=0.25, linewidth=0)
-    axes.axvspan(-2, 2, color=_PALE, alpha=0.35, linewidth=0)
-    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.axvspan(-4, 4, color=PALE, alpha=0.25, linewidth=0)
+    axes.axvspan(-2, 2, color=PALE, alpha=0.35, linewidth=0)
+    axes.axvline(0, color=INK, linewidth=0.8)
     for i, measure in enumerate(measures):
         rows = table["measure"] == measure
         places = [names.index(cell) for cell in cells[rows]]
-        color = _INK if i % 2 == 0 else _MISS
+        color = INK if i % 2 == 0 else MISS
         axes.plot(
-            table.loc[rows, "z"], places, _MARKERS[i % 6], color=color, alpha=0.8, label=measure
+            table.loc[rows, "z"], places, MARKERS[i % 6], color=color, alpha=0.8, label=measure
         )
     axes.set_yticks(range(len(names)), names, fontsize="x-small")
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -221,80 +216,7 @@ def comparison(compared: Comparison) -> Figure:
     axes.set_xlabel("ours less published, combined Monte Carlo standard errors (bands: 2 and 4)")
     if len(measures) > 1:
         figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize="small")
-    return _plain(figure)
-
-
-def marginals(
-    real: Panel, generated: Mapping[str, Panel] | Panel, schema: Schema, *, by: str | None = None
-) -> Figure:
-    """Draw the marginal distribution of every column, real and generated.
-
-    Mass points are drawn as bars of their own share, so that zeros and top codes can be compared.
-
-    Parameters
-    ----------
-    real : Panel
-        The data.
-    generated : Panel or mapping of name to Panel
-        Samples of generators.
-    schema : Schema
-        The panel's schema.
-    by : str, optional
-        A binary column (the treatment, say): one row of figures per value.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    samples = {"real": real}
-    samples.update({"generated": generated} if isinstance(generated, Panel) else generated)
-    groups = [None] if by is None else sorted(set(np.asarray(real[by]).ravel().tolist()))
-    columns = [schema[name] for name in real if name != by]
-    figure = Figure(figsize=(2.1 * len(columns), 2.2 * len(groups)), layout="constrained")
-    grid = figure.subplots(len(groups), len(columns), squeeze=False)
-    for row, group in zip(grid, groups, strict=True):
-        for axes, column in zip(row, columns, strict=True):
-            data = {label: _values(panel, column, by, group) for label, panel in samples.items()}
-            _marginal(axes, column, data)
-        row[0].set_ylabel("share" if group is None else f"{by} = {group:g}")
-    for axes, column in zip(grid[0], columns, strict=True):
-        axes.set_title(column.name, fontsize="small")
-    grid[0, -1].legend(frameon=False, fontsize="x-small")
-    return _plain(figure)
-
-
-def _values(panel: Panel, column: Column, by: str | None, group: float | None) -> np.ndarray:
-    values = np.asarray(panel[column.name]).ravel()
-    return values if by is None else values[np.asarray(panel[by]).ravel() == group]
-
-
-def _marginal(axes: Axes, column: Column, data: Mapping[str, np.ndarray]) -> None:
-    colors = [_PALE, _INK, _MISS, "#e0a458"]
-    bins = _bins(column, np.concatenate(list(data.values())))
-    width = float(bins[1] - bins[0])
-    for i, (label, values) in enumerate(data.items()):
-        smooth = values[~np.isin(values, column.atoms)]
-        weights = np.full(len(smooth), 1 / len(values))
-        kind = "stepfilled" if i == 0 else "step"
-        axes.hist(
-            smooth, list(bins), weights=weights, histtype=kind, color=colors[i % 4], label=label
-        )
-        shares = [np.mean(values == atom) for atom in column.atoms]
-        offset = (i - (len(data) - 1) / 2) * 0.5 * width
-        axes.bar(np.array(column.atoms) + offset, shares, 0.5 * width, color=colors[i % 4])
-    if column.kind in ("binary", "categorical"):
-        axes.set_xticks(range(int(column.lower), int(column.upper) + 1))
-    axes.tick_params(labelsize="x-small")
-
-
-def _bins(column: Column, values: np.ndarray) -> np.ndarray:
-    """Bin edges: one bin per value, or per few values, of whole numbers; 20 bins otherwise."""
-    values = values[~np.isin(values, column.atoms)]
-    low, high = np.quantile(values, [0, 0.995]) if values.size else (0.0, 1.0)
-    if column.kind == "continuous":
-        return np.linspace(low, high, 21)
-    step = max(1, round((high - low) / 20))
-    return np.arange(low, high + step + 1, step) - 0.5
+    return plain(figure)
 
 
 def _one_law(rows: pd.DataFrame, names: Sequence[str]) -> None:
@@ -322,9 +244,3 @@ def _of_dgp(rows: pd.DataFrame, dgp: str | None) -> pd.DataFrame:
     if dgp not in set(rows["dgp"]):
         raise UnknownName(f"dgp: got {dgp!r}{did_you_mean(dgp, set(rows['dgp']))}")
     return rows[rows["dgp"] == dgp]
-
-
-def _plain(figure: Figure) -> Figure:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure

@@ -1,0 +1,146 @@
+"""What a fit to a macro panel returns: panels of any number of units and periods."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mcsim._core import Panel
+from mcsim._keys import require_key
+from mcsim._pytree import pytree
+from mcsim._schema import Schema
+from mcsim.errors import raise_all
+from mcsim.generators._fitted_panel import FIXED_SHOCKS
+from mcsim.generators._macro._checks import faults_of_sample
+from mcsim.generators._macro._skeleton import (
+    Common,
+    Skeleton,
+    draw_noise,
+    simulate,
+    simulate_given,
+)
+
+
+@pytree("skeleton", "center", "scale", "realized", "losses", "rows")
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedMacroPanel:
+    """A generator that has learned a macro panel: draws any number of units and periods.
+
+    Made by `MacroPanel.fit` and `fit_many`. Immutable; a pytree.
+
+    Attributes
+    ----------
+    config : MacroPanel
+        The configuration that it was fit with.
+    schema : Schema
+        Name and labels of the column.
+    skeleton : Skeleton
+        The fitted parameters.
+    center, scale : array ()
+        What turns the skeleton's units into those of the data.
+    realized : Common
+        The data's common shocks, as far as they can be told from units' own.
+    losses : dict of str to array (step,)
+        ``"moments"``: mean squared miss of the moments, in sampling variances; ``"placebo"``: the
+        relative miss of the variance of a placebo estimate. Both as estimated from one step's
+        panels.
+    rows : array of int, or None
+        The units that it was trained on; None: all.
+    """
+
+    config: Any
+    schema: Schema
+    skeleton: Skeleton
+    center: Any
+    scale: Any
+    realized: Common
+    losses: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rows: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        shocks = "redrawn" if self.common_shocks == "redraw" else "those of the data"
+        rows = "" if self.rows is None else f"; fit on {len(self.rows):,} units"
+        return f"FittedMacroPanel({self.schema.names[0]}, common shocks {shocks}{rows})"
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Columns that are conditioned on: none."""
+        return ()
+
+    @property
+    def n_periods(self) -> int:
+        """Number of periods of the data; with redrawn shocks it can draw any number."""
+        return self.realized.factor.shape[-1]
+
+    @property
+    def common_shocks(self) -> str:
+        """Whether common shocks are those of the data, or drawn anew in every panel."""
+        return self.config.common_shocks
+
+    @property
+    def summary(self) -> str:
+        """One line for the head of a report."""
+        return f"MacroPanel of {self.schema.names[0]}, common shocks {self.common_shocks}"
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader may not conclude."""
+        return () if self.common_shocks == "redraw" else (FIXED_SHOCKS,)
+
+    def with_shocks(self, common_shocks: str) -> "FittedMacroPanel":
+        """Return the generator with common shocks ``"fixed"`` or drawn anew (``"redraw"``)."""
+        return replace(self, config=replace(self.config, common_shocks=common_shocks))
+
+    def sample(
+        self,
+        key: Array,
+        n_units: int,
+        n_periods: int | None = None,
+        *,
+        given: Mapping[str, Any] | None = None,
+    ) -> Panel:
+        """Draw a panel.
+
+        Parameters
+        ----------
+        key : key
+            Where the noise comes from.
+        n_units, n_periods : int
+            Its size; static under jit. By default as many periods as the data have.
+        given : mapping, optional
+            Must be empty: nothing is conditioned on.
+
+        Returns
+        -------
+        Panel
+            One float64 column.
+
+        Raises
+        ------
+        InputError
+            For a wrong size, with fixed common shocks more periods than the data have, and given
+            columns.
+        """
+        require_key(key)
+        periods = self.n_periods if n_periods is None else n_periods
+        raise_all(faults_of_sample(self, n_units, periods, given))
+        values = _draw(replace(self, losses={}, rows=None), int(n_units), int(periods), key)
+        return Panel({self.schema.names[0]: values})
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _draw(
+    generator: FittedMacroPanel, n_units: int, n_periods: int, key: Array
+) -> Float[Array, "unit period"]:
+    noise = draw_noise(key, n_units, n_periods)
+    if generator.common_shocks == "redraw":
+        drawn = simulate(generator.skeleton, noise)
+    else:
+        shocks = jax.tree.map(lambda path: path[:n_periods], generator.realized)
+        drawn = simulate_given(generator.skeleton, noise, shocks)
+    return generator.center + generator.scale * drawn.astype(jnp.float64)

@@ -1,0 +1,150 @@
+"""A panel and a generated one side by side: margins, dynamics, dependence of units, paths."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy import ndarray
+
+from mcsim._core import Panel
+from mcsim._panel_fidelity import PanelFidelityTable
+from mcsim.errors import InputError, UnknownName, did_you_mean
+from mcsim.plots._style import INK, MISS, PALE, plain
+
+Paths = Float[ndarray, "unit period"]
+
+LAGS = 5
+PATHS_DRAWN = 25
+PAIRED_UNITS = 300  # whose pairs are correlated: their number grows with the square
+BAND = (0.1, 0.5, 0.9)
+TITLES = ("quantiles by period", "autocorrelations", "correlations of units", "real paths")
+
+
+def fidelity(
+    table: PanelFidelityTable, *, generator: str | None = None, outcome: str | None = None
+) -> Figure:
+    """Draw the real panel and a generated one of its size side by side.
+
+    By outcome, from left to right: median, 10 % and 90 % quantiles in every period;
+    autocorrelations less period means (round) and less unit means too (crosses); the distribution
+    over pairs of units of their correlation over time; and paths of the first units.
+
+    Parameters
+    ----------
+    table : PanelFidelityTable
+        From `mcsim.fidelity` of a panel.
+    generator : str, optional
+        A row of the table; default the first that is no reference, or the last.
+    outcome : str, optional
+        One outcome only.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        For an unknown generator or outcome, and for the table of a cross-section.
+    """
+    if not isinstance(table, PanelFidelityTable):
+        raise InputError(
+            f"table: got {type(table).__name__}, expected the PanelFidelityTable of a panel; for a "
+            "cross-section draw plots.marginals"
+        )
+    name = _chosen(generator, table)
+    if outcome is not None and outcome not in table.outcomes:
+        raise UnknownName(f"outcome: got {outcome!r}{did_you_mean(outcome, table.outcomes)}")
+    outcomes = table.outcomes if outcome is None else (outcome,)
+    figure = Figure(figsize=(14, 2.6 * len(outcomes)), layout="constrained")
+    grid = figure.subplots(len(outcomes), 5, squeeze=False)
+    for row, column in zip(grid, outcomes, strict=True):
+        real, generated = (_paths(panel, column) for panel in (table.real, table.samples[name]))
+        _outcome(row, real, generated, table)
+        row[0].set_ylabel(column)
+    for axes, title in zip(grid[0], (*TITLES, f"paths of {name}"), strict=True):
+        axes.set_title(title, fontsize="small")
+    handles = [grid[0, 0].plot([], [], color=color, linewidth=3)[0] for color in (PALE, INK)]
+    figure.legend(handles, ["real", name], loc="outside lower center", ncols=2, frameon=False)
+    return plain(figure)
+
+
+def _chosen(generator: str | None, table: PanelFidelityTable) -> str:
+    names = list(table.samples)
+    if generator is None:
+        own = [name for name in names if name not in table.references]
+        return (own or names[::-1])[0]
+    if generator not in names:
+        raise UnknownName(f"generator: got {generator!r}{did_you_mean(generator, names)}")
+    return generator
+
+
+def _paths(panel: Panel, column: str) -> Paths:
+    return np.asarray(panel[column], np.float64)
+
+
+def _outcome(row: ndarray, real: Paths, generated: Paths, table: PanelFidelityTable) -> None:
+    labels = table.schema.period_labels
+    periods = np.asarray(labels if _are_numbers(labels, real) else np.arange(real.shape[1]))
+    _quantiles(row[0], periods, real, generated)
+    _dynamics(row[1], real, generated)
+    _dependence(row[2], real, generated)
+    low, high = np.quantile(np.concatenate([real, generated]), [0.001, 0.999])
+    margin = 0.05 * (high - low)
+    for axes, paths, color in ((row[3], real, PALE), (row[4], generated, INK)):
+        axes.plot(periods, paths[:PATHS_DRAWN].T, color=color, linewidth=0.7, alpha=0.8)
+        axes.plot(periods, paths.mean(axis=0), color=MISS, linewidth=1.4)
+        axes.set_ylim(low - margin, high + margin)
+    for axes in row:
+        axes.tick_params(labelsize="x-small")
+    for axes in (row[0], row[3], row[4]):
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _are_numbers(labels: tuple, paths: Paths) -> bool:
+    known = len(labels) == paths.shape[1]
+    return known and all(isinstance(label, (int, float, np.number)) for label in labels)
+
+
+def _quantiles(axes: Axes, periods: ndarray, real: Paths, generated: Paths) -> None:
+    low, middle, high = np.quantile(real, BAND, axis=0)
+    axes.fill_between(periods, low, high, color=PALE, alpha=0.5, linewidth=0)
+    axes.plot(periods, middle, color=PALE, linewidth=3)
+    for level, style in zip(BAND, ("--", "-", "--"), strict=True):
+        line = np.quantile(generated, level, axis=0)
+        axes.plot(periods, line, style, color=INK, linewidth=1.2)
+
+
+def _dynamics(axes: Axes, real: Paths, generated: Paths) -> None:
+    lags = np.arange(1, min(LAGS, real.shape[1] - 1) + 1)
+    for paths, color, size in ((real, PALE, 9), (generated, INK, 5)):
+        centered = paths - paths.mean(axis=0)
+        within = centered - centered.mean(axis=1, keepdims=True)
+        for deviations, marker in ((centered, "o"), (within, "x")):
+            variance = (deviations**2).mean()
+            values = [(deviations[:, k:] * deviations[:, :-k]).mean() / variance for k in lags]
+            axes.plot(lags, values, marker, color=color, markersize=size)
+    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.set_xticks(lags)
+    axes.set_xlabel("lag (crosses: less unit means)", fontsize="x-small")
+
+
+def _dependence(axes: Axes, real: Paths, generated: Paths) -> None:
+    bins = np.linspace(-1, 1, 31).tolist()
+    for paths, color, filled in ((real, PALE, True), (generated, INK, False)):
+        found = _correlations(paths[:PAIRED_UNITS])
+        kind = "stepfilled" if filled else "step"
+        axes.hist(found, bins, density=True, histtype=kind, color=color)
+        if len(found):
+            axes.axvline(found.mean(), color=color, linestyle="--", linewidth=1)
+    axes.set_yticks([])
+
+
+def _correlations(paths: Paths) -> Float[ndarray, " pair"]:
+    """Correlation over time of all pairs of units that move."""
+    deviations = paths - paths.mean(axis=1, keepdims=True)
+    length = np.sqrt((deviations**2).sum(axis=1, keepdims=True))
+    moves = length[:, 0] > 1e-9 * np.abs(paths).max(initial=1e-300)
+    unit = deviations[moves] / length[moves]
+    return (unit @ unit.T)[np.triu_indices(len(unit), 1)]

@@ -1,0 +1,145 @@
+"""What a fit looked like, and what a latent space holds: losses, paths, grids of decoded paths."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mcsim._core import Panel, require_panel
+from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.plots._style import INK, MISS, PALE, plain
+
+
+def losses(generator: Any) -> Figure:
+    """Draw what training recorded at each step, one panel for each loss.
+
+    Losses say whether a fit ran away, and nothing about how close a generator is to the data: that
+    is what `mcsim.fidelity` measures.
+
+    Parameters
+    ----------
+    generator : fitted generator
+        With ``losses`` (step,), as trainers that take steps return it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        For a generator that recorded none.
+    """
+    recorded = getattr(generator, "losses", {})
+    if not recorded:
+        raise InputError(
+            f"generator: {generator!r} recorded no losses; those that are not trained by steps "
+            "have none, and neither have fits under jit"
+        )
+    figure = Figure(figsize=(4 * len(recorded), 3), layout="constrained")
+    for number, (name, values) in enumerate(recorded.items()):
+        axes = figure.add_subplot(1, len(recorded), number + 1)
+        axes.plot(np.arange(1, len(values) + 1), values, color=INK, linewidth=0.8)
+        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_xlabel("step")
+    return plain(figure)
+
+
+def paths(
+    panels: Mapping[str, Panel], column: str, *, units: Sequence[int] = (0, 1, 2, 3)
+) -> Figure:
+    """Draw the same units' paths of one column, a row of axes for each panel, on one scale.
+
+    Parameters
+    ----------
+    panels : mapping of str to Panel
+        For instance ``{"real": panel, "generated": drawn}``.
+    column : str
+        The column.
+    units : sequence of int
+        Which units.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        For a column that a panel lacks.
+    """
+    raise_all(
+        [
+            f"column: got {column!r}, not in the panel {name!r}{did_you_mean(column, panel)}"
+            for name, panel in panels.items()
+            if column not in panel
+        ]
+    )
+    values = {name: np.asarray(panel[column]) for name, panel in panels.items()}
+    everything = np.concatenate([own.ravel() for own in values.values()])
+    figure = Figure(figsize=(9, 1.8 * len(panels)), layout="constrained")
+    for number, (name, own) in enumerate(values.items()):
+        axes = figure.add_subplot(len(panels), 1, number + 1)
+        for unit in units:
+            axes.plot(own[unit % len(own)], color=INK, linewidth=0.8, alpha=0.6)
+        axes.set_ylim(everything.min(), everything.max())
+        axes.set_title(name, fontsize=10, loc="left")
+    return plain(figure)
+
+
+def latent_grid(
+    latent: Any, panel: Panel, unit: int, column: str, *, span: float = 1.0, n: int = 5
+) -> Figure:
+    """Draw the decoded paths around one unit: rows move its first latent, columns its second.
+
+    Parameters
+    ----------
+    latent : Latent
+        The latent space of a `VAE`, from `mcsim.generators.latent`, with at least two dimensions.
+    panel : Panel
+        Data that hold the unit.
+    unit : int
+        Its position; it stands in the middle, in red.
+    column : str
+        The column to draw.
+    span : float
+        The latents move from ``-span`` to ``span``.
+    n : int
+        Rows and columns; odd.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        For a latent space of one dimension, an even ``n``, an unknown unit or column.
+
+    References
+    ----------
+    Kingma & Welling (2014), Auto-encoding variational Bayes, ICLR, Figure 4.
+    """
+    require_panel(panel)
+    mean = np.asarray(latent.encode(panel.take(np.array([unit]))).mean)
+    faults = [] if column in panel else [f"column: got {column!r}{did_you_mean(column, panel)}"]
+    if mean.shape[1] < 2:
+        faults.append("latent: it has one dimension, expected at least two")
+    if n < 1 or n % 2 == 0:
+        faults.append(f"n: got {n}, expected an odd number: the unit stands in the middle")
+    raise_all(faults)
+    steps = np.linspace(-span, span, n) if n > 1 else np.zeros(1)
+    moves = np.zeros((n * n, mean.shape[1]), np.float32)
+    moves[:, 0], moves[:, 1] = np.repeat(steps, n), np.tile(steps, n)
+    decoded = np.asarray(latent.decode(mean + moves)[column])
+    figure = Figure(figsize=(2.2 * n, 1.5 * n), layout="constrained")
+    for cell, path in enumerate(decoded):
+        axes = figure.add_subplot(n, n, cell + 1)
+        own = cell == n * n // 2
+        axes.plot(path, color=MISS if own else INK, linewidth=0.8)
+        axes.set_ylim(decoded.min(), decoded.max())
+        axes.set_xticks([])
+        axes.tick_params(labelsize=7)
+        axes.grid(color=PALE, linewidth=0.5)
+    return plain(figure)

@@ -1,0 +1,214 @@
+"""Autoregressive likelihood on cross-sections: recipes, files, caches, the law that is learned."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcsim
+from mcsim import Panel
+from mcsim.dgps import PotentialOutcomes
+from mcsim.errors import InputError, TrainingDiverged
+from mcsim.generators import Autoregressive, fit_many, load, model_cache, save
+from mcsim.generators import _autoregressive as training
+from mcsim.generators._levels import Levels
+from mcsim.generators._likelihood import apply_some
+from mcsim.generators._networks import apply, initialize
+from mcsim.generators._training import run_segment
+
+TINY = Autoregressive(hidden=(8,), steps=5, batch_size=32)
+TOP = 25862.32
+
+
+def mixed_panel(n=300, seed=0):
+    """Columns of all kinds: an excluded pair of categories, earnings with two atoms."""
+    rng = np.random.default_rng(seed)
+    treat = (np.arange(n) % 3 == 0).astype(float)
+    race = rng.integers(0, 3, n)
+    age = rng.integers(17, 56, n).astype(float)
+    wage = np.exp(rng.normal(8 + 0.03 * age, 0.8))
+    wage = np.where(rng.uniform(size=n) < 0.3 - 0.15 * treat, 0.0, np.minimum(wage, TOP))
+    return Panel(
+        {
+            "treat": treat,
+            "age": age,
+            "black": (race == 1).astype(float),
+            "hispanic": (race == 2).astype(float),
+            "wage": wage,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return mixed_panel()
+
+
+@pytest.fixture(scope="module")
+def generator(panel):
+    return TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+
+
+def treated(n, share=0.5):
+    return {"treat": (np.arange(n) < share * n).astype(float)}
+
+
+def test_draws_are_possible_and_shares_are_raked(panel, generator):
+    n = 100_000
+    treat = np.asarray(panel["treat"])[:, 0]
+    for arm in (0.0, 1.0):
+        sample = generator.sample(jax.random.key(1), n, given={"treat": np.full(n, arm)})
+        draws = {name: np.asarray(sample[name])[:, 0] for name in sample}
+        assert not (draws["black"] * draws["hispanic"]).any()
+        assert 0 <= draws["wage"].min() <= draws["wage"].max() <= TOP
+        for name, value in (("wage", 0.0), ("wage", TOP), ("black", 1.0)):
+            real = (np.asarray(panel[name])[treat == arm, 0] == value).mean()
+            assert (draws[name] == value).mean() == pytest.approx(real, abs=0.01)
+
+
+def test_what_it_is(panel, generator):
+    assert (
+        repr(generator) == "FittedGenerator(Autoregressive: black, hispanic, age, wage given treat)"
+    )
+    assert {name: len(values) for name, values in generator.losses.items()} == {"likelihood": 5}
+    assert generator.config == TINY.resolve(300)
+    assert generator.rows is None
+
+
+def test_recipes_by_the_number_of_rows():
+    small, large = Autoregressive().resolve(3_999), Autoregressive().resolve(4_000)
+    assert (small.dropout, large.dropout) == (0.5, 0.0)
+    assert large.steps > small.steps
+    assert Autoregressive(steps=7).resolve(10_000).steps == 7
+
+
+def test_many_rows_give_every_level_a_logit():
+    big = Panel({"age": np.arange(17.0, 56.0)[np.arange(4_000) % 39], "x": np.arange(4_000) % 2.0})
+    for panel, free in ((mixed_panel().select(["age", "black"]), False), (big, True)):
+        fit = replace(TINY, steps=1).fit(jax.random.key(0), panel, progress=False)
+        (head,) = (h for h in fit.architecture.drawn if h.name == "age")
+        assert isinstance(head, Levels)
+        assert head.free is free
+        assert head.n_outputs == (len(head.values) if free else 4)
+        assert head.n_features == 1
+
+
+def test_dropout_of_nothing_is_the_network_and_of_units_removes_them():
+    sizes = (3, 5, 4, 2)
+    (params,) = initialize(jax.random.key(0), (sizes,), (1.0,))
+    x = jax.random.normal(jax.random.key(1), (6, 3), jnp.float32)
+    keep = jnp.ones((6, 9), bool)
+    some = apply_some(keep, jnp.float32(0), sizes, params, x)
+    np.testing.assert_allclose(some, apply(sizes, params, x), rtol=1e-5)
+    dropped = apply_some(keep.at[:, 2].set(False), jnp.float32(0), sizes, params, x)
+    without = jax.tree.map(jnp.asarray, params)
+    without["layer_1"]["kernel"] = without["layer_1"]["kernel"].at[2].set(0.0)
+    np.testing.assert_allclose(dropped, apply(sizes, without, x), rtol=1e-5)
+
+
+def test_files_hold_all(generator, tmp_path):
+    loaded = load(save(generator, tmp_path / "model"))
+    assert loaded.config == generator.config
+    sample, again = (
+        g.sample(jax.random.key(3), 50, given=treated(50)) for g in (generator, loaded)
+    )
+    for name in sample:
+        np.testing.assert_array_equal(sample[name], again[name])
+
+
+def test_the_cache_trains_once(panel, tmp_path, monkeypatch):
+    counts, train = [], training.train_members
+
+    def counting(recipe, data, *rest):
+        counts.append(len(data))
+        return train(recipe, data, *rest)
+
+    monkeypatch.setattr(training, "train_members", counting)
+    for trainer in (TINY, TINY, replace(TINY, dropout=0.1)):
+        with model_cache(tmp_path):
+            trainer.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    assert counts == [1, 1]
+
+
+def test_members_do_not_depend_on_each_other(panel):
+    keys = jax.random.split(jax.random.key(4), 3)
+    ensemble = fit_many(TINY, keys, panel, given=["treat"], resample="bootstrap", progress=False)
+    rows = [ensemble[1].rows]
+    (alone,) = TINY.fit_members(keys[1:2], panel, rows, given=["treat"], progress=False)
+    for one, two in zip(jax.tree.leaves(ensemble[1]), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_one_program_under_vmap_gives_the_same_members(panel, monkeypatch):
+    keys = jax.random.split(jax.random.key(0), 3)
+    threads = fit_many(TINY, keys, panel, given=["treat"], progress=False)
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    together = fit_many(TINY, keys, panel, given=["treat"], progress=False)
+    for one, two in zip(threads, together, strict=True):
+        for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_floats_and_keys_do_not_compile_again(panel):
+    TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    before = run_segment._cache_size()
+    other = replace(TINY, learning_rate=2e-3, dropout=0.2, weight_decay=0.5)
+    fit_many(other, jax.random.split(jax.random.key(2), 3), panel, given=["treat"], progress=False)
+    assert run_segment._cache_size() == before
+
+
+def test_bad_configurations_are_reported_together():
+    with pytest.raises(InputError) as caught:
+        Autoregressive(
+            steps=0, hidden=(0,), learning_rate=-1.0, dropout=1.0, batch_size=3, weight_decay=-1.0
+        )
+    for name in (
+        "steps: got 0",
+        "hidden",
+        "learning_rate",
+        "dropout",
+        "batch_size",
+        "weight_decay",
+    ):
+        assert name in str(caught.value)
+    with pytest.raises(InputError, match="order: got"):
+        Autoregressive(order=("wage",)).fit(jax.random.key(0), mixed_panel(), progress=False)
+
+
+def test_divergence_is_an_error_with_a_remedy(panel):
+    with pytest.raises(TrainingDiverged, match=r"diverged at step .* halve learning_rate"):
+        replace(TINY, steps=60, learning_rate=1e6).fit(jax.random.key(0), panel, progress=False)
+
+
+def test_effects_are_read_off(generator):
+    dgp = PotentialOutcomes(generator, outcome="wage", treatment="treat", n_treated=9, n_control=9)
+    effect, error = dgp.truth(mcsim.key(0), mcsim.Design())["att"]
+    assert np.isfinite(effect)
+    assert 0 < error < np.inf
+
+
+@pytest.mark.slow
+def test_a_known_law_is_learned():
+    """Means, a slope, an effect and an interaction with an atom, from 6,000 rows."""
+    rng = np.random.default_rng(0)
+    n = 6_000
+    treat, x = rng.integers(0, 2, n).astype(float), rng.normal(size=n)
+    y = 1.5 * x + 2.0 * treat + rng.normal(size=n)
+    y = np.where(rng.uniform(size=n) < 1 / (1 + np.exp(2 - 2 * x)), 0.0, y)
+    panel = Panel({"treat": treat, "x": x, "y": y})
+    generator = Autoregressive().fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    m = 100_000
+    drawn = generator.sample(jax.random.key(1), m, given=treated(m))
+    x1, y1 = (np.asarray(drawn[name])[:, 0] for name in ("x", "y"))
+    d1 = treated(m)["treat"]
+
+    def fit(d, x, y):
+        kept = y != 0
+        return np.linalg.lstsq(np.stack([np.ones(len(y)), d, x], 1)[kept], y[kept], rcond=None)[0]
+
+    assert fit(d1, x1, y1) == pytest.approx([0.0, 2.0, 1.5], abs=0.1)
+    for low, high in ((-9, 0), (0, 1), (1, 9)):
+        inside, drawn_inside = (x > low) & (x < high), (x1 > low) & (x1 < high)
+        assert (y1[drawn_inside] == 0).mean() == pytest.approx((y[inside] == 0).mean(), abs=0.04)
