@@ -12,11 +12,13 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mcsim
 from mcsim._replay import replay
 from mcsim.cli import main
+from mcsim.generators import GaussianCopula, load, save
 from mcsim.testing import constant_dgp
 
 STUDY = """
@@ -237,3 +239,193 @@ def test_an_estimator_that_always_fails_exits_with_4(tmp_path):
     failures = list((tmp_path / "store").glob("failures/*/*/*.json"))
     assert failures
     assert "KeyError" in failures[0].read_text()
+
+
+# Generators
+
+
+@pytest.fixture(scope="module")
+def wages(tmp_path_factory) -> Path:
+    """Wages of 60 people in 6 years; 3 regions; one person works part of the time."""
+    rng = np.random.default_rng(0)
+    people, years = np.repeat(np.arange(60) + 100, 6), np.tile(np.arange(1980, 1986), 60)
+    level = np.repeat(rng.normal(size=60), 6)
+    frame = pd.DataFrame(
+        {
+            "person": people,
+            "year": years,
+            "wage": np.exp(2 + 0.5 * level + 0.2 * rng.normal(size=360)),
+            "hours": rng.integers(1000, 3000, 360),
+            "region": np.repeat(rng.choice(["a", "b", "c"], 60), 6),
+        }
+    )
+    file = tmp_path_factory.mktemp("wages") / "wages.csv"
+    frame.sample(frac=1, random_state=0).to_csv(file, index=False)
+    return file
+
+
+FIT = ("--unit", "person", "--time", "year", "--kind", "gaussian-copula")
+
+
+@pytest.fixture(scope="module")
+def model(wages) -> Path:
+    """A model of wages and hours."""
+    path = wages.parent / "model.safetensors"
+    done = mcsim_command("fit", wages, *FIT, "--columns", "wage,hours", "--out", path)
+    assert done.returncode == 0, done.stderr
+    assert "Panel(60 units x 6 periods: wage, hours)" in done.stdout
+    assert "wage   continuous" in done.stdout
+    assert "FittedPanel(GaussianCopula: wage, hours over 6 periods)" in done.stdout
+    assert "Caveat: Common shocks are those of the data" in done.stdout
+    assert f"Model in {path}" in done.stdout
+    return path
+
+
+def test_fit_is_what_python_fits(wages, model):
+    panel, schema = mcsim.from_frame(
+        pd.read_csv(wages), "person", "year", columns=["wage", "hours"]
+    )
+    mine = GaussianCopula().fit(mcsim.key(0), panel, schema=schema)
+    loaded = load(model)
+    key = mcsim.key(1)
+    np.testing.assert_array_equal(loaded.sample(key, 9)["wage"], mine.sample(key, 9)["wage"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_sample_writes_the_names_of_the_data(model, tmp_path, ending):
+    out = tmp_path / "new" / f"panel.{ending}"
+    done = mcsim_command("sample", model, "-n", 25, "--seed", 3, "--out", out)
+    assert done.returncode == 0, done.stderr
+    if ending == "csv":
+        frame = pd.read_csv(out, index_col=["person", "year"])
+    else:
+        frame = pd.read_parquet(out)
+    assert frame.shape == (150, 2)
+    assert frame.index.names == ["person", "year"]
+    assert frame.index.get_level_values("year").unique().tolist() == list(range(1980, 1986))
+    expected = mcsim.to_frame(load(model).sample(mcsim.key(3), 25), load(model).schema)
+    pd.testing.assert_frame_equal(frame, expected, rtol=1e-12)
+
+
+def test_sample_prints_without_a_file(model):
+    done = mcsim_command("sample", model, "-n", 2, "--periods", 3, "--common-shocks", "redraw")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "person,year,wage,hours"
+    assert [line.split(",")[1] for line in lines[1:]] == ["1980", "1981", "1982"] * 2
+    fixed = mcsim_command("sample", model, "-n", 2, "--periods", 3)
+    assert fixed.stdout != done.stdout
+
+
+def test_options_reach_the_trainer(wages, tmp_path):
+    out = tmp_path / "grouped.safetensors"
+    options = ("--categorical", "region", "--cluster", "person", "--common-shocks", "redraw")
+    done = mcsim_command("fit", wages, *FIT, *options, "--out", out)
+    assert done.returncode == 2
+    assert "gives each unit a group of its own" in done.stderr or "person" in done.stderr
+    done = mcsim_command("fit", wages, *FIT, "--categorical", "region", "--common-shocks", "redraw",
+                         "--out", out, "--quiet")  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, str(out))
+    generator = load(out)
+    assert generator.common_shocks == "redraw"
+    assert generator.schema["region"].levels == ("a", "b", "c")
+    arguments = ("--kind", "UnitBootstrap", "--columns", "wage", "--seed", 7, "--out", out)
+    bootstrap = mcsim_command("fit", wages, "--unit", "person", "--time", "year", *arguments)
+    assert bootstrap.returncode == 0, bootstrap.stderr
+    assert type(load(out).config).__name__ == "UnitBootstrap"
+
+
+def test_missing_cells_are_modeled_when_asked(wages, tmp_path):
+    frame = pd.read_csv(wages)
+    frame.loc[[3, 50, 71], "wage"] = np.nan
+    holes, out = tmp_path / "holes.csv", tmp_path / "m.safetensors"
+    frame.to_csv(holes, index=False)
+    arguments = ("fit", holes, *FIT, "--columns", "wage", "--out", out)
+    done = mcsim_command(*arguments)
+    assert done.returncode == 2
+    assert "3 missing values" in done.stderr
+    done = mcsim_command(*arguments, "--missing", "model")
+    assert done.returncode == 0, done.stderr
+    assert load(out).config.missing == "model"
+
+
+def test_cross_sections(wages, tmp_path):
+    frame = pd.read_csv(wages)
+    people, out = tmp_path / "people.parquet", tmp_path / "m.safetensors"
+    frame[frame["year"] == 1983][["wage", "hours"]].to_parquet(people, index=False)
+    done = mcsim_command("fit", people, "--kind", "gaussian_copula", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert mcsim_command("sample", out, "-n", 4).stdout.splitlines()[0] == "unit,wage,hours"
+
+
+def test_periods_go_on_where_the_generator_draws_more(wages, tmp_path):
+    out = tmp_path / "blocks.safetensors"
+    done = mcsim_command("fit", wages, "--unit", "person", "--time", "year", "--kind",
+                         "block-bootstrap", "--columns", "wage", "--out", out)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = mcsim_command("sample", out, "-n", 1, "--periods", 8).stdout.splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == [str(1980 + t) for t in range(8)]
+
+
+@pytest.mark.slow
+def test_fidelity_refits_and_writes(wages, model, tmp_path):
+    arguments = ("--splits", 2, "--replications", 20, "--out", tmp_path / "report")
+    done = mcsim_command("fidelity", wages, model, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "GaussianCopula is fit again on half splits" in done.stdout
+    assert "memorization" in done.stdout
+    text = (tmp_path / "report" / "fidelity.md").read_text()
+    assert "| GaussianCopula |" in text
+    assert (tmp_path / "report" / "fidelity.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "nowhere.csv"), "data: nowhere.csv does not exist"),
+        (("fit", "{wages}.txt"), "ends in .csv or .parquet"),
+        (("fit", "{wages}", "--kind", "vaee"), "--kind: got 'vaee'; did you mean 'vae'?"),
+        (("fit", "{wages}", "--kind", "autoregressive", "--cluster", "x"), "has no such option"),
+        (("fit", "{wages}", "--kind", "gaussian-copula", "--unit", "persn", "--time", "year"),
+         "did you mean 'person'"),
+        (("fit", "{wages}", *FIT, "--columns", "wag"), "did you mean 'wage'"),
+        (("fit", "{wages}", *FIT), "categorical=['region']"),
+        (("fit", "{wages}", *FIT, "--columns", "wage", "--missing", "modl"), "mean 'model'"),
+        (("fit", "{wages}", *FIT, "--columns", "wage", "--out", "/proc/x/m"), "cannot be written"),
+        (("sample", "{wages}", "-n", 3), "not a model file"),
+        (("sample", "nowhere.safetensors", "-n", 3), "there is no such file"),
+        (("sample", "{model}", "-n", 3, "--periods", 9), "learned 6 periods and draws no more"),
+        (("sample", "{model}", "-n", 3, "--out", "panel.xlsx"), "ends in .csv or .parquet"),
+        (("sample", "{model}", "-n", 3, "--common-shocks", "new"), "--common-shocks: got 'new'"),
+        (("sample", "{model}", "-n", 0), "-n"),
+        (("fidelity", "{wages}", "{wages}"), "not a model file"),
+        (("fidelity", "{other}", "{model}"), "'person' is not in the frame"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_of_generators_are_sentences(wages, model, tmp_path, arguments, message):
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    filled = [str(a).format(wages=wages, model=model, other=other) for a in arguments]
+    done = mcsim_command(*filled)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_other_categories_are_named(wages, tmp_path):
+    out, other = tmp_path / "m.safetensors", tmp_path / "other.csv"
+    arguments = (*FIT, "--categorical", "region", "--out", out, "--quiet")
+    assert mcsim_command("fit", wages, *arguments).returncode == 0
+    pd.read_csv(wages).replace({"region": {"c": "z"}}).to_csv(other, index=False)
+    done = mcsim_command("fidelity", other, out)
+    assert done.returncode == 2
+    assert "column 'region': its categories are ['a', 'b', 'z']" in done.stderr
+
+
+def test_models_that_are_given_columns_are_not_sampled_blindly(tmp_path):
+    rng = np.random.default_rng(0)
+    panel = mcsim.Panel({"treat": np.arange(60) % 2.0, "wage": rng.normal(size=60)})
+    fit = GaussianCopula().fit(mcsim.key(0), panel, given=["treat"])
+    done = mcsim_command("sample", save(fit, tmp_path / "m"), "-n", 5)
+    assert done.returncode == 2
+    assert "was fit given ['treat']" in done.stderr

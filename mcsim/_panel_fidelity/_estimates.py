@@ -18,7 +18,7 @@ from mcsim._panel_statistics import panel_statistics
 
 LONG = 20  # periods from which statistics of single series mean something
 Drawn = dict[str, Float[ndarray, "panel unit period"]]
-Found = dict[tuple[str, str], Float[ndarray, " panel"]]
+Found = dict[tuple[str, str], Float[ndarray, " _"]]
 """Values on generated panels, by (estimator, estimand) or by (outcome, statistic)."""
 
 

@@ -76,8 +76,9 @@ def inference_records(
     breaks: Sequence[Any],
 ) -> list[dict[str, Any]]:
     """One record per outcome and break: the mean log ratio, its interval, the verdict."""
-    value, se = ratios.mean(axis=0), bootstrapped.std(axis=0, ddof=1)
-    sd = ratios.std(axis=0, ddof=1) if len(ratios) > 1 else np.full(value.shape, np.nan)
+    with np.errstate(invalid="ignore"):  # a generator without variation has minus infinity
+        value, se = ratios.mean(axis=0), bootstrapped.std(axis=0, ddof=1)
+        sd = ratios.std(axis=0, ddof=1) if len(ratios) > 1 else np.full(value.shape, np.nan)
     records = []
     for (k, outcome), (b, label) in _cells(outcomes, breaks):
         lower, upper = value[k, b] - NORMAL * se[k, b], value[k, b] + NORMAL * se[k, b]

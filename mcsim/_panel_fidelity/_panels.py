@@ -56,9 +56,8 @@ def panel_fidelity(
     fits = fit_halves(keys[0], generators, real, layout, splits, progress)
     known = read_real(keys[1], real, layout)
     sides = [known.side(units) for half in fits.halves for units in half]
-    ruler = read_ruler(
-        known.named_moments(fits.halves[0][0]), [side.vectors for side in sides], real.n_units / 2
-    )
+    vectors = [side.vectors for side in sides]
+    ruler = read_ruler(known.component_sizes, vectors, real.n_units / 2)
     laws = on_real_data(estimators, real, keys[2])
     rows = {REAL: real_row(keys[3], known, fits.halves, ruler, sizes)}
     for index, (name, members) in enumerate(_tracked(fits.members, progress)):

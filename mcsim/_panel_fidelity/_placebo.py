@@ -22,7 +22,8 @@ from mcsim.estimators import fixed_effects
 LEVEL = 0.05
 INFERENCES = ("iid", "CR1", "wild")
 WILD_DRAWS = 199  # (draws + 1) x level is whole: the test is exact where signs are
-BATCH_CELLS = 100_000
+BLOCK = 50  # laws of one call, so that any number of them shares a program
+SIDE_BY_SIDE, CELLS = 10, 4_000  # laws worked on at once, in panels of so many cells
 
 
 def placebo_rejections(
@@ -38,8 +39,16 @@ def placebo_rejections(
     reps : int
         Number of laws.
     """
-    which = np.arange(reps) % len(panels)
-    found = _program(*panels.shape[1:])(jax.random.split(key, reps), panels[which])
+    blocks = -(-reps // BLOCK)
+    which, keys = np.arange(blocks * BLOCK) % len(panels), jax.random.split(key, blocks * BLOCK)
+    places = [slice(start, start + BLOCK) for start in range(0, blocks * BLOCK, BLOCK)]
+    program = _program(*panels.shape[1:])
+    rejected = [_rejects(program(keys[place], panels[which[place]])) for place in places]
+    return np.concatenate(rejected)[:reps]
+
+
+def _rejects(found: dict[str, dict[str, Array]]) -> Bool[ndarray, "rep inference"]:
+    """Compare p-values with the level: an estimate's own where it has no standard error."""
     p_values = []
     for inference in INFERENCES:
         estimate = found[inference]
@@ -64,7 +73,7 @@ def _program(n_units: int, n_periods: int) -> Any:
         found = estimator(test_key, panel)
         return {label[1]: _fields(estimate) for label, estimate in found.items()}
 
-    batch = max(1, BATCH_CELLS // (n_units * n_periods))
+    batch = SIDE_BY_SIDE if n_units * n_periods <= CELLS else 1
     return jax.jit(lambda keys, ys: jax.lax.map(one, (keys, jnp.asarray(ys)), batch_size=batch))
 
 

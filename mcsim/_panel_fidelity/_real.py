@@ -12,7 +12,7 @@ from numpy import ndarray
 from mcsim._core import Panel
 from mcsim._panel_fidelity._inference import changes_in_means, log_sd, log_sd_weighted
 from mcsim._panel_fidelity._layout import PanelLayout, Units
-from mcsim._panel_fidelity._moments import Grid, read_grid, weighted_moments
+from mcsim._panel_fidelity._moments import Grid, moments, read_grid, weighted_moments
 from mcsim._panel_fidelity._score import Vectors, end_to_end
 
 BOOTSTRAPS = 200
@@ -67,9 +67,12 @@ class RealPanel:
             found = self._sides[units.tobytes()] = self._side(units)
         return found
 
-    def named_moments(self, units: Int[ndarray, " unit"]) -> dict[str, Any]:
-        """Moments by component under equal weights: the layout of all vectors of moments."""
-        return {n: v[0] for n, v in self._moments(units, np.ones((1, len(units)))).items()}
+    @property
+    def component_sizes(self) -> dict[str, int]:
+        """Number of moments of each component."""
+        ones = jnp.ones(self.shape[0])
+        shapes = jax.eval_shape(moments, self.units.cube, self.units.rows, ones, self.grid)
+        return {name: shape.size for name, shape in shapes.items()}
 
     def _side(self, units: Int[ndarray, " unit"]) -> Side:
         changes, weights = changes_in_means(self.units.cube[units]), self.weights[:, units]

@@ -74,13 +74,16 @@ def end_to_end(found: Mapping[str, Any]) -> ndarray:
     return np.concatenate([np.asarray(found[name]) for name in sorted(found)], axis=-1)
 
 
-def read_ruler(found: Mapping[str, Any], halves: Sequence[Vectors], n_units: float) -> Ruler:
-    """Take standard errors from the bootstraps of all halves together."""
-    sizes = [np.shape(found[name])[-1] for name in sorted(found)]
-    ends = np.cumsum(sizes).tolist()
-    parts = tuple(slice(end - size, end) for size, end in zip(sizes, ends, strict=True))
+def read_ruler(sizes: Mapping[str, int], halves: Sequence[Vectors], n_units: float) -> Ruler:
+    """Take standard errors from the bootstraps of all halves together.
+
+    A Bayesian bootstrap of the mean of n units has (n - 1) / (n + 1) of its variance.
+    """
+    ends = np.cumsum([sizes[name] for name in sorted(sizes)]).tolist()
+    parts = tuple(slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True))
     variance = np.mean([half.draws.var(axis=0, ddof=1) for half in halves], axis=0)
-    return Ruler(tuple(sorted(found)), parts, np.sqrt(variance), n_units)
+    variance *= (n_units + 1) / (n_units - 1)
+    return Ruler(tuple(sorted(sizes)), parts, np.sqrt(variance), n_units)
 
 
 def squared(generated: Vectors, held: Vectors, ruler: Ruler, sizes: tuple[int, int]) -> Squares:

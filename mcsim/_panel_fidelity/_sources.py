@@ -49,11 +49,11 @@ REFERENCES = {
 
 
 def split_halves(key: Key[Array, ""], n_units: int, splits: int) -> list[tuple[Units, Units]]:
-    """Draw fresh random halves; of an odd number the first half has one unit more."""
+    """Draw fresh random halves; of an odd number one unit is in neither."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     shuffled = [rng.permutation(n_units) for _ in range(splits)]
-    cut = (n_units + 1) // 2
-    return [(np.sort(order[:cut]), np.sort(order[cut:])) for order in shuffled]
+    cut = n_units // 2
+    return [(np.sort(order[:cut]), np.sort(order[cut : 2 * cut])) for order in shuffled]
 
 
 def fit_halves(

@@ -9,6 +9,8 @@ from mcsim.generators._files import load as load
 from mcsim.generators._files import save as save
 from mcsim.generators._fitted import FittedGenerator as FittedGenerator
 from mcsim.generators._fitted_panel import FittedPanel as FittedPanel
+from mcsim.generators._flow import Flow as Flow
+from mcsim.generators._gan import GAN as GAN
 from mcsim.generators._gaussian_copula import GaussianCopula as GaussianCopula
 from mcsim.generators._gaussian_mixture import GaussianMixture as GaussianMixture
 from mcsim.generators._macro import FittedMacroPanel as FittedMacroPanel

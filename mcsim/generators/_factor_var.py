@@ -46,6 +46,8 @@ class FactorLaw:
 
     def redrawn(self, key: Array) -> "FactorLaw":
         """Return the law with other paths of the factors; what they add to traits stays."""
+        if not len(self.factors):
+            return self
         paths = self.shocks.draw(key).reshape(len(self.factors), -1).astype(jnp.float32)
         traits = jnp.asarray(self.factors)[:, paths.shape[1] :]
         return replace(self, factors=jnp.concatenate([paths, traits], axis=1))

@@ -13,6 +13,7 @@ from mcsim.generators._covariance import Square, square_root, structured_covaria
 from mcsim.generators._flow_law import FlowLaw, FlowPlan
 from mcsim.generators._flow_training import FlowData, FlowLikelihood, Rates
 from mcsim.generators._layout import Layout
+from mcsim.generators._lengths import length_groups
 from mcsim.generators._options import (
     faults_of_counts,
     faults_of_positives,
@@ -24,8 +25,6 @@ from mcsim.generators._panel_trainer import Learned, PanelTrainer
 from mcsim.generators._trainer import numpy_rng
 from mcsim.generators._training import train_members
 from mcsim.generators._training_rows import padded_rows
-
-LEAST_GROUP = 4  # coordinates below which a length says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +109,7 @@ class Flow(PanelTrainer):
         ]
 
     @property
-    def calibrated(self) -> bool:
+    def calibrated(self) -> bool:  # type: ignore[override]
         """Whether drawn vectors are recolored to the covariance and the margins of the data."""
         return self.calibrate
 
@@ -138,10 +137,8 @@ class Flow(PanelTrainer):
 
     def plan(self, layout: Layout) -> FlowPlan:
         """Return the structure for vectors of a layout: a group for all, and for each path."""
-        places = [layout.place(name) for name in layout.paths]
-        groups = dict.fromkeys([(0, layout.size), *((place.start, place.stop) for place in places)])
-        large = tuple((start, stop) for start, stop in groups if stop - start >= LEAST_GROUP)
-        return FlowPlan(layout.widths, large, 2 * self.rounds, self.couplings, self.hidden)
+        groups = length_groups(layout)
+        return FlowPlan(layout.widths, groups, 2 * self.rounds, self.couplings, self.hidden)
 
     def _prepare(self, rng: np.random.Generator, scores: Scores) -> tuple[Square, ...]:
         """Return whitened units, the fold of each, and the rotations."""

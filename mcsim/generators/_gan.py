@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array
 
@@ -20,14 +21,13 @@ from mcsim.generators._options import (
 )
 from mcsim.generators._panel_trainer import Learned, PanelTrainer
 from mcsim.generators._training import train_members
+from mcsim.generators._training_rows import padded_rows
 from mcsim.generators._vector_adversary import (
     Generated,
     Rates,
     VectorAdversary,
-    VectorData,
     Vectors,
     adversaries,
-    vector_data,
 )
 
 
@@ -96,7 +96,7 @@ class GAN(PanelTrainer):
         ]
 
     @property
-    def calibrated(self) -> bool:
+    def calibrated(self) -> bool:  # type: ignore[override]
         """Whether drawn vectors are recolored to the covariance and the margins of the data."""
         return self.calibrate
 
@@ -107,10 +107,11 @@ class GAN(PanelTrainer):
         recipe = Game(*networks, self.batch_size, 1)
         rate, none = jnp.float32(self.learning_rate), jnp.float32(0)
         rates = Rates(rate, rate, none, none, none, jnp.float32(self.steps))
-        trained = train_members(recipe, vector_data(data), rates, keys, progress)
+        rows, root = padded_rows([scores.vectors for scores in data]), np.eye(layout.size)
+        network = recipe.generator, recipe.noise, root.astype(np.float32)
         return [
-            Learned(Generated(recipe.generator, recipe.noise, state.generator), losses)
-            for state, losses in trained
+            Learned(Generated(*network, state.generator), losses)
+            for state, losses in train_members(recipe, rows, rates, keys, progress)
         ]
 
 
@@ -150,7 +151,7 @@ class Game(VectorAdversary):
         return loss, loss
 
     def generator_loss(
-        self, fake: Vectors, critic: Params, data: VectorData, rates: Rates
+        self, fake: Vectors, critic: Params, rates: Rates
     ) -> tuple[Array, Array]:
         """Return the cross entropy of generated vectors being taken for real."""
         loss = jax.nn.softplus(-self.score(critic, fake)).mean()

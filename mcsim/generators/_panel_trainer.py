@@ -60,7 +60,8 @@ class PanelTrainer(Trainer):
         coding, recolor, margins = scores.coding, None, scores.coding.margins
         if self.calibrated:
             drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
-            recolor = recoloring(np.cov(drawn, rowvar=False, ddof=0), scores.covariance)
+            found = np.atleast_2d(np.cov(drawn, rowvar=False, ddof=0))
+            recolor = recoloring(found, scores.covariance)
             margins = coding.moved(drawn @ recolor.T)
         groups = None
         if self.cluster is not None:

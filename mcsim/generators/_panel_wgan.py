@@ -1,4 +1,6 @@
-"""The recipe of a Wasserstein GAN for vectors: gradient penalty, and moments that are matched.
+"""A Wasserstein GAN for vectors: gradient penalty, lengths shown to the critic, moments matched.
+
+The networks see whitened vectors, in which no direction is so small that the critic misses it.
 
 References
 ----------
@@ -7,16 +9,30 @@ Lukovnikov (2018), On the regularization of Wasserstein GANs, ICLR: the one-side
 Mourad & Kacprzyk (2023), MargCTGAN, GCPR: matched moments.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
+from mcsim.generators._coding import Scores
+from mcsim.generators._covariance import square_root
+from mcsim.generators._lengths import length_groups, log_lengths
 from mcsim.generators._networks import Params
-from mcsim.generators._vector_adversary import Rates, VectorAdversary, VectorData, Vectors
+from mcsim.generators._panel_trainer import Learned
+from mcsim.generators._training import train_members
+from mcsim.generators._training_rows import padded_rows
+from mcsim.generators._vector_adversary import (
+    Generated,
+    Rates,
+    VectorAdversary,
+    Vectors,
+    adversaries,
+)
 
 
 class Losses(NamedTuple):
@@ -29,7 +45,17 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Wasserstein(VectorAdversary):
-    """The critic learns the distance of two laws, the generator to make it small."""
+    """The critic learns the distance of two laws, the generator to make it small.
+
+    The critic is told the lengths of ``groups`` of coordinates: how volatile a unit is.
+    """
+
+    groups: tuple[tuple[int, int], ...]
+
+    def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
+        """Return what the critic says about vectors and their lengths."""
+        lengths = log_lengths(vectors, self.groups)
+        return super().score(critic, jnp.concatenate([vectors, lengths], axis=1))
 
     @property
     def adam(self) -> Any:
@@ -61,10 +87,10 @@ class Wasserstein(VectorAdversary):
         return rates.gradient_penalty * penalty - distance, (distance, penalty)
 
     def generator_loss(
-        self, fake: Vectors, critic: Params, data: VectorData, rates: Rates
+        self, fake: Vectors, critic: Params, rates: Rates
     ) -> tuple[Array, Array]:
         """Return minus the critic's score, and the distance of means and covariance."""
-        moments = _moment_distance(fake, jnp.asarray(data.covariance))
+        moments = _moment_distance(fake)
         return rates.moment_weight * moments - self.score(critic, fake).mean(), moments
 
     def losses(self, of_critic: tuple[Array, Array], of_generator: Array) -> Losses:
@@ -72,12 +98,35 @@ class Wasserstein(VectorAdversary):
         return Losses(*of_critic, of_generator)
 
 
-def _moment_distance(fake: Vectors, covariance: Array) -> Array:
+def _moment_distance(fake: Vectors) -> Array:
     """Estimate the squared distance of first and second moments without bias, from two halves.
 
-    The mean of scores is zero.
+    Those of whitened vectors are zero and the identity.
     """
-    halves = fake[::2], fake[1::2]
-    one, two = (half.T @ half / len(half) - covariance for half in halves)
+    halves, size = (fake[::2], fake[1::2]), fake.shape[1]
+    one, two = (half.T @ half / len(half) - jnp.eye(size, dtype=jnp.float32) for half in halves)
     means = halves[0].mean(axis=0) @ halves[1].mean(axis=0)
-    return ((one * two).sum() / len(covariance) + means) / len(covariance)
+    return ((one * two).sum() / size + means) / size
+
+
+def learn_vectors(
+    config: Any, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Whiten, train, and take the average generator; the options are those of a `WGAN`."""
+    layout, roots = data[0].coding.layout, [square_root(scores.covariance) for scores in data]
+    groups = length_groups(layout)
+    networks = adversaries(
+        config.arch, layout, config.latent, config.hidden, config.critic_hidden, len(groups)
+    )
+    recipe = Wasserstein(*networks, config.batch_size, config.critic_steps, groups)
+    rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
+    rows = padded_rows(
+        [np.linalg.solve(r, scores.vectors.T).T for r, scores in zip(roots, data, strict=True)]
+    )
+    network = recipe.generator, recipe.noise
+    return [
+        Learned(Generated(*network, root.astype(np.float32), state.average), losses)
+        for root, (state, losses) in zip(
+            roots, train_members(recipe, rows, rates, keys, progress), strict=True
+        )
+    ]

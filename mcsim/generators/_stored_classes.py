@@ -13,6 +13,7 @@ from mcsim.generators._fitted import FittedGenerator
 from mcsim.generators._fitted_panel import FittedPanel, Part
 from mcsim.generators._flow import Flow
 from mcsim.generators._flow_law import FlowLaw, FlowParams, FlowPlan
+from mcsim.generators._gan import GAN
 from mcsim.generators._gaussian_copula import GaussianCopula, Normal
 from mcsim.generators._gaussian_mixture import GaussianMixture, MixtureOfNormals
 from mcsim.generators._groups import Groups
@@ -29,6 +30,7 @@ from mcsim.generators._unit_bootstrap import RealUnits, UnitBootstrap
 from mcsim.generators._vae import VAE
 from mcsim.generators._vae_law import Decoded
 from mcsim.generators._vae_model import Autoencoder, Plan
+from mcsim.generators._vector_adversary import Generated
 from mcsim.generators._wgan import WGAN
 
 GENERATORS = (FittedGenerator, FittedPanel, FittedMacroPanel)
@@ -38,6 +40,7 @@ TRAINERS = (
     BlockBootstrap,
     FactorVAR,
     Flow,
+    GAN,
     GaussianCopula,
     GaussianMixture,
     MacroPanel,
@@ -53,6 +56,7 @@ LAWS = (
     Decoded,
     FactorLaw,
     FlowLaw,
+    Generated,
     FlowParams,
     FlowPlan,
     Kernel,

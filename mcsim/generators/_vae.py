@@ -166,7 +166,7 @@ class VAE(PanelTrainer):
     def plan(self, layout: Layout) -> Plan:
         """Return what is static in the autoencoder of such vectors."""
         paths, traits = len(layout.paths), len(layout.traits)
-        volatile = self.volatility and self.noise and layout.periods >= LONG
+        volatile = self.volatility and self.noise and paths > 0 and layout.periods >= LONG
         factors = self.latent or min(max(LATENT[0], round(layout.size / SHARE)), LATENT[1])
         latent, seen = factors + paths * volatile, 1 + self.noise
         widths = HIDDEN[self.arch] if self.hidden is None else self.hidden

@@ -13,8 +13,7 @@ from mcsim._core import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._fitted_panel import FittedPanel, Part
 from mcsim.generators._vae_law import Decoded
-from mcsim.generators._vae_model import Autoencoder
-from mcsim.generators._vae_training import encoded
+from mcsim.generators._vae_model import Autoencoder, encoded
 
 
 class Posterior(NamedTuple):

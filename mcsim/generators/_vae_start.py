@@ -15,7 +15,7 @@ from mcsim.generators._coding import Scores
 from mcsim.generators._covariance import Square
 from mcsim.generators._layout import Layout
 from mcsim.generators._networks import initialize
-from mcsim.generators._vae_model import LEAST_DF, MOST_DF, SMALL, Autoencoder, Plan
+from mcsim.generators._vae_model import LEAST_DF, MOST_DF, SMALL, Autoencoder, Plan, encoded
 
 ROUNDS = 200
 KNOWN = 0.1, 0.95  # bounds of what a unit's deviations tell about its volatility
@@ -101,7 +101,8 @@ def first_autoencoder(key: Array, plan: Plan, scores: Scores) -> Autoencoder:
     means, covariance = factors.posterior()
     residual = np.eye(size) - means @ factors.loadings
     spread = np.sqrt(np.einsum("de,df,fe->e", residual, scores.covariance, residual))
-    found = volatility(scores.vectors @ residual / spread, plan.layout)
+    seen = encoded(scores.vectors, scores.low, scores.high)
+    found = volatility(seen @ residual / spread, plan.layout)
     loadings, weights = np.zeros((plan.latent, size)), np.zeros((size + paths, plan.latent))
     scales, log_variance = np.zeros((plan.latent, len(plan.layout.names))), np.zeros(plan.latent)
     origin, log_scale = np.zeros(plan.latent), 0.5 * np.log(factors.noise)

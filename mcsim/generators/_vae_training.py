@@ -19,11 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
-from scipy.special import ndtr
 
 from mcsim.generators._coding import Scores
 from mcsim.generators._networks import Params
-from mcsim.generators._vae_model import Autoencoder, Intervals, divergence
+from mcsim.generators._vae_model import Autoencoder, Intervals, divergence, encoded
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 BUCKET = 16  # numbers of units are padded to a multiple
@@ -176,18 +175,6 @@ def training_data(
         sides = (side[rows].astype(np.float32) for side in (inside, own.low, own.high))
         found.append(Data(Intervals(*sides), fold, np.int32(count), start))
     return found
-
-
-def encoded(vectors: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Put the scores of mass points in the middle of their intervals, where the encoder sees them.
-
-    The middle is the mean of a standard normal there; missing cells keep their draws.
-    """
-    inside = (low < high) & (np.isfinite(low) | np.isfinite(high))
-    density = [np.exp(-0.5 * np.minimum(side**2, 700)) / np.sqrt(2 * np.pi) for side in (low, high)]
-    share = np.maximum(ndtr(high) - ndtr(low), 1e-9)
-    middle = np.clip((density[0] - density[1]) / share, low, high)
-    return np.where(inside, middle, vectors)
 
 
 @jax.jit

@@ -5,21 +5,18 @@ adversarial nets, NeurIPS.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._pytree import pytree
-from mcsim.generators._coding import Scores
 from mcsim.generators._layout import Layout
 from mcsim.generators._networks import Network, Params, Reader, Writer, apply, initialize
-from mcsim.generators._training_rows import Rows, padded_rows
+from mcsim.generators._training_rows import Rows
 
 Vectors = Float[Array, "row coordinate"]
 
@@ -33,13 +30,6 @@ class Rates(NamedTuple):
     moment_weight: Array
     average: Array
     steps: Array
-
-
-class VectorData(NamedTuple):
-    """Units to train on, and the covariance that is to be matched."""
-
-    rows: Rows
-    covariance: Any
 
 
 class State(NamedTuple):
@@ -85,7 +75,7 @@ class VectorAdversary(ABC):
 
     @abstractmethod
     def generator_loss(
-        self, fake: Vectors, critic: Params, data: VectorData, rates: Rates
+        self, fake: Vectors, critic: Params, rates: Rates
     ) -> tuple[Array, Any]:
         """Return the generator's loss, and what is recorded of it."""
 
@@ -97,7 +87,7 @@ class VectorAdversary(ABC):
         """Return what the critic says about vectors."""
         return apply(self.critic, critic, vectors)[:, 0]
 
-    def first_state(self, data: VectorData, key: Array) -> State:
+    def first_state(self, data: Rows, key: Array) -> State:
         """Return the state before the first step."""
         first, steps = jax.random.split(key)
         generator, critic = initialize(first, (self.generator, self.critic), (1.0, 1.0))
@@ -105,14 +95,14 @@ class VectorAdversary(ABC):
         return State(generator, generator, critic, *adam, steps)
 
     def step(
-        self, data: VectorData, rates: Rates, state: State, number: Array
+        self, data: Rows, rates: Rates, state: State, number: Array
     ) -> tuple[State, Any]:
         """Let the critic take its steps, then the generator one."""
         of_rows, of_noise, of_critic = jax.random.split(jax.random.fold_in(state.key, number), 3)
         pace, batches = self.pace(rates, number), 1 + self.critic_steps
         noise = jax.random.normal(of_noise, (batches, self.batch_size, self.noise), jnp.float32)
-        chosen = data.rows.draw(of_rows, self.critic_steps * self.batch_size)
-        real = jnp.asarray(data.rows.vectors)[chosen].reshape(self.critic_steps, self.batch_size, -1)
+        chosen = data.draw(of_rows, self.critic_steps * self.batch_size)
+        real = jnp.asarray(data.vectors)[chosen].reshape(self.critic_steps, self.batch_size, -1)
 
         def improve(carry: tuple, batch: tuple) -> tuple[tuple, Any]:
             (critic, adam), (own, false, key) = carry, batch
@@ -125,9 +115,7 @@ class VectorAdversary(ABC):
         first = state.critic, state.critic_adam
         (critic, critic_adam), of_critic = jax.lax.scan(improve, first, draws)
         slope, of_generator = jax.grad(
-            lambda own: self.generator_loss(
-                apply(self.generator, own, noise[0]), critic, data, rates
-            ),
+            lambda own: self.generator_loss(apply(self.generator, own, noise[0]), critic, rates),
             has_aux=True,
         )(state.generator)
         update, generator_adam = self.adam.update(slope, state.generator_adam)
@@ -146,31 +134,27 @@ def _descended(params: Params, update: Any, rate: Array) -> Params:
     return jax.tree.map(lambda p, u: p - rate.astype(jnp.float32) * u, params, update)
 
 
-def vector_data(data: Sequence[Scores]) -> list[VectorData]:
-    """Return what each member learns from."""
-    rows = padded_rows([scores.vectors for scores in data])
-    return [
-        VectorData(own, scores.covariance.astype(np.float32))
-        for own, scores in zip(rows, data, strict=True)
-    ]
-
-
 def adversaries(
-    arch: str, layout: Layout, noise: int, hidden: tuple[int, ...], critic_hidden: tuple[int, ...]
+    arch: str,
+    layout: Layout,
+    latent: int,
+    hidden: tuple[int, ...],
+    critic_hidden: tuple[int, ...],
+    features: int = 0,
 ) -> tuple[Network, Network, int]:
-    """Return generator, critic and the size of the noise.
+    """Return generator, critic, which sees so many features beside vectors, and size of the noise.
 
     With LSTMs the first width is the size of their states, and each period has noise of its own.
     """
     if arch == "mlp":
-        return (noise, *hidden, layout.size), (layout.size, *critic_hidden, 1), noise
-    shape = layout.periods, len(layout.paths), len(layout.traits)
-    own = len(layout.paths)
-    writer = Writer(noise, own, hidden[0], *shape)
-    return writer, Reader(critic_hidden[0], *shape, 1), noise + own * layout.periods
+        return (latent, *hidden, layout.size), (layout.size + features, *critic_hidden, 1), latent
+    periods, columns, traits = layout.periods, len(layout.paths), len(layout.traits)
+    writer = Writer(latent, columns, hidden[0], periods, columns, traits)
+    reader = Reader(critic_hidden[0], periods, columns, traits + features, 1)
+    return writer, reader, latent + columns * periods
 
 
-@pytree("params")
+@pytree("root", "params")
 @dataclass(frozen=True, eq=False)
 class Generated:
     """The law of what a generator makes of noise.
@@ -181,12 +165,15 @@ class Generated:
         The network.
     noise : int
         Size of the noise.
+    root : array (coordinate, coordinate)
+        What the network's vectors are multiplied by.
     params : pytree
         The network's parameters.
     """
 
     generator: Network
     noise: int
+    root: Any
     params: Any
 
     def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
@@ -197,4 +184,4 @@ class Generated:
 @partial(jax.jit, static_argnums=2)
 def _draw(law: Generated, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
     noise = jax.random.normal(key, (n_units, law.noise), jnp.float32)
-    return apply(law.generator, law.params, noise)
+    return apply(law.generator, law.params, noise) @ law.root

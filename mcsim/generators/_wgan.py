@@ -1,14 +1,14 @@
-"""A conditional Wasserstein GAN for tables of mixed types: the configuration is the trainer."""
+"""A Wasserstein GAN for cross-sections and for panels: the configuration is the trainer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mcsim._core import Panel
+from mcsim._core import Panel, require_panel
 from mcsim._keys import require_key
 from mcsim._schema import Schema
 from mcsim.errors import raise_all
@@ -16,7 +16,11 @@ from mcsim.generators._adversary import Plan, Rates
 from mcsim.generators._architecture import design_heads
 from mcsim.generators._cache import cached
 from mcsim.generators._checks import check_training, faults_of_config
+from mcsim.generators._coding import Scores
 from mcsim.generators._fitted import FittedGenerator
+from mcsim.generators._options import faults_of_choice, faults_of_counts, faults_of_switches
+from mcsim.generators._panel_trainer import Learned, PanelTrainer
+from mcsim.generators._panel_wgan import learn_vectors
 from mcsim.generators._preparation import (
     Batches,
     arm_rows,
@@ -29,39 +33,55 @@ from mcsim.generators._raking import raked
 from mcsim.generators._training import train_members
 
 LARGE = 4_000  # rows from which the recipe for large samples is the default
+LARGE_PANEL = 200  # units from which the recipe for large panels is
+
+CROSS_SECTION_ONLY = (
+    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
+    "temperature", "order",
+)  # fmt: skip
+PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
 
 
 @dataclass(frozen=True)
-class WGAN:
-    """A conditional Wasserstein GAN with gradient penalty; the configuration is the trainer.
+class WGAN(PanelTrainer):
+    """A Wasserstein GAN with gradient penalty; the configuration is the trainer.
 
-    Columns are drawn in turn, each given those before it: categories by softmax heads, mass points
+    In a cross-section, columns are drawn in turn, each given those before it: categories by softmax heads, mass points
     and continuous parts by mixtures. One critic compares whole rows; the exact likelihood of the
     real rows and the moments of each arm steady it. In the end the shares of atoms and categories
     are raked to those of the training rows, arm by arm. Options left at None are chosen by the
     number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
 
+    In a panel of several periods, one network draws a unit's whole path, as normal scores whitened
+    by their covariance, so that no direction is too small for the critic to see; the critic is also
+    told how volatile a unit is. Means and covariance are matched; draws are recolored to the data's
+    covariance, and margins are the data's. There are two recipes here too: below 200 units and
+    above. Options that are for one of the two kinds of data only are refused for the other.
+
     Parameters
     ----------
     hidden : tuple of int, optional
-        Widths of the hidden layers of each column's network. None: (32, 32), large (64, 64).
+        Widths of the hidden layers of each column's network. None: (32, 32), large (64, 64); of the
+        panel's network (64, 64), large (128, 128). With LSTMs the first is the size of their
+        states; None: (32,).
     critic_hidden : tuple of int, optional
-        Widths of the hidden layers of the critic. None: (64, 64), large (128, 128, 128).
+        Widths of the hidden layers of the critic. None: (64, 64), large (128, 128, 128); for panels
+        as ``hidden``.
     components : int
         Logistic components of a continuous column.
     steps : int, optional
-        Steps of the generator. None: 800, large 3,000.
+        Steps of the generator. None: 800, large 3,000; for panels 2,000.
     batch_size : int, optional
-        Rows in each of the batches of a step. None: 128, large 512.
+        Rows in each of the batches of a step. None: 128, large 512; for panels 64.
     critic_steps : int, optional
         Batches of a step: the critic takes one step on each, the generator one on all. None: 5,
-        large 2.
+        large 2; for panels 3.
     learning_rate, critic_learning_rate : float
         Adam's first step sizes (b1 = 0, b2 = 0.9); they decay to zero by a cosine.
     gradient_penalty : float
         Weight of the one-sided penalty on the critic's slope.
     moment_weight : float, optional
-        Weight of matching means and second moments in every arm. None: 60, large 10.
+        Weight of matching means and second moments in every arm. None: 60, large 10; for panels 1.
     likelihood_weight : float, optional
         Weight of the log likelihood of real rows; 0 is a pure WGAN. None: 0.5, large 5.
     outcome_weight : float
@@ -79,6 +99,15 @@ class WGAN:
     order : tuple of str, optional
         Order in which the columns are drawn. None: discrete columns in ascending number of levels,
         then continuous ones, the panel's last column last.
+    arch : {"mlp", "lstm"}
+        For panels: perceptrons on whole paths, or networks that go from period to period.
+    latent : int, optional
+        For panels: size of the noise. None: as many as a unit has cells; with LSTMs 4, beside noise
+        of each column and period.
+    calibrate : bool
+        For panels: whether draws get the covariance and the margins of the data.
+    common_shocks, cluster, missing
+        For panels, as in every trainer of them: `VAE`.
 
     References
     ----------
@@ -118,15 +147,32 @@ class WGAN:
     average: float = 0.998
     temperature: float = 0.5
     order: tuple[str, ...] | None = None
+    arch: Literal["mlp", "lstm"] = "mlp"
+    latent: int | None = None
+    calibrate: bool = True
 
     def __post_init__(self):
         for name in ("hidden", "critic_hidden", "order"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        raise_all(faults_of_config(self))
+        super().__post_init__()
+
+    def faults(self) -> list[str]:
+        """Check the options."""
+        return [
+            *faults_of_config(self),
+            *faults_of_choice(self, "arch", ("mlp", "lstm")),
+            *(faults_of_counts(self, latent=1) if self.latent is not None else []),
+            *faults_of_switches(self, "calibrate"),
+        ]
+
+    @property
+    def calibrated(self) -> bool:  # type: ignore[override]
+        """Whether drawn vectors are recolored to the covariance and the margins of the data."""
+        return self.calibrate
 
     def resolve(self, n_rows: int) -> "WGAN":
-        """Return the configuration with every None but ``order`` filled in for so many rows."""
+        """Return the configuration for a cross-section of so many rows: no None but ``order``."""
         large = n_rows >= LARGE
         defaults = {
             "hidden": (64, 64) if large else (32, 32),
@@ -137,6 +183,24 @@ class WGAN:
             "moment_weight": 10.0 if large else 60.0,
             "likelihood_weight": 5.0 if large else 0.5,
         }
+        return self._with_defaults(defaults)
+
+    def resolve_panel(self, n_units: int, n_cells: int) -> "WGAN":
+        """Return the configuration for a panel of so many units, each with so many cells."""
+        widths = (128, 128) if n_units >= LARGE_PANEL else (64, 64)
+        widths = (32,) if self.arch == "lstm" else widths
+        defaults = {
+            "hidden": widths,
+            "critic_hidden": widths,
+            "latent": 4 if self.arch == "lstm" else n_cells,
+            "steps": 2_000,
+            "batch_size": 64,
+            "critic_steps": 3,
+            "moment_weight": 1.0,
+        }
+        return self._with_defaults(defaults)
+
+    def _with_defaults(self, defaults: dict[str, Any]) -> "WGAN":
         return replace(self, **{n: v for n, v in defaults.items() if getattr(self, n) is None})
 
     def fit(
@@ -147,17 +211,18 @@ class WGAN:
         given: Sequence[str] = (),
         schema: Schema | None = None,
         progress: bool = True,
-    ) -> FittedGenerator:
-        """Learn the law of a cross-section, conditional on the columns ``given``.
+    ) -> Any:
+        """Learn the law of a cross-section, conditional on the columns ``given``, or of a panel.
 
         Parameters
         ----------
         key : key
             Where the first parameters and the batches come from.
         panel : Panel
-            The data; one period, finite.
+            The data. A cross-section has one period and is finite.
         given : sequence of str
-            Columns that are conditioned on and never drawn, for instance the treatment.
+            Columns of a cross-section that are conditioned on and never drawn, for instance the
+            treatment.
         schema : Schema, optional
             Kinds, bounds and mass points; default `mcsim.infer_schema`.
         progress : bool
@@ -165,7 +230,7 @@ class WGAN:
 
         Returns
         -------
-        FittedGenerator
+        FittedGenerator, or FittedPanel for several periods
 
         Raises
         ------
@@ -189,8 +254,14 @@ class WGAN:
         given: Sequence[str] = (),
         schema: Schema | None = None,
         progress: bool = True,
-    ) -> list[FittedGenerator]:
+    ) -> list[Any]:
         """Fit one generator per key, each on its rows of the panel (None: all); see `fit_many`."""
+        require_panel(panel)
+        raise_all(self._faults_of_kind(panel.n_periods))
+        if panel.n_periods > 1:
+            return super().fit_members(
+                keys, panel, rows, given=given, schema=schema, progress=progress
+            )
         schema, given = check_training(panel, given, schema, self.order)
         columns, config = as_columns(panel), self.resolve(panel.n_units)
         order = self.order or generation_order(schema, given)
@@ -217,6 +288,24 @@ class WGAN:
             return generators
 
         return cached(config, schema, given, columns, keys, rows, train)
+
+    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
+        """Learn the paths of a panel's units."""
+        units, cells = max(len(scores.vectors) for scores in data), data[0].coding.layout.size
+        return learn_vectors(self.resolve_panel(units, cells), keys, data, progress)
+
+    def _faults_of_kind(self, periods: int) -> list[str]:
+        """Refuse options that are for the other kind of data."""
+        names = CROSS_SECTION_ONLY if periods > 1 else PANEL_ONLY
+        kind = "a cross-section" if periods > 1 else "a panel of several periods"
+        came = f"{periods} periods" if periods > 1 else "one period"
+        defaults = {field.name: field.default for field in fields(self)}
+        return [
+            f"{name}: got {getattr(self, name)!r}, an option for {kind}, but the panel has {came}; "
+            "leave it out"
+            for name in names
+            if getattr(self, name) != defaults[name]
+        ]
 
 
 def _plan(config: Any, architecture: Any, arms: np.ndarray) -> Plan:

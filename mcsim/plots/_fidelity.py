@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
 from mcsim._core import Panel
+from mcsim._fidelity import FidelityTable
 from mcsim._panel_fidelity import PanelFidelityTable
 from mcsim.errors import InputError, UnknownName, did_you_mean
 from mcsim.plots._style import INK, MISS, PALE, plain
@@ -22,7 +23,10 @@ TITLES = ("quantiles by period", "autocorrelations", "correlations of units", "r
 
 
 def fidelity(
-    table: PanelFidelityTable, *, generator: str | None = None, outcome: str | None = None
+    table: PanelFidelityTable | FidelityTable,
+    *,
+    generator: str | None = None,
+    outcome: str | None = None,
 ) -> Figure:
     """Draw the real panel and a generated one of its size side by side.
 

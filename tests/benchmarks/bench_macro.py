@@ -2,9 +2,9 @@
 
 One fit; then what 400 generated panels of 25 x 236 have on average, beside the real panel and the
 bars; then ten refits on panels that the fitted model drew. Placebo: half of the units (13 of 25)
-adopt treatment for good, each from a date drawn evenly from the middle half of the periods; growth is
-regressed on treatment with unit and period effects. Nothing is asserted: these are the docs'
-figures, not tests. The data are downloaded, or found in the folder that MCSIM_DATA names.
+adopt treatment for good, each from a date drawn evenly from the middle half of the periods, and
+growth is regressed on treatment with unit and period effects. Nothing is asserted: these are the
+docs' figures, not tests. The data are found in the folder that MCSIM_DATA names, or downloaded.
 """
 
 import dataclasses

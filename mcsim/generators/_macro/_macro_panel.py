@@ -81,7 +81,7 @@ class MacroPanel:
     panels: int | None = None
     learning_rate: float = 0.02
     average: float = 0.98
-    placebo_weight: float = 10.0
+    placebo_weight: float = 30.0
     common_shocks: str = "redraw"
 
     def __post_init__(self):

@@ -4,6 +4,7 @@ Beside scale, dynamics, tails and dependence they hold the slow ones, on which p
 turns: variances of averages over ever longer windows, and the variance of a placebo estimate.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -67,7 +68,7 @@ def moments(values: Float[Array, "unit period"]) -> dict[str, Array]:
         "residual_acf": acf[:, residuals].mean(axis=1),
         "residual_slow": jnp.log(slow[:, residuals].mean(axis=1)),
         "epochs": epochs[:, residuals].mean(axis=1),
-        "placebo": jnp.log(placebo.mean() / (sizes[residuals] ** 2).mean()),
+        "placebo_size": placebo_size(placebo.mean() / (sizes[residuals] ** 2).mean()),
         "placebo_variance": placebo.mean(),
         "placebo_spread": placebo.std(ddof=1) / placebo.mean(),
     }
@@ -84,6 +85,16 @@ def placebo_parts(residuals: Float[Array, "unit period"]) -> Float[Array, " unit
     after = residuals[:, ::-1].cumsum(axis=1)[:, ::-1]
     after = after[:, n_periods // 4 : n_periods - n_periods // 4]
     return ((after**2).mean(axis=1) - 0.5 * after.mean(axis=1) ** 2) / n_periods
+
+
+def placebo_size(inflation: Float[Array, ""]) -> Float[Array, ""]:
+    """Return how often a placebo test at 5 % rejects that takes observations for independent.
+
+    ``inflation`` is the mean of the parts over the variance of the residuals. Treatment as in
+    `placebo_parts`, less unit and period means, has a variance of 7/96 in large panels.
+    """
+    design_effect = 0.5 * inflation / (7 / 96)
+    return 2.0 * jax.scipy.special.ndtr(-1.96 / jnp.sqrt(design_effect))
 
 
 def _traits(traits: Float[Array, "trait unit"]) -> dict[str, Array]:

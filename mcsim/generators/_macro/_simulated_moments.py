@@ -142,7 +142,7 @@ def _weights(n_units: int, n_periods: int, placebo_weight: Array) -> Array:
     placebo = np.zeros_like(weights)
     for name, weight in EMPHASIS.items():
         weights[places[name]] = weight
-    for name in ("placebo", "placebo_variance"):
+    for name in ("placebo_size", "placebo_variance"):
         weights[places[name]], placebo[places[name]] = 0.0, 1.0
     return jnp.asarray(weights) + placebo * placebo_weight
 

@@ -1,13 +1,8 @@
-"""The command line: ``mcsim run``, ``show``, ``replay``."""
+"""The commands for studies: ``run``, ``show``, ``replay``."""
 
-import functools
-import os
-import signal
 import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,56 +15,12 @@ from mcsim._results import Results
 from mcsim._runner import run
 from mcsim._store import Store, read_json, write_json
 from mcsim._study_file import StudyFile, load_study_file
-from mcsim._version import __version__
-from mcsim.errors import McsimError
+from mcsim.cli._app import app, in_sentences
 from mcsim.generators import model_cache
 from mcsim.report import notes, render, results_table
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Monte Carlo studies of econometric estimators on data like yours.",
-)
-
 StudyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Python file with a study.")]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of results.")]
-
-
-P = ParamSpec("P")
-
-
-def in_sentences(command: Callable[P, None]) -> Callable[P, None]:
-    """Run a command so that errors are sentences and exit codes, not tracebacks."""
-
-    @functools.wraps(command)
-    def run_in_sentences(*arguments: P.args, **options: P.kwargs) -> None:
-        try:
-            command(*arguments, **options)
-        except McsimError as error:
-            _complain(f"error: {error}")
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            _complain("interrupted: what was finished is in the store; the same command goes on")
-            _leave(130)
-
-    return run_in_sentences
-
-
-def main() -> None:
-    """Run the command line."""
-    signal.signal(signal.SIGTERM, _terminate)
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
-    app()
-
-
-@app.callback(invoke_without_command=True)
-def _version(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-) -> None:
-    if version:
-        typer.echo(f"mcsim {__version__}")
-        raise typer.Exit()
 
 
 @app.command("run")
@@ -194,22 +145,3 @@ def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store
 def _width() -> int | None:
     """Columns of the terminal; None where the output goes to a file."""
     return max(80, Console().width) if sys.stdout.isatty() else None
-
-
-def _terminate(*_: object) -> None:
-    raise SystemExit(143)
-
-
-def _leave(code: int) -> None:
-    """End at once: threads that are still computing would crash the interpreter's shutdown."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    _complain(f"warning: {message}")
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, style="red", markup=False)

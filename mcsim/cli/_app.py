@@ -1,0 +1,78 @@
+"""What all commands share: the app, and errors as sentences with exit codes."""
+
+import functools
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+
+from mcsim._version import __version__
+from mcsim.errors import McsimError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Monte Carlo studies of econometric estimators on data like yours.",
+)
+
+
+P = ParamSpec("P")
+
+
+def in_sentences(command: Callable[P, None]) -> Callable[P, None]:
+    """Run a command so that errors are sentences and exit codes, not tracebacks."""
+
+    @functools.wraps(command)
+    def run_in_sentences(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            command(*arguments, **options)
+        except McsimError as error:
+            complain(f"error: {error}")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            complain("interrupted: what was finished is in the store; the same command goes on")
+            _leave(130)
+
+    return run_in_sentences
+
+
+def main() -> None:
+    """Run the command line."""
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"mcsim {__version__}")
+        raise typer.Exit()
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(143)
+
+
+def _leave(code: int) -> None:
+    """End at once: threads that are still computing would crash the interpreter's shutdown."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    complain(f"warning: {message}")
+
+
+def complain(text: str) -> None:
+    """Print to stderr, in red on a terminal."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, style="red", markup=False)

@@ -1,0 +1,103 @@
+"""Data in CSV and Parquet files, as a model reads and writes them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mcsim._core import Panel
+from mcsim._frames import from_frame
+from mcsim._schema import Schema
+from mcsim.errors import InputError, raise_all
+
+KINDS = (".csv", ".parquet")
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a frame from a CSV or Parquet file.
+
+    Raises
+    ------
+    InputError
+        If it is not there, of another kind, or cannot be read.
+    """
+    require_kind(path, "data")
+    try:
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except FileNotFoundError:
+        raise InputError(f"data: {path} does not exist") from None
+    except (OSError, ValueError) as fault:  # parsers' errors are ValueErrors
+        raise InputError(f"data: {path} cannot be read: {fault}") from None
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame with its index to a CSV or Parquet file; an existing one is replaced.
+
+    Raises
+    ------
+    InputError
+        If the file is of another kind, or cannot be written.
+    """
+    require_kind(path, "--out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(path) if path.suffix == ".csv" else frame.to_parquet(path)
+    except OSError as fault:
+        raise InputError(f"--out: {path} cannot be written: {fault}") from None
+
+
+def require_kind(path: Path, what: str) -> None:
+    """Raise InputError unless the file's ending says CSV or Parquet."""
+    if path.suffix not in KINDS:
+        raise InputError(f"{what}: got {path}, expected a file that ends in {' or '.join(KINDS)}")
+
+
+def panel_for(frame: pd.DataFrame, generator: Any) -> tuple[Panel, Schema]:
+    """Return data as the schema of a model reads them.
+
+    Raises
+    ------
+    InputError
+        If columns are not there, or hold other categories than the model learned.
+    """
+    schema, cluster = generator.schema, getattr(generator.config, "cluster", None)
+    categorical = [column.name for column in schema.columns if column.kind == "categorical"]
+    if cluster in frame and not pd.api.types.is_numeric_dtype(frame[cluster]):
+        categorical.append(cluster)
+    long = len(schema.period_labels) > 1
+    unit = schema.unit if long or schema.unit in frame else None
+    time = schema.time if long else None
+    panel, found = from_frame(frame, unit, time, columns=schema.names, categorical=categorical)
+    raise_all(
+        [
+            f"column {name!r}: its categories are {list(found[name].levels)}, but those of the "
+            f"model are {list(schema[name].levels)}"
+            for name in schema.names
+            if name != cluster and found[name].levels != schema[name].levels
+        ]
+    )
+    columns = tuple(found[name] if name == cluster else schema[name] for name in schema.names)
+    return panel, replace(schema, columns=columns)
+
+
+def schema_for(schema: Schema, periods: int) -> Schema:
+    """Return the schema with a label for each period; beyond the data's they go on in its step."""
+    labels = schema.period_labels
+    if periods > len(labels):
+        labels = _continued(labels, periods)
+    return replace(schema, period_labels=labels[:periods])
+
+
+def _continued(labels: Sequence[Any], periods: int) -> tuple[Any, ...]:
+    """Continue whole numbers and dates; other labels give way to positions."""
+    if all(isinstance(label, int) for label in labels) and len(set(np.diff(labels))) == 1:
+        step = labels[1] - labels[0]
+        return tuple(labels[0] + step * period for period in range(periods))
+    dates = isinstance(labels[0], pd.Timestamp) and len(labels) > 2
+    frequency = pd.infer_freq(pd.DatetimeIndex(list(labels))) if dates else None
+    if frequency is None:
+        return tuple(range(periods))
+    return tuple(pd.date_range(labels[0], periods=periods, freq=frequency))

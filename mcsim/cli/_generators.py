@@ -1,0 +1,210 @@
+"""The commands for generators: ``fit``, ``fidelity``, ``sample``."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import mcsim
+from mcsim._core import Panel
+from mcsim._frames import from_frame, to_frame
+from mcsim._keys import key as key_of
+from mcsim.cli._app import app, in_sentences
+from mcsim.cli._frames import panel_for, read_frame, require_kind, schema_for, write_frame
+from mcsim.cli._kinds import trainer_of
+from mcsim.errors import InputError, did_you_mean
+from mcsim.generators import load, save
+
+DEFAULT_KIND = "vae"
+
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file.")]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="File that fit wrote.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
+Shocks = Annotated[
+    str | None,
+    typer.Option(help="Means of the periods: fixed, those of the data; or redraw, drawn anew."),
+]
+
+
+@app.command("fit")
+@in_sentences
+def fit_command(
+    data: DataArgument,
+    unit: Annotated[str | None, typer.Option(help="Column that says which unit.")] = None,
+    time_: Annotated[
+        str | None, typer.Option("--time", help="Column that says which period.")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="Kind of generator, such as vae.")] = DEFAULT_KIND,
+    out: Annotated[Path | None, typer.Option(help="File of the model.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(help="Columns to learn; default all others.")
+    ] = None,
+    categorical: Annotated[
+        list[str] | None, typer.Option(help="Columns that are categories.")
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option(help="Columns of a cross-section to condition on.")
+    ] = None,
+    seed: Seed = 0,
+    common_shocks: Shocks = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Column with the group above the unit.")
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="Missing cells: error, or model to complete them.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the file's name only.")] = False,
+) -> None:
+    """Fit a generator to data, and save it."""
+    _require_choice("--common-shocks", common_shocks, ("fixed", "redraw"))
+    _require_choice("--missing", missing, ("error", "model"))
+    options = {"common_shocks": common_shocks, "cluster": cluster, "missing": missing}
+    trainer = trainer_of(kind, options)
+    frame = read_frame(data)
+    wanted = _split(columns)
+    if missing == "model":
+        frame = frame.dropna(subset=[name for name in wanted or frame.columns if name in frame])
+    panel, schema = from_frame(
+        frame, unit, time_, columns=wanted, categorical=_split(categorical) or []
+    )
+    out = out or Path(f"{data.stem}-{kind}.safetensors")
+    started = time.monotonic()
+    generator = trainer.fit(
+        key_of(seed), panel, given=_split(given) or [], schema=schema, progress=not quiet
+    )
+    seconds = time.monotonic() - started
+    path = _saved(generator, out)
+    if quiet:
+        typer.echo(str(path))
+        return
+    typer.echo(f"{panel}\n\n{schema}\n\n{generator}")
+    for caveat in getattr(generator, "caveats", ()):
+        typer.echo(f"Caveat: {caveat}")
+    typer.echo(f"\nFit in {seconds:.1f} s. Model in {path}; next:")
+    typer.echo(f"  mcsim fidelity {data} {path}\n  mcsim sample {path} -n {panel.n_units}")
+
+
+@app.command("fidelity")
+@in_sentences
+def fidelity_command(
+    data: DataArgument,
+    model: ModelArgument,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table and a figure.")] = None,
+    splits: Annotated[int, typer.Option(min=2, help="Half splits of a panel's units.")] = 20,
+    replications: Annotated[
+        int, typer.Option(min=20, help="Placebo laws on generated panels.")
+    ] = 1_000,
+) -> None:
+    """Say how close a model is to data, beside reference generators.
+
+    The model saw all units of the data, so that none is left to compare with: its configuration is
+    fit again on random halves of the units (of a cross-section, on all rows but a fold).
+    """
+    generator = load(model)
+    panel, schema = panel_for(read_frame(data), generator)
+    name = type(generator.config).__name__
+    one = panel.n_periods == 1
+    options: dict[str, Any] = {"splits": splits, "replications": replications}
+    options = {"given": list(generator.given)} if one else options
+    trainers, key = {name: generator.config}, key_of(seed)
+    table = mcsim.fidelity(panel, trainers, key=key, schema=schema, progress=True, **options)
+    parts = "folds" if one else "half splits"
+    typer.echo(
+        f"{table}\n\n{name} is fit again on {parts}, with the configuration of {model}: the model "
+        "itself saw all units."
+    )
+    if out is not None:
+        _write_fidelity(table, panel, generator, out)
+        typer.echo(f"Table and figure in {out}")
+
+
+@app.command("sample")
+@in_sentences
+def sample_command(
+    model: ModelArgument,
+    n_units: Annotated[int, typer.Option("-n", "--units", min=1, help="Units to draw.")],
+    out: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file; default CSV to standard output.")
+    ] = None,
+    periods: Annotated[
+        int | None, typer.Option(min=1, help="Periods to draw; default as in the data.")
+    ] = None,
+    seed: Seed = 0,
+    common_shocks: Shocks = None,
+) -> None:
+    """Draw a panel from a model, as a long frame with the names of the data."""
+    _require_choice("--common-shocks", common_shocks, ("fixed", "redraw"))
+    if out is not None:
+        require_kind(out, "--out")
+    generator = load(model)
+    if generator.given:
+        raise InputError(
+            f"{model}: was fit given {list(generator.given)}, which the command line cannot give; "
+            "in Python: mcsim.generators.load(path).sample(key, n_units, given={...})"
+        )
+    if common_shocks is not None:
+        generator = _with_shocks(generator, common_shocks)
+    panel = generator.sample(key_of(seed), n_units, *_periods(generator, periods))
+    frame = to_frame(panel, schema_for(generator.schema, panel.n_periods))
+    if out is None:
+        frame.to_csv(sys.stdout)
+        return
+    write_frame(frame, out)
+    typer.echo(f"{panel} in {out}")
+
+
+def _split(names: list[str] | None) -> Any:
+    """Take names apart at commas; None stays None for columns, an empty list is none."""
+    if names is None:
+        return None
+    return [part.strip() for name in names for part in name.split(",") if part.strip()]
+
+
+def _saved(generator: Any, path: Path) -> Path:
+    try:
+        return save(generator, path)
+    except OSError as fault:
+        raise InputError(f"--out: {path} cannot be written: {fault}") from None
+
+
+def _write_fidelity(table: Any, panel: Panel, generator: Any, folder: Path) -> None:
+    from mcsim import plots  # matplotlib is slow to import
+
+    name = type(generator.config).__name__
+    if panel.n_periods > 1:
+        figure = plots.fidelity(table, generator=name)
+    else:
+        given = {column: panel[column] for column in generator.given}
+        drawn = generator.sample(key_of(0), panel.n_units, given=given)
+        figure = plots.marginals(panel, drawn, generator.schema)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "fidelity.md").write_text(table.to_markdown() + "\n", encoding="utf-8")
+        figure.savefig(folder / "fidelity.png", dpi=100)
+    except OSError as fault:
+        raise InputError(f"--out: {folder} cannot be written: {fault}") from None
+
+
+def _with_shocks(generator: Any, common_shocks: str) -> Any:
+    if not hasattr(generator, "with_shocks"):
+        raise InputError("--common-shocks: the model is of a cross-section, which has none")
+    return generator.with_shocks(common_shocks)
+
+
+def _require_choice(option: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise InputError(f"{option}: got {value!r}{did_you_mean(value, known)}")
+
+
+def _periods(generator: Any, periods: int | None) -> tuple[int, ...]:
+    """Return the argument of `sample`, which generators of cross-sections do not have."""
+    if periods is None:
+        return ()
+    if hasattr(generator, "n_periods"):
+        return (periods,)
+    if periods > 1:
+        raise InputError(f"--periods: got {periods}, but the model is of a cross-section")
+    return ()

@@ -1,0 +1,423 @@
+"""VAE: the bound against closed forms, the start at factor analysis, when training ends, shape."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal, norm
+from scipy.stats import t as student_t
+
+from mcsim import Panel, from_frame, infer_schema
+from mcsim.datasets import load
+from mcsim.errors import InputError, TrainingDiverged
+from mcsim.generators import VAE, GaussianCopula, fit_many, latent, save
+from mcsim.generators import load as load_model
+from mcsim.generators._coding import encode
+from mcsim.generators._networks import Reader, Writer, apply, initialize
+from mcsim.generators._training import run_segment
+from mcsim.generators._vae_law import fit_law
+from mcsim.generators._vae_model import Intervals, divergence, encoded, log_probability
+from mcsim.generators._vae_start import factor_analysis, first_autoencoder
+
+KEY = jax.random.key(0)
+TINY = VAE(hidden=(8,), steps=20, folds=2)
+
+
+def volatile_panel(n=300, periods=8, seed=0):
+    """Two columns of one level; units differ threefold in volatility; a mass point at 2."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(size=(n, 1))
+    scale = np.exp(rng.choice([-0.8, 0.5], (n, 1)))
+    wage = level + scale * rng.normal(size=(n, periods))
+    hours = 2 + 0.3 * level + scale * rng.normal(size=(n, periods))
+    steady = rng.uniform(size=(n, 1)) < 0.3
+    stays = rng.uniform(size=(n, periods)) < np.where(steady, 0.95, 0.05)
+    return Panel({"wage": wage, "hours": np.where(stays, 2.0, hours)})
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return volatile_panel()
+
+
+@pytest.fixture(scope="module")
+def scores(panel):
+    columns = {name: np.asarray(values) for name, values in panel.items()}
+    return encode(columns, infer_schema(panel), np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def generator(panel):
+    return VAE(steps=400).fit(KEY, panel, progress=False)
+
+
+def unit_sds(panel, name="wage"):
+    return np.asarray(panel[name]).std(axis=1)
+
+
+def blank(trainer, scores):
+    return first_autoencoder(KEY, trainer.plan(scores.coding.layout), scores)
+
+
+# The model
+
+
+def test_factor_analysis_finds_the_factors_of_a_covariance():
+    rng = np.random.default_rng(0)
+    loadings, noise = rng.normal(size=(2, 9)), rng.uniform(0.3, 1.0, 9)
+    found = factor_analysis(loadings.T @ loadings + np.diag(noise), 2)
+    np.testing.assert_allclose(found.noise, noise, atol=0.01)
+    np.testing.assert_allclose(found.loadings.T @ found.loadings, loadings.T @ loadings, atol=0.01)
+    posterior = found.posterior()[1]
+    np.testing.assert_allclose(posterior, np.diag(np.diag(posterior)), atol=1e-9)
+
+
+def test_before_the_first_step_the_bound_is_the_likelihood_of_factor_analysis(scores):
+    """The encoder starts at the exact posterior, so nothing is lost to the divergence."""
+    model = blank(VAE(likelihood="normal", volatility=False, latent=3), scores)
+    x = scores.vectors.astype(np.float32)
+    known = Intervals(x, x, x)
+    found, bounds = model.encode(jnp.asarray(x)), []
+    for key in jax.random.split(KEY, 200):
+        noise = jax.random.normal(key, found.mean.shape, jnp.float32)
+        z = found.mean + jnp.exp(0.5 * found.log_variance) * noise
+        bounds.append(np.asarray(model.log_likelihood(z, known).sum(axis=1) - divergence(found)))
+    factors = factor_analysis(scores.covariance, 3)
+    covariance = factors.loadings.T @ factors.loadings + np.diag(factors.noise)
+    expected = multivariate_normal(cov=covariance).logpdf(x)
+    error = np.std(bounds, axis=0) / np.sqrt(200)
+    assert np.quantile(np.abs(np.mean(bounds, axis=0) - expected) / error, 0.95) < 2.5
+
+
+def test_before_the_first_step_draws_have_the_covariance_of_factor_analysis(scores):
+    model = blank(VAE(likelihood="normal", volatility=False, latent=3), scores)
+    drawn = fit_law(model, scores.vectors, "prior").draw(KEY, 200_000)
+    assert drawn.dtype == jnp.float32
+    factors = factor_analysis(scores.covariance, 3)
+    covariance = factors.loadings.T @ factors.loadings + np.diag(factors.noise)
+    np.testing.assert_allclose(np.cov(drawn, rowvar=False), covariance, atol=0.015)
+
+
+def test_student_noise_has_the_density_the_probabilities_and_the_draws_of_student_t(scores):
+    model = blank(VAE(likelihood="student"), scores)
+    df, size = float(np.asarray(model.df)[0]), len(np.asarray(model.df))
+    assert df == pytest.approx(8.0, abs=0.01)
+    points = np.linspace(-6, 6, 41, dtype=np.float32)
+    away = jnp.asarray(np.repeat(points[:, None], size, axis=1))
+    density = np.asarray(model._log_density(away))[:, 0]
+    np.testing.assert_allclose(density, student_t(df).logpdf(points), atol=1e-4)
+    below = norm.cdf(np.asarray(model._normal(away))[:, 0])
+    np.testing.assert_allclose(below, student_t(df).cdf(points), atol=4e-4)
+    back = np.asarray(model.draw_noise(model._normal(away)))[:, 0]
+    np.testing.assert_allclose(back, points, atol=1e-3)
+
+
+def test_log_probability_of_intervals_is_exact_in_the_tails_and_has_a_gradient():
+    low = np.array([-1.0, -30.0, 4.0, -9.0, -30.0])
+    high = np.array([1.0, 30.0, 5.0, -8.5, -2.0])
+    flipped = low > 0
+    a, b = np.where(flipped, -high, low), np.where(flipped, -low, high)
+    expected = norm.logcdf(b) + np.log1p(-np.exp(norm.logcdf(a) - norm.logcdf(b)))
+    found = log_probability(jnp.asarray(low), jnp.asarray(high))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    slope = jax.grad(lambda ends: log_probability(*ends).sum())(
+        (jnp.asarray(low), jnp.asarray(high))
+    )
+    assert np.isfinite(slope).all()
+
+
+def test_a_cell_counts_with_its_density_or_with_the_probability_of_its_interval(scores):
+    model = blank(VAE(likelihood="normal"), scores)
+    z = jnp.zeros((1, model.plan.latent), jnp.float32)
+    mean, scale = (np.asarray(part)[0] for part in model.decode(z))
+    inside = np.zeros((1, len(mean)), np.float32)
+    low, high = inside - 0.5, inside + 0.5
+    low[0, 0] = high[0, 0] = 0.0
+    low[0, 1], high[0, 2], low[0, 3], high[0, 3] = -np.inf, np.inf, -np.inf, np.inf
+    found = np.asarray(model.log_likelihood(z, Intervals(inside, low, high)))[0]
+    law = norm(mean, scale)
+    assert found[0] == pytest.approx(norm(mean[0], scale[0]).logpdf(0.0), abs=1e-5)
+    expected = np.log((law.cdf(high[0]) - law.cdf(low[0]))[1:])
+    np.testing.assert_allclose(found[1:], expected, atol=1e-5)
+    assert found[3] == pytest.approx(0.0, abs=1e-6)  # a missing cell says nothing
+
+
+def test_the_encoder_sees_mass_points_in_the_middle_of_their_intervals():
+    low = np.array([[0.5, -np.inf, 1.0, -np.inf]])
+    high = np.array([[0.5, 0.0, 1.2, np.inf]])
+    found = encoded(np.array([[0.5, -9.0, 9.0, 0.7]]), low, high)
+    assert found[0, [0, 3]].tolist() == [0.5, 0.7]  # known, and missing: the draw
+    assert found[0, 1] == pytest.approx(-np.sqrt(2 / np.pi))
+    assert 1.09 < found[0, 2] < 1.1
+
+
+def test_lstms_write_and_read_vectors_in_the_order_of_perceptrons():
+    writer, reader = Writer(2, 1, 8, 4, 3, 1, heads=2), Reader(8, 4, 3, 1, features=5)
+    params, readings = initialize(KEY, (writer, reader), (1.0, 1.0))
+    z = jax.random.normal(KEY, (6, 2 + 4), jnp.float32)
+    vectors = apply(writer, params, z)
+    assert vectors.shape == (6, 2 * 13)
+    assert apply(reader, readings, vectors[:, :13]).shape == (6, 5)
+    moved = apply(writer, params, z.at[:, 2 + 2].add(1.0))  # the latent of the third period
+    changed = np.asarray((moved != vectors).any(axis=0)).reshape(2, 13)
+    later = np.tile([False, False, True, True], 3)
+    assert (changed == np.append(later, False)).all()
+
+
+# Training
+
+
+def test_training_ends_when_held_out_units_become_less_likely():
+    """Nothing but noise: there is nothing to learn beyond the start."""
+    noise = Panel({"y": np.random.default_rng(0).normal(size=(60, 6))})
+    trainer = VAE(hidden=(64,), steps=800, patience=40, learning_rate=5e-3)
+    stopped = trainer.fit(KEY, noise, progress=False).losses
+    assert len(stopped["held"]) < 400
+    free = VAE(hidden=(64,), steps=800, folds=0, learning_rate=5e-3)
+    ran = free.fit(KEY, noise, progress=False).losses
+    assert len(ran["train"]) == 800
+    assert ran["train"][-50:].mean() < stopped["train"][:50].mean() - 0.2  # it overfits
+
+
+def test_another_key_another_size_of_floats_and_an_ensemble_compile_nothing_anew(panel):
+    TINY.fit(KEY, panel, progress=False)
+    before = run_segment._cache_size()
+    TINY.fit(jax.random.key(1), panel, progress=False)
+    VAE(hidden=(8,), steps=20, folds=2, beta=0.5, learning_rate=1e-4, weight_decay=0.0).fit(
+        KEY, panel, progress=False
+    )
+    assert run_segment._cache_size() == before
+
+
+def test_an_ensemble_learns_from_the_rows_of_each_member(panel):
+    members = fit_many(TINY, jax.random.split(KEY, 3), panel, progress=False)
+    assert [len(member.rows) for member in members] == [200, 200, 200]
+    first, second = (np.asarray(m.sample(KEY, 5)["wage"]) for m in members[:2])
+    assert (first != second).any()
+
+
+def test_divergence_is_told_with_a_remedy(panel):
+    wild = VAE(hidden=(8,), steps=200, learning_rate=1e4, folds=0)
+    with pytest.raises(TrainingDiverged, match="halve learning_rate"):
+        wild.fit(KEY, panel, progress=False)
+
+
+# What it draws
+
+
+def test_the_same_key_draws_the_same_units_and_jit_changes_nothing(generator):
+    first = generator.sample(KEY, 10)
+    again = jax.jit(lambda key: generator.sample(key, 10))(KEY)
+    for name in first:
+        np.testing.assert_allclose(first[name], again[name], rtol=1e-6)
+
+
+def test_units_differ_in_volatility_as_in_the_data_and_as_the_copula_cannot(panel, generator):
+    copula = GaussianCopula().fit(KEY, panel)
+    real, drawn, normal = (
+        np.log(unit_sds(p)).std()
+        for p in (panel, generator.sample(KEY, 4_000), copula.sample(KEY, 4_000))
+    )
+    assert normal < 0.6 * real
+    assert 0.8 * real < drawn < 1.2 * real
+
+
+def test_mass_points_have_their_share_and_stay_with_their_units(panel, generator):
+    real, drawn = (np.asarray(p["hours"]) == 2.0 for p in (panel, generator.sample(KEY, 20_000)))
+    assert drawn.mean() == pytest.approx(real.mean(), abs=0.01)
+    always = [(held.mean(axis=1) >= 0.75).mean() for held in (real, drawn)]
+    assert always[1] > 0.6 * always[0]
+
+
+def test_variances_of_changes_are_those_of_the_data(panel, generator):
+    drawn = generator.sample(KEY, 20_000)
+    for name in panel:
+        changes = [np.asarray(p[name]) @ np.repeat([-0.25, 0.25], 4) for p in (panel, drawn)]
+        assert np.log(changes[1].std() / changes[0].std()) == pytest.approx(0.0, abs=0.1)
+
+
+def test_draws_are_as_far_from_training_units_as_fresh_units_are(panel, generator):
+    fresh = volatile_panel(seed=1)
+    cells = [
+        np.concatenate([np.asarray(p[name]) for name in p], axis=1)
+        for p in (panel, fresh, generator.sample(KEY, 300))
+    ]
+    nearest = [
+        np.median([np.linalg.norm(cells[0] - row, axis=1).min() for row in own])
+        for own in cells[1:]
+    ]
+    assert 0.85 < nearest[1] / nearest[0] < 1.15
+
+
+@pytest.mark.parametrize("law", ["normal", "prior"])
+def test_other_latent_laws_have_the_moments_too(panel, law):
+    drawn = VAE(hidden=(8,), steps=20, folds=2, latent_law=law).fit(KEY, panel, progress=False)
+    values = np.asarray(drawn.sample(KEY, 20_000)["wage"])
+    assert values.std() == pytest.approx(np.asarray(panel["wage"]).std(), rel=0.05)
+
+
+def test_lstms_train_and_draw(panel):
+    generator = VAE(arch="lstm", hidden=(8,), steps=10, folds=2).fit(KEY, panel, progress=False)
+    values = np.asarray(generator.sample(KEY, 20_000)["wage"])
+    assert values.std() == pytest.approx(np.asarray(panel["wage"]).std(), rel=0.05)
+
+
+def test_without_noise_draws_are_the_means_of_few_factors_and_too_alike(panel):
+    """The chapter's network: two latents, affine, no noise, a heavy divergence."""
+    chapter = VAE(
+        latent=2, hidden=(), skip=False, noise=False, likelihood="normal", latent_law="prior",
+        calibrate=False, beta=60.0, folds=0, steps=600,
+    )  # fmt: skip
+    generator = chapter.fit(KEY, panel, progress=False)
+    vectors = np.asarray(generator.parts[0].law.draw(KEY, 500))
+    singular = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)
+    assert (singular > 1e-3 * singular[0]).sum() == 2
+    assert generator.parts[0].recolor is None
+    drawn = generator.sample(KEY, 500)
+    assert np.asarray(drawn["wage"]).std() < 0.5 * np.asarray(panel["wage"]).std()
+
+
+def test_a_cross_section_is_learned_by_the_values_of_given_columns():
+    rng = np.random.default_rng(0)
+    treat = np.repeat([0.0, 1.0], 60)
+    wage = np.exp(rng.normal(1 + treat, 0.4))
+    school = rng.integers(8, 17, 120).astype(float)
+    panel = Panel({"treat": treat, "school": school, "wage": wage})
+    generator = TINY.fit(KEY, panel, given=["treat"], progress=False)
+    drawn = generator.sample(KEY, 4_000, given={"treat": np.arange(4_000) % 2})
+    low, high = (np.median(np.asarray(drawn["wage"])[k::2]) for k in (0, 1))
+    assert np.log(high / low) == pytest.approx(1.0, abs=0.15)
+    assert set(np.unique(drawn["school"])) <= set(school)
+    with pytest.raises(InputError, match="fit given"):
+        latent(generator)
+
+
+def test_traits_missing_cells_and_clusters(panel):
+    rng = np.random.default_rng(0)
+    wage = np.array(panel["wage"])
+    wage[rng.uniform(size=wage.shape) < 0.1] = np.nan
+    school = np.repeat(rng.integers(8, 17, (300, 1)).astype(float), 8, axis=1)
+    state = np.repeat(rng.integers(0, 10, (300, 1)).astype(float), 8, axis=1)
+    full = Panel({"wage": wage, "school": school, "state": state})
+    trainer = VAE(hidden=(8,), steps=20, folds=2, missing="model", cluster="state")
+    drawn = trainer.fit(KEY, full, progress=False).sample(KEY, 200)
+    assert all(np.isfinite(values).all() for values in drawn.values())
+    assert (np.asarray(drawn["school"]) == np.asarray(drawn["school"])[:, :1]).all()
+
+
+@pytest.mark.parametrize("columns", [{"y": 1}, {"a": 1, "b": 6}, {"a": 6}])
+def test_one_coordinate_traits_alone_and_a_constant_column(columns):
+    rng = np.random.default_rng(0)
+    for name, periods in columns.items():
+        columns[name] = np.repeat(rng.normal(size=(30, 1)), max(columns.values(), key=int), axis=1)
+        del periods
+    drawn = TINY.fit(KEY, Panel(columns), progress=False).sample(KEY, 50)
+    assert all(np.isfinite(values).all() for values in drawn.values())
+
+
+# The latent space
+
+
+def test_units_are_encoded_moved_decoded_and_reconstructed(panel, generator):
+    space = latent(generator)
+    some = panel.take(np.array([3, 5]))
+    where = space.encode(some)
+    assert where.mean.shape == where.log_variance.shape == (2, space.size)
+    np.testing.assert_allclose(where.mean, space.encode(panel).mean[np.array([3, 5])], atol=1e-4)
+    back = space.reconstruct(panel)
+    assert tuple(back) == tuple(panel)
+    levels = [np.asarray(p["wage"]).mean(axis=1) for p in (panel, back)]
+    assert np.corrcoef(levels)[0, 1] > 0.9
+    moved = space.decode(where.mean + 1.0)
+    assert (np.asarray(moved["wage"]) != np.asarray(space.decode(where.mean)["wage"])).all()
+
+
+def test_the_latent_law_of_a_unit_is_the_same_after_saving(generator, panel, tmp_path):
+    same = load_model(save(generator, tmp_path / "vae.safetensors"))
+    np.testing.assert_array_equal(
+        latent(same).encode(panel).mean, latent(generator).encode(panel).mean
+    )
+    np.testing.assert_array_equal(same.sample(KEY, 9)["wage"], generator.sample(KEY, 9)["wage"])
+
+
+def test_latent_needs_a_vae_the_columns_and_the_shape(panel, generator):
+    with pytest.raises(InputError, match="GaussianCopula made, expected VAE"):
+        latent(GaussianCopula().fit(KEY, panel))
+    with pytest.raises(InputError, match="expected what VAE"):
+        latent(panel)
+    space = latent(generator)
+    with pytest.raises(InputError, match=r"column 'hours' is missing[\s\S]*8 that"):
+        space.encode(Panel({"wage": np.zeros((2, 5)), "hour": np.ones((2, 5))}))
+    with pytest.raises(InputError, match=r"posterior\.mean has this shape"):
+        space.decode(np.zeros(3))
+    with pytest.raises(InputError, match="not finite"):
+        space.decode(np.full((1, space.size), np.nan))
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arch": "lsm"}, "arch: got 'lsm'; did you mean 'lstm'"),
+        ({"arch": "transformer"}, r"expected one of \['mlp', 'lstm'\]"),
+        ({"likelihood": "poisson"}, "likelihood: got 'poisson'"),
+        ({"latent_law": "posteriors"}, "did you mean 'posterior'"),
+        ({"noise": 1}, "noise: got 1, expected True or False"),
+        ({"latent": 0}, "latent: got 0, expected an integer of at least 1"),
+        ({"hidden": 64}, r"hidden: got 64, expected a tuple of widths"),
+        ({"hidden": ()  , "arch": "lstm"}, "one size of the LSTM's state"),
+        ({"folds": 1}, "folds: got 1, expected 0"),
+        ({"folds": True}, "folds: got True, expected an integer"),
+        ({"beta": -1.0}, "beta: got -1.0, expected 0 or more"),
+        ({"learning_rate": 0.0}, "learning_rate: got 0.0, expected a positive number"),
+        ({"weight_decay": float("nan")}, "weight_decay: got nan"),
+        ({"steps": 0, "batch_size": 1, "patience": 0}, r"steps[\s\S]*batch_size[\s\S]*patience"),
+    ],
+)  # fmt: skip
+def test_faults_of_options_are_sentences(options, message):
+    with pytest.raises(InputError, match=message):
+        VAE(**options)
+
+
+# What it must show
+
+
+@pytest.mark.slow
+def test_wages_on_random_halves():
+    """Five halves of 545 men: the sd of changes in means, copying, hours of exactly 2,080."""
+    frame = load("wage_panel")[["nr", "year", "lwage", "hours"]]
+    panel, schema = from_frame(frame, unit="nr", time="year")
+    ratios, memorization, gaps = [], [], []
+    for split in range(5):
+        order = np.random.default_rng(split).permutation(panel.n_units)
+        train, held = panel.take(np.sort(order[:272])), panel.take(np.sort(order[272:]))
+        generator = VAE().fit(jax.random.key(split), train, schema=schema, progress=False)
+        drawn = generator.sample(KEY, 20_000)
+        ratios.append(log_sd_of_changes(drawn) - log_sd_of_changes(held))
+        memorization.append(nearest(drawn, train, panel) / nearest(held, train, panel))
+        shares = [(np.asarray(p["hours"]) == 2080).mean() for p in (drawn, train)]
+        gaps.append(shares[0] - shares[1])
+    assert np.abs(np.mean(ratios, axis=0)).max() < 0.15
+    assert np.mean(memorization) > 0.9
+    assert np.abs(gaps).max() < 0.01
+
+
+def log_sd_of_changes(panel):
+    """By column and break: log sd of the mean from the break on less the mean before."""
+    periods = panel.n_periods
+    contrasts = np.stack(
+        [np.where(np.arange(periods) >= b, 1 / (periods - b), -1 / b) for b in range(1, periods)]
+    )
+    return np.stack([np.log((np.asarray(panel[n]) @ contrasts.T).std(axis=0)) for n in panel])
+
+
+def nearest(panel, train, whole):
+    """Median distance of (at most 1,000) units to the nearest training unit, columns scaled."""
+    scales = {name: np.asarray(whole[name]).std() for name in whole}
+    rows, known = (
+        np.concatenate([np.asarray(p[name]) / scale for name, scale in scales.items()], axis=1)
+        for p in (panel, train)
+    )
+    return np.median([np.linalg.norm(known - row, axis=1).min() for row in rows[:1_000]])
