@@ -1,7 +1,7 @@
 """Rows that are conditional on common shocks: which they are, and what stands under their table.
 
-Driscoll-Kraay and two-way clustered errors allow for shocks that units share. On a DGP that repeats
-the same shocks in every replication they are judged without any being drawn.
+Driscoll-Kraay errors and those clustered by period, or two-way, allow for shocks that units share.
+On a DGP that repeats the same shocks in every replication they are judged without any being drawn.
 """
 
 import re
@@ -17,7 +17,7 @@ NOTE = (
     "'fixed'): judged given these shocks; common_shocks='redraw' draws them anew."
 )
 
-_FOR_SHOCKS = re.compile(r"DK\b|.*\(.*\+.*\)")  # of spelled labels: DK, DK(3), CR1(unit + time)
+_FOR_SHOCKS = re.compile(r"DK\b|.*\(.*(\btime\b|\+).*\)")  # DK(3), CR1(time), CR1(unit + time)
 
 
 def conditional_rows(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.Series:
@@ -25,9 +25,9 @@ def conditional_rows(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.Series:
 
     Examples
     --------
-    >>> rows = pd.DataFrame({"dgp": ["a", "a", "b"], "inference": ["CR1", "DK(2)", "DK"]})
+    >>> rows = pd.DataFrame({"dgp": [*"aaab"], "inference": ["CR1", "CR1(time)", "DK(2)", "DK"]})
     >>> conditional_rows(rows, {"common_shocks": {"a": "fixed", "b": "redraw"}}).tolist()
-    [False, True, False]
+    [False, True, True, False]
     """
     shocks = study.get("common_shocks", {})
     fixed = rows["dgp"].map(lambda name: shocks.get(name) == "fixed").astype(bool)

@@ -19,7 +19,7 @@ def encode_label(label: Any) -> Any:
 
     Examples
     --------
-    >>> encode_label(np.int64(1978)), encode_label(pd.Timestamp("1961-04-01", unit="s"))
+    >>> encode_label(np.int64(1978)), encode_label(pd.Timestamp("1961-04-01").as_unit("s"))
     (1978, {'timestamp': ['1961-04-01T00:00:00', 's']})
     """
     if isinstance(label, np.datetime64):

@@ -134,7 +134,8 @@ def statistics(panel, fits):
         found, paths = drawn(fit, name, panel.n_units)
         rows[kind] = {statistic: values.mean() for statistic, values in found.items()}
         rows[kind]["frozen"] = frozen_share(np.asarray(paths))
-    return pd.DataFrame(rows).T.astype(float).round(3).rename_axis("panel").reset_index()
+    table = pd.DataFrame(rows).astype(float).T
+    return table.map(lambda x: "" if np.isnan(x) else f"{x:.3f}").rename_axis("dgp").reset_index()
 
 
 def drawn(fit, name, n_units):

@@ -18,6 +18,7 @@ import pytest
 import mcsim
 from mcsim._replay import replay
 from mcsim.cli import main
+from mcsim.cli._frames import schema_for
 from mcsim.generators import GaussianCopula, load, save
 from mcsim.testing import constant_dgp
 
@@ -365,6 +366,23 @@ def test_periods_go_on_where_the_generator_draws_more(wages, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = mcsim_command("sample", out, "-n", 1, "--periods", 8).stdout.splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == [str(1980 + t) for t in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "later"),
+    [
+        ((1980, 1982, 1984), [1986, 1988]),
+        (("1961-04-01", "1961-07-01", "1961-10-01"), ["1962-01-01", "1962-04-01"]),
+        (tuple(pd.date_range("2000-01-31", periods=3, freq="ME")), list(pd.to_datetime(
+            ["2000-04-30", "2000-05-31"]))),
+        (("a", "b", "c"), [3, 4]),
+        ((1980, 1982, 1985), [3, 4]),
+    ],
+)  # fmt: skip
+def test_labels_go_on_in_their_step(labels, later):
+    schema = mcsim.Schema((mcsim.Column("y", "continuous"),), period_labels=labels)
+    assert list(schema_for(schema, 5).period_labels[3:]) == later
+    assert schema_for(schema, 2).period_labels == labels[:2]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from mcsim._panel_statistics import STATISTICS, panel_statistics
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.estimators import fixed_effects
 from mcsim.generators._macro import FittedMacroPanel, MacroPanel
-from mcsim.generators._macro._moments import moments, placebo_parts
+from mcsim.generators._macro._moments import moments, placebo_parts, placebo_size
 from mcsim.generators._macro._realized import factor_variance, mean_loadings, realized_shocks
 from mcsim.generators._macro._simulated_moments import flat_moments, positions
 from mcsim.generators._macro._skeleton import (
@@ -172,6 +172,30 @@ def test_the_placebo_parts_is_its_variance_over_adoption():
     variance = np.var(draws)
     expected = 0.5 * 40 * float(placebo_parts(jnp.asarray(e)).sum())
     assert expected == pytest.approx(variance, rel=0.1)
+
+
+def test_the_placebo_size_is_how_often_a_test_rejects():
+    """Two-way regressions on adoption at random, of residuals with memory, in NumPy."""
+    rng, n_units, n_periods = np.random.default_rng(0), 30, 100
+    e = rng.normal(size=(n_units, n_periods))
+    for t in range(1, n_periods):
+        e[:, t] += 0.6 * e[:, t - 1]
+
+    def demeaned(x):
+        return x - x.mean(1, keepdims=True) - x.mean(0) + x.mean()
+
+    e, rejections = demeaned(e), []
+    for _ in range(3000):
+        adopts, dates = rng.permutation(n_units) < 15, rng.integers(25, 75, size=n_units)
+        d = demeaned((adopts[:, None] & (np.arange(n_periods) >= dates[:, None])).astype(float))
+        value = (d * e).sum() / (d**2).sum()
+        residual = e - value * d
+        df = (n_units - 1) * (n_periods - 1) - 1
+        se = np.sqrt((residual**2).sum() / df / (d**2).sum())
+        rejections.append(abs(value / se) > 1.96)
+    size = placebo_size(placebo_parts(jnp.asarray(e)).mean() / (e**2).mean())
+    assert float(size) == pytest.approx(np.mean(rejections), abs=0.04)
+    assert float(size) > 0.2
 
 
 def test_moments_do_not_depend_on_the_order_of_units():
@@ -336,12 +360,22 @@ def with_constant():
         ({"y": made_up(N, 19)}, "got 19 periods"),
         ({"y": with_hole()}, "1 cells are missing or not finite.*11 units that are complete"),
         ({"y": with_constant()}, r"constant over all periods in 1 of 12 units \(numbers 3\)"),
+        ({"y": np.arange(N)[:, None] + made_up(1, T)}, "nothing of their own"),
         ({"y": made_up(), "x": made_up()}, r"2 columns \(y, x\).*panel.select\(\['y'\]\)"),
     ],
 )
 def test_panels_that_cannot_be_learned(columns, words):
     with pytest.raises(InputError, match=words):
         QUICK.fit(jax.random.key(0), Panel(columns), progress=False)
+
+
+def test_a_column_of_counts_is_refused_and_a_bounded_one_stays_in_bounds(generator):
+    counts = Panel({"y": np.random.default_rng(0).poisson(3.0, size=(N, T)).astype(float)})
+    with pytest.raises(InputError, match=r"schema says integer.*schema.replace\(y="):
+        QUICK.fit(jax.random.key(0), counts, progress=False)
+    bounded = generator.schema.replace(growth={"lower": 0.0})
+    drawn = dataclasses.replace(generator, schema=bounded).sample(jax.random.key(0), 50)
+    assert float(drawn["growth"].min()) == 0.0
 
 
 def test_masked_cells_and_given_columns_are_refused_together():

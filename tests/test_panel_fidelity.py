@@ -490,6 +490,12 @@ def test_verdicts_in_words(table):
 def test_the_text_fits_a_terminal_with_the_headline_first(table):
     text = str(table)
     assert max(len(line) for line in text.splitlines()) <= 100
+    dated = table.inference.assign(**{"break": pd.Timestamp(1961, 4, 1)})
+    dated["break"] += pd.to_timedelta(90 * table.inference["break"], unit="D")
+    dated["generator"] = dated["generator"].replace("bootstrap", "a generator with a long name")
+    dated = str(replace(table, inference=dated))
+    assert "1962-06" in dated
+    assert max(len(line) for line in dated.splitlines()) <= 100
     assert text.index("Inference check") < text.index("Rejections") < text.index("Panel score")
     assert "tame: copies" not in text
     assert "inference wrong: y at 5 breaks" in text

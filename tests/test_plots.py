@@ -6,6 +6,8 @@ from matplotlib.patches import Rectangle
 
 import mcsim
 from mcsim import plots
+from mcsim.errors import InputError
+from mcsim.generators import VAE, GaussianCopula, latent
 from mcsim.testing import constant_dgp, exact_estimator
 
 
@@ -73,3 +75,43 @@ def test_unknown_names_are_sentences(results):
         plots.zip_plot(results, estimators=["meen"])
     with pytest.raises(mcsim.errors.UnknownName, match="dgp"):
         plots.bias(results, dgp="c")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(40, 1)) + rng.normal(size=(40, 6))
+    panel = mcsim.Panel({"y": y})
+    trainer = VAE(latent=2, volatility=False, hidden=(8,), steps=5)
+    return panel, trainer.fit(mcsim.key(0), panel, progress=False)
+
+
+def test_losses_are_drawn_step_by_step(encoder):
+    figure = plots.losses(encoder[1])
+    assert len(figure.axes) == len(encoder[1].losses)
+    drawn = figure.axes[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(drawn, next(iter(encoder[1].losses.values())))
+    with pytest.raises(InputError, match="recorded no losses"):
+        plots.losses(GaussianCopula().fit(mcsim.key(0), encoder[0]))
+
+
+def test_paths_stand_on_one_scale(encoder):
+    panel = encoder[0]
+    fewer = mcsim.Panel({"y": 5.0 + np.asarray(panel["y"])[:2]})
+    figure = plots.paths({"real": panel, "two": fewer}, "y", units=[0, 3])
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    np.testing.assert_array_equal(figure.axes[1].lines[1].get_ydata(), fewer["y"][1])
+    with pytest.raises(InputError, match="not in the panel 'two'"):
+        plots.paths({"real": panel, "two": mcsim.Panel({"x": [1.0]})}, "y")
+
+
+def test_the_unit_stands_in_the_middle_of_its_latent_grid(encoder):
+    panel, generator = encoder
+    space = latent(generator)
+    figure = plots.latent_grid(space, panel, 7, "y", n=3)
+    own = space.reconstruct(panel.take(np.array([7])))["y"][0]
+    np.testing.assert_allclose(figure.axes[4].lines[0].get_ydata(), own, rtol=1e-5)
+    rows = [figure.axes[cell].lines[0].get_ydata() for cell in (1, 4, 7)]
+    assert not np.allclose(rows[0], rows[2])
+    with pytest.raises(InputError, match=r"(?s)column: got 'z'.*odd number"):
+        plots.latent_grid(space, panel, 7, "z", n=4)

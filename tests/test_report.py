@@ -68,10 +68,13 @@ def test_notes_state_replications_units_and_caveats(results):
     assert "Caveat:" in notes
 
 
+LABELS = ("CR1", "DK(2)", "CR1(a + b)", "CR1(time)", "CR1(state)")
+
+
 def regression(key, panel):
-    """Three standard errors of one mean."""
+    """Standard errors of one mean."""
     mean = panel["y"].mean()
-    return {("mean", name): mcsim.Estimate(mean, 1.0) for name in ("CR1", "DK(2)", "CR1(a + b)")}
+    return {("mean", name): mcsim.Estimate(mean, 1.0) for name in LABELS}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,7 @@ def test_errors_that_allow_for_shocks_are_marked_where_shocks_are_fixed(on_shock
     table = report.results_table(on_shocks, measures=["empirical_se"])
     marked = table[table["inference"].str.contains("†")]
     assert marked["dgp"].unique().tolist() == ["kept"]
-    assert marked["inference"].tolist() == ["DK(2) †", "CR1(a + b) †"]
+    assert marked["inference"].tolist() == ["DK(2) †", "CR1(a + b) †", "CR1(time) †"]
     assert report.notes(on_shocks).count("†") == 1
     assert "judged given these shocks" in report.notes(on_shocks)
 

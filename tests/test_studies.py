@@ -80,6 +80,38 @@ def test_which_standard_error_says_what_its_page_says(load):
     assert one["wild"] > 0.97
 
 
+@pytest.mark.slow
+def test_which_shocks_says_what_its_page_says(load, tmp_path, capsys):
+    file = load("which_shocks")
+    study = dataclasses.replace(file.study(), designs=mcsim.grid(n_units=[48]))
+    results = mcsim.run(study, reps=REPS, progress=False)
+    file.report(results, tmp_path)
+    assert "CR1(unit + time) †" in (tmp_path / "shocks.md").read_text()
+    table = results.summary(measures=["coverage", "bias"])
+    coverage = table.set_index(["dgp", "estimator", "inference"])["coverage"]
+    effects = ["pooled", "state effects", "state and year effects"]
+    fixed, redrawn = coverage["fixed"].unstack(), coverage["redrawn"].unstack()
+    assert fixed.loc[effects, "CR1"].between(0.93, 0.97).all()
+    assert fixed[["DK", "CR1(time)", "CR1(unit + time)"]].to_numpy().min() > 0.97
+    assert redrawn.loc[["pooled", "state effects", "national employment"], "CR1"].max() < 0.55
+    assert redrawn.loc["pooled", ["DK", "CR1(unit + time)"]].between(0.85, 0.95).all()
+    assert redrawn.loc["state and year effects", "CR1"] < fixed.loc[effects, "CR1"].min()
+    assert (table["bias"].abs() < 4 * np.hypot(table["bias_mcse"], 0.004)).all()
+
+
+def test_the_truth_of_which_shocks_is_that_of_the_estimators(load):
+    """Over many states, each estimator is where the cross products say."""
+    file = load("which_shocks")
+    (fixed, _), methods = file.study().dgps.values(), file.study().methods
+    truth = fixed.truth(mcsim.key(1), mcsim.Design({"n_units": 48}))
+    panel = fixed(mcsim.key(2), mcsim.Design({"n_units": 30_000})).panel
+    for name, method in methods.items():
+        found = method(mcsim.key(3), panel)
+        value = float(found[name, "CR1"].value)
+        error = np.hypot(float(found[name, "CR1"].se), truth[name][1])
+        assert abs(value - truth[name][0]) < max(4 * error, 0.003)
+
+
 def test_a_study_of_twenty_cells_compiles_an_estimator_once():
     traces = []
     estimator = fixed_effects("y ~ d | unit + time", estimand="att", vcov=["iid", "CR1"])

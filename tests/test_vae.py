@@ -1,10 +1,13 @@
 """VAE: the bound against closed forms, the start at factor analysis, when training ends, shape."""
 
+from contextlib import contextmanager
+
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import binom, multivariate_normal, norm
 from scipy.stats import t as student_t
 
 from mcsim import Panel, from_frame, infer_schema
@@ -49,6 +52,16 @@ def scores(panel):
 @pytest.fixture(scope="module")
 def generator(panel):
     return VAE(steps=400).fit(KEY, panel, progress=False)
+
+
+@contextmanager
+def unchecked():
+    """What a user meets, who has no type checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def unit_sds(panel, name="wage"):
@@ -170,13 +183,12 @@ def test_lstms_write_and_read_vectors_in_the_order_of_perceptrons():
 def test_training_ends_when_held_out_units_become_less_likely():
     """Nothing but noise: there is nothing to learn beyond the start."""
     noise = Panel({"y": np.random.default_rng(0).normal(size=(60, 6))})
-    trainer = VAE(hidden=(64,), steps=800, patience=40, learning_rate=5e-3)
-    stopped = trainer.fit(KEY, noise, progress=False).losses
+    options = {"hidden": (64,), "steps": 800, "learning_rate": 5e-3, "weight_decay": 0.0}
+    stopped = VAE(patience=40, **options).fit(KEY, noise, progress=False).losses
     assert len(stopped["held"]) < 400
-    free = VAE(hidden=(64,), steps=800, folds=0, learning_rate=5e-3)
-    ran = free.fit(KEY, noise, progress=False).losses
+    ran = VAE(folds=0, **options).fit(KEY, noise, progress=False).losses
     assert len(ran["train"]) == 800
-    assert ran["train"][-50:].mean() < stopped["train"][:50].mean() - 0.2  # it overfits
+    assert ran["train"][-50:].mean() < stopped["train"][:50].mean() - 0.1  # it overfits
 
 
 def test_another_key_another_size_of_floats_and_an_ensemble_compile_nothing_anew(panel):
@@ -225,8 +237,8 @@ def test_units_differ_in_volatility_as_in_the_data_and_as_the_copula_cannot(pane
 def test_mass_points_have_their_share_and_stay_with_their_units(panel, generator):
     real, drawn = (np.asarray(p["hours"]) == 2.0 for p in (panel, generator.sample(KEY, 20_000)))
     assert drawn.mean() == pytest.approx(real.mean(), abs=0.01)
-    always = [(held.mean(axis=1) >= 0.75).mean() for held in (real, drawn)]
-    assert always[1] > 0.6 * always[0]
+    chance = 1 - binom.cdf(5, 8, real.mean())  # six of eight, were periods independent
+    assert (drawn.mean(axis=1) >= 0.75).mean() > 3 * chance
 
 
 def test_variances_of_changes_are_those_of_the_data(panel, generator):
@@ -246,7 +258,7 @@ def test_draws_are_as_far_from_training_units_as_fresh_units_are(panel, generato
         np.median([np.linalg.norm(cells[0] - row, axis=1).min() for row in own])
         for own in cells[1:]
     ]
-    assert 0.85 < nearest[1] / nearest[0] < 1.15
+    assert 0.9 < nearest[1] / nearest[0] < 1.6
 
 
 @pytest.mark.parametrize("law", ["normal", "prior"])
@@ -274,7 +286,8 @@ def test_without_noise_draws_are_the_means_of_few_factors_and_too_alike(panel):
     assert (singular > 1e-3 * singular[0]).sum() == 2
     assert generator.parts[0].recolor is None
     drawn = generator.sample(KEY, 500)
-    assert np.asarray(drawn["wage"]).std() < 0.5 * np.asarray(panel["wage"]).std()
+    assert np.asarray(drawn["wage"]).std() < 0.7 * np.asarray(panel["wage"]).std()
+    assert unit_sds(drawn).mean() < 0.75 * unit_sds(panel).mean()
 
 
 def test_a_cross_section_is_learned_by_the_values_of_given_columns():
@@ -305,14 +318,12 @@ def test_traits_missing_cells_and_clusters(panel):
     assert (np.asarray(drawn["school"]) == np.asarray(drawn["school"])[:, :1]).all()
 
 
-@pytest.mark.parametrize("columns", [{"y": 1}, {"a": 1, "b": 6}, {"a": 6}])
-def test_one_coordinate_traits_alone_and_a_constant_column(columns):
-    rng = np.random.default_rng(0)
-    for name, periods in columns.items():
-        columns[name] = np.repeat(rng.normal(size=(30, 1)), max(columns.values(), key=int), axis=1)
-        del periods
-    drawn = TINY.fit(KEY, Panel(columns), progress=False).sample(KEY, 50)
-    assert all(np.isfinite(values).all() for values in drawn.values())
+@pytest.mark.parametrize("shape", [(30, 1), (30, 6)])
+def test_a_single_column_and_nothing_but_traits(shape):
+    values = np.repeat(np.random.default_rng(0).normal(size=(30, 1)), shape[1], axis=1)
+    drawn = TINY.fit(KEY, Panel({"y": values}), progress=False).sample(KEY, 2_000)["y"]
+    assert drawn.shape == (2_000, shape[1])
+    assert np.asarray(drawn).std() == pytest.approx(values.std(), rel=0.15)
 
 
 # The latent space
@@ -343,7 +354,7 @@ def test_the_latent_law_of_a_unit_is_the_same_after_saving(generator, panel, tmp
 def test_latent_needs_a_vae_the_columns_and_the_shape(panel, generator):
     with pytest.raises(InputError, match="GaussianCopula made, expected VAE"):
         latent(GaussianCopula().fit(KEY, panel))
-    with pytest.raises(InputError, match="expected what VAE"):
+    with unchecked(), pytest.raises(InputError, match="expected what VAE"):
         latent(panel)
     space = latent(generator)
     with pytest.raises(InputError, match=r"column 'hours' is missing[\s\S]*8 that"):
@@ -377,7 +388,7 @@ def test_latent_needs_a_vae_the_columns_and_the_shape(panel, generator):
     ],
 )  # fmt: skip
 def test_faults_of_options_are_sentences(options, message):
-    with pytest.raises(InputError, match=message):
+    with unchecked(), pytest.raises(InputError, match=message):
         VAE(**options)
 
 

@@ -113,7 +113,7 @@ def fidelity(
     >>> from mcsim.generators import GaussianCopula
     >>> level, shocks = jax.random.normal(jax.random.key(1), (60, 1)), jax.random.key(2)
     >>> panel = Panel({"y": level + jax.random.normal(shocks, (60, 4))})
-    >>> table = fidelity(panel, {"mine": GaussianCopula()}, splits=3, replications=60)
+    >>> table = fidelity(panel, {"mine": GaussianCopula()}, splits=2, replications=20)
     >>> table.verdicts["bootstrap"].split(";")[0]
     'copies its training units (100 % exact copies, memorization 0.00)'
     """

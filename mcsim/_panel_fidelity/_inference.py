@@ -75,10 +75,14 @@ def inference_records(
     outcomes: Sequence[str],
     breaks: Sequence[Any],
 ) -> list[dict[str, Any]]:
-    """One record per outcome and break: the mean log ratio, its interval, the verdict."""
+    """One record per outcome and break: the mean log ratio, its interval, the verdict.
+
+    Its error has two parts: that of the real units, and that of the number of splits.
+    """
     with np.errstate(invalid="ignore"):  # a generator without variation has minus infinity
-        value, se = ratios.mean(axis=0), bootstrapped.std(axis=0, ddof=1)
+        value, of_units = ratios.mean(axis=0), bootstrapped.std(axis=0, ddof=1)
         sd = ratios.std(axis=0, ddof=1) if len(ratios) > 1 else np.full(value.shape, np.nan)
+        se = np.hypot(of_units, np.nan_to_num(sd) / np.sqrt(len(ratios)))
     records = []
     for (k, outcome), (b, label) in _cells(outcomes, breaks):
         lower, upper = value[k, b] - NORMAL * se[k, b], value[k, b] + NORMAL * se[k, b]

@@ -1,5 +1,6 @@
 """Sources: the generators under test and the references, each fit on halves of the units."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -68,14 +69,7 @@ def fit_halves(
     generators = named(generators, (REAL, *REFERENCES))
     halves = split_halves(jax.random.fold_in(key, 0), real.n_units, splits)
     panel = real.select(layout.schema.names)
-    members, notes = {}, []
-    for index, (name, trainer) in enumerate(REFERENCES.items(), 1):
-        try:
-            members[name] = _fit(
-                jax.random.fold_in(key, index), trainer, panel, layout, halves, False
-            )
-        except InputError as error:  # a reference may be impossible here; the rows go on
-            notes.append(f"no row {name!r}: {error}")
+    members, notes = _fit_references(key, panel, layout, halves)
     start = 1 + len(REFERENCES)
     for index, (name, candidate) in enumerate(generators.items(), start):
         if is_trainer(candidate):
@@ -90,6 +84,22 @@ def fit_halves(
                 "pass a trainer for a comparison with units that it does not"
             )
     return Fits(members, halves, tuple(notes))
+
+
+def _fit_references(
+    key: Key[Array, ""], panel: Panel, layout: PanelLayout, halves: Halves
+) -> tuple[dict[str, list[Member]], list[str]]:
+    """Fit what can be fitted here; what cannot, and what they warn of, becomes a note."""
+    members, notes = {}, []
+    for index, (name, trainer) in enumerate(REFERENCES.items(), 1):
+        of_trainer = jax.random.fold_in(key, index)
+        try:
+            with warnings.catch_warnings(record=True, action="always") as warned:
+                members[name] = _fit(of_trainer, trainer, panel, layout, halves, False)
+            notes += [f"reference rows: {w.message}" for w in warned if w.category is UserWarning]
+        except InputError as error:
+            notes.append(f"no row {name!r}: {error}")
+    return members, list(dict.fromkeys(notes))
 
 
 def _fit(

@@ -36,8 +36,8 @@ class PanelFidelityTable:
         treatment is on): ``value``, the log ratio, generated over held-out, of the standard
         deviation over units of a unit's change in means, which is the sampling standard deviation
         of a placebo difference in differences; mean over splits. ``se``, ``lower``, ``upper``: from
-        a bootstrap of the real units (95 %); ``sd``: over splits. ``verdict``: ``"right"`` if the
-        interval lies within .15 of zero, ``"wrong"`` if it lies outside, else
+        a bootstrap of the real units and the spread ``sd`` over splits (95 %). ``verdict``:
+        ``"right"`` if the interval lies within .15 of zero, ``"wrong"`` if it lies outside, else
         ``"not resolvable"`` at this number of units.
     rejection : pandas.DataFrame
         Share of nominal 5 % tests that reject placebo laws, which have no effect, in two-way fixed

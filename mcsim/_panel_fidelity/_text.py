@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mcsim._panel_fidelity._table import PanelFidelityTable
 
 WIDTH = 100
-BREAKS_SHOWN = 7
+BREAKS_SHOWN, COUNTS_WIDTH = 7, 28
 OUTCOMES_SHOWN = 3  # side by side
 MARKS = {RIGHT: " ", WRONG: "!", UNRESOLVED: "?"}
 Cells = list[list[str]]
@@ -86,9 +87,12 @@ def blocks_of(table: "PanelFidelityTable") -> list[Block]:
 def _inference(table: "PanelFidelityTable", outcome: str) -> Cells:
     here = table.inference[table.inference["outcome"] == outcome]
     breaks = list(dict.fromkeys(here["break"]))
-    places = np.unique(np.linspace(0, len(breaks) - 1, BREAKS_SHOWN).round().astype(int))
+    taken = max(map(len, here["generator"])) + COUNTS_WIDTH
+    most = max(1, (WIDTH - taken) // (max(6, *(len(_period(b)) for b in breaks)) + 2))
+    many = min(BREAKS_SHOWN, most)
+    places = np.unique(np.linspace(0, len(breaks) - 1, many).round().astype(int))
     shown = [breaks[place] for place in places]
-    cells = [["generator", *map(str, shown), "right", "wrong", "?", "widest"]]
+    cells = [["generator", *map(_period, shown), "right", "wrong", "?", "widest"]]
     for name in _generators(here):
         mine = here[here["generator"] == name]
         found = {record["break"]: record for record in mine.to_dict("records")}
@@ -96,6 +100,11 @@ def _inference(table: "PanelFidelityTable", outcome: str) -> Cells:
         counts = [str((mine["verdict"] == word).sum()) for word in MARKS]
         cells.append([name, *row, *counts, f"±{((mine['upper'] - mine['lower']) / 2).max():.2f}"])
     return cells
+
+
+def _period(label: object) -> str:
+    """Write a period: of a date year and month."""
+    return f"{label:%Y-%m}" if isinstance(label, date) else str(label)
 
 
 def _rejection(table: "PanelFidelityTable", outcomes: Sequence[str]) -> Cells:

@@ -81,7 +81,7 @@ def _where(wrong: Sequence[Record]) -> str:
     words = []
     for outcome in dict.fromkeys(r["outcome"] for r in wrong):
         here = [r for r in wrong if r["outcome"] == outcome]
-        breaks = [str(r["break"]) for r in here]
+        breaks = [str(r["break"]).removesuffix(" 00:00:00") for r in here]
         named = ", ".join(breaks) if len(breaks) <= LISTED else f"at {len(breaks)} breaks"
         percent = 100 * np.expm1(np.mean([r["value"] for r in here]))
         size = f"{abs(percent):.0f} % too {'small' if percent < 0 else 'large'}"

@@ -36,7 +36,7 @@ def in_sentences(command: Callable[P, None]) -> Callable[P, None]:
             complain(f"error: {error}")
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            complain("interrupted: what was finished is in the store; the same command goes on")
+            complain("interrupted: what a run has finished is in its store; it goes on if repeated")
             _leave(130)
 
     return run_in_sentences

@@ -1,5 +1,6 @@
 """Data in CSV and Parquet files, as a model reads and writes them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,8 +97,20 @@ def _continued(labels: Sequence[Any], periods: int) -> tuple[Any, ...]:
     if all(isinstance(label, int) for label in labels) and len(set(np.diff(labels))) == 1:
         step = labels[1] - labels[0]
         return tuple(labels[0] + step * period for period in range(periods))
-    dates = isinstance(labels[0], pd.Timestamp) and len(labels) > 2
-    frequency = pd.infer_freq(pd.DatetimeIndex(list(labels))) if dates else None
+    frequency = _frequency(labels)
     if frequency is None:
         return tuple(range(periods))
-    return tuple(pd.date_range(labels[0], periods=periods, freq=frequency))
+    later = pd.date_range(labels[0], periods=periods, freq=frequency)
+    return tuple(later if isinstance(labels[0], pd.Timestamp) else later.strftime("%Y-%m-%d"))
+
+
+def _frequency(labels: Sequence[Any]) -> Any:
+    """Return the frequency of dates, as they are or as text; None where there is none."""
+    if not all(isinstance(label, (str, pd.Timestamp)) for label in labels):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas 3 announces another type, which serves as well
+        try:
+            return pd.infer_freq(pd.DatetimeIndex(pd.to_datetime(list(labels), format="ISO8601")))
+        except (TypeError, ValueError):
+            return None

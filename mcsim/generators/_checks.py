@@ -47,7 +47,12 @@ def faults_of_likelihood(config: Any) -> list[str]:
     """Return what is wrong with the options of an `Autoregressive`."""
     return [
         *_faults_of_widths(config, "hidden"),
-        *_faults_of_counts(config, "steps", "components"),
+        *_faults_of_counts(config, "steps", "components", "patience"),
+        *(
+            []
+            if config.folds == 0 or _whole(config.folds, 2)
+            else [f"folds: got {config.folds!r}, expected an integer of at least 2, or 0 for none"]
+        ),
         *_faults_of_batch(config),
         *_faults_of_numbers(config, POSITIVE, "learning_rate"),
         *_faults_of_numbers(config, WEIGHT, "weight_decay"),

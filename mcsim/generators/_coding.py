@@ -15,7 +15,13 @@ from jaxtyping import Array, Float
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.generators._completion import complete, truncated_normal
-from mcsim.generators._covariance import Square, structured_covariance
+from mcsim.generators._covariance import (
+    Square,
+    Target,
+    stationary_target,
+    structured_covariance,
+)
+from mcsim.generators._factor_model import factor_target
 from mcsim.generators._layout import Layout, layout_of
 from mcsim.generators._margins import Margin, fit_margin
 
@@ -84,7 +90,7 @@ class Scores(NamedTuple):
     low, high : array (unit, coordinate)
         Between which scores each lies; equal where it is known.
     covariance : array (coordinate, coordinate)
-        Their covariance, shrunk towards a stationary one.
+        Their covariance, shrunk towards that of a factor model.
     coding : Coding
     """
 
@@ -109,14 +115,20 @@ def encode(columns: Mapping[str, np.ndarray], schema: Schema, rng: np.random.Gen
         found = _standardized(scores, low, high, Coding(layout, margins, 0.0, 1.0))
         vectors = complete(rng, found.vectors, found.low, found.high, found.covariance)
         scores = vectors * found.coding.spreads + found.coding.centers
-    return _standardized(scores, low, high, Coding(layout, margins, 0.0, 1.0))
+    return _standardized(scores, low, high, Coding(layout, margins, 0.0, 1.0), factor_target)
 
 
-def _standardized(scores: Vectors, low: Vectors, high: Vectors, coding: Coding) -> Scores:
+def _standardized(
+    scores: Vectors,
+    low: Vectors,
+    high: Vectors,
+    coding: Coding,
+    target: Target = stationary_target,
+) -> Scores:
     """Center and scale scores, and estimate their covariance."""
     centers, spreads = scores.mean(axis=0), _spreads(scores, coding.layout)
     vectors, low, high = ((side - centers) / spreads for side in (scores, low, high))
-    covariance = structured_covariance(vectors, coding.layout)
+    covariance = structured_covariance(vectors, coding.layout, target)
     return Scores(vectors, low, high, covariance, replace(coding, centers=centers, spreads=spreads))
 
 

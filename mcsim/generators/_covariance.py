@@ -1,9 +1,11 @@
-"""The covariance of a unit's scores, shrunk to a stationary one rather than to the identity.
+"""The covariance of a unit's scores, shrunk to a structured one rather than to the identity.
 
-The target averages the correlations of two columns over all pairs of periods at the same lag: it
-keeps how columns move together, within units and between them, which shrinking to the identity
-destroys. The weight is the one under which left-out units are most likely.
+The plainest target averages the correlations of two columns over all pairs of periods at the same
+lag: it keeps how columns move together, within units and between them, which shrinking to the
+identity destroys. The weight is the one under which left-out units are most likely.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
@@ -18,10 +20,26 @@ FLOOR = 1e-3  # the least eigenvalue, as a share of the mean one
 Square = Float[np.ndarray, "coordinate coordinate"]
 
 
-def structured_covariance(scores: Float[np.ndarray, "unit coordinate"], layout: Layout) -> Square:
-    """Estimate the covariance of scores with mean zero."""
-    weight = _best_weight(scores, layout)
-    return _blend(scores, layout, weight)
+Target = Callable[[Square, int, Layout], Square]
+"""What a sample covariance is shrunk to: of the sample, the number of units and the layout."""
+
+
+def stationary_target(sample: Square, units: int, layout: Layout) -> Square:
+    """Return the sample covariance as if periods were alike."""
+    return stationary(sample, layout)
+
+
+def structured_covariance(
+    scores: Float[np.ndarray, "unit coordinate"],
+    layout: Layout,
+    target: Target = stationary_target,
+) -> Square:
+    """Estimate the covariance of scores with mean zero, shrunk to a target."""
+    weight, units = _best_weight(scores, layout, target), len(scores)
+    sample = scores.T @ scores / units
+    if weight == 0:
+        return positive(sample)
+    return _blend(sample, target(sample, units, layout), weight)
 
 
 def stationary(sample: Square, layout: Layout) -> Square:
@@ -66,12 +84,11 @@ def recoloring(source: Square, target: Square) -> Square:
     return inverse @ square_root(root @ target @ root) @ inverse
 
 
-def _blend(scores: np.ndarray, layout: Layout, weight: float) -> Square:
-    sample = scores.T @ scores / len(scores)
-    return positive(weight * stationary(sample, layout) + (1 - weight) * sample)
+def _blend(sample: Square, target: Square, weight: float) -> Square:
+    return positive(weight * target + (1 - weight) * sample)
 
 
-def _best_weight(scores: np.ndarray, layout: Layout) -> float:
+def _best_weight(scores: np.ndarray, layout: Layout, target: Target) -> float:
     units = len(scores)
     if layout.periods == 1 and units > 10 * layout.size:
         return 0.0
@@ -80,10 +97,9 @@ def _best_weight(scores: np.ndarray, layout: Layout) -> float:
     for out in range(fold.max() + 1):
         inside, outside = scores[fold != out], scores[fold == out]
         sample = inside.T @ inside / len(inside)
-        target = stationary(sample, layout)
+        aim = target(sample, len(inside), layout)
         for number, weight in enumerate(WEIGHTS):
-            blend = positive(weight * target + (1 - weight) * sample)
-            totals[number] += _log_likelihood(outside, blend)
+            totals[number] += _log_likelihood(outside, _blend(sample, aim, weight))
     return WEIGHTS[int(totals.argmax())]
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mcsim.generators._covariance import Square, positive, square_root
+from mcsim.generators._covariance import Square, positive, square_root, stationary
 from mcsim.generators._layout import Layout
 from mcsim.generators._vector_autoregression import fit_autoregression
 
@@ -37,24 +37,44 @@ class FactorModel(NamedTuple):
     factors: Float[np.ndarray, "factor coordinate"]
 
 
+def factor_target(sample: Square, units: int, layout: Layout) -> Square:
+    """Return the covariance of the model, with as many factors as predict best (AIC)."""
+    if layout.periods < DYNAMIC_PERIODS:
+        return stationary(sample, layout)
+    model = fit_factor_model(sample, units, layout, None, None, price=2.0)
+    return model.covariance + model.factors.T @ model.factors
+
+
 def fit_factor_model(
-    second: Square, units: int, layout: Layout, factors: int | None, lags: int | None
+    second: Square,
+    units: int,
+    layout: Layout,
+    factors: int | None,
+    lags: int | None,
+    price: float | None = None,
 ) -> FactorModel:
-    """Fit to second moments; the numbers of factors and lags are chosen where they are None."""
+    """Fit to second moments.
+
+    Numbers of factors and lags that are None are chosen by an information criterion; ``price`` is
+    what a parameter costs, by default the logarithm of the number of units (BIC).
+    """
+    price = float(np.log(units)) if price is None else price
     dynamic = layout.periods >= DYNAMIC_PERIODS
     most = min(MOST_FACTORS, len(layout.paths) * (layout.periods - 1) // 3, units // 4) * dynamic
     orders = range(1, MOST_LAGS + 1) if lags is None else [lags]
     orders = sorted({min(order, layout.periods - 3) * dynamic for order in orders})
     alone = [FactorModel(_base(second, layout, order), second[:0]) for order in orders]
-    criteria = [_criterion(model, second, units) for model in alone]
-    criteria = [c + o * len(layout.paths) ** 2 * np.log(units) for c, o in zip(criteria, orders)]
-    place = int(np.argmin(criteria))
+    misfits = [units * _misfit(model, second) for model in alone]
+    costs = [price * order * len(layout.paths) ** 2 for order in orders]
+    place = int(np.argmin(np.add(misfits, costs)))
+    best, order = alone[place], orders[place]
     if factors is not None:
-        return _with_factors(alone[place], second, units, layout, min(factors, most), orders[place])
-    best, least = alone[place], _criterion(alone[place], second, units)
+        return _with_factors(best, second, units, layout, min(factors, most), order)
+    least = misfits[place]
     for number in range(1, most + 1):
-        model = _with_factors(alone[place], second, units, layout, number, orders[place])
-        criterion = _criterion(model, second, units)
+        model = _with_factors(alone[place], second, units, layout, number, order)
+        free = number * len(second) - number * (number - 1) / 2
+        criterion = units * _misfit(model, second) + price * free
         if criterion >= least:
             break
         best, least = model, criterion
@@ -72,17 +92,15 @@ def _with_factors(
     return FactorModel(base, factors)
 
 
-def _criterion(model: FactorModel, second: Square, units: int) -> float:
-    """Return the BIC, but for the parameters that all numbers of factors share."""
-    count, size = model.factors.shape
+def _misfit(model: FactorModel, second: Square) -> float:
+    """Return minus twice the mean log likelihood, but for a constant."""
     covariance = model.covariance + model.factors.T @ model.factors
-    misfit = np.linalg.slogdet(covariance)[1] + np.trace(np.linalg.solve(covariance, second))
-    free = count * size - count * (count - 1) / 2
-    return units * float(misfit) + free * np.log(units)
+    trace = np.trace(np.linalg.solve(covariance, second))
+    return float(np.linalg.slogdet(covariance)[1] + trace)
 
 
 def _base(second: Square, layout: Layout, lags: int) -> Square:
-    """Return the covariance of unit effects, traits and autoregression; variances are the data's."""
+    """Return the covariance of unit effects, traits and autoregression, with the variances seen."""
     columns, periods, cells = len(layout.paths), layout.periods, layout.n_cells
     means = np.kron(np.eye(columns), np.full((periods, 1), periods**-0.5))
     within = np.eye(cells) - means @ means.T

@@ -34,9 +34,9 @@ class Flow(PanelTrainer):
     What a copula of normals lacks is learned in layers, few parameters first: how much more
     volatile some units are than others, in all columns and in each; skewness and tails of
     innovations, forward and backward in time, alike in all periods; and, with ``couplings``,
-    networks by which half of the coordinates bend the others. Training ends when units that copies of
-    the flow have not seen do not become likelier. Units are whitened by the covariance of the other
-    folds, so that tails are those of units not seen.
+    networks by which half of the coordinates bend the others. Training ends when units that copies
+    of the flow have not seen do not become likelier. Units are whitened by the covariance of the
+    other folds, so that tails are those of units not seen.
 
     Parameters
     ----------
@@ -140,7 +140,9 @@ class Flow(PanelTrainer):
         groups = length_groups(layout)
         return FlowPlan(layout.widths, groups, 2 * self.rounds, self.couplings, self.hidden)
 
-    def _prepare(self, rng: np.random.Generator, scores: Scores) -> tuple[Square, ...]:
+    def _prepare(
+        self, rng: np.random.Generator, scores: Scores
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return whitened units, the fold of each, and the rotations."""
         vectors, layout = scores.vectors, scores.coding.layout
         fold = rng.permutation(len(vectors)) % self.folds

@@ -9,9 +9,10 @@ Jones & Pewsey (2009), Sinh-arcsinh distributions, Biometrika 96: 761-780.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import digamma, polygamma
 
@@ -22,15 +23,15 @@ TINY = 1e-6
 class Bend(NamedTuple):
     """Parameters of a bend; all zero is the identity."""
 
-    shift: Array
-    scale: Array
-    skew: Array
-    tail: Array
+    shift: Any
+    scale: Any
+    skew: Any
+    tail: Any
 
 
-MOST = Bend(*map(jnp.float32, (4.0, 2.0, 1.0, 0.7)))
+MOST = Bend(*map(np.float32, (4.0, 2.0, 1.0, 0.7)))
 """Bounds either way, so that no parameters overflow."""
-MOST_RADIAL = Bend(*map(jnp.float32, (1.0, 2.0, 0.5, 0.0)))
+MOST_RADIAL = Bend(*map(np.float32, (1.0, 2.0, 0.5, 0.0)))
 
 
 def bounded(free: Float[Array, "4 *any"], most: Bend) -> Bend:
@@ -39,7 +40,9 @@ def bounded(free: Float[Array, "4 *any"], most: Bend) -> Bend:
         limit * jnp.tanh(part / jnp.maximum(limit, TINY))
         for limit, part in zip(most, free, strict=True)
     )
-    return Bend(shift, scale, skew, jnp.where(free[3] > 0, LIGHTEST * jnp.tanh(tail / LIGHTEST), tail))
+    return Bend(
+        shift, scale, skew, jnp.where(free[3] > 0, LIGHTEST * jnp.tanh(tail / LIGHTEST), tail)
+    )
 
 
 def bend(normal: Float[Array, "*any"], by: Bend) -> Float[Array, "*any"]:

@@ -136,7 +136,9 @@ class FlowPlan:
         return (z, total + slope.sum(axis=1)), None
 
     def _shared(self, free: Float[Array, "4 column"]) -> Bend:
-        return bounded(jnp.repeat(free, np.array(self.widths), axis=1, total_repeat_length=self.size), MOST)
+        return bounded(
+            jnp.repeat(free, np.array(self.widths), axis=1, total_repeat_length=self.size), MOST
+        )
 
     def _coupled(self, params: FlowParams, layer: int, kept: Vectors) -> Bend:
         one = jnp.ones((len(kept), 1), jnp.float32)
@@ -171,7 +173,9 @@ class FlowLaw:
         """Draw units."""
         return _draw(self, key, n_units)
 
-    def log_density(self, vectors: Vectors) -> Float[Array, " unit"]:
+    def log_density(
+        self, vectors: Float[Array | np.ndarray, "unit coordinate"]
+    ) -> Float[Array, " unit"]:
         """Return the log densities of vectors of scores."""
         root = jnp.asarray(self.root)
         whitened = jnp.linalg.solve(root, jnp.asarray(vectors, jnp.float32).T).T

@@ -150,9 +150,7 @@ class Game(VectorAdversary):
         loss = 0.5 * (told.mean() + found.mean())
         return loss, loss
 
-    def generator_loss(
-        self, fake: Vectors, critic: Params, rates: Rates
-    ) -> tuple[Array, Array]:
+    def generator_loss(self, fake: Vectors, critic: Params, rates: Rates) -> tuple[Array, Array]:
         """Return the cross entropy of generated vectors being taken for real."""
         loss = jax.nn.softplus(-self.score(critic, fake)).mean()
         return loss, loss

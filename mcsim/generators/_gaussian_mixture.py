@@ -152,4 +152,3 @@ def _root(mixture: Any, number: int) -> Square:
     if mixture.covariance_type == "full":
         return np.linalg.cholesky(covariance).T
     return np.diag(np.broadcast_to(np.sqrt(covariance), coordinates))
-

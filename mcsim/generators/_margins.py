@@ -18,6 +18,7 @@ from mcsim._pytree import pytree
 from mcsim._schema import FEW_LEVELS, Column
 
 KNOTS = 400  # of the quantile function, at most, apart from mass points
+BUCKET = 128  # tables are as long as a multiple of it
 OUTER = 0.02  # beyond the last knots it goes on with the mean slope of this outer share
 
 
@@ -53,9 +54,14 @@ class Margin:
 
     def value(self, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """Return the values of scores."""
+        if self.discrete:
+            place = jnp.searchsorted(jnp.asarray(self.low)[1:], score, side="right")
+            return jnp.asarray(self.points)[place]
         inside = jnp.interp(score, self.scores, self.knots)
-        inside += self.slopes[1] * jnp.maximum(score - self.scores[-1], 0.0)
-        inside -= self.slopes[0] * jnp.maximum(self.scores[0] - score, 0.0)
+        below = jnp.maximum(self.scores[0] - score, 0.0) * self.slopes[0]
+        above = jnp.maximum(score - self.scores[-1], 0.0) * self.slopes[1]
+        inside -= _bent(below, self.knots[0] - self.lower)
+        inside += _bent(above, self.upper - self.knots[-1])
         inside = jnp.clip(inside, self.lower, self.upper)
         return jnp.rint(inside) if self.integer else inside
 
@@ -90,6 +96,12 @@ class Margin:
         )  # fmt: skip
 
 
+def _bent(run: Float[Array, "*any"], room: Any) -> Float[Array, "*any"]:
+    """Return a run towards a bound, bent so that it never gets there: no mass piles up on it."""
+    bounded = jnp.where(jnp.isfinite(room), jnp.maximum(room, 1e-300), 1.0)
+    return jnp.where(jnp.isfinite(room), -bounded * jnp.expm1(-run / bounded), run)
+
+
 def fit_margin(column: Column, values: np.ndarray) -> Margin:
     """Read the quantile function off a column's cells (NaN where missing)."""
     cells = np.sort(values[np.isfinite(values)].ravel())
@@ -105,12 +117,18 @@ def fit_margin(column: Column, values: np.ndarray) -> Margin:
     order = np.lexsort((knots, probability))
     scores, knots = ndtri(np.clip(probability[order], least, 1 - least)), knots[order]
     slopes = np.zeros(2) if discrete else _outer_slopes(scores, knots, points)
+    scores, knots = _padded(scores), _padded(knots)
     with np.errstate(divide="ignore"):
         low, high = ndtri(first), ndtri(last)
     return Margin(
         points, low, high, knots, scores, slopes, float(column.lower), float(column.upper),
         discrete, column.kind != "continuous",
     )  # fmt: skip
+
+
+def _padded(table: np.ndarray) -> np.ndarray:
+    """Repeat the last entry, so that fits on other units of the same data share programs."""
+    return np.append(table, np.repeat(table[-1:], -len(table) % BUCKET))
 
 
 def _loose_knots(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

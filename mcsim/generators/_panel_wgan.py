@@ -10,7 +10,7 @@ Mourad & Kacprzyk (2023), MargCTGAN, GCPR: matched moments.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +33,14 @@ from mcsim.generators._vector_adversary import (
     Vectors,
     adversaries,
 )
+
+LARGE = 200  # units from which the wider networks are the default
+
+CROSS_SECTION_ONLY = (
+    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
+    "temperature", "order",
+)  # fmt: skip
+PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
 
 
 class Losses(NamedTuple):
@@ -86,9 +94,7 @@ class Wasserstein(VectorAdversary):
         distance = self.score(critic, real).mean() - self.score(critic, fake).mean()
         return rates.gradient_penalty * penalty - distance, (distance, penalty)
 
-    def generator_loss(
-        self, fake: Vectors, critic: Params, rates: Rates
-    ) -> tuple[Array, Array]:
+    def generator_loss(self, fake: Vectors, critic: Params, rates: Rates) -> tuple[Array, Array]:
         """Return minus the critic's score, and the distance of means and covariance."""
         moments = _moment_distance(fake)
         return rates.moment_weight * moments - self.score(critic, fake).mean(), moments
@@ -113,6 +119,7 @@ def learn_vectors(
     config: Any, keys: Sequence[Array], data: Sequence[Scores], progress: bool
 ) -> list[Learned]:
     """Whiten, train, and take the average generator; the options are those of a `WGAN`."""
+    config = _resolved(config, data)
     layout, roots = data[0].coding.layout, [square_root(scores.covariance) for scores in data]
     groups = length_groups(layout)
     networks = adversaries(
@@ -129,4 +136,35 @@ def learn_vectors(
         for root, (state, losses) in zip(
             roots, train_members(recipe, rows, rates, keys, progress), strict=True
         )
+    ]
+
+
+def _resolved(config: Any, data: Sequence[Scores]) -> Any:
+    """Return the options of a `WGAN` with those that are None chosen for a panel."""
+    recurrent = config.arch == "lstm"
+    large = max(len(scores.vectors) for scores in data) >= LARGE
+    widths = (32,) if recurrent else (128, 128) if large else (64, 64)
+    defaults = {
+        "hidden": widths,
+        "critic_hidden": widths,
+        "latent": 4 if recurrent else data[0].coding.layout.size,
+        "steps": 800 if recurrent else 2_000,
+        "batch_size": 64,
+        "critic_steps": 3,
+        "moment_weight": 1.0,
+    }
+    return replace(config, **{n: v for n, v in defaults.items() if getattr(config, n) is None})
+
+
+def faults_of_kind(config: Any, periods: int) -> list[str]:
+    """Return which options of a `WGAN` are for data of the other kind."""
+    names, kind, came = PANEL_ONLY, "a panel of several periods", "one period"
+    if periods > 1:
+        names, kind, came = CROSS_SECTION_ONLY, "a cross-section", f"{periods} periods"
+    defaults = {field.name: field.default for field in fields(config)}
+    return [
+        f"{name}: got {getattr(config, name)!r}, an option for {kind}, but the panel has {came}; "
+        "leave it out"
+        for name in names
+        if getattr(config, name) != defaults[name]
     ]

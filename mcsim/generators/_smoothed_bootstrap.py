@@ -1,4 +1,4 @@
-"""The smoothed bootstrap: units of the data with noise on their scores, shrunk to their variance."""
+"""The smoothed bootstrap: units of the data with noise on their scores, variances kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +93,4 @@ class SmoothedBootstrap(PanelTrainer):
 
 def _kernel(scores: Scores, bandwidth: float) -> Kernel:
     root = square_root(scores.covariance)
-    return Kernel(
-        scores.vectors.astype(np.float32), root.astype(np.float32), np.float32(bandwidth)
-    )
+    return Kernel(scores.vectors.astype(np.float32), root.astype(np.float32), np.float32(bandwidth))

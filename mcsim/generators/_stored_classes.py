@@ -6,6 +6,7 @@ A law or a trainer that is not here can be neither saved nor kept in a model cac
 from mcsim._schema import Column, Schema
 from mcsim.generators._architecture import Architecture, Tables
 from mcsim.generators._autoregressive import Autoregressive
+from mcsim.generators._autoregressive_law import CellOrder, Cells
 from mcsim.generators._block_bootstrap import BlockBootstrap, RealDates
 from mcsim.generators._coding import Coding
 from mcsim.generators._factor_var import FactorLaw, FactorVAR
@@ -51,14 +52,16 @@ TRAINERS = (
 )
 
 LAWS = (
+    CellOrder,
+    Cells,
     Autoencoder,
     Common,
     Decoded,
     FactorLaw,
     FlowLaw,
-    Generated,
     FlowParams,
     FlowPlan,
+    Generated,
     Kernel,
     MixtureOfNormals,
     Normal,

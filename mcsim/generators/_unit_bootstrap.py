@@ -70,7 +70,7 @@ class RealUnits:
             drawn = self.shocks.draw(of_shocks).ravel()
             centers = jnp.concatenate([drawn, centers[len(drawn) :]])
             moved = self.coding.values(jnp.asarray(self.vectors)[unit], centers)
-            cells = {name: jnp.where(jnp.isnan(cells[name]), jnp.nan, moved[name]) for name in cells}
+            cells = {n: jnp.where(jnp.isnan(old), jnp.nan, moved[n]) for n, old in cells.items()}
         if self.cluster is not None:
             number = cluster[:, None].astype(jnp.float64)
             cells[self.cluster] = jnp.broadcast_to(number, (n_units, self.n_periods))
@@ -142,6 +142,4 @@ class UnitBootstrap(Trainer):
         coding = found.coding
         shocks = shocks_of(found.vectors, coding.centers, coding.spreads, coding.layout)
         complete = not any(np.isnan(values).any() for values in columns.values())
-        return RealUnits(
-            columns, found.vectors, coding, shocks, sizes, self.cluster, complete
-        )
+        return RealUnits(columns, found.vectors, coding, shocks, sizes, self.cluster, complete)

@@ -124,8 +124,8 @@ class VAE(PanelTrainer):
     patience: int = 200
     steps: int = 1_000
     batch_size: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
 
     @property
     def calibrated(self) -> bool:  # type: ignore[override]

@@ -14,13 +14,14 @@ from jaxtyping import Array, Float
 from mcsim.generators._coding import Scores
 from mcsim.generators._covariance import Square
 from mcsim.generators._layout import Layout
-from mcsim.generators._networks import initialize
+from mcsim.generators._networks import Params, initialize
 from mcsim.generators._vae_model import LEAST_DF, MOST_DF, SMALL, Autoencoder, Plan, encoded
 
 ROUNDS = 200
 KNOWN = 0.1, 0.95  # bounds of what a unit's deviations tell about its volatility
 SPREADS = 0.05, 0.8  # and of how far log scales differ over units
 FIRST_DF = 8.0
+UNKNOWN = ("origin", "log_variance", "log_scale")  # at the start, without linear parts
 LEAST = 0.02  # variance of a coordinate that the factors leave
 
 
@@ -93,39 +94,50 @@ def volatility(deviations: Float[np.ndarray, "unit coordinate"], layout: Layout)
 
 def first_autoencoder(key: Array, plan: Plan, scores: Scores) -> Autoencoder:
     """Return the autoencoder before the first step; without ``plan.skip`` it knows nothing."""
-    size, paths = plan.layout.size, len(plan.layout.paths)
-    free = min(plan.n_factors, size)
-    small = 0.0 if plan.skip else 1.0
-    nets = initialize(key, (plan.decoder, plan.encoder), (small, small))
-    factors = factor_analysis(scores.covariance, free)
-    means, covariance = factors.posterior()
-    residual = np.eye(size) - means @ factors.loadings
+    size, start = plan.layout.size, 0.0 if plan.skip else 1.0
+    decoder, encoder = initialize(key, (plan.decoder, plan.encoder), (start, start))
+    factors = factor_analysis(scores.covariance, min(plan.n_factors, size))
+    residual = np.eye(size) - factors.posterior()[0] @ factors.loadings
     spread = np.sqrt(np.einsum("de,df,fe->e", residual, scores.covariance, residual))
-    seen = encoded(scores.vectors, scores.low, scores.high)
-    found = volatility(seen @ residual / spread, plan.layout)
-    loadings, weights = np.zeros((plan.latent, size)), np.zeros((size + paths, plan.latent))
-    scales, log_variance = np.zeros((plan.latent, len(plan.layout.names))), np.zeros(plan.latent)
-    origin, log_scale = np.zeros(plan.latent), 0.5 * np.log(factors.noise)
-    loadings[:free], weights[:size, :free] = factors.loadings, means
-    log_variance[:free] = np.log(np.diag(covariance))
+    params = _linear_params(plan, factors)
     if plan.volatile:
-        scales[-paths:, :paths] = np.diag(found.sd)
-        weights[size:, -paths:] = np.diag(found.weight)
-        origin[-paths:] = -found.weight * found.center
-        log_variance[-paths:] = np.log(1 - found.known)
-        log_scale -= (scales**2).sum(axis=0)[plan.columns]
+        seen = encoded(scores.vectors, scores.low, scores.high)
+        params = _with_volatility(plan, params, volatility(seen @ residual / spread, plan.layout))
     if plan.student:
-        log_scale -= 0.5 * np.log(FIRST_DF / (FIRST_DF - 2))
+        params["log_scale"] -= 0.5 * np.log(FIRST_DF / (FIRST_DF - 2))
     if not plan.skip:
-        origin, log_variance, log_scale = (
-            np.zeros_like(x) for x in (origin, log_variance, log_scale)
-        )
+        params |= {name: np.zeros_like(params[name]) for name in UNKNOWN}
+    params = {name: values.astype(np.float32) for name, values in params.items()}
+    nets = {"decoder": decoder, "encoder": encoder}
+    return Autoencoder(plan, params | nets, residual.astype(np.float32), spread.astype(np.float32))
+
+
+def _linear_params(plan: Plan, factors: Factors) -> Params:
+    """Return the parameters outside the networks: those of factor analysis."""
+    size, columns, known = plan.layout.size, len(plan.layout.names), len(factors.loadings)
+    weights, covariance = factors.posterior()
     share = (FIRST_DF - LEAST_DF) / (MOST_DF - LEAST_DF)
     params = {
-        "center": np.zeros(size), "loadings": loadings, "log_scale": log_scale,
-        "volatility": scales, "tails": np.full(len(plan.layout.names), np.log(share / (1 - share))),
-        "origin": origin, "weights": weights, "log_variance": log_variance,
-    }  # fmt: skip
-    params = {name: values.astype(np.float32) for name, values in params.items()}
-    nets = {"decoder": nets[0], "encoder": nets[1]}
-    return Autoencoder(plan, params | nets, residual.astype(np.float32), spread.astype(np.float32))
+        "center": np.zeros(size),
+        "loadings": np.zeros((plan.latent, size)),
+        "log_scale": 0.5 * np.log(factors.noise),
+        "volatility": np.zeros((plan.latent, columns)),
+        "tails": np.full(columns, np.log(share / (1 - share))),
+        "origin": np.zeros(plan.latent),
+        "weights": np.zeros((size + len(plan.layout.paths), plan.latent)),
+        "log_variance": np.zeros(plan.latent),
+    }
+    params["loadings"][:known], params["weights"][:size, :known] = factors.loadings, weights
+    params["log_variance"][:known] = np.log(np.diag(covariance))
+    return params
+
+
+def _with_volatility(plan: Plan, params: Params, found: Volatility) -> Params:
+    """Let the last latent coordinates scale the noise of one path each."""
+    size, paths = plan.layout.size, len(plan.layout.paths)
+    params["volatility"][-paths:, :paths] = np.diag(found.sd)
+    params["weights"][size:, -paths:] = np.diag(found.weight)
+    params["origin"][-paths:] = -found.weight * found.center
+    params["log_variance"][-paths:] = np.log(1 - found.known)
+    mean_square = (params["volatility"] ** 2).sum(axis=0)[plan.columns]
+    return params | {"log_scale": params["log_scale"] - mean_square}

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mcsim.generators._coding import Scores
 from mcsim.generators._networks import Params
@@ -105,15 +105,15 @@ class Bound:
 
         def loss(params: Params, weights: Array) -> tuple[Array, tuple[Array, Array]]:
             bound, latent = self._bound(data, rates, params, known, noise)
-            mean = jnp.where(weights, bound, 0).sum() / jnp.maximum(weights.sum(), 1)
-            return mean, (bound, latent)
+            return _mean(bound, weights), (bound, latent)
 
         grads = jax.vmap(jax.value_and_grad(loss, has_aux=True))(state.params, seen)
         (train, (bounds, latent)), gradient = grads
-        held = jnp.where(real & ~seen, bounds, 0).sum() / jnp.maximum((real & ~seen).sum(), 1)
-        held = jnp.minimum(held, RUNAWAY) if self.folds else train[0]
-        losses = Losses(train[0], held, jnp.where(real, latent[0], 0).sum() / real.sum())
-        state = self._judged(state, held, number)
+        out = real & ~seen
+        held = _mean(jnp.minimum(bounds, RUNAWAY), out) if self.folds else train[0]
+        losses = Losses(train[0], held, _mean(latent[0], real))
+        start = self._bound(data, rates, data.start.params, known, noise)[0]
+        state = self._judged(state, _mean(jnp.minimum(bounds, RUNAWAY) - start, out), number)
         updates, adam = jax.vmap(ADAM.update)(gradient, state.adam)
         rate = rates.learning_rate * jnp.minimum((number + 1) / 20, 1).astype(jnp.float32)
         params = _moved(state.params, updates, rate, rates.weight_decay)
@@ -150,7 +150,10 @@ class Bound:
         return (rates.beta * apart - fit) / size, apart / size
 
     def _judged(self, state: State, held: Array, number: Array) -> State:
-        """Keep the first copy's parameters if the others have never been better."""
+        """Keep the first copy's parameters if the others have never been better.
+
+        They are judged by what they gain over the start on the same units with the same noise.
+        """
         smooth = jnp.where(number == 0, held, SMOOTH * state.smooth + (1 - SMOOTH) * held)
         better = smooth < state.lowest
         best = jax.tree.map(lambda now, old: jnp.where(better, now[0], old),
@@ -175,6 +178,11 @@ def training_data(
         sides = (side[rows].astype(np.float32) for side in (inside, own.low, own.high))
         found.append(Data(Intervals(*sides), fold, np.int32(count), start))
     return found
+
+
+def _mean(values: Float[Array, "*copy unit"], chosen: Bool[Array, "*copy unit"]) -> Array:
+    """Average over chosen units."""
+    return jnp.where(chosen, values, 0).sum() / jnp.maximum(chosen.sum(), 1)
 
 
 @jax.jit

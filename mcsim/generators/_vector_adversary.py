@@ -74,9 +74,7 @@ class VectorAdversary(ABC):
         """Return the critic's loss, and what is recorded of it."""
 
     @abstractmethod
-    def generator_loss(
-        self, fake: Vectors, critic: Params, rates: Rates
-    ) -> tuple[Array, Any]:
+    def generator_loss(self, fake: Vectors, critic: Params, rates: Rates) -> tuple[Array, Any]:
         """Return the generator's loss, and what is recorded of it."""
 
     @abstractmethod
@@ -94,9 +92,7 @@ class VectorAdversary(ABC):
         adam = self.adam.init(generator), self.adam.init(critic)
         return State(generator, generator, critic, *adam, steps)
 
-    def step(
-        self, data: Rows, rates: Rates, state: State, number: Array
-    ) -> tuple[State, Any]:
+    def step(self, data: Rows, rates: Rates, state: State, number: Array) -> tuple[State, Any]:
         """Let the critic take its steps, then the generator one."""
         of_rows, of_noise, of_critic = jax.random.split(jax.random.fold_in(state.key, number), 3)
         pace, batches = self.pace(rates, number), 1 + self.critic_steps

@@ -48,15 +48,12 @@ class Autoregression(NamedTuple):
             state = companion @ state
         ahead = np.array(lags)  # (lag, column, column): of now with then
         lag = np.arange(periods)[:, None] - np.arange(periods)
-        blocks = np.where(
-            (lag >= 0)[..., None, None], ahead[np.abs(lag)], ahead[np.abs(lag)].transpose(0, 1, 3, 2)
-        )
+        either = ahead[np.abs(lag)]
+        blocks = np.where((lag >= 0)[..., None, None], either, either.transpose(0, 1, 3, 2))
         return blocks.transpose(2, 0, 3, 1).reshape(columns * periods, columns * periods)
 
 
-def fit_autoregression(
-    seen: Square, projection: Square, columns: int, lags: int
-) -> Autoregression:
+def fit_autoregression(seen: Square, projection: Square, columns: int, lags: int) -> Autoregression:
     """Fit to the covariance of projected paths, by matching least squares and variances."""
     periods = len(seen) // columns
     target, variance = _least_squares(seen, columns, lags)

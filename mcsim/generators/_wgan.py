@@ -1,7 +1,7 @@
 """A Wasserstein GAN for cross-sections and for panels: the configuration is the trainer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from mcsim.generators._coding import Scores
 from mcsim.generators._fitted import FittedGenerator
 from mcsim.generators._options import faults_of_choice, faults_of_counts, faults_of_switches
 from mcsim.generators._panel_trainer import Learned, PanelTrainer
-from mcsim.generators._panel_wgan import learn_vectors
+from mcsim.generators._panel_wgan import faults_of_kind, learn_vectors
 from mcsim.generators._preparation import (
     Batches,
     arm_rows,
@@ -33,24 +33,17 @@ from mcsim.generators._raking import raked
 from mcsim.generators._training import train_members
 
 LARGE = 4_000  # rows from which the recipe for large samples is the default
-LARGE_PANEL = 200  # units from which the recipe for large panels is
-
-CROSS_SECTION_ONLY = (
-    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
-    "temperature", "order",
-)  # fmt: skip
-PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
 
 
 @dataclass(frozen=True)
 class WGAN(PanelTrainer):
     """A Wasserstein GAN with gradient penalty; the configuration is the trainer.
 
-    In a cross-section, columns are drawn in turn, each given those before it: categories by softmax heads, mass points
-    and continuous parts by mixtures. One critic compares whole rows; the exact likelihood of the
-    real rows and the moments of each arm steady it. In the end the shares of atoms and categories
-    are raked to those of the training rows, arm by arm. Options left at None are chosen by the
-    number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
+    In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
+    heads, mass points and continuous parts by mixtures. One critic compares whole rows; the exact
+    likelihood of the real rows and the moments of each arm steady it. In the end the shares of
+    atoms and categories are raked to those of the training rows, arm by arm. Options left at None
+    are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
 
     In a panel of several periods, one network draws a unit's whole path, as normal scores whitened
     by their covariance, so that no direction is too small for the critic to see; the critic is also
@@ -70,7 +63,7 @@ class WGAN(PanelTrainer):
     components : int
         Logistic components of a continuous column.
     steps : int, optional
-        Steps of the generator. None: 800, large 3,000; for panels 2,000.
+        Steps of the generator. None: 800, large 3,000; for panels 2,000, with LSTMs 800.
     batch_size : int, optional
         Rows in each of the batches of a step. None: 128, large 512; for panels 64.
     critic_steps : int, optional
@@ -183,24 +176,6 @@ class WGAN(PanelTrainer):
             "moment_weight": 10.0 if large else 60.0,
             "likelihood_weight": 5.0 if large else 0.5,
         }
-        return self._with_defaults(defaults)
-
-    def resolve_panel(self, n_units: int, n_cells: int) -> "WGAN":
-        """Return the configuration for a panel of so many units, each with so many cells."""
-        widths = (128, 128) if n_units >= LARGE_PANEL else (64, 64)
-        widths = (32,) if self.arch == "lstm" else widths
-        defaults = {
-            "hidden": widths,
-            "critic_hidden": widths,
-            "latent": 4 if self.arch == "lstm" else n_cells,
-            "steps": 2_000,
-            "batch_size": 64,
-            "critic_steps": 3,
-            "moment_weight": 1.0,
-        }
-        return self._with_defaults(defaults)
-
-    def _with_defaults(self, defaults: dict[str, Any]) -> "WGAN":
         return replace(self, **{n: v for n, v in defaults.items() if getattr(self, n) is None})
 
     def fit(
@@ -257,7 +232,7 @@ class WGAN(PanelTrainer):
     ) -> list[Any]:
         """Fit one generator per key, each on its rows of the panel (None: all); see `fit_many`."""
         require_panel(panel)
-        raise_all(self._faults_of_kind(panel.n_periods))
+        raise_all(faults_of_kind(self, panel.n_periods))
         if panel.n_periods > 1:
             return super().fit_members(
                 keys, panel, rows, given=given, schema=schema, progress=progress
@@ -291,21 +266,7 @@ class WGAN(PanelTrainer):
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Learn the paths of a panel's units."""
-        units, cells = max(len(scores.vectors) for scores in data), data[0].coding.layout.size
-        return learn_vectors(self.resolve_panel(units, cells), keys, data, progress)
-
-    def _faults_of_kind(self, periods: int) -> list[str]:
-        """Refuse options that are for the other kind of data."""
-        names = CROSS_SECTION_ONLY if periods > 1 else PANEL_ONLY
-        kind = "a cross-section" if periods > 1 else "a panel of several periods"
-        came = f"{periods} periods" if periods > 1 else "one period"
-        defaults = {field.name: field.default for field in fields(self)}
-        return [
-            f"{name}: got {getattr(self, name)!r}, an option for {kind}, but the panel has {came}; "
-            "leave it out"
-            for name in names
-            if getattr(self, name) != defaults[name]
-        ]
+        return learn_vectors(self, keys, data, progress)
 
 
 def _plan(config: Any, architecture: Any, arms: np.ndarray) -> Plan:

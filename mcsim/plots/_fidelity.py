@@ -1,8 +1,11 @@
 """A panel and a generated one side by side: margins, dynamics, dependence of units, paths."""
 
+from datetime import date
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
@@ -16,7 +19,7 @@ from mcsim.plots._style import INK, MISS, PALE, plain
 Paths = Float[ndarray, "unit period"]
 
 LAGS = 5
-PATHS_DRAWN = 25
+PATHS_DRAWN, POINTS_DRAWN = (4, 25), 400  # fewest and most paths of a figure, and their points
 PAIRED_UNITS = 300  # whose pairs are correlated: their number grows with the square
 BAND = (0.1, 0.5, 0.9)
 TITLES = ("quantiles by period", "autocorrelations", "correlations of units", "real paths")
@@ -61,7 +64,7 @@ def fidelity(
     if outcome is not None and outcome not in table.outcomes:
         raise UnknownName(f"outcome: got {outcome!r}{did_you_mean(outcome, table.outcomes)}")
     outcomes = table.outcomes if outcome is None else (outcome,)
-    figure = Figure(figsize=(14, 2.6 * len(outcomes)), layout="constrained")
+    figure = Figure(figsize=(14, 0.6 + 2.4 * len(outcomes)), layout="constrained")
     grid = figure.subplots(len(outcomes), 5, squeeze=False)
     for row, column in zip(grid, outcomes, strict=True):
         real, generated = (_paths(panel, column) for panel in (table.real, table.samples[name]))
@@ -89,26 +92,32 @@ def _paths(panel: Panel, column: str) -> Paths:
 
 
 def _outcome(row: ndarray, real: Paths, generated: Paths, table: PanelFidelityTable) -> None:
-    labels = table.schema.period_labels
-    periods = np.asarray(labels if _are_numbers(labels, real) else np.arange(real.shape[1]))
+    periods = _periods(table.schema.period_labels, real.shape[1])
     _quantiles(row[0], periods, real, generated)
     _dynamics(row[1], real, generated)
     _dependence(row[2], real, generated)
     low, high = np.quantile(np.concatenate([real, generated]), [0.001, 0.999])
     margin = 0.05 * (high - low)
+    drawn = int(np.clip(POINTS_DRAWN // real.shape[1], *PATHS_DRAWN))
     for axes, paths, color in ((row[3], real, PALE), (row[4], generated, INK)):
-        axes.plot(periods, paths[:PATHS_DRAWN].T, color=color, linewidth=0.7, alpha=0.8)
+        axes.plot(periods, paths[:drawn].T, color=color, linewidth=0.7, alpha=0.8)
         axes.plot(periods, paths.mean(axis=0), color=MISS, linewidth=1.4)
         axes.set_ylim(low - margin, high + margin)
     for axes in row:
         axes.tick_params(labelsize="x-small")
     for axes in (row[0], row[3], row[4]):
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        dated = np.issubdtype(periods.dtype, np.datetime64)
+        ticks = AutoDateLocator(maxticks=5) if dated else MaxNLocator(5, integer=True)
+        axes.xaxis.set_major_locator(ticks)
 
 
-def _are_numbers(labels: tuple, paths: Paths) -> bool:
-    known = len(labels) == paths.shape[1]
-    return known and all(isinstance(label, (int, float, np.number)) for label in labels)
+def _periods(labels: tuple, count: int) -> ndarray:
+    """Places of the periods: their labels where these are numbers or dates."""
+    if len(labels) == count and all(isinstance(label, (int, float, np.number)) for label in labels):
+        return np.asarray(labels)
+    if len(labels) == count and all(isinstance(label, date) for label in labels):
+        return np.asarray(labels, dtype="datetime64[D]")
+    return np.arange(count)
 
 
 def _quantiles(axes: Axes, periods: ndarray, real: Paths, generated: Paths) -> None:

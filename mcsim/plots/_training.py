@@ -58,7 +58,7 @@ def paths(
     column : str
         The column.
     units : sequence of int
-        Which units.
+        Positions of the units; counted on from the first where a panel has fewer.
 
     Returns
     -------
@@ -76,13 +76,15 @@ def paths(
             if column not in panel
         ]
     )
-    values = {name: np.asarray(panel[column]) for name, panel in panels.items()}
+    values = {
+        name: np.asarray(panel[column])[[unit % panel.n_units for unit in units]]
+        for name, panel in panels.items()
+    }
     everything = np.concatenate([own.ravel() for own in values.values()])
     figure = Figure(figsize=(9, 1.8 * len(panels)), layout="constrained")
     for number, (name, own) in enumerate(values.items()):
         axes = figure.add_subplot(len(panels), 1, number + 1)
-        for unit in units:
-            axes.plot(own[unit % len(own)], color=INK, linewidth=0.8, alpha=0.6)
+        axes.plot(own.T, color=INK, linewidth=0.8, alpha=0.6)
         axes.set_ylim(everything.min(), everything.max())
         axes.set_title(name, fontsize=10, loc="left")
     return plain(figure)

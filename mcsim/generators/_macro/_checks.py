@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mcsim._core import Panel
+from mcsim._schema import Column
 from mcsim.errors import did_you_mean
 from mcsim.generators._fitted_panel import faults_of_size
 
@@ -81,7 +82,24 @@ def _faults_of_cells(panel: Panel, name: str) -> list[str]:
             f"column {name!r}: constant over all periods in {constant.size} of {len(values)} units "
             f"(numbers {which}), which have no dynamics to learn; drop them with panel.take"
         ]
+    own = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    if (own.std(axis=1) <= 1e-6 * values.std(axis=1)).any():
+        return [
+            f"column {name!r}: some units differ from the cross-section mean by a constant alone, "
+            "and have nothing of their own to learn; is a common series in place of the units'?"
+        ]
     return []
+
+
+def faults_of_kind(column: Column) -> list[str]:
+    """Return why a column of this kind cannot be drawn."""
+    if column.kind == "continuous":
+        return []
+    return [
+        f"column {column.name!r}: the schema says {column.kind}, but MacroPanel draws continuous "
+        f"values; if they may stand for it, pass schema.replace({column.name}="
+        "{'kind': 'continuous'})"
+    ]
 
 
 def faults_of_sample(

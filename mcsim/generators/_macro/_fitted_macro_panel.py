@@ -118,7 +118,7 @@ class FittedMacroPanel:
         Returns
         -------
         Panel
-            One float64 column.
+            One float64 column; values beyond the schema's bounds are set to them.
 
         Raises
         ------
@@ -143,4 +143,6 @@ def _draw(
     else:
         shocks = jax.tree.map(lambda path: path[:n_periods], generator.realized)
         drawn = simulate_given(generator.skeleton, noise, shocks)
-    return generator.center + generator.scale * drawn.astype(jnp.float64)
+    column = generator.schema.columns[0]
+    values = generator.center + generator.scale * drawn.astype(jnp.float64)
+    return jnp.clip(values, column.lower, column.upper)

@@ -13,7 +13,11 @@ from mcsim._keys import require_key
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import raise_all
 from mcsim.generators._cache import cached
-from mcsim.generators._macro._checks import faults_of_options, faults_of_training
+from mcsim.generators._macro._checks import (
+    faults_of_kind,
+    faults_of_options,
+    faults_of_training,
+)
 from mcsim.generators._macro._fitted_macro_panel import FittedMacroPanel
 from mcsim.generators._macro._realized import realized_shocks
 from mcsim.generators._macro._simulated_moments import (
@@ -142,6 +146,7 @@ class MacroPanel:
         (name,) = panel
         values = np.asarray(panel[name], np.float64)
         schema = infer_schema({name: values}) if schema is None else schema.select((name,))
+        raise_all(faults_of_kind(schema[name]))
         schema = replace(schema, unit_labels=())
 
         def train(missing: list[int]) -> list[FittedMacroPanel]:

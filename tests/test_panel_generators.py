@@ -1,0 +1,886 @@
+"""Generators of panels: the core that all share, and the reference generators."""
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+import mcsim
+from mcsim import Panel
+from mcsim.errors import InputError
+from mcsim.generators import (
+    BlockBootstrap,
+    FactorVAR,
+    GaussianCopula,
+    GaussianMixture,
+    SmoothedBootstrap,
+    UnitBootstrap,
+    fit_many,
+)
+from mcsim.generators._coding import encode
+from mcsim.generators._completion import complete, truncated_normal
+from mcsim.generators._covariance import recoloring, square_root, stationary, structured_covariance
+from mcsim.generators._factor_model import fit_factor_model
+from mcsim.generators._fitted_panel import _draw
+from mcsim.generators._gaussian_mixture import best_mixture
+from mcsim.generators._groups import fit_groups
+from mcsim.generators._layout import Layout, layout_of
+from mcsim.generators._margins import fit_margin
+from mcsim.generators._shocks import fit_shocks
+from mcsim.generators._vector_autoregression import Autoregression, fit_autoregression
+
+KEY = mcsim.key(1)
+WHOLE = [UnitBootstrap(), SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()]
+EVERY = [*WHOLE, BlockBootstrap()]
+
+
+def named(trainers):
+    return pytest.mark.parametrize("trainer", trainers, ids=lambda t: type(t).__name__)
+
+
+@contextmanager
+def unchecked():
+    """What a user meets, who has no type checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def effects_panel(n=300, t=6, seed=0, rho=0.5):
+    """Two outcomes that move together, with unit effects, dynamics and period means."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(size=(n, 1, 2)) @ np.array([[1.0, 0.6], [0.0, 0.8]])
+    shocks = rng.normal(size=(n, t, 2)) @ np.array([[1.0, -0.5], [0.0, 0.9]])
+    for now in range(1, t):
+        shocks[:, now] = rho * shocks[:, now - 1] + np.sqrt(1 - rho**2) * shocks[:, now]
+    values = level + shocks + np.linspace(0, 1, t)[:, None]
+    return Panel({"y": values[..., 0], "x": 3 + 2 * values[..., 1]})
+
+
+def mixed_frame(n=200, t=4, seed=0):
+    """Columns of all kinds: heaped hours, an integer, a category, booleans, traits."""
+    rng = np.random.default_rng(seed)
+    level = np.repeat(rng.normal(size=n), t)
+    hours = np.where(rng.uniform(size=n * t) < 0.3, 2080.0, 2080 + 300 * rng.normal(size=n * t))
+    trait = norm.cdf(level + np.repeat(rng.normal(size=n), t))
+    return pd.DataFrame(
+        {
+            "id": np.repeat(np.arange(n), t),
+            "year": np.tile(np.arange(2000, 2000 + t), n),
+            "wage": np.exp(level + 0.5 * rng.normal(size=n * t)),
+            "hours": np.maximum(hours.round(1), 0.0),
+            "children": rng.poisson(np.exp(0.3 * level)),
+            "sector": np.array(["farm", "city", "sea"])[rng.integers(0, 3, n * t)],
+            "union": rng.uniform(size=n * t) < norm.cdf(level),
+            "female": np.repeat(rng.integers(0, 2, n), t),
+            "school": np.round(8 + 8 * trait),
+        }
+    )
+
+
+PANEL = effects_panel()
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return PANEL
+
+
+@cache
+def fitted(trainer):
+    return trainer.fit(KEY, PANEL)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return mcsim.from_frame(mixed_frame(), unit="id", time="year", categorical=["sector"])
+
+
+def changes(panel, name, at):
+    """The unit's change in means, whose standard deviation is that of a placebo DiD."""
+    values = np.asarray(panel[name])
+    return values[:, at:].mean(axis=1) - values[:, :at].mean(axis=1)
+
+
+# Layout
+
+
+def test_layout_tells_paths_from_traits_where_cells_are_missing():
+    wage = np.array([[1.0, 2.0], [np.nan, 3.0]])
+    school = np.array([[8.0, np.nan], [9.0, 9.0]])
+    assert layout_of({"wage": wage, "school": school}) == Layout(("wage",), ("school",), 2)
+
+
+def test_layout_of_a_cross_section_has_paths_only():
+    assert layout_of({"y": np.ones((5, 1))}) == Layout(("y",), (), 1)
+
+
+# Margins
+
+
+def margin_of(values, **changes):
+    column = mcsim.infer_schema({"y": values})["y"]
+    return fit_margin(replace(column, **changes), values)
+
+
+def test_margin_gives_the_data_back():
+    values = np.random.default_rng(0).gamma(2.0, size=(150, 2))
+    margin = margin_of(values)
+    low, high = margin.interval(values)
+    np.testing.assert_array_equal(low, high)
+    np.testing.assert_allclose(margin.value(jnp.asarray(low)), values, rtol=1e-9)
+
+
+def test_scores_of_a_margin_are_normal_scores():
+    values = np.random.default_rng(0).gamma(2.0, size=(300, 1))
+    ranks = values.ravel().argsort().argsort() + 0.5
+    scores, _ = margin_of(values).interval(values)
+    np.testing.assert_allclose(scores.ravel(), norm.ppf(ranks / 300), atol=1e-9)
+
+
+def test_mass_points_are_drawn_as_often_as_they_are_seen():
+    rng = np.random.default_rng(0)
+    values = np.where(rng.uniform(size=(2_000, 1)) < 0.3, 0.0, rng.gamma(2.0, size=(2_000, 1)))
+    drawn = np.asarray(margin_of(values).value(jnp.asarray(rng.normal(size=200_000))))
+    share = (values == 0).mean()
+    assert abs((drawn == 0).mean() - share) < 4 * np.sqrt(share * (1 - share) / 200_000)
+
+
+def test_quantiles_of_a_margin_are_those_of_the_data():
+    rng = np.random.default_rng(0)
+    values = rng.standard_t(3, size=(3_000, 1))
+    drawn = np.asarray(margin_of(values).value(jnp.asarray(rng.normal(size=400_000))))
+    shares = np.array([0.01, 0.1, 0.5, 0.9, 0.99])
+    found = np.array([(values <= q).mean() for q in np.quantile(drawn, shares)])
+    np.testing.assert_allclose(found, shares, atol=0.004)
+
+
+def test_margins_go_on_beyond_the_data():
+    values = np.random.default_rng(0).normal(size=(400, 1))
+    far = np.asarray(margin_of(values).value(jnp.array([-6.0, 6.0])))
+    assert far[0] < values.min() - 1
+    assert far[1] > values.max() + 1
+
+
+def test_margins_keep_bounds():
+    """And no mass piles up on them."""
+    values = np.random.default_rng(0).gamma(2.0, size=(400, 1))
+    far = np.asarray(margin_of(values).value(jnp.array([-9.0, -6.0, -3.5])))
+    assert 0 < far[0] < far[1] < far[2] < values.min()
+
+
+def test_levels_between_those_seen_are_not_drawn():
+    margin = margin_of(np.repeat([8.0, 12.0, 16.0], 20)[:, None])
+    assert set(np.asarray(margin.value(jnp.linspace(-6.0, 6.0, 9_999)))) == {8.0, 12.0, 16.0}
+
+
+@pytest.mark.parametrize("levels", [40, 65, 500])
+def test_integers_stay_integers_between_their_bounds(levels):
+    rng = np.random.default_rng(0)
+    values = rng.integers(3, 3 + levels, (1_000, 2)).astype(float)
+    drawn = np.asarray(margin_of(values).value(jnp.asarray(3 * rng.normal(size=10_000))))
+    assert set(drawn) <= set(np.arange(values.min(), values.max() + 1))
+
+
+def test_interval_of_a_level_holds_its_share():
+    values = np.repeat([0.0, 1.0, 2.0], [20, 30, 50])[:, None]
+    low, high = margin_of(values).interval(np.array([[1.0]]))
+    assert norm.cdf(high - 0)[0, 0] - norm.cdf(low)[0, 0] == pytest.approx(0.3)
+
+
+def test_a_missing_cell_has_no_interval():
+    low, high = margin_of(np.arange(10.0)[:, None]).interval(np.array([[np.nan, 2.0]]))
+    np.testing.assert_array_equal(np.isnan(low + high), [[True, False]])
+
+
+@pytest.mark.parametrize("atom", [False, True])
+def test_moved_margins_give_other_scores_the_same_law(atom):
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2.0, size=(2_000, 1))
+    if atom:
+        values = np.where(rng.uniform(size=values.shape) < 0.3, 1.0, values)
+    margin = margin_of(values)
+    scores = 0.3 + np.sinh(0.7 * rng.normal(size=(2, 100_000)))
+    drawn = np.asarray(margin.moved(scores[0]).value(jnp.asarray(scores[1])))
+    quantiles = np.quantile(drawn, [0.05, 0.25, 0.5, 0.75, 0.95])
+    np.testing.assert_allclose(quantiles, np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]), 0.03)
+
+
+def test_a_margin_of_two_values_is_discrete():
+    margin = margin_of(np.tile([1.5, 2.5], 20)[:, None])
+    assert set(np.asarray(margin.value(jnp.linspace(-4.0, 4.0, 99)))) == {1.5, 2.5}
+
+
+# Completion and covariance
+
+
+def test_truncated_normals_lie_between_their_bounds_in_both_tails():
+    low = np.repeat([-np.inf, -40.0, 1.0, 8.0, 38.0, -0.5], 500)
+    high = np.repeat([-35.0, -39.0, 1.5, np.inf, 39.0, 0.5], 500)
+    drawn = truncated_normal(np.random.default_rng(0), low, high)
+    assert ((drawn >= low) & (drawn <= high) & np.isfinite(drawn)).all()
+
+
+def test_truncated_normals_have_the_law():
+    drawn = truncated_normal(np.random.default_rng(0), np.full(50_000, 1.0), np.full(50_000, 2.0))
+    mean = (norm.pdf(1) - norm.pdf(2)) / (norm.cdf(2) - norm.cdf(1))
+    assert drawn.mean() == pytest.approx(mean, abs=4 * 0.28 / np.sqrt(50_000))
+
+
+def test_completed_cells_follow_the_regression_on_the_others():
+    rng = np.random.default_rng(0)
+    covariance = np.array([[1.0, 0.8], [0.8, 1.0]])
+    scores = rng.normal(size=(4_000, 2)) @ np.linalg.cholesky(covariance).T
+    low, high = scores.copy(), scores.copy()
+    low[:, 1], high[:, 1] = -np.inf, np.inf
+    filled = complete(rng, scores, low, high, covariance)
+    slope = (filled[:, 0] @ filled[:, 1]) / (filled[:, 0] @ filled[:, 0])
+    assert slope == pytest.approx(0.8, abs=4 * 0.6 / np.sqrt(4_000))
+
+
+def test_recoloring_gives_the_covariance_asked_for():
+    rng = np.random.default_rng(0)
+    source, target = (np.cov(rng.normal(size=(6, 50))) for _ in range(2))
+    turn = recoloring(source, target)
+    np.testing.assert_allclose(turn @ source @ turn.T, target, atol=1e-8)
+
+
+def test_the_stationary_target_averages_lags():
+    sample = np.array([[1.0, 0.5, 0.1], [0.5, 1.0, 0.3], [0.1, 0.3, 1.0]])
+    target = stationary(sample, Layout(("y",), (), 3))
+    np.testing.assert_allclose(target[0], [1.0, 0.4, 0.1], atol=1e-12)
+
+
+def test_shrinkage_beats_the_sample_and_keeps_the_columns_together():
+    """Few units, stationary truth: nearer to it than the sample, no less cross-correlation."""
+    layout, lag = Layout(("y", "x"), (), 8), np.abs(np.arange(8)[:, None] - np.arange(8))
+    truth = np.kron([[1.0, 0.8], [0.8, 1.0]], 0.5 + 0.5 * 0.6**lag)
+    rng, near, far, cross = np.random.default_rng(0), 0.0, 0.0, []
+    for _ in range(20):
+        scores = rng.normal(size=(24, 16)) @ np.linalg.cholesky(truth).T
+        found = structured_covariance(scores, layout)
+        near += np.square(found - truth).sum()
+        far += np.square(scores.T @ scores / 24 - truth).sum()
+        cross.append(np.diag(found[:8, 8:]).mean() / np.diag(found).mean())
+    assert near < 0.9 * far
+    assert np.mean(cross) == pytest.approx(0.8, abs=0.04)
+
+
+# Coding
+
+
+def test_decoded_vectors_are_the_data(panel):
+    columns = {name: np.asarray(values) for name, values in panel.items()}
+    found = encode(columns, mcsim.infer_schema(panel), np.random.default_rng(0))
+    back = found.coding.values(jnp.asarray(found.vectors))
+    worst = max(np.abs(back[name] - columns[name]).max() for name in columns)
+    assert worst < 0.02  # quantile functions of 1,800 values have 400 knots
+
+
+def test_decoded_vectors_of_discrete_columns_are_the_data_exactly(mixed):
+    data, schema = mixed
+    columns = {name: np.asarray(values) for name, values in data.items()}
+    found = encode(columns, schema, np.random.default_rng(0))
+    back = found.coding.values(jnp.asarray(found.vectors))
+    for name in ("children", "sector", "union", "female", "school"):
+        np.testing.assert_array_equal(back[name], columns[name], err_msg=name)
+
+
+def test_vectors_are_standardized(mixed):
+    data, schema = mixed
+    columns = {name: np.asarray(values) for name, values in data.items()}
+    vectors = encode(columns, schema, np.random.default_rng(0)).vectors
+    assert np.abs(vectors.mean(axis=0)).max() < 1e-9
+    assert np.abs(vectors.std(axis=0) - 1).max() < 0.1
+
+
+# Shocks
+
+
+def test_shocks_recover_a_trend_and_an_autoregression():
+    rng, time = np.random.default_rng(0), np.arange(400)
+    path = np.zeros(400)
+    for now in time[1:]:
+        path[now] = 0.7 * path[now - 1] + 0.3 * rng.normal()
+    found = fit_shocks((path + 2 + 0.05 * time)[None], np.zeros((1, 1)))
+    assert found.slope[0] == pytest.approx(0.05, abs=0.002)
+    assert found.persistence[0] == pytest.approx(0.7, abs=0.1)
+    drawn = jax.vmap(found.draw)(jax.random.split(KEY, 2_000))[:, 0]
+    assert float(drawn[:, 0].std()) == pytest.approx(0.3 / np.sqrt(1 - 0.49), rel=0.2)
+
+
+def test_means_that_differ_by_chance_alone_are_no_shocks():
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(1, 12)) / np.sqrt(50)
+    found = fit_shocks(means, np.eye(1) / 50)
+    assert float(jnp.abs(found.innovation).max()) < 0.1
+
+
+@named([t for t in WHOLE])
+def test_fixed_shocks_are_the_same_in_every_draw_and_redrawn_ones_are_not(trainer, panel):
+    spread = {}
+    for kind in ("fixed", "redraw"):
+        generator = fitted(trainer).with_shocks(kind)
+        keys = jax.random.split(mcsim.key(2), 20)
+        means = jax.vmap(lambda key, g=generator: g.sample(key, 300)["y"].mean(axis=0))(keys)
+        path = means - means.mean(axis=1, keepdims=True)
+        spread[kind] = float(path.std(axis=0).mean())
+    assert spread["redraw"] > 1.5 * spread["fixed"]
+
+
+@named(WHOLE)
+def test_the_caveat_says_that_shocks_are_fixed(trainer, panel):
+    generator = fitted(trainer)
+    assert "those of the data" in generator.caveats[0]
+    assert generator.with_shocks("redraw").caveats == ()
+
+
+def test_redrawn_shocks_move_the_mean_path_as_much_as_in_the_data():
+    """The variance of the period means over time, against many panels of one law."""
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(8):
+        shocks = rng.normal(size=30)
+        data = Panel({"y": rng.normal(size=(60, 1)) + rng.normal(size=(60, 30)) + shocks})
+        generator = GaussianCopula(common_shocks="redraw").fit(KEY, data)
+        keys = jax.random.split(mcsim.key(2), 40)
+        drawn = jax.vmap(lambda key, g=generator: g.sample(key, 60)["y"].mean(axis=0))(keys)
+        ratios.append(float(drawn.var(axis=1).mean()) / np.asarray(data["y"]).mean(axis=0).var())
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.25)
+
+
+# What every generator promises
+
+
+@named(EVERY)
+def test_one_key_one_panel(trainer, panel):
+    fits = [trainer.fit(KEY, panel) for _ in range(2)]
+    draws = [generator.sample(mcsim.key(2), 50)["y"] for generator in fits]
+    np.testing.assert_array_equal(draws[0], draws[1])
+
+
+@named(EVERY)
+def test_other_keys_other_panels(trainer, panel):
+    generator = fitted(trainer)
+    draws = [np.asarray(generator.sample(mcsim.key(seed), 50)["y"]) for seed in (2, 3)]
+    assert (draws[0] != draws[1]).any()
+
+
+@named(EVERY)
+def test_samples_under_vmap_are_those_without(trainer, panel):
+    generator = fitted(trainer)
+    keys = jax.random.split(mcsim.key(2), 3)
+    many = jax.jit(jax.vmap(lambda key: generator.sample(key, 40)))(keys)
+    one = generator.sample(keys[1], 40)
+    np.testing.assert_allclose(many["x"][1], one["x"], rtol=1e-5, atol=1e-5)
+
+
+@named(EVERY)
+def test_a_fitted_generator_is_a_pytree(trainer, panel):
+    generator = fitted(trainer)
+    leaves, structure = jax.tree.flatten(generator)
+    again = jax.tree.unflatten(structure, leaves)
+    np.testing.assert_array_equal(again.sample(KEY, 9)["y"], generator.sample(KEY, 9)["y"])
+
+
+@named(EVERY)
+def test_a_size_is_traced_once(trainer, panel):
+    generator = fitted(trainer)
+    _draw.clear_cache()
+    for seed in range(3):
+        generator.sample(mcsim.key(seed), 33)
+    assert _draw._cache_size() == 1
+
+
+@named(EVERY)
+def test_fewer_periods_are_the_first_or_blocks(trainer, panel):
+    assert fitted(trainer).sample(KEY, 20, 3)["y"].shape == (20, 3)
+
+
+@named(WHOLE)
+def test_more_periods_than_the_data_are_refused_with_the_remedy(trainer, panel):
+    with pytest.raises(InputError, match=r"learned 6 periods and draws no more.*MacroPanel"):
+        fitted(trainer).sample(KEY, 20, 7)
+
+
+@named(EVERY)
+def test_generators_tell_who_they_are(trainer, panel):
+    generator = fitted(trainer)
+    name = type(trainer).__name__
+    assert repr(generator) == f"FittedPanel({name}: y, x over 6 periods)"
+    assert (generator.config, generator.given, generator.rows) == (trainer, (), None)
+    assert generator.summary.startswith(f"{name} of y, x, common shocks")
+
+
+@named(WHOLE)
+def test_spreads_and_dynamics_are_the_datas(trainer, panel):
+    """Sds of changes of unit means within 8 % (6 periods of 300 units, shrinkage included)."""
+    drawn = fitted(trainer).sample(mcsim.key(2), 100_000)
+    ratios = [
+        np.log(changes(drawn, name, at).std() / changes(panel, name, at).std())
+        for name in panel
+        for at in range(1, 6)
+    ]
+    assert np.abs(ratios).max() < 0.08
+
+
+@named(WHOLE)
+def test_outcomes_move_together_within_and_between_units(trainer, panel):
+    drawn = fitted(trainer).sample(mcsim.key(2), 100_000)
+    slopes = {}
+    for which, source in (("data", panel), ("drawn", drawn)):
+        y, x = (np.asarray(source[n]) - np.asarray(source[n]).mean(axis=0) for n in ("y", "x"))
+        between = (y.mean(axis=1) @ x.mean(axis=1)) / (x.mean(axis=1) @ x.mean(axis=1))
+        within_y, within_x = (v - v.mean(axis=1, keepdims=True) for v in (y, x))
+        within = (within_y * within_x).sum() / np.square(within_x).sum()
+        slopes[which] = between, within
+    np.testing.assert_allclose(slopes["drawn"], slopes["data"], atol=0.04)
+
+
+@named(WHOLE)
+def test_mixed_columns_come_back_as_they_were(trainer, mixed):
+    data, schema = mixed
+    drawn = trainer.fit(KEY, data, schema=schema).sample(mcsim.key(2), 4_000)
+    frame, real = mcsim.to_frame(drawn, schema), mcsim.to_frame(data, schema)
+    assert (frame.dtypes == real.dtypes).all()
+    assert set(frame["sector"]) == {"farm", "city", "sea"}
+    assert set(frame["union"]) == {True, False}
+    assert frame["children"].between(real["children"].min(), real["children"].max()).all()
+    share = (real["hours"] == 2080).mean()
+    assert (frame["hours"] == 2080).mean() == pytest.approx(share, abs=0.03)
+    assert frame.groupby(level=0)[["female", "school"]].nunique().max().max() == 1
+    for name in ("union", "female"):
+        assert frame[name].mean() == pytest.approx(real[name].mean(), abs=0.05)
+
+
+@named(WHOLE)
+def test_binary_traits_go_with_the_outcome_as_in_the_data(trainer, mixed):
+    data, schema = mixed
+    drawn = trainer.fit(KEY, data, schema=schema).sample(mcsim.key(2), 20_000)
+    found = [
+        np.corrcoef(np.asarray(source["union"]).mean(axis=1), np.log(source["wage"]).mean(axis=1))
+        for source in (data, drawn)
+    ]
+    assert found[1][0, 1] == pytest.approx(found[0][0, 1], abs=0.1)
+
+
+# Shapes at the edge
+
+
+@named(WHOLE)
+@pytest.mark.parametrize(("n", "t"), [(40, 2), (8, 3), (12, 20), (60, 1)])
+def test_small_and_odd_panels_can_be_learned(trainer, n, t):
+    if t == 1 and isinstance(trainer, FactorVAR):
+        pytest.skip("needs periods; its message is tested below")
+    data = effects_panel(n, t)
+    drawn = trainer.fit(KEY, data).sample(mcsim.key(2), 200)
+    assert all(np.isfinite(drawn[name]).all() for name in drawn)
+
+
+@named(WHOLE)
+def test_constant_columns_are_learned_with_a_warning(trainer):
+    data = effects_panel(30, 4).with_columns({"one": np.full((30, 4), 1.0)})
+    with pytest.warns(UserWarning, match="'one' is constant"):
+        drawn = trainer.fit(KEY, data).sample(mcsim.key(2), 50)
+    np.testing.assert_array_equal(drawn["one"], 1.0)
+
+
+@named(WHOLE)
+def test_many_periods_of_few_units_are_warned_about(trainer):
+    with pytest.warns(UserWarning, match="MacroPanel learns such panels"):
+        trainer.fit(KEY, effects_panel(8, 40))
+
+
+def test_a_block_bootstrap_is_made_for_many_periods():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BlockBootstrap().fit(KEY, effects_panel(8, 40))
+
+
+# Missing cells
+
+
+def holed(panel, share=0.15, seed=0):
+    observed = np.random.default_rng(seed).uniform(size=panel["y"].shape) > share
+    observed[:, 0] = True
+    return Panel(dict(panel.items()), jnp.asarray(observed))
+
+
+@named(EVERY)
+def test_missing_cells_are_refused_with_the_remedy(trainer, panel):
+    with pytest.raises(InputError, match=r"cells are missing.*\(missing='model'\)"):
+        trainer.fit(KEY, holed(panel))
+
+
+@named([SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()])
+def test_missing_cells_are_completed(trainer, panel):
+    generator = replace(trainer, missing="model").fit(KEY, holed(panel))
+    drawn = generator.sample(mcsim.key(2), 50_000)
+    assert drawn.mask is None
+    ratio = changes(drawn, "y", 3).std() / changes(panel, "y", 3).std()
+    assert ratio == pytest.approx(1.0, abs=0.1)
+
+
+@named([UnitBootstrap(missing="model"), BlockBootstrap(missing="model")])
+def test_bootstraps_carry_the_mask_along(trainer, panel):
+    data = holed(panel)
+    drawn = trainer.fit(KEY, data).sample(mcsim.key(2), 3_000)
+    assert float(drawn.mask.mean()) == pytest.approx(float(data.mask.mean()), abs=0.03)
+    assert np.isin(np.asarray(drawn["y"])[np.asarray(drawn.mask)], panel["y"]).all()
+
+
+def test_a_unit_without_any_cell_is_refused(panel):
+    mask = np.ones(panel["y"].shape, bool)
+    mask[3] = False
+    with pytest.raises(InputError, match="1 units have no cell at all"):
+        GaussianCopula(missing="model").fit(KEY, Panel(dict(panel.items()), jnp.asarray(mask)))
+
+
+# Groups
+
+
+def schools(sizes, seed=0, t=3):
+    rng = np.random.default_rng(seed)
+    code = np.repeat(np.arange(len(sizes)), sizes).astype(float)
+    shared = rng.normal(size=(len(sizes), 1))[code.astype(int)]
+    values = shared + rng.normal(size=(len(code), 1)) + rng.normal(size=(len(code), t))
+    return Panel({"y": values, "school": np.repeat(code[:, None], t, axis=1)})
+
+
+SIZES = np.tile([4, 9, 14], 25)
+
+
+def alike(panel):
+    """Intraclass correlation of unit means, by analysis of variance."""
+    code, mean = np.asarray(panel["school"])[:, 0], np.asarray(panel["y"]).mean(axis=1)
+    groups = pd.Series(mean).groupby(code)
+    sizes, count = groups.size(), groups.ngroups
+    inside = ((mean - groups.transform("mean")) ** 2).sum() / (len(mean) - count)
+    between = (sizes * (groups.mean() - mean.mean()) ** 2).sum() / (count - 1)
+    typical = (len(mean) - (sizes**2).sum() / len(mean)) / (count - 1)
+    part = (between - inside) / typical
+    return part / (part + inside)
+
+
+@named([replace(t, cluster="school") for t in WHOLE])
+def test_units_of_a_group_are_as_alike_as_in_the_data(trainer):
+    data = schools(SIZES)
+    drawn = trainer.fit(KEY, data).sample(mcsim.key(2), 30_000)
+    assert alike(drawn) == pytest.approx(alike(data), abs=0.06)
+
+
+@named([replace(t, cluster="school") for t in WHOLE])
+def test_groups_have_the_sizes_of_the_data(trainer):
+    drawn = trainer.fit(KEY, schools(SIZES)).sample(mcsim.key(2), 9_000)
+    sizes = np.unique_counts(np.asarray(drawn["school"])[:, 0]).counts[:-1]
+    assert set(sizes) == {4, 9, 14}
+
+
+def test_the_split_of_a_covariance_by_groups_is_unbiased():
+    rng = np.random.default_rng(0)
+    code, found = np.repeat(np.arange(20), np.tile([3, 7], 10)), []
+    for _ in range(300):
+        vectors = rng.normal(size=(20, 1))[code] * 0.6 + rng.normal(size=(100, 1)) * 0.8
+        groups = fit_groups("g", code, vectors)
+        found.append(float((groups.between @ groups.between.T)[0, 0]))
+    assert np.mean(found) == pytest.approx(0.36, abs=4 * np.std(found) / np.sqrt(300) + 0.01)
+
+
+def test_drawn_clusters_of_the_bootstrap_are_whole_and_real():
+    data = schools(np.array([4, 4, 4, 4, 9, 9]))
+    drawn = UnitBootstrap(cluster="school").fit(KEY, data).sample(mcsim.key(2), 200)
+    real = {tuple(sorted(np.asarray(data["y"])[np.asarray(data["school"])[:, 0] == c, 0]))
+            for c in range(6)}  # fmt: skip
+    code, first = np.asarray(drawn["school"])[:, 0], np.asarray(drawn["y"])[:, 0]
+    assert {tuple(sorted(first[code == c])) for c in range(int(code.max()))} <= real
+
+
+# Given columns
+
+
+def arms(n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    treat = np.arange(n) % 2.0
+    return Panel({"treat": treat, "y": 2 * treat + rng.normal(size=n), "x": rng.normal(size=n)})
+
+
+@named([t for t in WHOLE if not isinstance(t, FactorVAR)])
+def test_each_given_level_has_a_law_of_its_own(trainer):
+    generator = trainer.fit(KEY, arms(), given=["treat"])
+    treat = np.repeat([0.0, 1.0], 4_000)
+    drawn = generator.sample(mcsim.key(2), 8_000, given={"treat": treat})
+    gap = np.asarray(drawn["y"])[treat == 1].mean() - np.asarray(drawn["y"])[treat == 0].mean()
+    data = arms()
+    real = np.asarray(data["y"])[data["treat"] == 1].mean() - (
+        np.asarray(data["y"])[data["treat"] == 0].mean()
+    )
+    assert gap == pytest.approx(real, abs=0.12)
+    np.testing.assert_array_equal(drawn["treat"][:, 0], treat)
+
+
+def test_an_unseen_given_value_is_nan():
+    generator = GaussianCopula().fit(KEY, arms(), given=["treat"])
+    drawn = generator.sample(KEY, 3, given={"treat": np.array([0.0, 1.0, 2.0])})
+    np.testing.assert_array_equal(np.isnan(drawn["y"][:, 0]), [False, False, True])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("treat", r"expected names: given=\['treat'\]"),
+        (["trat"], "did you mean 'treat'"),
+        (["treat", "y", "x"], "expected at least one left to draw"),
+        (["y"], "120 joint values.*at most 16"),
+    ],
+)
+def test_wrong_given_columns_are_a_sentence(given, message):
+    with pytest.raises(InputError, match=message):
+        GaussianCopula().fit(KEY, arms(), given=given)
+
+
+def test_given_values_are_checked_all_at_once():
+    generator = GaussianCopula().fit(KEY, arms(), given=["treat"])
+    with pytest.raises(InputError, match=r"(?s)2 faults.*'x'.*'treat' is missing"):
+        generator.sample(KEY, 5, given={"x": np.ones(5)})
+
+
+# Ensembles
+
+
+@named(EVERY)
+@pytest.mark.parametrize("resample", ["folds", "bootstrap", None])
+def test_ensembles_learn_from_the_rows_they_are_given(trainer, panel, resample):
+    keys = mcsim.keys(seed=3, n=3)
+    ensemble = fit_many(trainer, keys, panel, resample=resample, progress=False)
+    member = ensemble[1]
+    chosen = panel if member.rows is None else panel.take(member.rows)
+    alone = trainer.fit_members(keys[1:2], chosen, [None])[0]
+    np.testing.assert_array_equal(member.sample(KEY, 9)["y"], alone.sample(KEY, 9)["y"])
+
+
+# Bad input
+
+
+@named(EVERY)
+def test_one_unit_is_refused(trainer):
+    data = effects_panel(1, 30)
+    with pytest.raises(InputError, match=r"got 1 unit, expected at least 8.*a single series"):
+        trainer.fit(KEY, data)
+
+
+@named([FactorVAR(), BlockBootstrap()])
+def test_one_period_is_refused_where_time_is_needed(trainer):
+    with pytest.raises(InputError, match="got 1 period"):
+        trainer.fit(KEY, effects_panel(40, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"common_shocks": "redrawn"}, "did you mean 'redraw'"),
+        ({"missing": "drop"}, "expected 'error' or 'model'"),
+        ({"cluster": 3}, "expected the name of a column"),
+        ({"common_shocks": "x", "missing": "y"}, "2 faults"),
+    ],
+)
+def test_wrong_options_are_a_sentence(options, message):
+    with unchecked(), pytest.raises(InputError, match=message):
+        GaussianCopula(**options)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "options", "message"),
+    [
+        (SmoothedBootstrap, {"bandwidth": 0}, "expected a positive number.*UnitBootstrap"),
+        (GaussianMixture, {"components": 0}, "components: got 0"),
+        (GaussianMixture, {"most": 1.5}, "most: got 1.5"),
+        (FactorVAR, {"factors": -1, "lags": 0}, "2 faults"),
+        (BlockBootstrap, {"block": 0.5}, "expected a mean length of at least 1"),
+        (BlockBootstrap, {"common_shocks": "fixed"}, "UnitBootstrap keeps the dates"),
+        (BlockBootstrap, {"cluster": "state"}, "leave it out"),
+    ],
+)
+def test_wrong_options_of_reference_generators_are_a_sentence(trainer, options, message):
+    with unchecked(), pytest.raises(InputError, match=message):
+        trainer(**options)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [("scool", "did you mean 'school'"), ("y", "changes within a unit"), ("id", "of its own")],
+)
+def test_wrong_clusters_are_a_sentence(cluster, message):
+    data = schools(SIZES)
+    data = data.with_columns({"id": np.repeat(np.arange(len(data["y"]))[:, None] * 1.0, 3, axis=1)})
+    with pytest.raises(InputError, match=message):
+        GaussianCopula(cluster=cluster).fit(KEY, data)
+
+
+def test_infinite_values_are_refused(panel):
+    values = np.asarray(panel["y"]).copy()
+    values[0, 0] = np.inf
+    with pytest.raises(InputError, match="'y': 1 values are infinite"):
+        GaussianCopula().fit(KEY, panel.with_columns({"y": values}))
+
+
+def test_a_frame_is_no_panel():
+    with unchecked(), pytest.raises(InputError, match=r"mcsim\.from_frame"):
+        GaussianCopula().fit(KEY, mixed_frame())
+
+
+@pytest.mark.parametrize("units", [0, 2.5, True])
+def test_wrong_numbers_of_units_are_a_sentence(panel, units):
+    with unchecked(), pytest.raises(InputError, match="n_units: got"):
+        fitted(GaussianCopula()).sample(KEY, units)
+
+
+def test_values_outside_the_schema_are_refused(panel):
+    schema = mcsim.infer_schema(panel).replace(y={"lower": 0.0})
+    with pytest.raises(InputError, match="lie outside the schema's bounds"):
+        GaussianCopula().fit(KEY, panel, schema=schema)
+
+
+# The reference generators one by one
+
+
+def test_the_bootstrap_draws_real_rows(panel):
+    drawn = fitted(UnitBootstrap()).sample(mcsim.key(2), 500)
+    real = {tuple(row) for row in np.hstack([np.asarray(panel[n]) for n in panel])}
+    assert {tuple(row) for row in np.hstack([np.asarray(drawn[n]) for n in panel])} <= real
+
+
+def test_the_bootstrap_draws_all_units_alike(panel):
+    drawn = fitted(UnitBootstrap()).sample(mcsim.key(2), 60_000)
+    counts = np.unique_counts(np.asarray(drawn["y"])[:, 0]).counts
+    statistic = np.square(counts - 200).sum() / 200  # chi-squared with 299 degrees of freedom
+    assert abs(statistic - 299) < 5 * np.sqrt(2 * 299)
+
+
+def test_redrawn_shocks_shift_bootstrapped_paths_alike(panel):
+    generator = fitted(UnitBootstrap())
+    fixed = np.asarray(generator.sample(mcsim.key(2), 400)["y"])
+    shifted = np.asarray(generator.with_shocks("redraw").sample(mcsim.key(2), 400)["y"])
+    shift = shifted - fixed
+    assert (shift.std(axis=0) < 0.5 * np.abs(shift.mean(axis=0)).max() + 0.1).all()
+
+
+@pytest.mark.parametrize("bandwidth", [0.2, 0.4, 1.0])
+def test_smoothing_keeps_spreads_and_copies_less(panel, bandwidth):
+    drawn = fitted(SmoothedBootstrap(bandwidth=bandwidth)).sample(mcsim.key(2), 20_000)
+    assert changes(drawn, "y", 3).std() == pytest.approx(changes(panel, "y", 3).std(), rel=0.05)
+    assert not np.isin(drawn["y"], panel["y"]).any()
+
+
+def test_a_small_bandwidth_draws_near_copies(panel):
+    vectors = np.hstack([np.asarray(panel[n]) for n in panel])
+    nearest = []
+    for bandwidth in (0.1, 0.4, 2.0):
+        drawn = fitted(SmoothedBootstrap(bandwidth=bandwidth)).sample(mcsim.key(2), 200)
+        own = np.hstack([np.asarray(drawn[n]) for n in panel])
+        nearest.append(np.median(np.linalg.norm(own[:, None] - vectors, axis=2).min(axis=1)))
+    assert nearest[0] < 0.5 * nearest[1] < nearest[2]
+
+
+def test_blocks_keep_dates_together():
+    data = effects_panel(9, 60)
+    drawn = BlockBootstrap().fit(KEY, data).sample(mcsim.key(2), 9, 500)
+    dates = {tuple(column) for column in np.asarray(data["y"]).T}
+    assert {tuple(column) for column in np.asarray(drawn["y"]).T} <= dates
+
+
+@pytest.mark.parametrize("block", [1, 5, 25])
+def test_blocks_have_the_length_asked_for(block):
+    time = np.repeat(np.arange(300.0)[None], 9, axis=0)
+    generator = BlockBootstrap(block=block).fit(KEY, Panel({"t": time + np.arange(9)[:, None]}))
+    path = np.asarray(generator.sample(mcsim.key(2), 9, 40_000)["t"])[0]
+    runs = 1 / ((np.diff(path) % 300) != 1).mean()
+    assert runs == pytest.approx(block, rel=0.1)
+
+
+def test_blocks_take_fewer_units_once_and_more_with_repetition():
+    data = effects_panel(9, 40)
+    generator = BlockBootstrap().fit(KEY, data)
+    known = np.asarray(data["y"])
+    few = np.asarray(generator.sample(mcsim.key(2), 5)["y"])
+    owner = [int((np.isin(known, row)).sum(axis=1).argmax()) for row in few]
+    assert len(set(owner)) == 5
+    assert generator.sample(mcsim.key(2), 30)["y"].shape == (30, 40)
+
+
+def test_the_mixture_is_that_of_scikit_learn_with_the_least_bic():
+    from sklearn.mixture import GaussianMixture as Reference
+
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(400, 3)) + 4 * rng.integers(0, 2, (400, 1))
+    found = best_mixture(np.random.default_rng(1), vectors, range(1, 5))
+    assert (found.n_components, found.covariance_type) == (2, "spherical")
+    assert found.bic(vectors) <= Reference(2, n_init=5, random_state=0).fit(vectors).bic(vectors)
+
+
+def test_the_mixture_keeps_types_of_units():
+    """Two kinds of units, apart in the middle: the copula fills the gap, the mixture less so."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, (400, 1)) * 2 - 1
+    data = Panel({"y": 3 * kind + rng.normal(size=(400, 4))})
+    held = {}
+    for trainer in (GaussianMixture(), GaussianCopula()):
+        drawn = trainer.fit(KEY, data).sample(mcsim.key(2), 20_000)
+        signs = np.sign(np.asarray(drawn["y"])).sum(axis=1)
+        held[type(trainer).__name__] = (np.abs(signs) == 4).mean()
+    real = (np.abs(np.sign(np.asarray(data["y"])).sum(axis=1)) == 4).mean()
+    assert held["GaussianCopula"] + 0.1 < held["GaussianMixture"] < real
+
+
+def test_an_autoregression_is_found_behind_the_means():
+    """From the exact covariance of demeaned paths, which look far less persistent."""
+    coefficients = np.array([[0.5, 0.2], [-0.1, 0.3]])
+    truth = Autoregression(coefficients, np.array([[1.0, 0.4], [0.4, 0.8]]))
+    within = np.eye(16) - np.kron(np.eye(2), np.full((8, 8), 1 / 8))
+    found = fit_autoregression(within @ truth.covariance(8) @ within, within, 2, 1)
+    np.testing.assert_allclose(found.coefficients, coefficients, atol=0.01)
+    np.testing.assert_allclose(found.innovations, truth.innovations, atol=0.02)
+
+
+def test_the_covariance_of_an_autoregression_is_that_of_its_paths():
+    truth = Autoregression(np.array([[0.5, 0.2, 0.1, 0.0], [-0.1, 0.3, 0.0, 0.2]]), np.eye(2))
+    rng, path = np.random.default_rng(0), np.zeros((200_000, 2))
+    noise = rng.normal(size=path.shape)
+    for now in range(2, len(path)):
+        before = np.concatenate([path[now - 1], path[now - 2]])
+        path[now] = truth.coefficients @ before + noise[now]
+    stacked = np.stack([path[k : len(path) - 3 + k, j] for j in range(2) for k in range(3)])
+    np.testing.assert_allclose(truth.covariance(3), np.cov(stacked), atol=0.04)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_factors_are_counted_and_serial_correlation_is_not_taken_for_one(number):
+    rng = np.random.default_rng(0)
+    layout, lag = Layout(("y",), (), 12), np.abs(np.arange(12)[:, None] - np.arange(12))
+    loads = np.linalg.qr(rng.normal(size=(12, 12)))[0][:number] * 2.5
+    covariance = 0.5 + 0.6**lag + loads.T @ loads
+    vectors = rng.normal(size=(400, 12)) @ square_root(covariance)
+    model = fit_factor_model(vectors.T @ vectors / 400, 400, layout, None, None)
+    assert len(model.factors) == number
+
+
+def test_factors_stay_or_are_redrawn_with_the_other_shocks():
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=20)
+    data = Panel({"y": rng.normal(size=(200, 1)) * factor + 0.5 * rng.normal(size=(200, 20))})
+    generator = FactorVAR(factors=1).fit(KEY, data)
+    like = {}
+    for kind in ("fixed", "redraw"):
+        drawn = generator.with_shocks(kind).sample(mcsim.key(2), 2_000)["y"]
+        leading = np.linalg.svd(np.asarray(drawn) - np.asarray(drawn).mean(axis=0))[2][0]
+        like[kind] = abs(np.corrcoef(leading, factor)[0, 1])
+    assert like["redraw"] < 0.8 < 0.95 < like["fixed"]
