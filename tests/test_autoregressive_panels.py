@@ -1,5 +1,6 @@
 """Autoregressive likelihood on panels: innovations, mass points, histories, what is refused."""
 
+import itertools
 from dataclasses import replace
 
 import jax
@@ -61,7 +62,7 @@ def test_draws_follow_the_density(tilts):
     for share, low, high in zip(shares, LOW, HIGH, strict=True):
         assert ((drawn > low) & (drawn < high)).mean() == pytest.approx(share, abs=0.005)
     edges = np.array([-3.0, -1.5, -1.0, -0.4, -0.1, 0.2, 0.9, 1.5, 3.0])
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         if low in LOW:
             continue
         grid = jnp.asarray(np.linspace(low, high, 2_001)[:-1] + (high - low) / 4_000, jnp.float32)

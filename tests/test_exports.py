@@ -23,7 +23,7 @@ MODULES = ["datasets", "dgps", "errors", "estimators", "generators", "report"]
 PARTS = {
     "dgps": [
         "Bootstrap", "DynamicPanel", "ErrorComponents", "FactorModel", "InteractiveEffects",
-        "LinearIV", "PotentialOutcomes", "at_random", "by_cohort", "by_exposure", "by_probability",
+        "LinearIV", "PotentialOutcomes", "at_random", "by_cohort", "by_exposure", "by_path", "by_probability",
         "by_unit_factors", "heterogeneous", "in_random_periods", "unit_factor_probabilities",
         "with_effect",
     ],
@@ -34,7 +34,12 @@ PARTS = {
         "ipw", "iv_2sls", "liml", "matching", "ols", "outcome_regression", "random_effects",
         "synthetic_control", "synthetic_did", "twfe_weights",
     ],
-    "generators": ["FittedGenerator", "WGAN", "fit_many", "load", "model_cache", "save"],
+    "generators": [
+        "Autoregressive", "BlockBootstrap", "FactorVAR", "FittedGenerator", "FittedMacroPanel",
+        "FittedPanel", "Flow", "GAN", "GaussianCopula", "GaussianMixture", "Latent", "MacroPanel",
+        "Posterior", "SmoothedBootstrap", "UnitBootstrap", "VAE", "WGAN", "fit_many", "latent",
+        "load", "model_cache", "save",
+    ],
     "measures": ["Comparison", "MEASURES", "compare", "reps_needed", "summarize"],
     "testing": ["check_dgp", "check_estimator", "constant_dgp", "exact_estimator"],
 }  # fmt: skip

@@ -39,7 +39,7 @@ class FactorModel(NamedTuple):
 
 def factor_target(sample: Square, units: int, layout: Layout) -> Square:
     """Return the covariance of the model, with as many factors as predict best (AIC)."""
-    if layout.periods < DYNAMIC_PERIODS:
+    if layout.periods < DYNAMIC_PERIODS or not layout.paths:
         return stationary(sample, layout)
     model = fit_factor_model(sample, units, layout, None, None, price=2.0)
     return model.covariance + model.factors.T @ model.factors

@@ -12,7 +12,7 @@ from jaxtyping import Array
 from mcsim._schema import Schema
 from mcsim.generators._coding import Scores, encode
 from mcsim.generators._covariance import recoloring
-from mcsim.generators._fitted_panel import Law, Part
+from mcsim.generators._fitted_panel import Law, Part, Population
 from mcsim.generators._groups import fit_groups
 from mcsim.generators._shocks import shocks_of
 from mcsim.generators._trainer import Columns, Trainer, numpy_rng
@@ -40,7 +40,7 @@ class PanelTrainer(Trainer):
 
     def populations(
         self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool
-    ) -> list[tuple[Part, Mapping[str, np.ndarray]]]:
+    ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
         """Code each member's columns, learn, and find the way back."""
         triples = [jax.random.split(key, 3) for key in keys]
         free = [{n: v for n, v in columns.items() if n != self.cluster} for columns in members]

@@ -58,8 +58,8 @@ class VAE(PanelTrainer):
     skip : bool
         Whether decoder and encoder have linear parts besides their networks, and start there.
     latent_law : {"posterior", "normal", "prior"}
-        What latent rows are drawn from: the mixture of the training units' posteriors, a normal
-        with its moments, or the standard normal.
+        What latent rows are drawn from: the mixture of the training units' posteriors, smoothed by
+        a kernel; a normal with its moments; or the standard normal.
     calibrate : bool
         Whether draws are recolored to the covariance of the data and margins moved to theirs.
     beta : float
@@ -86,9 +86,9 @@ class VAE(PanelTrainer):
 
     Notes
     -----
-    Draws share latent rows with training units up to their uncertainty. Noise keeps them as far
-    from training units as fresh units are, unless a unit has many more cells than its latent row
-    can leave open: `mcsim.fidelity` tells (memorization).
+    Draws have latent rows like those of training units, up to their uncertainty and a kernel. With
+    the noise they lie as far from training units as fresh units do; `mcsim.fidelity` tells
+    (memorization), and ``latent_law="normal"`` leaves no trace of single units.
 
     References
     ----------

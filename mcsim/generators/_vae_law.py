@@ -14,6 +14,8 @@ from mcsim.generators._vae_model import Autoencoder
 
 LatentLaw = Literal["posterior", "normal", "prior"]
 
+BANDWIDTH = 0.3  # of the kernel on posteriors: sd 1 over all units, so this keeps few from copying
+
 
 @pytree("model", "means", "scales", "root")
 @dataclass(frozen=True, eq=False)
@@ -56,14 +58,19 @@ def _draw(law: Decoded, key: Array, n_units: int) -> Float[Array, "unit coordina
 def fit_law(
     model: Autoencoder, vectors: Float[np.ndarray, "unit coordinate"], kind: LatentLaw
 ) -> Decoded:
-    """Fit the latent law to the posteriors of the training units, as the encoder sees them."""
+    """Fit the latent law to the posteriors of the training units.
+
+    Their mixture is smoothed by a kernel, and shrunk so that its variance stays: Silverman (1986),
+    Density estimation for statistics and data analysis, section 6.4.
+    """
     latent = model.plan.latent
     one, turn = np.ones((1, latent)), np.eye(latent)
     encode = jax.jit(Autoencoder.encode)
     found = encode(model, jnp.asarray(vectors, jnp.float32))
     means, variances = np.asarray(found.mean, np.float64), np.exp(np.asarray(found.log_variance))
     if kind == "posterior":
-        parts = means, np.sqrt(variances), turn
+        center, shrunk = means.mean(axis=0), np.sqrt(1 - BANDWIDTH**2)
+        parts = center + shrunk * (means - center), np.sqrt(variances + BANDWIDTH**2), turn
     elif kind == "normal":
         between = np.cov(means, rowvar=False, ddof=0).reshape(latent, latent)
         covariance = between + np.diag(variances.mean(axis=0))
