@@ -129,7 +129,8 @@ class Panel(Mapping[str, Array]):
         return Panel({name: self[name] for name in names}, self.mask)
 
     def take(self, units: Any) -> "Panel":
-        """Return the panel of these units (indices or a mask), in their order."""
+        """Return the panel of these units (indices, a mask or a slice), in their order."""
+        units = units if isinstance(units, slice) else jnp.asarray(units)
         columns = {name: array[units] for name, array in self._columns.items()}
         return Panel(columns, None if self.mask is None else self.mask[units])
 

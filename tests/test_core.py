@@ -117,3 +117,9 @@ def test_pytrees_are_rebuilt_without_their_checks():
                 raise ValueError
 
     assert jax.tree.map(lambda leaf: -leaf, Positive(1.0)).x == -1.0
+
+
+def test_units_are_taken_by_list_mask_and_slice():
+    panel = Panel({"y": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]})
+    for chosen in ([0, 2], [True, False, True], slice(0, 3, 2)):
+        assert panel.take(chosen)["y"].tolist() == [[1.0, 2.0], [5.0, 6.0]]

@@ -189,7 +189,6 @@ def change(panel, **columns):
         (lambda p: change(p, age=p["age"].at[3].set(np.inf)), [], "'age': 1 values are not finite"),
         (lambda p: change(p, treat=np.ones(300)), ["treat"], "an arm is empty"),
         (lambda p: change(p, treat=np.eye(1, 300)[0]), ["treat"], "1 row holds 1, expected"),
-        (lambda p: Panel({"y": np.ones((30, 2))}), [], "2 periods; .* cross-sections"),
     ],
 )
 def test_bad_training_data(panel, alter, given, message):

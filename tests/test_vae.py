@@ -180,6 +180,7 @@ def test_lstms_write_and_read_vectors_in_the_order_of_perceptrons():
 # Training
 
 
+@pytest.mark.slow
 def test_training_ends_when_held_out_units_become_less_likely():
     """Nothing but noise: there is nothing to learn beyond the start."""
     noise = Panel({"y": np.random.default_rng(0).normal(size=(60, 6))})
@@ -268,12 +269,14 @@ def test_other_latent_laws_have_the_moments_too(panel, law):
     assert values.std() == pytest.approx(np.asarray(panel["wage"]).std(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_lstms_train_and_draw(panel):
     generator = VAE(arch="lstm", hidden=(8,), steps=10, folds=2).fit(KEY, panel, progress=False)
     values = np.asarray(generator.sample(KEY, 20_000)["wage"])
     assert values.std() == pytest.approx(np.asarray(panel["wage"]).std(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_without_noise_draws_are_the_means_of_few_factors_and_too_alike(panel):
     """The chapter's network: two latents, affine, no noise, a heavy divergence."""
     chapter = VAE(
@@ -305,6 +308,7 @@ def test_a_cross_section_is_learned_by_the_values_of_given_columns():
         latent(generator)
 
 
+@pytest.mark.slow
 def test_traits_missing_cells_and_clusters(panel):
     rng = np.random.default_rng(0)
     wage = np.array(panel["wage"])
