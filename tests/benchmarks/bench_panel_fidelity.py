@@ -1,0 +1,80 @@
+"""Every generator's row: ``pytest -o addopts= tests/benchmarks/bench_panel_fidelity.py -q``.
+
+`mcsim.fidelity` with 20 half splits on wages and hours of 545 men over 8 years, and on growth of
+product and employment of 48 states over 16 years. Printed as Markdown for the docs; nothing is
+asserted. MCSIM_ROWS names some of the generators only.
+"""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+import mcsim
+from mcsim.generators import GAN, VAE, WGAN, Autoregressive, Flow
+
+TRAINERS = {
+    "VAE": VAE(),
+    "VAE, lstm": VAE(arch="lstm"),
+    "Autoregressive": Autoregressive(),
+    "Flow": Flow(),
+    "WGAN": WGAN(),
+    "GAN": GAN(),
+}
+SPLITS = 20
+
+
+def wages():
+    """Log wages and hours of young men, 1980 to 1987."""
+    frame = mcsim.datasets.load("wage_panel")
+    return mcsim.from_frame(frame[["nr", "year", "lwage", "hours"]], unit="nr", time="year")
+
+
+def states():
+    """Growth of gross state product and employment, percent, 1971 to 1986."""
+    frame = mcsim.datasets.load("munnell").sort_values(["state", "year"])
+    for name in ("gsp", "emp"):
+        frame[f"d_{name}"] = 100 * np.log(frame[name]).groupby(frame["state"]).diff()
+    kept = frame.dropna(subset="d_gsp")[["state", "year", "d_gsp", "d_emp"]]
+    return mcsim.from_frame(kept, unit="state", time="year")
+
+
+@pytest.mark.parametrize("data", [wages, states])
+def test_rows(data, capsys):
+    panel, schema = data()
+    asked = os.environ.get("MCSIM_ROWS", ", ".join(TRAINERS)).split("; ")
+    trainers = {n: t for n, t in TRAINERS.items() if n in asked or len(asked) == 1}
+    start = time.perf_counter()
+    table = mcsim.fidelity(panel, trainers, key=mcsim.key(4), schema=schema, splits=SPLITS)
+    with capsys.disabled():
+        print(f"\n{data.__name__}, {SPLITS} splits, {time.perf_counter() - start:.0f} s\n")
+        print(rows(table))
+        print(f"\n{table}")
+
+
+def rows(table):
+    """One line of Markdown for each generator."""
+    head = "generator|score|ratio to the best reference|memorization|AUC|widest log ratio|"
+    head += "breaks right/wrong/not resolvable"
+    lines = [f"| {head.replace('|', ' | ')} |", "|:--|--:|--:|--:|--:|--:|--:|"]
+    for name in table.verdicts:
+        lines.append("| " + " | ".join([name, *cells(table, name)]) + " |")
+    return "\n".join(lines)
+
+
+def cells(table, name):
+    """The figures of a row."""
+    score = table.score.query("generator == @name and component == 'score'").iloc[0]
+    measures = table.measures.query("generator == @name").set_index("measure")["value"]
+    own = table.inference.query("generator == @name")
+    verdicts = [int((own["verdict"] == v).sum()) for v in ("right", "wrong", "not resolvable")]
+    ratio = f"{score['ratio']:.2f} [{score['ratio_lower']:.2f}, {score['ratio_upper']:.2f}]"
+    return [
+        f"{score['value']:.2f}",
+        ratio,
+        f"{measures['memorization']:.2f}",
+        f"{measures['c2st_auc']:.2f}",
+        f"{own['value'].abs().max():.2f}",
+        "/".join(map(str, verdicts)),
+    ]
