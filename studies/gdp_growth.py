@@ -44,6 +44,15 @@ CHAPTER = {  # affine coder of two latents whose draws are means; its losses wei
 }  # fmt: skip
 
 
+TRAINERS = {
+    "macro_panel": MacroPanel(),
+    "block_bootstrap": BlockBootstrap(),
+    "vae": VAE(),
+    "vae_lstm": VAE(arch="lstm", hidden=(16,)),
+    **CHAPTER,
+}
+
+
 def data():
     """Quarterly growth, percent."""
     frame = mcsim.datasets.load("oecd_gdp_growth")
@@ -52,41 +61,27 @@ def data():
 
 def study():
     """Placebo policies on the real panel and on generated ones."""
-    return build(*data())
+    return build(*data(), TRAINERS)
 
 
-def learn(panel, schema):
+def learn(panel, schema, trainers):
     """Fit every generator."""
-    trainers = {
-        "macro_panel": MacroPanel(),
-        "block_bootstrap": BlockBootstrap(),
-        **CHAPTER,
-        "vae": VAE(),
-        "vae_lstm": VAE(arch="lstm", hidden=(16,)),
-    }
     with warnings.catch_warnings():  # that units are few for networks is what the study shows
         warnings.simplefilter("ignore", UserWarning)
         fits = {name: t.fit(mcsim.key(1961), panel, schema=schema) for name, t in trainers.items()}
     return {**fits, "one_factor": OneFactor.fit(panel, schema)}
 
 
-def build(panel, schema):
+def build(panel, schema, trainers):
     """Cross the real panel and the generators with the two standard errors."""
     outcome, periods = schema.names[0], panel.n_periods
     policy = at_random(share=0.5, start=(periods // 4, 3 * periods // 4), staggered=True)
-    sources = {"real": panel, **learn(panel, schema)}
+    law = {"outcome": outcome, "assignment": policy, "schema": schema}
+    fits = learn(panel, schema, trainers)
+    drawn = {name: with_effect(fit, n_units=panel.n_units, **law) for name, fit in fits.items()}
     return mcsim.Study(
         aim="Which generator tells how often a placebo policy seems to have an effect?",
-        dgp={
-            name: with_effect(
-                source,
-                outcome=outcome,
-                assignment=policy,
-                n_units=None if name == "real" else panel.n_units,
-                schema=schema,
-            )
-            for name, source in sources.items()
-        },
+        dgp={"real": with_effect(panel, **law), **drawn},
         estimators={
             "twfe": fixed_effects(
                 f"{outcome} ~ d | unit + time", term="d", estimand="att", vcov=["iid", "DK"]
@@ -98,15 +93,14 @@ def build(panel, schema):
 
 def report(results, folder):
     """Statistics of the generators, and the chapter's figures."""
-    describe(Path(folder), *data())
+    describe(Path(folder), *data(), TRAINERS, unit="USA")
 
 
-def describe(folder, panel, schema, unit="USA"):
+def describe(folder, panel, schema, trainers, unit):
     """Write the table of statistics and draw the figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    fits = learn(panel, schema)
-    table = statistics(panel, fits)
-    tables.write_table(table, folder, "statistics")
+    fits = learn(panel, schema, trainers)
+    tables.write_table(statistics(panel, fits), folder, "statistics")
     draw(folder, panel, schema, fits, unit)
 
 

@@ -135,3 +135,18 @@ def test_a_study_of_twenty_cells_compiles_an_estimator_once():
     wider = dataclasses.replace(study, designs=mcsim.grid(n_units=[12, 20], rho=[0.1, 0.3]))
     mcsim.run(wider, reps=16, workers=2, progress=False)
     assert traces == [12, 20]
+
+
+@pytest.mark.slow
+def test_networks_of_the_chapter_are_shown_for_what_they_are(load, tmp_path, capsys):
+    file = load("state_growth")
+    study = file.study()
+    results = mcsim.run(study, reps=256, progress=False)
+    file.report(results, tmp_path)
+    statistics = (tmp_path / "statistics.md").read_text()
+    assert all(name in statistics for name in study.dgps)
+    assert {f.name for f in tmp_path.glob("*.png")} >= {"paths.png", "vae_grid.png", "vae_CA.png"}
+    spread = results.summary(measures=["empirical_se"]).set_index(["dgp", "inference"])
+    spread = spread["empirical_se"].xs("iid", level="inference")
+    assert 0.8 < spread["vae"] / spread["real"] < 1.25
+    assert spread["vae_chapter"] < 0.5 * spread["real"]

@@ -55,8 +55,9 @@ class Autoregressive(PanelTrainer):
     normals and mass points, given the unit's last two periods, the mean and the spread of its
     history, its mass points so far, the columns before and the period. Training starts at the
     copula and ends when units that copies of the networks have not seen become less likely. Columns
-    that are constant within units are drawn first, by the copula. The shares of mass points are
-    raked to those of the data, period by period.
+    that are constant within units are drawn first, by the copula. In the end the shares of mass
+    points are raked to those of the data, period by period, draws are recolored to the covariance
+    of the data, and margins moved to theirs.
 
     Parameters
     ----------
@@ -131,8 +132,6 @@ class Autoregressive(PanelTrainer):
     order: tuple[str, ...] | None = None
     folds: int = 4
     patience: int = 40
-
-    calibrated = False
 
     def __post_init__(self):
         for name in ("hidden", "order"):
