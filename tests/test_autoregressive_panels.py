@@ -167,6 +167,7 @@ def test_before_training_it_is_the_copula():
     np.testing.assert_allclose(one, two, atol=0.04)
 
 
+@pytest.mark.slow
 def test_files_and_members(panel, generator, tmp_path):
     loaded = load(save(generator, tmp_path / "model"))
     sample, again = (g.sample(jax.random.key(3), 50) for g in (generator, loaded))
@@ -187,6 +188,7 @@ def test_floats_and_keys_do_not_compile_again(panel, generator):
     assert run_segment._cache_size() == before
 
 
+@pytest.mark.slow
 def test_shocks_groups_and_missing_cells(panel):
     options = {"progress": False}
     redraw = replace(TINY, common_shocks="redraw").fit(jax.random.key(0), panel, **options)
