@@ -12,9 +12,9 @@ from mcsim import Panel
 from mcsim.dgps import PotentialOutcomes
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, fit_many, load, model_cache, save
-from mcsim.generators import _autoregressive as training
-from mcsim.generators._levels import Levels
-from mcsim.generators._likelihood import apply_some
+from mcsim.generators._autoregressive import _trainer as training
+from mcsim.generators._columns._levels import Levels
+from mcsim.generators._columns._likelihood import apply_some
 from mcsim.generators._networks import apply, initialize
 from mcsim.generators._training import run_segment
 

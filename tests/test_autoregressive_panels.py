@@ -12,7 +12,7 @@ from scipy.stats import truncnorm
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, FittedPanel, GaussianCopula, fit_many, load, save
-from mcsim.generators._innovations import (
+from mcsim.generators._autoregressive._innovations import (
     Innovation,
     draw_innovation,
     innovation,

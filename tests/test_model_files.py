@@ -27,11 +27,11 @@ from mcsim.generators import (
     model_cache,
     save,
 )
-from mcsim.generators import _wgan as training
-from mcsim.generators._flow import Flow
+from mcsim.generators._adversarial import _wgan as training
+from mcsim.generators._flow._trainer import Flow
 from mcsim.generators._macro._macro_panel import MacroPanel
-from mcsim.generators._stored_classes import CLASSES, GENERATORS, LAWS, PARTS, TRAINERS
-from mcsim.generators._vae import VAE
+from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, LAWS, PARTS, TRAINERS
+from mcsim.generators._vae._trainer import VAE
 
 TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
 

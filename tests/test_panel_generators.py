@@ -25,17 +25,22 @@ from mcsim.generators import (
     UnitBootstrap,
     fit_many,
 )
-from mcsim.generators._coding import encode
-from mcsim.generators._completion import complete, truncated_normal
-from mcsim.generators._covariance import recoloring, square_root, stationary, structured_covariance
-from mcsim.generators._factor_model import fit_factor_model
-from mcsim.generators._fitted_panel import _draw
-from mcsim.generators._gaussian_mixture import best_mixture
-from mcsim.generators._groups import fit_groups
-from mcsim.generators._layout import Layout, layout_of
-from mcsim.generators._margins import fit_margin
-from mcsim.generators._shocks import fit_shocks
-from mcsim.generators._vector_autoregression import Autoregression, fit_autoregression
+from mcsim.generators._references._gaussian_mixture import best_mixture
+from mcsim.generators._references._vector_autoregression import Autoregression, fit_autoregression
+from mcsim.generators._vectors._coding import encode
+from mcsim.generators._vectors._completion import complete, truncated_normal
+from mcsim.generators._vectors._covariance import (
+    recoloring,
+    square_root,
+    stationary,
+    structured_covariance,
+)
+from mcsim.generators._vectors._factor_model import fit_factor_model
+from mcsim.generators._vectors._fitted_panel import _draw
+from mcsim.generators._vectors._groups import fit_groups
+from mcsim.generators._vectors._layout import Layout, layout_of
+from mcsim.generators._vectors._margins import fit_margin
+from mcsim.generators._vectors._shocks import fit_shocks
 
 KEY = mcsim.key(1)
 WHOLE = [UnitBootstrap(), SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()]

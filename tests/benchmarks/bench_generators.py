@@ -151,7 +151,9 @@ def test_whole_scan_beside_a_loop_of_steps(tell, monkeypatch):
     with one_core():
         for name in NEURAL:
             module = type(KINDS[name]).__module__
-            module = {"mcsim.generators._wgan": "mcsim.generators._panel_wgan"}.get(module, module)
+            module = {
+                "mcsim.generators._adversarial._wgan": "mcsim.generators._adversarial._panel_wgan"
+            }.get(module, module)
             monkeypatch.setattr(f"{module}.train_members", spy)
             fit(KINDS[name], panel)
             scan, loop = rates_of(*caught["fit"])

@@ -9,7 +9,7 @@ import numpy as np
 from mcsim._core import Panel
 from mcsim._schema import Column
 from mcsim.errors import did_you_mean
-from mcsim.generators._fitted_panel import faults_of_size
+from mcsim.generators._vectors._fitted_panel import faults_of_size
 
 MIN_UNITS, MIN_PERIODS = 4, 20
 

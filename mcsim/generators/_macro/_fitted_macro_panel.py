@@ -15,7 +15,6 @@ from mcsim._keys import require_key
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import raise_all
-from mcsim.generators._fitted_panel import FIXED_SHOCKS
 from mcsim.generators._macro._checks import faults_of_sample
 from mcsim.generators._macro._skeleton import (
     Common,
@@ -24,6 +23,7 @@ from mcsim.generators._macro._skeleton import (
     simulate,
     simulate_given,
 )
+from mcsim.generators._vectors._fitted_panel import FIXED_SHOCKS
 
 
 @pytree("skeleton", "center", "scale", "realized", "losses", "rows")

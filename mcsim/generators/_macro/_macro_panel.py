@@ -12,7 +12,6 @@ from mcsim._core import Panel, require_panel
 from mcsim._keys import require_key
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import raise_all
-from mcsim.generators._cache import cached
 from mcsim.generators._macro._checks import (
     faults_of_kind,
     faults_of_options,
@@ -26,6 +25,7 @@ from mcsim.generators._macro._simulated_moments import (
     fitted_skeleton,
     target,
 )
+from mcsim.generators._storage._cache import cached
 from mcsim.generators._training import train_members
 
 CELLS = 190_000  # that a step draws, about

@@ -1,0 +1,1 @@
+"""Adversaries: the GAN and the Wasserstein GAN."""

@@ -1,0 +1,283 @@
+"""A Wasserstein GAN for cross-sections and for panels: the configuration is the trainer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mcsim._core import Panel, require_panel
+from mcsim._keys import require_key
+from mcsim._schema import Schema
+from mcsim.errors import raise_all
+from mcsim.generators._adversarial._panel_wgan import faults_of_kind, learn_vectors
+from mcsim.generators._columns._adversary import Plan, Rates
+from mcsim.generators._columns._architecture import design_heads
+from mcsim.generators._columns._checks import check_training, faults_of_config
+from mcsim.generators._columns._fitted import FittedGenerator
+from mcsim.generators._columns._preparation import (
+    Batches,
+    arm_rows,
+    as_columns,
+    generation_order,
+    outcome_rows,
+    training_data,
+)
+from mcsim.generators._columns._raking import raked
+from mcsim.generators._storage._cache import cached
+from mcsim.generators._training import train_members
+from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._options import (
+    faults_of_choice,
+    faults_of_counts,
+    faults_of_switches,
+)
+from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
+
+LARGE = 4_000  # rows from which the recipe for large samples is the default
+
+
+@dataclass(frozen=True)
+class WGAN(PanelTrainer):
+    """A Wasserstein GAN with gradient penalty; the configuration is the trainer.
+
+    In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
+    heads, mass points and continuous parts by mixtures. One critic compares whole rows; the exact
+    likelihood of the real rows and the moments of each arm steady it. In the end the shares of
+    atoms and categories are raked to those of the training rows, arm by arm. Options left at None
+    are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
+
+    In a panel of several periods, one network draws a unit's whole path, as normal scores whitened
+    by their covariance, so that no direction is too small for the critic to see; the critic is also
+    told how volatile a unit is. Means and covariance are matched; draws are recolored to the data's
+    covariance, and margins are the data's. There are two recipes here too: below 200 units and
+    above. Options that are for one of the two kinds of data only are refused for the other.
+
+    Parameters
+    ----------
+    hidden : tuple of int, optional
+        Widths of the hidden layers of each column's network. None: (32, 32), large (64, 64); of the
+        panel's network (64, 64), large (128, 128). With LSTMs the first is the size of their
+        states; None: (32,).
+    critic_hidden : tuple of int, optional
+        Widths of the hidden layers of the critic. None: (64, 64), large (128, 128, 128); for panels
+        as ``hidden``.
+    components : int
+        Logistic components of a continuous column.
+    steps : int, optional
+        Steps of the generator. None: 800, large 3,000; for panels 2,000, with LSTMs 800.
+    batch_size : int, optional
+        Rows in each of the batches of a step. None: 128, large 512; for panels 64.
+    critic_steps : int, optional
+        Batches of a step: the critic takes one step on each, the generator one on all. None: 5,
+        large 2; for panels 3.
+    learning_rate, critic_learning_rate : float
+        Adam's first step sizes (b1 = 0, b2 = 0.9); they decay to zero by a cosine.
+    gradient_penalty : float
+        Weight of the one-sided penalty on the critic's slope.
+    moment_weight : float, optional
+        Weight of matching means and second moments in every arm. None: 60, large 10; for panels 1.
+    likelihood_weight : float, optional
+        Weight of the log likelihood of real rows; 0 is a pure WGAN. None: 0.5, large 5.
+    outcome_weight : float
+        Weight of matching the products of the last column and real covariates, on outcome rows.
+    outcome_share : float
+        Where an arm holds less than ``smallest_arm`` of the rows: the share of each batch whose
+        rows are real but for the last column (outcome rows). The other arms' rows are weighted
+        there by their odds of being in the smallest, where effects on the treated are read off.
+    smallest_arm : float
+        Share of a batch that each arm holds at least.
+    average : float
+        Decay of the moving average of the parameters, which draws in the end.
+    temperature : float
+        Of the relaxed draws of categories during training.
+    order : tuple of str, optional
+        Order in which the columns are drawn. None: discrete columns in ascending number of levels,
+        then continuous ones, the panel's last column last.
+    arch : {"mlp", "lstm"}
+        For panels: perceptrons on whole paths, or networks that go from period to period.
+    latent : int, optional
+        For panels: size of the noise. None: as many as a unit has cells; with LSTMs 4, beside noise
+        of each column and period.
+    calibrate : bool
+        For panels: whether draws get the covariance and the margins of the data.
+    common_shocks, cluster, missing
+        For panels, as in every trainer of them: `VAE`.
+
+    References
+    ----------
+    Athey, Imbens, Metzger & Munro (2024), Using Wasserstein generative adversarial networks for the
+    design of Monte Carlo simulations, Journal of Econometrics 240: 105076. Gulrajani et al. (2017),
+    Improved training of Wasserstein GANs, NeurIPS. Grover, Dhar & Ermon (2018), Flow-GAN: combining
+    maximum likelihood and adversarial learning in generative models, AAAI.
+
+    Examples
+    --------
+    >>> import jax, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> treat = np.repeat([0.0, 1.0], 30)
+    >>> panel = Panel({"treat": treat, "wage": np.exp(rng.normal(2 + 0.1 * treat, 0.5))})
+    >>> trainer = WGAN(hidden=(8,), critic_hidden=(8,), steps=3, batch_size=16, critic_steps=1)
+    >>> generator = trainer.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    >>> generator
+    FittedGenerator(WGAN: wage given treat)
+    >>> generator.sample(jax.random.key(1), 4, given={"treat": np.ones(4)})
+    Panel(4 units x 1 period: treat, wage)
+    """
+
+    hidden: tuple[int, ...] | None = None
+    critic_hidden: tuple[int, ...] | None = None
+    components: int = 5
+    steps: int | None = None
+    batch_size: int | None = None
+    critic_steps: int | None = None
+    learning_rate: float = 1e-3
+    critic_learning_rate: float = 1e-3
+    gradient_penalty: float = 10.0
+    moment_weight: float | None = None
+    likelihood_weight: float | None = None
+    outcome_weight: float = 5.0
+    outcome_share: float = 0.3
+    smallest_arm: float = 0.1
+    average: float = 0.998
+    temperature: float = 0.5
+    order: tuple[str, ...] | None = None
+    arch: Literal["mlp", "lstm"] = "mlp"
+    latent: int | None = None
+    calibrate: bool = True
+
+    def __post_init__(self):
+        for name in ("hidden", "critic_hidden", "order"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
+
+    def faults(self) -> list[str]:
+        """Check the options."""
+        return [
+            *faults_of_config(self),
+            *faults_of_choice(self, "arch", ("mlp", "lstm")),
+            *(faults_of_counts(self, latent=1) if self.latent is not None else []),
+            *faults_of_switches(self, "calibrate"),
+        ]
+
+    @property
+    def calibrated(self) -> bool:  # type: ignore[override]
+        """Whether drawn vectors are recolored to the covariance and the margins of the data."""
+        return self.calibrate
+
+    def resolve(self, n_rows: int) -> "WGAN":
+        """Return the configuration for a cross-section of so many rows: no None but ``order``."""
+        large = n_rows >= LARGE
+        defaults = {
+            "hidden": (64, 64) if large else (32, 32),
+            "critic_hidden": (128, 128, 128) if large else (64, 64),
+            "steps": 3_000 if large else 800,
+            "batch_size": 512 if large else 128,
+            "critic_steps": 2 if large else 5,
+            "moment_weight": 10.0 if large else 60.0,
+            "likelihood_weight": 5.0 if large else 0.5,
+        }
+        return replace(self, **{n: v for n, v in defaults.items() if getattr(self, n) is None})
+
+    def fit(
+        self,
+        key: Array,
+        panel: Panel,
+        *,
+        given: Sequence[str] = (),
+        schema: Schema | None = None,
+        progress: bool = True,
+    ) -> Any:
+        """Learn the law of a cross-section, conditional on the columns ``given``, or of a panel.
+
+        Parameters
+        ----------
+        key : key
+            Where the first parameters and the batches come from.
+        panel : Panel
+            The data. A cross-section has one period and is finite.
+        given : sequence of str
+            Columns of a cross-section that are conditioned on and never drawn, for instance the
+            treatment.
+        schema : Schema, optional
+            Kinds, bounds and mass points; default `mcsim.infer_schema`.
+        progress : bool
+            Show a bar, if on a terminal.
+
+        Returns
+        -------
+        FittedGenerator, or FittedPanel for several periods
+
+        Raises
+        ------
+        InputError
+            For data that cannot be learned from: all faults are reported together.
+        TrainingDiverged
+            If the losses end in NaN or run away.
+        """
+        require_key(key)
+        fitted = self.fit_members(
+            jnp.stack([key]), panel, [None], given=given, schema=schema, progress=progress
+        )
+        return fitted[0]
+
+    def fit_members(
+        self,
+        keys: Array,
+        panel: Panel,
+        rows: Sequence[np.ndarray | None],
+        *,
+        given: Sequence[str] = (),
+        schema: Schema | None = None,
+        progress: bool = True,
+    ) -> list[Any]:
+        """Fit one generator per key, each on its rows of the panel (None: all); see `fit_many`."""
+        require_panel(panel)
+        raise_all(faults_of_kind(self, panel.n_periods))
+        if panel.n_periods > 1:
+            return super().fit_members(
+                keys, panel, rows, given=given, schema=schema, progress=progress
+            )
+        schema, given = check_training(panel, given, schema, self.order)
+        columns, config = as_columns(panel), self.resolve(panel.n_units)
+        order = self.order or generation_order(schema, given)
+        architecture = design_heads(
+            columns, schema, given, order, config.hidden or (), config.components
+        )
+        vectors = {name: jnp.asarray(values) for name, values in columns.items()}
+        arms = np.asarray(architecture.arm(vectors, panel.n_units))
+        plan, rates = _plan(config, architecture, arms), _rates(config)
+
+        def train(missing: list[int]) -> list[FittedGenerator]:
+            all_rows = np.arange(panel.n_units)
+            chosen = [all_rows if rows[m] is None else np.asarray(rows[m]) for m in missing]
+            data = [training_data(plan, columns, arms, r) for r in chosen]
+            chosen_keys = [keys[m] for m in missing]
+            trained = train_members(plan, data, rates, chosen_keys, progress)
+            generators = []
+            for member, own, key, (state, losses) in zip(
+                missing, data, chosen_keys, trained, strict=True
+            ):
+                tables, params = raked(architecture, own, state.average, key), state.average
+                parts = config, schema, architecture, tables, params
+                generators.append(FittedGenerator(*parts, losses=losses, rows=rows[member]))
+            return generators
+
+        return cached(config, schema, given, columns, keys, rows, train)
+
+    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
+        """Learn the paths of a panel's units."""
+        return learn_vectors(self, keys, data, progress)
+
+
+def _plan(config: Any, architecture: Any, arms: np.ndarray) -> Plan:
+    batches = Batches(config.batch_size, config.smallest_arm, config.outcome_share)
+    counts = arm_rows(arms, batches), outcome_rows(arms, batches)
+    return Plan(architecture, config.critic_hidden, *counts, config.critic_steps)
+
+
+def _rates(config: Any) -> Rates:
+    return Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))

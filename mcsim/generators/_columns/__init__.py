@@ -1,0 +1,1 @@
+"""Cross-sections, column by column: a head for each column, drawn given those before it."""

@@ -1,0 +1,1 @@
+"""Generators that take milliseconds: the rows that networks have to beat."""

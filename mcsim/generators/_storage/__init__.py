@@ -1,0 +1,1 @@
+"""Fitted generators on disk."""

@@ -1,0 +1,233 @@
+"""A variational autoencoder of panels, the default neural generator: the configuration trains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mcsim.errors import did_you_mean
+from mcsim.generators._networks import Network, Reader, Writer
+from mcsim.generators._training import train_members
+from mcsim.generators._vae._law import LatentLaw, fit_law
+from mcsim.generators._vae._model import Plan
+from mcsim.generators._vae._start import first_autoencoder
+from mcsim.generators._vae._training import Bound, Rates, training_data
+from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
+
+LATENT = 2, 12  # fewest and most latent coordinates by default
+SHARE = 4  # coordinates of a unit for each of them
+HIDDEN = {"mlp": (64,), "lstm": (32,)}
+LONG = 4  # periods from which a unit's volatility can be told
+
+Widths = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAE(PanelTrainer):
+    """A variational autoencoder with a linear core and noise that differs by unit.
+
+    A unit's normal scores are factors, linear in a latent row, plus what a network adds, plus noise
+    that is drawn: its scale is learned for every coordinate and depends on the latent row, so units
+    differ in volatility; its tails are Student's. Training starts at factor analysis of the shrunk
+    covariance and ends when units that copies of the model have not seen become less likely, so
+    that few units leave it close to the Gaussian copula. Latent rows are drawn from the posteriors
+    of the training units; draws are recolored to the data's covariance, and margins are the data's.
+
+    Parameters
+    ----------
+    latent : int, optional
+        Number of factors. None: one for four coordinates of a unit, 2 to 12.
+    hidden : tuple of int, optional
+        Widths of the hidden layers of encoder and decoder; (): both are affine. For
+        ``arch="lstm"`` the size of the state. None: (64,), LSTM (32,).
+    arch : {"mlp", "lstm"}
+        Perceptrons on whole units, or LSTMs that read and write them period by period.
+    likelihood : {"student", "normal"}
+        The law of the noise; degrees of freedom are learned by column.
+    noise : bool
+        Whether noise is learned and drawn. False: its scale is one in training and zero in draws,
+        which are then the decoder's means.
+    volatility : bool
+        Whether each path has a latent coordinate more, for the scale of its noise; from 4 periods.
+    skip : bool
+        Whether decoder and encoder have linear parts besides their networks, and start there.
+    latent_law : {"posterior", "normal", "prior"}
+        What latent rows are drawn from: the mixture of the training units' posteriors, smoothed by
+        a kernel; a normal with its moments; or the standard normal.
+    calibrate : bool
+        Whether draws are recolored to the covariance of the data and margins moved to theirs.
+    beta : float
+        Weight of the Kullback-Leibler divergence; 1 is the evidence lower bound, all terms summed.
+    folds : int
+        Copies that leave out a part of the units each and say when to stop. 0: all steps are taken.
+    patience : int
+        Steps without a better judgment after which training ends.
+    steps : int
+        Steps at most.
+    batch_size : int
+        Units per step; of no more units, all.
+    learning_rate : float
+        Adam's step size (b1 = 0.9, b2 = 0.99).
+    weight_decay : float
+        Decoupled decay of the networks' weights, towards the linear model.
+    common_shocks : {"fixed", "redraw"}
+        Whether the means of the periods are those of the data in every panel, or drawn anew.
+    cluster : str, optional
+        A column that holds the group (school, state) of each unit: it is generated with its group
+        structure.
+    missing : {"error", "model"}
+        Missing cells are refused, or left out of the likelihood; generated panels are complete.
+
+    Notes
+    -----
+    Draws have latent rows like those of training units, up to their uncertainty and a kernel. With
+    the noise they lie as far from training units as fresh units do; `mcsim.fidelity` tells
+    (memorization), and ``latent_law="normal"`` leaves no trace of single units.
+
+    References
+    ----------
+    Kingma & Welling (2014), Auto-encoding variational Bayes, ICLR. Rezende & Viola (2018), Taming
+    VAEs, arXiv:1810.00597. Tomczak & Welling (2018), VAE with a VampPrior, AISTATS, for mixtures of
+    posteriors. Ghosh, Sajjadi, Vergari, Black & Schölkopf (2020), From variational to deterministic
+    autoencoders, ICLR, for fitting the latent law after training.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from mcsim import Panel
+    >>> level = jax.random.normal(jax.random.key(1), (60, 1))
+    >>> panel = Panel({"y": level + jax.random.normal(jax.random.key(2), (60, 5))})
+    >>> generator = VAE(hidden=(8,), steps=20).fit(jax.random.key(0), panel, progress=False)
+    >>> generator
+    FittedPanel(VAE: y over 5 periods)
+    >>> generator.sample(jax.random.key(1), 300)
+    Panel(300 units x 5 periods: y)
+    """
+
+    latent: int | None = None
+    hidden: Widths | None = None
+    arch: Literal["mlp", "lstm"] = "mlp"
+    likelihood: Literal["student", "normal"] = "student"
+    noise: bool = True
+    volatility: bool = True
+    skip: bool = True
+    latent_law: LatentLaw = "posterior"
+    calibrate: bool = True
+    beta: float = 1.0
+    folds: int = 4
+    patience: int = 200
+    steps: int = 1_000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+
+    @property
+    def calibrated(self) -> bool:  # type: ignore[override]
+        """Whether draws are recolored."""
+        return self.calibrate
+
+    def faults(self) -> list[str]:
+        """Check the options."""
+        return [*_faults_of_choices(self), *_faults_of_numbers(self), *_faults_of_widths(self)]
+
+    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
+        """Train one autoencoder per key; members with the same columns share a program."""
+        found: dict[int, Learned] = {}
+        for layout in {scores.coding.layout: None for scores in data}:
+            alike = [m for m, scores in enumerate(data) if scores.coding.layout == layout]
+            own = [keys[m] for m in alike], [data[m] for m in alike]
+            found |= zip(alike, self._learn_alike(layout, *own, progress), strict=True)
+        return [found[member] for member in range(len(data))]
+
+    def _learn_alike(
+        self, layout: Layout, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+    ) -> list[Learned]:
+        plan, triples = self.plan(layout), [jax.random.split(key, 3) for key in keys]
+        starts = [
+            first_autoencoder(triple[0], plan, scores)
+            for triple, scores in zip(triples, data, strict=True)
+        ]
+        folds = min(self.folds, *(len(scores.vectors) // 2 for scores in data))
+        units = training_data(data, starts, [triple[1] for triple in triples], folds)
+        recipe = Bound(folds, self.batch_size, self.patience)
+        rates = Rates(*(jnp.float32(getattr(self, name)) for name in Rates._fields))
+        trained = train_members(recipe, units, rates, [triple[2] for triple in triples], progress)
+        return [
+            Learned(fit_law(recipe.learned(own, state), own.inside, self.latent_law), losses)
+            for own, (state, losses) in zip(units, trained, strict=True)
+        ]
+
+    def plan(self, layout: Layout) -> Plan:
+        """Return what is static in the autoencoder of such vectors."""
+        paths, traits = len(layout.paths), len(layout.traits)
+        volatile = self.volatility and self.noise and paths > 0 and layout.periods >= LONG
+        factors = self.latent or min(max(LATENT[0], round(layout.size / SHARE)), LATENT[1])
+        latent, seen = factors + paths * volatile, 1 + self.noise
+        widths = HIDDEN[self.arch] if self.hidden is None else self.hidden
+        if self.arch == "mlp":
+            decoder: Network = (latent, *widths, 2 * layout.size)
+            encoder: Network = (seen * layout.size, *widths, 2 * latent)
+        else:
+            size, periods = widths[0], layout.periods
+            decoder = Writer(latent, 0, size, periods, paths, traits, heads=2)
+            encoder = Reader(size, periods, seen * paths, seen * traits, 2 * latent)
+        student = self.likelihood == "student"
+        return Plan(layout, latent, decoder, encoder, self.skip, self.noise, student, volatile)
+
+
+def _faults_of_choices(config: VAE) -> list[str]:
+    known = {
+        "arch": ("mlp", "lstm"),
+        "likelihood": ("student", "normal"),
+        "latent_law": ("posterior", "normal", "prior"),
+    }
+    faults = [
+        f"{name}: got {value!r}{did_you_mean(value, options)}; expected one of {list(options)}"
+        for name, options in known.items()
+        if (value := getattr(config, name)) not in options
+    ]
+    return faults + [
+        f"{name}: got {value!r}, expected True or False"
+        for name in ("noise", "volatility", "skip", "calibrate")
+        if not isinstance(value := getattr(config, name), bool)
+    ]
+
+
+def _faults_of_numbers(config: VAE) -> list[str]:
+    least = {"steps": 1, "batch_size": 8, "patience": 1, "folds": 0}
+    if config.latent is not None:
+        least["latent"] = 1
+    faults = [
+        f"{name}: got {value!r}, expected an integer of at least {low}"
+        for name, low in least.items()
+        if not _whole(value := getattr(config, name), low)
+    ]
+    if config.folds == 1 and not isinstance(config.folds, bool):
+        faults.append("folds: got 1, expected 0 (all steps are taken), or 2 and more")
+    for name, positive in (("learning_rate", True), ("beta", False), ("weight_decay", False)):
+        value, expected = getattr(config, name), "a positive number" if positive else "0 or more"
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value < np.inf or (positive and value == 0):
+            faults.append(f"{name}: got {value!r}, expected {expected}")
+    return faults
+
+
+def _faults_of_widths(config: VAE) -> list[str]:
+    widths = config.hidden
+    if widths is None:
+        return []
+    if not (isinstance(widths, tuple) and all(_whole(width, 1) for width in widths)):
+        return [f"hidden: got {widths!r}, expected a tuple of widths such as (64,), or ()"]
+    if config.arch == "lstm" and len(widths) != 1:
+        return [f"hidden: got {widths!r}, expected one size of the LSTM's state, such as (32,)"]
+    return []
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

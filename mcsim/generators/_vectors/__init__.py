@@ -1,0 +1,1 @@
+"""Panels as vectors of scores: what all generators that learn units share."""

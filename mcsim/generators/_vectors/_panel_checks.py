@@ -1,0 +1,164 @@
+"""What is checked before a panel is learned: all faults of options and data in one message."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mcsim._core import Panel, require_panel
+from mcsim._schema import Schema, infer_schema
+from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.generators._columns._checks import faults_of_column
+
+MIN_UNITS = 8
+MIN_GROUPS = 4
+MIN_LEVEL = 5  # units at each level of the given columns
+MANY_LEVELS = 16
+LONG = 8  # more coordinates per unit than this multiple of the units is too many
+
+
+def faults_of_panel_options(trainer: Any) -> list[str]:
+    """Return what is wrong with the options that all trainers of panels have."""
+    faults = []
+    for name, known in (("common_shocks", ("fixed", "redraw")), ("missing", ("error", "model"))):
+        value = getattr(trainer, name)
+        if value not in known:
+            hint = did_you_mean(str(value), known)
+            faults.append(f"{name}: got {value!r}{hint}, expected {known[0]!r} or {known[1]!r}")
+    if trainer.cluster is not None and not isinstance(trainer.cluster, str):
+        faults.append(f"cluster: got {trainer.cluster!r}, expected the name of a column, or None")
+    return faults
+
+
+def check_panel(
+    trainer: Any, panel: Panel, given: Sequence[str], schema: Schema | None
+) -> tuple[Schema, tuple[str, ...], dict[str, np.ndarray]]:
+    """Return schema, given columns and columns (unit, period; NaN where missing), or raise."""
+    require_panel(panel)
+    if isinstance(given, str):
+        raise InputError(f"given: got the string {given!r}, expected names: given=[{given!r}]")
+    given = tuple(given)
+    columns = {name: np.asarray(values, np.float64) for name, values in panel.items()}
+    if panel.mask is not None:
+        observed = np.asarray(panel.mask)
+        columns = {name: np.where(observed, values, np.nan) for name, values in columns.items()}
+    raise_all(
+        [
+            *_faults_of_size(panel),
+            *_faults_of_cells(trainer, columns),
+            *_faults_of_given(columns, given),
+            *_faults_of_cluster(trainer.cluster, columns, given),
+        ]
+    )
+    schema = infer_schema(columns) if schema is None else schema.select(tuple(columns))
+    raise_all([f for n in columns for f in faults_of_column(schema[n], _finite(columns[n]))])
+    if trainer.cluster is not None:
+        free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "atoms": (), "levels": ()}
+        schema = schema.replace(**{trainer.cluster: free})
+    _warn(columns, given, trainer.whole_paths)
+    return schema, given, columns
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]
+
+
+def _faults_of_size(panel: Panel) -> list[str]:
+    if panel.n_units >= MIN_UNITS:
+        return []
+    unit = "unit" if panel.n_units == 1 else "units"
+    return [
+        f"panel: got {panel.n_units} {unit}, expected at least {MIN_UNITS} to learn from; a single "
+        "series has no law of units"
+    ]
+
+
+def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray]) -> list[str]:
+    faults = []
+    for name, values in columns.items():
+        infinite, missing = int(np.isinf(values).sum()), int(np.isnan(values).sum())
+        if infinite:
+            faults.append(f"column {name!r}: {infinite} values are infinite; correct the data")
+        if missing and trainer.missing == "error":
+            faults.append(
+                f"column {name!r}: {missing} cells are missing; drop those units, or let the "
+                f"generator complete them: {type(trainer).__name__}(missing='model')"
+            )
+        empty = int(np.isnan(values).all(axis=1).sum())
+        if missing and trainer.missing == "model" and empty:
+            faults.append(f"column {name!r}: {empty} units have no cell at all; drop them")
+    return faults
+
+
+def _faults_of_given(columns: dict[str, np.ndarray], given: tuple[str, ...]) -> list[str]:
+    faults = [
+        f"given: column {name!r} is not in the panel{did_you_mean(name, columns)}"
+        for name in given
+        if name not in columns
+    ]
+    if faults or not given:
+        return faults
+    if next(iter(columns.values())).shape[1] > 1:
+        return [
+            f"given: got {list(given)}, but units of a panel are drawn whole; fit each group of "
+            "units by itself, or give one period"
+        ]
+    if len(given) == len(columns):
+        return ["given: all columns of the panel, expected at least one left to draw"]
+    joint = np.stack([columns[name][:, 0] for name in given], axis=1)
+    return _faults_of_levels(given, np.unique(joint, axis=0, return_counts=True)[1])
+
+
+def _faults_of_levels(given: tuple[str, ...], counts: np.ndarray) -> list[str]:
+    if len(counts) > MANY_LEVELS:
+        return [
+            f"given: {list(given)} has {len(counts)} joint values, this generator fits a law to "
+            f"each of at most {MANY_LEVELS}; give fewer columns, or use WGAN or Autoregressive"
+        ]
+    if len(counts) == 1:
+        return [f"given: {list(given)} is constant, an arm is empty; drop it from given"]
+    if counts.min() < MIN_LEVEL:
+        return [
+            f"given: a joint value of {list(given)} has {counts.min()} rows, expected at least "
+            f"{MIN_LEVEL} to learn from"
+        ]
+    return []
+
+
+def _faults_of_cluster(
+    name: str | None, columns: dict[str, np.ndarray], given: tuple[str, ...]
+) -> list[str]:
+    if name is None:
+        return []
+    if name not in columns:
+        return [f"cluster: column {name!r} is not in the panel{did_you_mean(name, columns)}"]
+    if name in given or len(columns) == 1:
+        return [f"cluster: {name!r} must be one of several columns, and not among given"]
+    values, faults = columns[name], []
+    groups = len(np.unique(values))
+    if np.isnan(values).any() or (values != values[:, :1]).any():
+        faults.append(f"cluster: column {name!r} changes within a unit; each unit has one group")
+    elif groups < MIN_GROUPS:
+        faults.append(f"cluster: column {name!r} has {groups} groups, expected {MIN_GROUPS}")
+    elif groups == len(values):
+        faults.append(f"cluster: column {name!r} gives each unit a group of its own; leave it out")
+    return faults
+
+
+def _warn(columns: dict[str, np.ndarray], given: tuple[str, ...], whole_paths: bool) -> None:
+    for name, values in columns.items():
+        if name not in given and len(np.unique(_finite(values))) == 1:
+            warnings.warn(
+                f"column {name!r} is constant: every generated unit will have the same value",
+                UserWarning,
+                stacklevel=5,
+            )
+    units, periods = next(iter(columns.values())).shape
+    if whole_paths and periods * len(columns) > LONG * units:
+        warnings.warn(
+            f"{units} units of {periods} periods: this generator takes a unit's "
+            "whole path for one observation, and these are few; MacroPanel learns such panels",
+            UserWarning,
+            stacklevel=5,
+        )
