@@ -111,9 +111,10 @@ def keys(seed: int, n: int) -> Key[Array, " fit"]:
 
 def require_key(key: Any, argument: str = "key") -> None:
     """Raise unless the argument is one key."""
-    shape, dtype = jnp.shape(key), getattr(key, "dtype", None)
-    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or shape != ():
-        came = f"keys of shape {shape}" if shape else repr(key)
+    dtype = getattr(key, "dtype", None)
+    is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not is_key or key.shape != ():
+        came = f"keys of shape {key.shape}" if is_key else repr(key)
         raise InputError(f"{argument}: got {came}, expected one key, such as mcsim.key(0)")
 
 

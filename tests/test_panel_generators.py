@@ -17,6 +17,7 @@ import mcsim
 from mcsim import Panel
 from mcsim.errors import InputError
 from mcsim.generators import (
+    Autoregressive,
     BlockBootstrap,
     FactorVAR,
     GaussianCopula,
@@ -894,3 +895,26 @@ def test_factors_stay_or_are_redrawn_with_the_other_shocks():
         leading = np.linalg.svd(np.asarray(drawn) - np.asarray(drawn).mean(axis=0))[2][0]
         like[kind] = abs(np.corrcoef(leading, factor)[0, 1])
     assert like["redraw"] < 0.8 < like["fixed"]
+
+
+def test_a_period_that_nobody_observed_is_refused():
+    mask = np.ones((40, 5), bool)
+    mask[:, 0] = False
+    panel = Panel({"y": np.random.default_rng(0).normal(size=(40, 5))}, jnp.asarray(mask))
+    with pytest.raises(InputError, match="no unit has a cell in the periods 0"):
+        GaussianCopula(missing="model").fit(jax.random.key(0), panel)
+    with pytest.raises(InputError, match=r"40 cells are missing.*gaps and all, under a mask"):
+        UnitBootstrap().fit(jax.random.key(0), panel)
+
+
+@pytest.mark.parametrize("trainer", [FactorVAR(), Autoregressive(steps=2)])
+def test_columns_that_never_vary_within_units_are_no_paths(trainer):
+    values = np.repeat(np.random.default_rng(0).normal(size=(40, 1)), 5, axis=1)
+    with pytest.raises(InputError, match="no column varies over periods"):
+        trainer.fit(jax.random.key(0), Panel({"y": values}), progress=False)
+
+
+def test_a_schema_is_a_schema():
+    panel = Panel({"y": np.random.default_rng(0).normal(size=(40, 5))})
+    with pytest.raises((InputError, TypeError), match="schema"):
+        GaussianCopula().fit(jax.random.key(0), panel, schema="x")

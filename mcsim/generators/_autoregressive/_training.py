@@ -27,6 +27,7 @@ from mcsim.generators._autoregressive._law import CellOrder, Cells
 from mcsim.generators._networks import Params, apply, initialize
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._panel_checks import require_paths
 from mcsim.generators._vectors._panel_trainer import Learned
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
@@ -167,6 +168,7 @@ def learn_cells(
     config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
 ) -> list[Learned]:
     """Learn one law per key, each from its scores; ``config`` is a resolved `Autoregressive`."""
+    require_paths(scores[0].coding.layout)
     order = config.order or scores[0].coding.layout.paths
     laws = [first_law(own, order, config.hidden, config.components) for own in scores]
     columns = [cells_of(law, own) for law, own in zip(laws, scores, strict=True)]

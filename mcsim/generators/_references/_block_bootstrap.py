@@ -109,6 +109,7 @@ class BlockBootstrap(Trainer):
     block: float | None = None
 
     whole_paths: ClassVar[bool] = False
+    completes: ClassVar[bool] = False
 
     def faults(self) -> list[str]:
         """Check the length of blocks, and what dates drawn anew rule out."""

@@ -15,6 +15,7 @@ from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
 from mcsim.generators._vectors._factor_model import FactorModel, fit_factor_model
 from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._vectors._panel_checks import require_paths
 from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 from mcsim.generators._vectors._shocks import Shocks, fit_shocks
 
@@ -122,6 +123,7 @@ class FactorVAR(PanelTrainer):
                 "panel: got 1 period, but FactorVAR takes paths apart; GaussianCopula and "
                 "Autoregressive learn cross-sections"
             )
+        require_paths(layout)
         second = vectors.T @ vectors / len(vectors)
         model = fit_factor_model(second, len(vectors), layout, self.factors, self.lags)
         return _law(model, layout)

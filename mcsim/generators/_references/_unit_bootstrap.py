@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -122,6 +122,8 @@ class UnitBootstrap(Trainer):
     >>> bool(jax.numpy.isin(drawn["y"], panel["y"]).all())
     True
     """
+
+    completes: ClassVar[bool] = False
 
     def populations(
         self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool

@@ -76,7 +76,9 @@ def save(generator: Any, path: str | Path) -> Path:
     except (TypeError, ValueError) as fault:
         raise InputError(f"generator: cannot be saved: {fault}") from None
     header = {"kind": KIND, "format": FORMAT, "mcsim": __version__, "generator": tree}
-    path = Path(path)
+    path = _as_path(path)
+    if path.is_dir():
+        raise InputError(f"path: {path} is a folder, expected a file such as model.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
@@ -85,6 +87,12 @@ def save(generator: Any, path: str | Path) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def _as_path(path: Any) -> Path:
+    if not isinstance(path, (str, Path)):
+        raise InputError(f"path: got {path!r}, expected the name of a file")
+    return Path(path)
 
 
 def load(path: str | Path) -> Any:
@@ -109,7 +117,7 @@ def load(path: str | Path) -> Any:
     """
     from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, TRAINERS
 
-    tree, tensors = _read(Path(path))
+    tree, tensors = _read(_as_path(path))
     try:
         generator = decode_tree(tree, CLASSES, tensors)
     except (*_FAULTS, AttributeError, KeyError, IndexError) as fault:

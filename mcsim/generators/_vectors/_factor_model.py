@@ -121,6 +121,8 @@ def _base(second: Square, layout: Layout, lags: int) -> Square:
 
 def _noise(seen: Square, within: Square, columns: int, lags: int) -> Square:
     """Return the covariance of the autoregression that deviations from unit means show."""
+    if not columns:
+        return seen
     periods = len(seen) // columns
     if lags:
         return fit_autoregression(seen, within, columns, lags).covariance(periods)

@@ -282,7 +282,7 @@ def faults_of_periods(asked: Any, known: int | None) -> list[str]:
 
 def _faults_of_given(names: tuple[str, ...], known: Mapping[str, Any], n_units: Any) -> list[str]:
     faults = [
-        f"given column {name!r}: the generator was fit given {list(names)}"
+        f"given column {name!r}: the generator was fit given {list(names) or 'nothing'}"
         f"{did_you_mean(name, names)}"
         for name in known
         if name not in names

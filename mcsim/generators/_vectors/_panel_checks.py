@@ -10,6 +10,7 @@ from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._columns._checks import faults_of_column
+from mcsim.generators._vectors._layout import Layout
 
 MIN_UNITS = 8
 MIN_GROUPS = 4
@@ -38,6 +39,11 @@ def check_panel(
     require_panel(panel)
     if isinstance(given, str):
         raise InputError(f"given: got the string {given!r}, expected names: given=[{given!r}]")
+    if schema is not None and not isinstance(schema, Schema):
+        raise InputError(
+            f"schema: got {type(schema).__name__}, expected a Schema, as mcsim.from_frame and "
+            "mcsim.infer_schema give, or None"
+        )
     given = tuple(given)
     columns = {name: np.asarray(values, np.float64) for name, values in panel.items()}
     if panel.mask is not None:
@@ -58,6 +64,15 @@ def check_panel(
         schema = schema.replace(**{trainer.cluster: free})
     _warn(columns, given, trainer.whole_paths)
     return schema, given, columns
+
+
+def require_paths(layout: Layout) -> None:
+    """Raise if all columns are constant within every unit."""
+    if not layout.paths:
+        raise InputError(
+            "panel: no column varies over periods within a unit, so there are no paths to learn; "
+            "fit one period as a cross-section, or GaussianCopula"
+        )
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -81,13 +96,22 @@ def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray]) -> list[str]:
         if infinite:
             faults.append(f"column {name!r}: {infinite} values are infinite; correct the data")
         if missing and trainer.missing == "error":
+            way = "complete them" if trainer.completes else "copy them, gaps and all, under a mask"
             faults.append(
                 f"column {name!r}: {missing} cells are missing; drop those units, or let the "
-                f"generator complete them: {type(trainer).__name__}(missing='model')"
+                f"generator {way}: {type(trainer).__name__}(missing='model')"
             )
-        empty = int(np.isnan(values).all(axis=1).sum())
-        if missing and trainer.missing == "model" and empty:
-            faults.append(f"column {name!r}: {empty} units have no cell at all; drop them")
+        if missing and trainer.missing == "model":
+            faults += _faults_of_gaps(name, np.isnan(values))
+    return faults
+
+
+def _faults_of_gaps(name: str, missing: np.ndarray) -> list[str]:
+    units, periods = missing.all(axis=1).sum(), np.flatnonzero(missing.all(axis=0))
+    faults = [f"column {name!r}: {units} units have no cell at all; drop them"] if units else []
+    if periods.size:
+        which = ", ".join(map(str, periods[:5]))
+        faults.append(f"column {name!r}: no unit has a cell in the periods {which}; drop them")
     return faults
 
 

@@ -48,6 +48,9 @@ class Trainer(ABC):
     whole_paths: ClassVar[bool] = True
     """Whether a unit's whole path is one observation, so that many periods need many units."""
 
+    completes: ClassVar[bool] = True
+    """Whether missing cells are completed, and not copied as gaps."""
+
     def __post_init__(self):
         raise_all([*faults_of_panel_options(self), *self.faults()])
 
