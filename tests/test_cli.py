@@ -344,7 +344,7 @@ def test_missing_cells_are_modeled_when_asked(wages, tmp_path):
     arguments = ("fit", holes, *FIT, "--columns", "wage", "--out", out)
     done = mcsim_command(*arguments)
     assert done.returncode == 2
-    assert "3 missing values" in done.stderr
+    assert "3 missing values; drop them, or pass --missing model" in done.stderr
     done = mcsim_command(*arguments, "--missing", "model")
     assert done.returncode == 0, done.stderr
     assert load(out).config.missing == "model"
@@ -397,17 +397,24 @@ def test_fidelity_refits_and_writes(wages, model, tmp_path):
     assert (tmp_path / "report" / "fidelity.png").stat().st_size > 10_000
 
 
+def test_fidelity_checks_out_before_it_computes(wages, model):
+    with mock.patch.object(mcsim, "fidelity", side_effect=AssertionError("computed")):
+        done = mcsim_command("fidelity", wages, model, "--out", wages)
+    assert done.returncode == 2
+    assert f"--out: {wages} cannot be a folder to write to" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("fit", "nowhere.csv"), "data: nowhere.csv does not exist"),
         (("fit", "{wages}.txt"), "ends in .csv or .parquet"),
         (("fit", "{wages}", "--kind", "vaee"), "--kind: got 'vaee'; did you mean 'vae'?"),
-        (("fit", "{wages}", "--kind", "autoregressive", "--cluster", "x"), "has no such option"),
+        (("fit", "{wages}", "--kind", "macro-panel", "--cluster", "x"), "has no such option"),
         (("fit", "{wages}", "--kind", "gaussian-copula", "--unit", "persn", "--time", "year"),
          "did you mean 'person'"),
         (("fit", "{wages}", *FIT, "--columns", "wag"), "did you mean 'wage'"),
-        (("fit", "{wages}", *FIT), "categorical=['region']"),
+        (("fit", "{wages}", *FIT), "declare it with --categorical region or leave it out with --columns"),
         (("fit", "{wages}", *FIT, "--columns", "wage", "--missing", "modl"), "mean 'model'"),
         (("fit", "{wages}", *FIT, "--columns", "wage", "--out", "/proc/x/m"), "cannot be written"),
         (("sample", "{wages}", "-n", 3), "not a model file"),

@@ -33,7 +33,7 @@ from mcsim.errors import InputError
 from mcsim.estimators import fixed_effects
 
 KEY = mcsim.key(4)
-SMALL = {"splits": 2, "replications": 6, "draws": 2, "permutations": 9}
+SMALL = {"splits": 2, "replications": 6, "draws": 2, "permutations": 40}
 QUICK = {"splits": 4, "replications": 80, "permutations": 99, "draws": 40}
 SHOCKS = jnp.array([0.0, 1.0, -1.0, 0.5, 2.0, -0.5])
 
@@ -655,6 +655,7 @@ def test_wrong_panels(panel, message):
     [
         ({"splits": 1}, "splits: got 1, expected a whole number of at least 2"),
         ({"replications": 0, "draws": 0}, "replications: got 0"),
+        ({"permutations": 39}, "permutations: got 39, expected a whole number of at least 40"),
         ({"outcome": "educ"}, "outcome: got 'educ', which is nominal or moves alike"),
         ({"outcome": "z"}, "column 'z' is not in real"),
         ({"given": ("educ",)}, r"given: got \['educ'\] for a panel, expected none"),
@@ -691,6 +692,56 @@ class Short:
 def test_wrong_generators(generators, message):
     with pytest.raises(InputError, match=message):
         mcsim.fidelity(draw(40), generators, **SMALL)
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """Draws NaN in one cell of a column; traced or on the host."""
+
+    rows: None = None
+    on_host: bool = False
+
+    def sample(self, key, n_units, n_periods=None, *, given=None):
+        drawn = OnHost().sample(key, n_units) if self.on_host else Law().sample(key, n_units)
+        return drawn.with_columns({"y": drawn["y"].at[0, 1].set(jnp.nan)})
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+def test_a_generator_that_draws_nan_is_refused(on_host):
+    real, generator = draw(40).select(["y"]), Diverged(on_host=on_host)
+    with pytest.raises(InputError, match="Diverged draws .* of column 'y'") as caught:
+        mcsim.fidelity(real, {"mine": generator}, **SMALL)
+    assert caught.value.__notes__ == ["in fidelity: the draws of generator 'mine'"]
+    with pytest.raises(InputError, match=r"draws 3 of 90 values of .* NaN or .*; fit it again"):
+        draw_panels(KEY, generator, 3, (5, 6), ("y",))
+
+
+def test_a_generator_that_raises_is_named():
+    class Raising:
+        rows = None
+
+        def sample(self, key, n_units, n_periods=None, *, given=None):
+            raise ZeroDivisionError("no mass")
+
+    with pytest.raises(ZeroDivisionError, match="no mass") as caught:
+        mcsim.fidelity(draw(40), {"mine": Raising()}, **SMALL)
+    assert "in fidelity: the draws of generator 'mine'" in caught.value.__notes__
+
+
+@pytest.mark.parametrize("n_units", [8, 13, 14])
+def test_few_units_have_a_table_and_from_14_on_a_classifier(n_units):
+    found = mcsim.fidelity(draw(n_units), {"t": Truth()}, **SMALL)
+    tested = n_units >= 14
+    for name in ("real", "t", "bootstrap"):
+        assert np.isfinite(measure(found, name, "c2st_auc")["value"]) == tested
+    assert ("classifier" in found.verdicts["t"]) == tested
+    assert any("no classifier test where fewer than 7 units" in n for n in found.notes) != tested
+    assert "nan" not in str(found)
+
+
+def test_forty_permutations_can_reject():
+    found = compare(rows_of(0), rows_of(1, scale=9.0), permutations=40)
+    assert combined_p_value(np.array([found.p_value] * 2)) < 0.05
 
 
 def test_an_estimator_that_cannot_run_is_a_row_with_a_status():

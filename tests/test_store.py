@@ -249,6 +249,45 @@ def test_a_changed_constant_or_helper_stops(store, monkeypatch):
     refused(store, STUDY, "helper", "y.max()")
 
 
+def with_law(law):
+    dgp = with_effect(law, outcome="y", assignment=at_random(share=0.5, start=(2, 3)), n_units=20)
+    return Study({"d": dgp}, {"mean": mean})
+
+
+def test_another_fitted_generator_is_one_line(tmp_path):
+    panel = Panel({"y": jax.random.normal(jax.random.key(0), (30, 5))})
+    fit = GaussianCopula().fit(mcsim.key(1), panel)
+    rows_of(with_law(fit), tmp_path)
+    moved = GaussianCopula().fit(mcsim.key(1), panel.with_columns({"y": panel["y"] + 1}))
+    redrawn = GaussianCopula(common_shocks="redraw").fit(mcsim.key(1), panel)
+    for other, words in (
+        (moved, "a fitted GaussianCopula -> another of the same configuration"),
+        (redrawn, "-> one of another configuration: common_shocks \"fixed\" -> \"redraw\""),
+        (UnitBootstrap().fit(mcsim.key(1), panel), "GaussianCopula -> a fitted UnitBootstrap"),
+    ):
+        with pytest.raises(StoreMismatch) as caught:
+            rows_of(with_law(other), tmp_path)
+        assert words in str(caught.value)
+        assert len(str(caught.value)) < 600
+
+
+def test_long_values_are_cut_around_where_they_part(tmp_path):
+    def law(last):
+        names = [f"column {k}" for k in range(500)] + [last] + ["more"] * 500
+
+        def draw(key, design):
+            return Sample(Panel({"y": jnp.full((10, 1), len(names))}), {"mean": 0.0})
+
+        return draw
+
+    rows_of(Study({"d": law("old end")}, {"mean": mean}), tmp_path)
+    with pytest.raises(StoreMismatch) as caught:
+        rows_of(Study({"d": law("new end")}, {"mean": mean}), tmp_path)
+    assert "old end" in str(caught.value)
+    assert "new end" in str(caught.value)
+    assert len(str(caught.value)) < 1_000
+
+
 def test_another_default_stops(tmp_path):
     old = [Design({"rho": 0.0}, defaults={"rho": 0.0})]
     new = [Design({"rho": 0.5}, defaults={"rho": 0.5})]

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 from numpy import ndarray
 
 from mcsim._core import Panel
-from mcsim.errors import InputError
+from mcsim.errors import InputError, raise_all
 
 BATCH_CELLS = 4_000_000  # numbers that are drawn at once
 
@@ -45,7 +45,9 @@ def _draw(generator: Any, keys: Array, shape: tuple, names: tuple) -> dict[str, 
             drawn = jax.vmap(one)(keys)
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):  # it is host code
             drawn = jax.tree.map(lambda *panels: np.stack(panels), *[one(key) for key in keys])
-    return {name: np.asarray(drawn[name], np.float64) for name in names}
+    found = {name: np.asarray(drawn[name], np.float64) for name in names}
+    _check_finite(generator, found)
+    return found
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -57,6 +59,19 @@ def _draw_one(generator: Any, shape: tuple, names: tuple, key: Array) -> dict[st
     panel = generator.sample(key, shape[0])
     _check(generator, panel, shape[1], names)
     return {name: panel[name] for name in names}
+
+
+def _check_finite(generator: Any, drawn: dict[str, ndarray]) -> None:
+    bad = {name: int((~np.isfinite(values)).sum()) for name, values in drawn.items()}
+    raise_all(
+        [
+            f"generators: {type(generator).__name__} draws {bad[name]:,} of {values.size:,} values "
+            f"of column {name!r} that are NaN or infinite, expected finite numbers; fit it again "
+            "(another key, other options), or leave the column out with schema=schema.select(...)"
+            for name, values in drawn.items()
+            if bad[name]
+        ]
+    )
 
 
 def _check(generator: Any, panel: Panel, n_periods: int, names: Sequence[str]) -> None:

@@ -29,7 +29,11 @@ from mcsim._panel_fidelity._table import (
     STATISTIC_COLUMNS,
     PanelFidelityTable,
 )
-from mcsim._panel_fidelity._two_sample import combined_p_value
+from mcsim._panel_fidelity._two_sample import (
+    FEWEST_HELD,
+    FEWEST_PERMUTATIONS,
+    combined_p_value,
+)
 from mcsim._panel_fidelity._verdict import REAL_VERDICT, best_reference, of_all_outcomes, verdict
 from mcsim._schema import Schema
 from mcsim.errors import raise_all
@@ -53,7 +57,7 @@ def panel_fidelity(
     layout = read_panel_layout(real, schema, outcome)
     raise_all(_faults_of_sizes(splits, sizes))
     keys = jax.random.split(key, 5)
-    fits = fit_halves(keys[0], generators, real, layout, splits, progress)
+    fits = _with_note_on_test(fit_halves(keys[0], generators, real, layout, splits, progress))
     known = read_real(keys[1], real, layout)
     sides = [known.side(units) for half in fits.halves for units in half]
     vectors = [side.vectors for side in sides]
@@ -62,7 +66,11 @@ def panel_fidelity(
     rows = {REAL: real_row(keys[3], known, fits.halves, ruler, sizes)}
     for index, (name, members) in enumerate(_tracked(fits.members, progress)):
         row_key = jax.random.fold_in(keys[4], index)
-        rows[name] = generated_row(row_key, members, known, ruler, laws, sizes)
+        try:
+            rows[name] = generated_row(row_key, members, known, ruler, laws, sizes)
+        except Exception as error:
+            error.add_note(f"in fidelity: the draws of generator {name!r}")
+            raise
     return _as_table(rows, known, fits, ruler, laws)
 
 
@@ -72,8 +80,21 @@ def _tracked(members: Mapping[str, Any], progress: bool) -> Iterable[tuple[str, 
     return track(members.items(), "fidelity", len(members), transient=True, disable=not progress)
 
 
+def _with_note_on_test(fits: Fits) -> Fits:
+    few = [name for name, of in fits.members.items() if min(len(m.held) for m in of) < FEWEST_HELD]
+    if not few:
+        return fits
+    note = (
+        f"no classifier test where fewer than {FEWEST_HELD} units are held out ({', '.join(few)}): "
+        "a tree could not split so few"
+    )
+    return fits._replace(notes=(*fits.notes, note))
+
+
 def _faults_of_sizes(splits: int, sizes: Sizes) -> list[str]:
-    given = {"splits": (splits, 2), **{name: (n, 1) for name, n in sizes._asdict().items()}}
+    least = Sizes(1, 1, FEWEST_PERMUTATIONS)._asdict()
+    given = {"splits": (splits, 2)}
+    given |= {name: (n, least[name]) for name, n in sizes._asdict().items()}
     return [
         f"{name}: got {n!r}, expected a whole number of at least {least}"
         for name, (n, least) in given.items()

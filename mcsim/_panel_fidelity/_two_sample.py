@@ -15,6 +15,8 @@ from scipy.stats import rankdata
 JITTER = 0.15  # sd of the real data
 FOLDS = 5
 LEAF, FEWEST = 20, 5  # units in a leaf: many units, few
+FEWEST_HELD = 7  # on each side: with fewer, four folds have too few units for two leaves
+FEWEST_PERMUTATIONS = 40  # with fewer, twice a p-value cannot fall below .05
 Features = Float[ndarray, "unit feature"]
 
 
@@ -76,7 +78,14 @@ def two_sample(
         bootstrap's would give one another away.
     permutations : int
         Of the labels of the scored units.
+
+    Returns
+    -------
+    TwoSample
+        NaN where a side has fewer than `FEWEST_HELD` units.
     """
+    if min(len(real), len(generated)) < FEWEST_HELD:
+        return TwoSample(np.nan, np.nan, np.nan, np.nan)
     x = np.concatenate([real, generated])
     labels = np.repeat([False, True], [len(real), len(generated)])
     of_twins = rng.permutation(int(twins.max()) + 1) % FOLDS

@@ -1,9 +1,12 @@
 """Data in CSV and Parquet files, as a model reads and writes them."""
 
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -54,6 +57,34 @@ def require_kind(path: Path, what: str) -> None:
     """Raise InputError unless the file's ending says CSV or Parquet."""
     if path.suffix not in KINDS:
         raise InputError(f"{what}: got {path}, expected a file that ends in {' or '.join(KINDS)}")
+
+
+def require_folder(path: Path) -> None:
+    """Make a folder to write into, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or nothing can be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as fault:
+        raise InputError(f"--out: {path} cannot be a folder to write to: {fault}") from None
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Let messages about data name the options of ``fit`` in place of Python's arguments."""
+    try:
+        yield
+    except InputError as fault:
+        text = re.sub(r"categorical=\['([^']*)'\]", r"--categorical \1", str(fault))
+        text = text.replace("columns=[...]", "--columns naming the others")
+        text = text.replace("drop or impute them first", "drop them, or pass --missing model")
+        raise InputError(text) from None
 
 
 def panel_for(frame: pd.DataFrame, generator: Any) -> tuple[Panel, Schema]:

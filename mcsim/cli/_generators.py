@@ -12,7 +12,15 @@ from mcsim._core import Panel
 from mcsim._frames import from_frame, to_frame
 from mcsim._keys import key as key_of
 from mcsim.cli._app import app, in_sentences
-from mcsim.cli._frames import panel_for, read_frame, require_kind, schema_for, write_frame
+from mcsim.cli._frames import (
+    options_named,
+    panel_for,
+    read_frame,
+    require_folder,
+    require_kind,
+    schema_for,
+    write_frame,
+)
 from mcsim.cli._kinds import trainer_of
 from mcsim.errors import InputError, did_you_mean
 from mcsim.generators import load, save
@@ -66,9 +74,10 @@ def fit_command(
     wanted = _split(columns)
     if missing == "model":
         frame = frame.dropna(subset=[name for name in wanted or frame.columns if name in frame])
-    panel, schema = from_frame(
-        frame, unit, time_, columns=wanted, categorical=_split(categorical) or []
-    )
+    with options_named():
+        panel, schema = from_frame(
+            frame, unit, time_, columns=wanted, categorical=_split(categorical) or []
+        )
     out = out or Path(f"{data.stem}-{kind}.safetensors")
     started = time.monotonic()
     generator = trainer.fit(
@@ -110,6 +119,8 @@ def fidelity_command(
     options: dict[str, Any] = {"splits": splits, "replications": replications}
     options = {"given": list(generator.given)} if one else options
     trainers, key = {name: generator.config}, key_of(seed)
+    if out is not None:
+        require_folder(out)
     table = mcsim.fidelity(panel, trainers, key=key, schema=schema, progress=True, **options)
     parts = "folds" if one else "half splits"
     typer.echo(
@@ -181,7 +192,6 @@ def _write_fidelity(table: Any, panel: Panel, generator: Any, folder: Path) -> N
         drawn = generator.sample(key_of(0), panel.n_units, given=given)
         figure = plots.marginals(panel, drawn, generator.schema)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "fidelity.md").write_text(table.to_markdown() + "\n", encoding="utf-8")
         figure.savefig(folder / "fidelity.png", dpi=100)
     except OSError as fault:

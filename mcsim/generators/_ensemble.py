@@ -31,14 +31,14 @@ def fit_many(
 
     Parameters
     ----------
-    trainer : WGAN
+    trainer : VAE, WGAN or any other trainer
         The configuration.
     keys : array of keys (member,)
         One per member, for instance ``jax.random.split(key, 5)``.
     panel : Panel
         The data.
     given, schema, progress
-        As in `WGAN.fit`.
+        As in the trainer's ``fit``.
     resample : {"folds", "bootstrap", None}
         Which rows a member sees. ``"folds"``: all but its fold, the folds being as many as members
         and stratified by the discrete given columns; ``"bootstrap"``: as many rows, drawn with
@@ -52,7 +52,7 @@ def fit_many(
     Raises
     ------
     InputError
-        For fewer than two folds, or fewer rows in an arm than folds; and as `WGAN.fit` does.
+        For fewer than two folds, or fewer rows in an arm than folds; and as the trainer's ``fit`` does.
 
     References
     ----------

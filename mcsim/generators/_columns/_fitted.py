@@ -31,7 +31,7 @@ class FittedGenerator:
 
     Attributes
     ----------
-    config : WGAN
+    config : WGAN or Autoregressive
         The configuration that it was fit with.
     schema : Schema
         Kinds, bounds, mass points and labels of the columns.
