@@ -4,10 +4,7 @@ The change rule: what a store holds under a name stays what it is. Another defin
 same name (cell or estimator) stops the run with the difference, unless changes are accepted.
 """
 
-import difflib
 import functools
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from mcsim._differences import difference
 from mcsim._engine import (
     HOST_BLOCK,
     NATIVE_BLOCK,
@@ -42,8 +40,6 @@ from mcsim._store import Store, read_json, write_json
 from mcsim._study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
-
-SHOWN, LEAD = 200, 40  # characters of a value in a difference; of these before it begins
 
 
 @dataclass(frozen=True)
@@ -215,7 +211,7 @@ def _differences(
         identity = _identity(definition)
         held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
         if held and draft.hash[:12] not in held:
-            yield from _difference(f"cell {draft.cell.name!r}", _last(held), definition)
+            yield from difference(f"cell {draft.cell.name!r}", _last(held), definition)
     for name, method in methods.items():
         held = {
             hash_: other
@@ -224,7 +220,7 @@ def _differences(
             if other["estimator"] == name
         }
         if held and digest(method)[:12] not in held:
-            yield from _difference(f"estimator {name!r}", _last(held), method)
+            yield from difference(f"estimator {name!r}", _last(held), method)
 
 
 def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
@@ -248,61 +244,3 @@ def _identity(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 def _last(held: Mapping[str, dict]) -> dict[str, Any]:
     return list(held.values())[-1]
-
-
-def _difference(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{what}:"
-    before, after = dict(_flat(old)), dict(_flat(new))
-    for path in sorted(before.keys() | after.keys()):
-        left, right = before.get(path), after.get(path)
-        if left == right or path in ("hash", "design") or path.startswith("design."):
-            continue
-        if _is_fitted(left) and _is_fitted(right):
-            yield f"  {path}: {_of_fits(left, right)}"
-        elif isinstance(left, str) and isinstance(right, str) and "\n" in left + right:
-            lines = difflib.unified_diff(left.splitlines(), right.splitlines(), lineterm="", n=1)
-            yield f"  {path}:"
-            yield from (f"    {_cut(line)}" for line in list(lines)[2:])
-        else:
-            yield f"  {path}: {_change(left, right)}"
-
-
-def _change(left: Any, right: Any) -> str:
-    """Show two values, long ones around the place at which they part."""
-    before, after = json.dumps(left), json.dumps(right)
-    if max(len(before), len(after)) <= SHOWN:
-        return f"{before} -> {after}"
-    start = max(0, len(os.path.commonprefix([before, after])) - LEAD)
-    return f"{_cut(before, start)} -> {_cut(after, start)}"
-
-
-def _cut(text: str, start: int = 0) -> str:
-    head, tail = "..." if start else "", "..." if len(text) > start + SHOWN else ""
-    return f"{head}{text[start : start + SHOWN]}{tail}"
-
-
-def _is_fitted(described: Any) -> bool:
-    """Whether this describes a fitted generator, whose numbers tell a reader nothing."""
-    if not isinstance(described, Mapping) or "config" not in described:
-        return False
-    return str(described.get("class")).startswith("mcsim.generators.")
-
-
-def _of_fits(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
-    before, after = dict(_flat(left["config"])), dict(_flat(right["config"]))
-    old, new = (str(config.get("class")).rpartition(".")[2] for config in (before, after))
-    if old != new:
-        return f"a fitted {old} -> a fitted {new}"
-    names = [name for name in before | after if before.get(name) != after.get(name)]
-    if not names:
-        return f"a fitted {old} -> another of the same configuration (other data or another key)"
-    changes = (f"{name} {_change(before.get(name), after.get(name))}" for name in names)
-    return f"a fitted {old} -> one of another configuration: {_cut(', '.join(changes))}"
-
-
-def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, Mapping) and not (path and _is_fitted(tree)):
-        for name, value in tree.items():
-            yield from _flat(value, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, tree

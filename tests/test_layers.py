@@ -14,7 +14,8 @@ LAYERS = [
     "cli",
     "report plots",
     "_replay _study_file _conditional",
-    "_runner _failures _blocks _host_blocks _progress _truth _plan _open _pool _worker _store",
+    "_runner _failures _blocks _host_blocks _progress _truth _plan _differences _open _pool "
+    "_worker _store",
     "testing _estimate _results measures _rows _intervals _study _fingerprint _sources",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",

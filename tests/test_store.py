@@ -17,7 +17,9 @@ from mcsim import Design, Estimate, Panel, Sample, Study, grid, run
 from mcsim._fingerprint import describe
 from mcsim._results import average_over
 from mcsim._store import Store, read_block
+from mcsim.dgps import at_random, with_effect
 from mcsim.errors import StoreError, StoreMismatch
+from mcsim.generators import GaussianCopula, UnitBootstrap
 from mcsim.testing import constant_dgp
 
 SCALE = 1.0
@@ -262,7 +264,7 @@ def test_another_fitted_generator_is_one_line(tmp_path):
     redrawn = GaussianCopula(common_shocks="redraw").fit(mcsim.key(1), panel)
     for other, words in (
         (moved, "a fitted GaussianCopula -> another of the same configuration"),
-        (redrawn, "-> one of another configuration: common_shocks \"fixed\" -> \"redraw\""),
+        (redrawn, '-> one of another configuration: common_shocks "fixed" -> "redraw"'),
         (UnitBootstrap().fit(mcsim.key(1), panel), "GaussianCopula -> a fitted UnitBootstrap"),
     ):
         with pytest.raises(StoreMismatch) as caught:
@@ -276,7 +278,7 @@ def test_long_values_are_cut_around_where_they_part(tmp_path):
         names = [f"column {k}" for k in range(500)] + [last] + ["more"] * 500
 
         def draw(key, design):
-            return Sample(Panel({"y": jnp.full((10, 1), len(names))}), {"mean": 0.0})
+            return Sample(Panel({"y": jax.random.normal(key, (len(names), 1))}), {"mean": 0.0})
 
         return draw
 

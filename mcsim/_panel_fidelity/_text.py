@@ -98,7 +98,8 @@ def _inference(table: "PanelFidelityTable", outcome: str) -> Cells:
         found = {record["break"]: record for record in mine.to_dict("records")}
         row = [f"{found[b]['value']:+.2f}{MARKS[found[b]['verdict']]}" for b in shown]
         counts = [str((mine["verdict"] == word).sum()) for word in MARKS]
-        cells.append([name, *row, *counts, f"±{((mine['upper'] - mine['lower']) / 2).max():.2f}"])
+        half = ((mine["upper"] - mine["lower"]) / 2).max()  # NaN where units are too few for any
+        cells.append([name, *row, *counts, "-" if np.isnan(half) else f"±{half:.2f}"])
     return cells
 
 

@@ -52,7 +52,7 @@ def fit_many(
     Raises
     ------
     InputError
-        For fewer than two folds, or fewer rows in an arm than folds; and as the trainer's ``fit`` does.
+        For fewer than two folds, or fewer rows in an arm than folds; and as the trainer's ``fit``.
 
     References
     ----------
