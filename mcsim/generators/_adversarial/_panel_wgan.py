@@ -10,7 +10,7 @@ Mourad & Kacprzyk (2023), MargCTGAN, GCPR: matched moments.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -35,12 +35,6 @@ from mcsim.generators._vectors._panel_trainer import Learned
 from mcsim.generators._vectors._training_rows import padded_rows
 
 LARGE = 200  # units from which the wider networks are the default
-
-CROSS_SECTION_ONLY = (
-    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
-    "temperature", "order",
-)  # fmt: skip
-PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
 
 
 class Losses(NamedTuple):
@@ -154,17 +148,3 @@ def _resolved(config: Any, data: Sequence[Scores]) -> Any:
         "moment_weight": 1.0,
     }
     return replace(config, **{n: v for n, v in defaults.items() if getattr(config, n) is None})
-
-
-def faults_of_kind(config: Any, periods: int) -> list[str]:
-    """Return which options of a `WGAN` are for data of the other kind."""
-    names, kind, came = PANEL_ONLY, "a panel of several periods", "one period"
-    if periods > 1:
-        names, kind, came = CROSS_SECTION_ONLY, "a cross-section", f"{periods} periods"
-    defaults = {field.name: field.default for field in fields(config)}
-    return [
-        f"{name}: got {getattr(config, name)!r}, an option for {kind}, but the panel has {came}; "
-        "leave it out"
-        for name in names
-        if getattr(config, name) != defaults[name]
-    ]

@@ -2,31 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mcsim._core import Panel, require_panel
-from mcsim._keys import require_key
-from mcsim._schema import Schema
-from mcsim.errors import raise_all
-from mcsim.generators._adversarial._panel_wgan import faults_of_kind, learn_vectors
+from mcsim.generators._adversarial._panel_wgan import learn_vectors
 from mcsim.generators._columns._adversary import Plan, Rates
-from mcsim.generators._columns._architecture import design_heads
-from mcsim.generators._columns._checks import check_training, faults_of_config
-from mcsim.generators._columns._fitted import FittedGenerator
-from mcsim.generators._columns._preparation import (
-    Batches,
-    arm_rows,
-    as_columns,
-    generation_order,
-    outcome_rows,
-    training_data,
-)
-from mcsim.generators._columns._raking import raked
-from mcsim.generators._storage._cache import cached
+from mcsim.generators._columns._architecture import Architecture
+from mcsim.generators._columns._checks import faults_of_config
+from mcsim.generators._columns._preparation import Batches, arm_rows, outcome_rows, training_data
+from mcsim.generators._columns._trainer import LARGE, ColumnTrainer, LearnedColumns
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._options import (
@@ -34,13 +21,11 @@ from mcsim.generators._vectors._options import (
     faults_of_counts,
     faults_of_switches,
 )
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
-
-LARGE = 4_000  # rows from which the recipe for large samples is the default
+from mcsim.generators._vectors._panel_trainer import Learned
 
 
 @dataclass(frozen=True)
-class WGAN(PanelTrainer):
+class WGAN(ColumnTrainer):
     """A Wasserstein GAN with gradient penalty; the configuration is the trainer.
 
     In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
@@ -148,11 +133,14 @@ class WGAN(PanelTrainer):
     latent: int | None = None
     calibrate: bool = True
 
-    def __post_init__(self):
-        for name in ("hidden", "critic_hidden", "order"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        super().__post_init__()
+    sequences: ClassVar[tuple[str, ...]] = ("hidden", "critic_hidden", "order")
+    cross_section_only: ClassVar[tuple[str, ...]] = (
+        "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
+        "temperature", "order",
+    )  # fmt: skip
+    panel_only: ClassVar[tuple[str, ...]] = (
+        "arch", "latent", "calibrate", "common_shocks", "cluster", "missing",
+    )  # fmt: skip
 
     def faults(self) -> list[str]:
         """Check the options."""
@@ -182,91 +170,22 @@ class WGAN(PanelTrainer):
         }
         return replace(self, **{n: v for n, v in defaults.items() if getattr(self, n) is None})
 
-    def fit(
+    def learn_columns(
         self,
-        key: Array,
-        panel: Panel,
-        *,
-        given: Sequence[str] = (),
-        schema: Schema | None = None,
-        progress: bool = True,
-    ) -> Any:
-        """Learn the law of a cross-section, conditional on the columns ``given``, or of a panel.
-
-        Parameters
-        ----------
-        key : key
-            Where the first parameters and the batches come from.
-        panel : Panel
-            The data. A cross-section has one period and is finite.
-        given : sequence of str
-            Columns of a cross-section that are conditioned on and never drawn, for instance the
-            treatment.
-        schema : Schema, optional
-            Kinds, bounds and mass points; default `mcsim.infer_schema`.
-        progress : bool
-            Show a bar, if on a terminal.
-
-        Returns
-        -------
-        FittedGenerator, or FittedPanel for several periods
-
-        Raises
-        ------
-        InputError
-            For data that cannot be learned from: all faults are reported together.
-        TrainingDiverged
-            If the losses end in NaN or run away.
-        """
-        require_key(key)
-        fitted = self.fit_members(
-            jnp.stack([key]), panel, [None], given=given, schema=schema, progress=progress
-        )
-        return fitted[0]
-
-    def fit_members(
-        self,
-        keys: Array,
-        panel: Panel,
-        rows: Sequence[np.ndarray | None],
-        *,
-        given: Sequence[str] = (),
-        schema: Schema | None = None,
-        progress: bool = True,
-    ) -> list[Any]:
-        """Fit one generator per key, each on its rows of the panel (None: all); see `fit_many`."""
-        require_panel(panel)
-        raise_all(faults_of_kind(self, panel.n_periods))
-        if panel.n_periods > 1:
-            return super().fit_members(
-                keys, panel, rows, given=given, schema=schema, progress=progress
-            )
-        schema, given = check_training(panel, given, schema, self.order)
-        columns, config = as_columns(panel), self.resolve(panel.n_units)
-        order = self.order or generation_order(schema, given)
-        architecture = design_heads(
-            columns, schema, given, order, config.hidden or (), config.components
-        )
-        vectors = {name: jnp.asarray(values) for name, values in columns.items()}
-        arms = np.asarray(architecture.arm(vectors, panel.n_units))
-        plan, rates = _plan(config, architecture, arms), _rates(config)
-
-        def train(missing: list[int]) -> list[FittedGenerator]:
-            all_rows = np.arange(panel.n_units)
-            chosen = [all_rows if rows[m] is None else np.asarray(rows[m]) for m in missing]
-            data = [training_data(plan, columns, arms, r) for r in chosen]
-            chosen_keys = [keys[m] for m in missing]
-            trained = train_members(plan, data, rates, chosen_keys, progress)
-            generators = []
-            for member, own, key, (state, losses) in zip(
-                missing, data, chosen_keys, trained, strict=True
-            ):
-                tables, params = raked(architecture, own, state.average, key), state.average
-                parts = config, schema, architecture, tables, params
-                generators.append(FittedGenerator(*parts, losses=losses, rows=rows[member]))
-            return generators
-
-        return cached(config, schema, given, columns, keys, rows, train)
+        keys: Sequence[Array],
+        architecture: Architecture,
+        columns: dict[str, np.ndarray],
+        arms: np.ndarray,
+        rows: Sequence[np.ndarray],
+        progress: bool,
+    ) -> list[LearnedColumns]:
+        """Learn a cross-section with networks for each column and one critic."""
+        plan, rates = _plan(self, architecture, arms), _rates(self)
+        data = [training_data(plan, columns, arms, own) for own in rows]
+        trained = train_members(plan, data, rates, keys, progress)
+        return [
+            (own, state.average, losses) for own, (state, losses) in zip(data, trained, strict=True)
+        ]
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Learn the paths of a panel's units."""

@@ -1,44 +1,27 @@
 """Columns and periods in turn, each given those before, by maximum likelihood."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mcsim._core import Panel, require_panel
-from mcsim._keys import require_key
-from mcsim._schema import Schema
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import InputError
 from mcsim.generators._autoregressive._training import learn_cells
-from mcsim.generators._columns._architecture import design_heads
-from mcsim.generators._columns._checks import check_training, faults_of_likelihood
-from mcsim.generators._columns._fitted import FittedGenerator
-from mcsim.generators._columns._likelihood import Likelihood, Rates, TrainingRows
-from mcsim.generators._columns._preparation import (
-    Batches,
-    arm_rows,
-    as_columns,
-    generation_order,
-    training_rows,
-)
-from mcsim.generators._columns._raking import raked
-from mcsim.generators._storage._cache import cached
-from mcsim.generators._training import Trained, train_members
+from mcsim.generators._columns._architecture import Architecture
+from mcsim.generators._columns._checks import faults_of_likelihood
+from mcsim.generators._columns._likelihood import Likelihood, Rates
+from mcsim.generators._columns._preparation import Batches, arm_rows, training_rows
+from mcsim.generators._columns._trainer import LARGE, ColumnTrainer, LearnedColumns
+from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
-
-LARGE = 4_000  # rows from which the recipe for large samples is the default
-
-
-CROSS_SECTION_ONLY = "dropout", "smallest_arm"
-PANEL_ONLY = "folds", "patience", "common_shocks", "cluster", "missing"
+from mcsim.generators._vectors._panel_trainer import Learned
 
 
 @dataclass(frozen=True, kw_only=True)
-class Autoregressive(PanelTrainer):
+class Autoregressive(ColumnTrainer):
     """Columns and periods in turn, each given those before, by maximum likelihood.
 
     There is no adversary and no latent row: likelihoods are exact, and a fit takes seconds.
@@ -133,11 +116,12 @@ class Autoregressive(PanelTrainer):
     folds: int = 4
     patience: int = 40
 
-    def __post_init__(self):
-        for name in ("hidden", "order"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        super().__post_init__()
+    sequences: ClassVar[tuple[str, ...]] = ("hidden", "order")
+    cross_section_only: ClassVar[tuple[str, ...]] = ("dropout", "smallest_arm")
+    panel_only: ClassVar[tuple[str, ...]] = (
+        "folds", "patience", "common_shocks", "cluster", "missing",
+    )  # fmt: skip
+    free_from: ClassVar[float] = LARGE
 
     def faults(self) -> list[str]:
         """Return what is wrong with the options."""
@@ -170,89 +154,24 @@ class Autoregressive(PanelTrainer):
     def _filled(self, **defaults: Any) -> "Autoregressive":
         return replace(self, **{n: v for n, v in defaults.items() if getattr(self, n) is None})
 
-    def fit(
+    def learn_columns(
         self,
-        key: Array,
-        panel: Panel,
-        *,
-        given: Sequence[str] = (),
-        schema: Schema | None = None,
-        progress: bool = True,
-    ) -> Any:
-        """Learn the law of a cross-section given some of its columns, or that of a panel's units.
-
-        Parameters
-        ----------
-        key : key
-            Where the first parameters and the batches come from.
-        panel : Panel
-            The data.
-        given : sequence of str
-            Columns of a cross-section that are conditioned on and never drawn, for instance the
-            treatment.
-        schema : Schema, optional
-            Kinds, bounds and mass points; default `mcsim.infer_schema`.
-        progress : bool
-            Show a bar, if on a terminal.
-
-        Returns
-        -------
-        FittedGenerator or FittedPanel
-            For a cross-section, or for a panel of several periods.
-
-        Raises
-        ------
-        InputError
-            For data that cannot be learned from: all faults are reported together.
-        TrainingDiverged
-            If the likelihood ends in NaN or runs away.
-        """
-        require_key(key)
-        options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
-        return self.fit_members(jnp.stack([key]), panel, [None], **options)[0]
-
-    def fit_members(
-        self,
-        keys: Array,
-        panel: Panel,
-        rows: Sequence[np.ndarray | None],
-        *,
-        given: Sequence[str] = (),
-        schema: Schema | None = None,
-        progress: bool = True,
-    ) -> list[Any]:
-        """Fit one generator per key, each on its rows of the panel (None: all); see `fit_many`."""
-        require_panel(panel)
-        raise_all(_faults_of_kind(self, panel.n_periods))
-        if panel.n_periods > 1:
-            options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
-            return super().fit_members(keys, panel, rows, **options)
-        schema, given = check_training(panel, given, schema, self.order)
-        columns, config = as_columns(panel), self.resolve(panel.n_units)
-        order, large = self.order or generation_order(schema, given), panel.n_units >= LARGE
-        architecture = design_heads(
-            columns, schema, given, order, config.hidden or (), config.components or 0, free=large
-        )
-        vectors = {name: jnp.asarray(values) for name, values in columns.items()}
-        arms = np.asarray(architecture.arm(vectors, panel.n_units))
-        counts = arm_rows(arms, Batches(config.batch_size or 0, config.smallest_arm, 0.0))
-        recipe = Likelihood(architecture, counts, bool(config.dropout))
-        rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
-
-        def fitted(member: int, data: TrainingRows, trained: Trained) -> FittedGenerator:
-            params = trained.state.params
-            tables = raked(architecture, data, params, keys[member])
-            parts = config, schema, architecture, tables, params
-            return FittedGenerator(*parts, losses=trained.losses, rows=rows[member])
-
-        def train(missing: list[int]) -> list[FittedGenerator]:
-            everyone = np.arange(panel.n_units)
-            chosen = [everyone if rows[m] is None else np.asarray(rows[m]) for m in missing]
-            data = [training_rows(architecture, columns, arms, r) for r in chosen]
-            trained = train_members(recipe, data, rates, [keys[m] for m in missing], progress)
-            return [fitted(*parts) for parts in zip(missing, data, trained, strict=True)]
-
-        return cached(config, schema, given, columns, keys, rows, train)
+        keys: Sequence[Array],
+        architecture: Architecture,
+        columns: dict[str, np.ndarray],
+        arms: np.ndarray,
+        rows: Sequence[np.ndarray],
+        progress: bool,
+    ) -> list[LearnedColumns]:
+        """Learn a cross-section by maximum likelihood."""
+        counts = arm_rows(arms, Batches(self.batch_size or 0, self.smallest_arm, 0.0))
+        recipe = Likelihood(architecture, counts, bool(self.dropout))
+        rates = Rates(*(jnp.float32(getattr(self, name)) for name in Rates._fields))
+        data = [training_rows(architecture, columns, arms, own) for own in rows]
+        trained = train_members(recipe, data, rates, keys, progress)
+        return [
+            (own, state.params, losses) for own, (state, losses) in zip(data, trained, strict=True)
+        ]
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Learn the cells of a panel."""
@@ -263,17 +182,3 @@ class Autoregressive(PanelTrainer):
                 f"{list(paths)}"
             )
         return learn_cells(self.resolve_panel(), keys, data, progress)
-
-
-def _faults_of_kind(config: Autoregressive, periods: int) -> list[str]:
-    """Refuse options that are for the other kind of data."""
-    names = CROSS_SECTION_ONLY if periods > 1 else PANEL_ONLY
-    kind = "a cross-section" if periods > 1 else "a panel of several periods"
-    came = f"{periods} periods" if periods > 1 else "one period"
-    defaults = {field.name: field.default for field in fields(config)}
-    return [
-        f"{name}: got {getattr(config, name)!r}, an option for {kind}, but the panel has {came}; "
-        "leave it out"
-        for name in names
-        if getattr(config, name) != defaults[name]
-    ]
