@@ -27,7 +27,6 @@ from mcsim.generators import (
     fit_many,
 )
 from mcsim.generators._references._gaussian_mixture import best_mixture
-from mcsim.generators._references._vector_autoregression import Autoregression, fit_autoregression
 from mcsim.generators._vectors._coding import encode
 from mcsim.generators._vectors._completion import complete, truncated_normal
 from mcsim.generators._vectors._covariance import (
@@ -42,6 +41,7 @@ from mcsim.generators._vectors._groups import fit_groups
 from mcsim.generators._vectors._layout import Layout, layout_of
 from mcsim.generators._vectors._margins import fit_margin
 from mcsim.generators._vectors._shocks import fit_shocks
+from mcsim.generators._vectors._vector_autoregression import Autoregression, fit_autoregression
 
 KEY = mcsim.key(1)
 WHOLE = [UnitBootstrap(), SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()]
@@ -699,7 +699,7 @@ def test_one_period_is_refused_where_time_is_needed(trainer):
     ("options", "message"),
     [
         ({"common_shocks": "redrawn"}, "did you mean 'redraw'"),
-        ({"missing": "drop"}, "expected 'error' or 'model'"),
+        ({"missing": "drop"}, "missing: got 'drop', expected 'error' or 'model'"),
         ({"cluster": 3}, "expected the name of a column"),
         ({"common_shocks": "x", "missing": "y"}, "2 faults"),
     ],

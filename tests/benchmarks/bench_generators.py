@@ -22,6 +22,7 @@ from mcsim.generators import (
     GAN,
     VAE,
     WGAN,
+    Autoregressive,
     BlockBootstrap,
     FactorVAR,
     Flow,
@@ -44,6 +45,7 @@ KINDS = {
     "FactorVAR": FactorVAR(),
     "GaussianMixture": GaussianMixture(),
     "VAE": VAE(),
+    "Autoregressive": Autoregressive(),
     "Flow": Flow(),
     "WGAN": WGAN(),
     "GAN": GAN(),
@@ -51,7 +53,7 @@ KINDS = {
     "WGAN, LSTM": WGAN(arch="lstm"),
     "GAN, LSTM": GAN(arch="lstm"),
 }
-NEURAL = ("VAE", "Flow", "WGAN", "GAN")
+NEURAL = ("VAE", "Autoregressive", "Flow", "WGAN", "GAN")
 MEMBERS = 10
 LOOPED = 200  # steps of the loop in Python
 
@@ -151,9 +153,8 @@ def test_whole_scan_beside_a_loop_of_steps(tell, monkeypatch):
     with one_core():
         for name in NEURAL:
             module = type(KINDS[name]).__module__
-            module = {
-                "mcsim.generators._adversarial._wgan": "mcsim.generators._adversarial._panel_wgan"
-            }.get(module, module)
+            module = module.replace("_wgan", "_panel_wgan")
+            module = module.replace("_autoregressive._trainer", "_autoregressive._training")
             monkeypatch.setattr(f"{module}.train_members", spy)
             fit(KINDS[name], panel)
             scan, loop = rates_of(*caught["fit"])

@@ -18,15 +18,16 @@ from mcsim.generators._adversarial._vector_adversary import (
     adversaries,
 )
 from mcsim.generators._networks import Params
-from mcsim.generators._training import train_members
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._options import (
-    faults_of_choice,
+from mcsim.generators._options import (
+    POSITIVE,
+    faults_of_choices,
     faults_of_counts,
-    faults_of_positives,
+    faults_of_numbers,
     faults_of_switches,
     faults_of_widths,
 )
+from mcsim.generators._training import train_members
+from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 from mcsim.generators._vectors._training_rows import padded_rows
 
@@ -90,8 +91,8 @@ class GAN(PanelTrainer):
         return [
             *faults_of_counts(self, latent=1, steps=1, batch_size=2),
             *faults_of_widths(self, "hidden"),
-            *faults_of_choice(self, "arch", ("mlp", "lstm")),
-            *faults_of_positives(self, "learning_rate"),
+            *faults_of_choices(self, arch=("mlp", "lstm")),
+            *faults_of_numbers(self, POSITIVE, "learning_rate"),
             *faults_of_switches(self, "calibrate"),
         ]
 

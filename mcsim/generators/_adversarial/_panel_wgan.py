@@ -142,7 +142,7 @@ def _resolved(config: Any, data: Sequence[Scores]) -> Any:
         "hidden": widths,
         "critic_hidden": widths,
         "latent": 4 if recurrent else data[0].coding.layout.size,
-        "steps": 800 if recurrent else 2_000,
+        "steps": 500 if recurrent else 2_000,
         "batch_size": 64,
         "critic_steps": 3,
         "moment_weight": 1.0,

@@ -11,16 +11,21 @@ from jaxtyping import Array
 from mcsim.generators._adversarial._panel_wgan import learn_vectors
 from mcsim.generators._columns._adversary import Plan, Rates
 from mcsim.generators._columns._architecture import Architecture
-from mcsim.generators._columns._checks import faults_of_config
+from mcsim.generators._columns._checks import faults_of_order
 from mcsim.generators._columns._preparation import Batches, arm_rows, outcome_rows, training_data
 from mcsim.generators._columns._trainer import LARGE, ColumnTrainer, LearnedColumns
+from mcsim.generators._options import (
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    faults_of_choices,
+    faults_of_counts,
+    faults_of_numbers,
+    faults_of_switches,
+    faults_of_widths,
+)
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._options import (
-    faults_of_choice,
-    faults_of_counts,
-    faults_of_switches,
-)
 from mcsim.generators._vectors._panel_trainer import Learned
 
 
@@ -52,7 +57,7 @@ class WGAN(ColumnTrainer):
     components : int
         Logistic components of a continuous column.
     steps : int, optional
-        Steps of the generator. None: 800, large 3,000; for panels 2,000, with LSTMs 800.
+        Steps of the generator. None: 800, large 3,000; for panels 2,000, with LSTMs 500.
     batch_size : int, optional
         Rows in each of the batches of a step. None: 128, large 512; for panels 64.
     critic_steps : int, optional
@@ -145,10 +150,23 @@ class WGAN(ColumnTrainer):
     def faults(self) -> list[str]:
         """Check the options."""
         return [
-            *faults_of_config(self),
-            *faults_of_choice(self, "arch", ("mlp", "lstm")),
-            *(faults_of_counts(self, latent=1) if self.latent is not None else []),
+            *faults_of_widths(self, "hidden", "critic_hidden"),
+            *faults_of_counts(self, steps=1, critic_steps=1, components=1, latent=1, batch_size=16),
+            *faults_of_numbers(
+                self, POSITIVE, "learning_rate", "critic_learning_rate", "temperature"
+            ),
+            *faults_of_numbers(
+                self,
+                WEIGHT,
+                "gradient_penalty",
+                "moment_weight",
+                "likelihood_weight",
+                "outcome_weight",
+            ),
+            *faults_of_numbers(self, SHARE, "outcome_share", "smallest_arm", "average"),
+            *faults_of_choices(self, arch=("mlp", "lstm")),
             *faults_of_switches(self, "calibrate"),
+            *faults_of_order(self.order),
         ]
 
     @property

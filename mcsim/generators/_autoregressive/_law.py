@@ -11,7 +11,7 @@ NeurIPS.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -163,16 +163,15 @@ class Cells:
 
     def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
         """Draw units: traits as the copula has them, then period after period."""
-        vectors = self._run(key, n_units, None)[0]
-        return vectors[:, np.argsort(self.place)]
+        return _draw(self, key, n_units)[:, np.argsort(self.place)]
 
     def raked(
         self, key: Array, n_units: int, targets: Float[Array, "period point"]
     ) -> Float[Array, "period point"]:
         """Return the offsets under which mass points have these shares in every period."""
-        return self._run(key, n_units, targets)[1]
+        return self.run(key, n_units, targets)[1]
 
-    def _run(self, key: Array, n_units: int, targets: Any) -> tuple[Array, Array]:
+    def run(self, key: Array, n_units: int, targets: Any) -> tuple[Array, Array]:
         """Draw units, in the order of drawing; with targets, find offsets on the way."""
         order, first = self.order, self.order.traits
         of_traits, of_cells = jax.random.split(key)
@@ -250,6 +249,11 @@ class Cells:
         at = (score[:, None] > points.low) & (score[:, None] < points.high)
         seen = jnp.where(at.any(axis=1), at @ points.middle, score)
         return Drawn(score, seen, (seen - mean) / deviation, at.astype(jnp.float32), offsets)
+
+
+@partial(jax.jit, static_argnums=2)
+def _draw(law: Cells, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
+    return law.run(key, n_units, None)[0]
 
 
 def see(context: Array, score: Array, value: Array, at: Array) -> Array:

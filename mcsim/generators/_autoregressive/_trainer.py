@@ -11,10 +11,19 @@ from jaxtyping import Array
 from mcsim.errors import InputError
 from mcsim.generators._autoregressive._training import learn_cells
 from mcsim.generators._columns._architecture import Architecture
-from mcsim.generators._columns._checks import faults_of_likelihood
+from mcsim.generators._columns._checks import faults_of_order
 from mcsim.generators._columns._likelihood import Likelihood, Rates
 from mcsim.generators._columns._preparation import Batches, arm_rows, training_rows
 from mcsim.generators._columns._trainer import LARGE, ColumnTrainer, LearnedColumns
+from mcsim.generators._options import (
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    faults_of_counts,
+    faults_of_folds,
+    faults_of_numbers,
+    faults_of_widths,
+)
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._panel_trainer import Learned
@@ -125,7 +134,15 @@ class Autoregressive(ColumnTrainer):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the options."""
-        return faults_of_likelihood(self)
+        return [
+            *faults_of_widths(self, "hidden"),
+            *faults_of_counts(self, steps=1, components=1, patience=1, batch_size=16),
+            *faults_of_folds(self),
+            *faults_of_numbers(self, POSITIVE, "learning_rate"),
+            *faults_of_numbers(self, WEIGHT, "weight_decay"),
+            *faults_of_numbers(self, SHARE, "dropout", "smallest_arm"),
+            *faults_of_order(self.order),
+        ]
 
     def resolve(self, n_rows: int) -> "Autoregressive":
         """Return the configuration for a cross-section: every None but ``order`` filled in."""

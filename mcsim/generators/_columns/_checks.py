@@ -1,6 +1,5 @@
-"""What is checked before a fit: all faults of configuration and data in one message."""
+"""What is checked before a cross-section is learned: all faults in one message."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,92 +15,8 @@ MIN_ROWS = 20
 MIN_ARM = 2
 
 
-POSITIVE = lambda value: value > 0, "a positive number"
-WEIGHT = lambda value: value >= 0, "a number of at least 0"
-SHARE = lambda value: 0 <= value < 1, "a share from 0 to below 1"
-
-
-def faults_of_config(config: Any) -> list[str]:
-    """Return what is wrong with the options of a `WGAN`."""
-    return [
-        *_faults_of_widths(config, "hidden", "critic_hidden"),
-        *_faults_of_counts(config, "steps", "critic_steps", "components"),
-        *_faults_of_batch(config),
-        *_faults_of_numbers(
-            config, POSITIVE, "learning_rate", "critic_learning_rate", "temperature"
-        ),
-        *_faults_of_numbers(
-            config,
-            WEIGHT,
-            "gradient_penalty",
-            "moment_weight",
-            "likelihood_weight",
-            "outcome_weight",
-        ),
-        *_faults_of_numbers(config, SHARE, "outcome_share", "smallest_arm", "average"),
-        *_faults_of_order(config),
-    ]
-
-
-def faults_of_likelihood(config: Any) -> list[str]:
-    """Return what is wrong with the options of an `Autoregressive`."""
-    return [
-        *_faults_of_widths(config, "hidden"),
-        *_faults_of_counts(config, "steps", "components", "patience"),
-        *(
-            []
-            if config.folds == 0 or _whole(config.folds, 2)
-            else [f"folds: got {config.folds!r}, expected an integer of at least 2, or 0 for none"]
-        ),
-        *_faults_of_batch(config),
-        *_faults_of_numbers(config, POSITIVE, "learning_rate"),
-        *_faults_of_numbers(config, WEIGHT, "weight_decay"),
-        *_faults_of_numbers(config, SHARE, "dropout", "smallest_arm"),
-        *_faults_of_order(config),
-    ]
-
-
-def _optional(config: Any, name: str) -> bool:
-    """Say whether an option may be None: it is by default."""
-    return type(config).__dataclass_fields__[name].default is None
-
-
-def _faults_of_widths(config: Any, *names: str) -> list[str]:
-    return [
-        f"{name}: got {widths!r}, expected widths of layers such as (128, 128)"
-        for name in names
-        if (widths := getattr(config, name)) is not None
-        and not (isinstance(widths, tuple) and widths and all(_whole(w, 1) for w in widths))
-    ]
-
-
-def _faults_of_counts(config: Any, *names: str) -> list[str]:
-    return [
-        f"{name}: got {value!r}, expected an integer of at least 1"
-        for name in names
-        if not ((value := getattr(config, name)) is None and _optional(config, name))
-        and not _whole(value, 1)
-    ]
-
-
-def _faults_of_batch(config: Any) -> list[str]:
-    if config.batch_size is None or _whole(config.batch_size, 16):
-        return []
-    return [f"batch_size: got {config.batch_size!r}, expected an integer of at least 16"]
-
-
-def _faults_of_numbers(config: Any, rule: tuple[Any, str], *names: str) -> list[str]:
-    test, expected = rule
-    return [
-        f"{name}: got {value!r}, expected {expected}"
-        for name in names
-        if not ((value := getattr(config, name)) is None and _optional(config, name))
-        and not (_number(value) and test(value))
-    ]
-
-
-def _faults_of_order(config: Any) -> list[str]:
-    order = config.order
+def faults_of_order(order: Any) -> list[str]:
+    """Check the option that says in which order columns are drawn."""
     if order is None:
         return []
     if isinstance(order, tuple) and all(isinstance(name, str) for name in order):
@@ -209,11 +124,3 @@ def _faults_of_arms(panel: Panel, given: tuple[str, ...], schema: Schema) -> lis
                 f"{MIN_ARM} in every arm"
             )
     return faults
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

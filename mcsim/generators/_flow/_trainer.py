@@ -10,18 +10,19 @@ from jaxtyping import Array
 
 from mcsim.generators._flow._law import FlowLaw, FlowPlan
 from mcsim.generators._flow._training import FlowData, FlowLikelihood, Rates
+from mcsim.generators._options import (
+    POSITIVE,
+    WEIGHT,
+    faults_of_counts,
+    faults_of_numbers,
+    faults_of_switches,
+    faults_of_widths,
+)
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import Square, square_root, structured_covariance
 from mcsim.generators._vectors._layout import Layout
 from mcsim.generators._vectors._lengths import length_groups
-from mcsim.generators._vectors._options import (
-    faults_of_counts,
-    faults_of_positives,
-    faults_of_switches,
-    faults_of_weights,
-    faults_of_widths,
-)
 from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 from mcsim.generators._vectors._trainer import numpy_rng
 from mcsim.generators._vectors._training_rows import padded_rows
@@ -103,8 +104,8 @@ class Flow(PanelTrainer):
         return [
             *faults_of_counts(self, batch_size=1, **counts),
             *faults_of_widths(self, "hidden"),
-            *faults_of_positives(self, "learning_rate"),
-            *faults_of_weights(self, "weight_decay", "jitter"),
+            *faults_of_numbers(self, POSITIVE, "learning_rate"),
+            *faults_of_numbers(self, WEIGHT, "weight_decay", "jitter"),
             *faults_of_switches(self, "calibrate"),
         ]
 

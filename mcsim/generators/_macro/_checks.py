@@ -1,6 +1,5 @@
 """What is checked before a macro panel is learned or drawn."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,15 @@ import numpy as np
 
 from mcsim._core import Panel
 from mcsim._schema import Column
-from mcsim.errors import did_you_mean
+from mcsim.generators._options import (
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    faults_of_choices,
+    faults_of_counts,
+    faults_of_numbers,
+    is_whole,
+)
 from mcsim.generators._vectors._fitted_panel import faults_of_size
 
 MIN_UNITS, MIN_PERIODS = 4, 20
@@ -16,23 +23,16 @@ MIN_UNITS, MIN_PERIODS = 4, 20
 
 def faults_of_options(config: Any) -> list[str]:
     """Return what is wrong with the options of a `MacroPanel`."""
-    faults = faults_of_size("steps", config.steps)
-    panels = 4 if config.panels is None else config.panels
-    if faults_of_size("panels", panels) or panels < 4 or panels % 2:
+    faults = faults_of_counts(config, steps=1)
+    if config.panels is not None and not (is_whole(config.panels, 4) and config.panels % 2 == 0):
         faults.append(f"panels: got {config.panels!r}, expected an even integer of at least 4")
-    for name, test, expected in (
-        ("learning_rate", lambda v: v > 0, "a positive number"),
-        ("average", lambda v: 0 <= v < 1, "a share from 0 to below 1"),
-        ("placebo_weight", lambda v: v >= 0, "a number of at least 0"),
-    ):
-        value = getattr(config, name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (number and math.isfinite(value) and test(value)):
-            faults.append(f"{name}: got {value!r}, expected {expected}")
-    if config.common_shocks not in ("fixed", "redraw"):
-        hint = did_you_mean(str(config.common_shocks), ("fixed", "redraw"))
-        faults.append(f"common_shocks: got {config.common_shocks!r}{hint}")
-    return faults
+    return [
+        *faults,
+        *faults_of_numbers(config, POSITIVE, "learning_rate"),
+        *faults_of_numbers(config, SHARE, "average"),
+        *faults_of_numbers(config, WEIGHT, "placebo_weight"),
+        *faults_of_choices(config, common_shocks=("fixed", "redraw")),
+    ]
 
 
 def faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any]) -> list[str]:

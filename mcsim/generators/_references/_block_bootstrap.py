@@ -12,9 +12,11 @@ from jaxtyping import Array, Float, Int
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import InputError
+from mcsim.generators._options import Rule, faults_of_numbers
 from mcsim.generators._vectors._fitted_panel import CommonShocks, Population
 from mcsim.generators._vectors._trainer import Columns, Trainer
 
+MEAN_LENGTH: Rule = lambda value: value >= 1, "a mean length of at least 1"
 MIN_PERIODS = 4
 
 
@@ -113,10 +115,7 @@ class BlockBootstrap(Trainer):
 
     def faults(self) -> list[str]:
         """Check the length of blocks, and what dates drawn anew rule out."""
-        faults, block = [], self.block
-        number = isinstance(block, (int, float)) and not isinstance(block, bool)
-        if block is not None and not (number and 1 <= block < np.inf):
-            faults.append(f"block: got {block!r}, expected a mean length of at least 1, or None")
+        faults = faults_of_numbers(self, MEAN_LENGTH, "block")
         if self.common_shocks == "fixed":
             faults.append(
                 "common_shocks: got 'fixed', but blocks of dates are drawn anew in every panel; "

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from mcsim._pytree import pytree
 from mcsim.errors import InputError
+from mcsim.generators._options import faults_of_counts
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
 from mcsim.generators._vectors._factor_model import FactorModel, fit_factor_model
@@ -104,13 +105,7 @@ class FactorVAR(PanelTrainer):
 
     def faults(self) -> list[str]:
         """Check the numbers of factors and lags."""
-        asked = {"factors": (self.factors, 0), "lags": (self.lags, 1)}
-        return [
-            f"{name}: got {value!r}, expected an integer of at least {least}, or None"
-            for name, (value, least) in asked.items()
-            if value is not None
-            and (not isinstance(value, int) or isinstance(value, bool) or value < least)
-        ]
+        return faults_of_counts(self, factors=0, lags=1)
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Fit each model."""

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._pytree import pytree
+from mcsim.generators._options import faults_of_counts
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import Square
 from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
@@ -95,12 +96,7 @@ class GaussianMixture(PanelTrainer):
 
     def faults(self) -> list[str]:
         """Check the numbers of components."""
-        asked = {"components": 1 if self.components is None else self.components, "most": self.most}
-        return [
-            f"{name}: got {value!r}, expected an integer of at least 1"
-            for name, value in asked.items()
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1
-        ]
+        return faults_of_counts(self, components=1, most=1)
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Fit each mixture."""

@@ -10,9 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._pytree import pytree
+from mcsim.generators._options import Rule, faults_of_numbers
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
 from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
+
+BANDWIDTH: Rule = (
+    lambda value: value > 0,
+    "a positive number, such as 0.4; UnitBootstrap draws the units as they are",
+)
 
 
 @pytree("vectors", "root", "bandwidth")
@@ -78,13 +84,7 @@ class SmoothedBootstrap(PanelTrainer):
 
     def faults(self) -> list[str]:
         """Check the bandwidth."""
-        known = isinstance(self.bandwidth, (int, float)) and not isinstance(self.bandwidth, bool)
-        if known and 0 < self.bandwidth < np.inf:
-            return []
-        return [
-            f"bandwidth: got {self.bandwidth!r}, expected a positive number, such as 0.4; "
-            "UnitBootstrap draws the units as they are"
-        ]
+        return faults_of_numbers(self, BANDWIDTH, "bandwidth")
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Keep the vectors, and take the root of each covariance."""

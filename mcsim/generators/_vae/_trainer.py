@@ -1,16 +1,24 @@
 """A variational autoencoder of panels, the default neural generator: the configuration trains."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from mcsim.errors import did_you_mean
 from mcsim.generators._networks import Network, Reader, Writer
+from mcsim.generators._options import (
+    POSITIVE,
+    WEIGHT,
+    faults_of_choices,
+    faults_of_counts,
+    faults_of_folds,
+    faults_of_numbers,
+    faults_of_switches,
+    faults_of_widths,
+)
 from mcsim.generators._training import train_members
 from mcsim.generators._vae._law import LatentLaw, fit_law
 from mcsim.generators._vae._model import Plan
@@ -23,6 +31,7 @@ from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 LATENT = 2, 12  # fewest and most latent coordinates by default
 SHARE = 4  # coordinates of a unit for each of them
 HIDDEN = {"mlp": (64,), "lstm": (32,)}
+LEARNING_RATE = {"mlp": 1e-3, "lstm": 3e-3}
 LONG = 4  # periods from which a unit's volatility can be told
 
 Widths = tuple[int, ...]
@@ -72,8 +81,8 @@ class VAE(PanelTrainer):
         Steps at most.
     batch_size : int
         Units per step; of no more units, all.
-    learning_rate : float
-        Adam's step size (b1 = 0.9, b2 = 0.99).
+    learning_rate : float, optional
+        Adam's step size (b1 = 0.9, b2 = 0.99). None: 1e-3, LSTM 3e-3.
     weight_decay : float
         Decoupled decay of the networks' weights, towards the linear model.
     common_shocks : {"fixed", "redraw"}
@@ -121,10 +130,10 @@ class VAE(PanelTrainer):
     calibrate: bool = True
     beta: float = 1.0
     folds: int = 4
-    patience: int = 200
+    patience: int = 100
     steps: int = 1_000
     batch_size: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.1
 
     @property
@@ -134,7 +143,20 @@ class VAE(PanelTrainer):
 
     def faults(self) -> list[str]:
         """Check the options."""
-        return [*_faults_of_choices(self), *_faults_of_numbers(self), *_faults_of_widths(self)]
+        return [
+            *faults_of_choices(
+                self,
+                arch=("mlp", "lstm"),
+                likelihood=("student", "normal"),
+                latent_law=("posterior", "normal", "prior"),
+            ),
+            *faults_of_switches(self, "noise", "volatility", "skip", "calibrate"),
+            *faults_of_counts(self, latent=1, steps=1, batch_size=8, patience=1),
+            *faults_of_folds(self),
+            *faults_of_numbers(self, POSITIVE, "learning_rate"),
+            *faults_of_numbers(self, WEIGHT, "beta", "weight_decay"),
+            *(faults_of_widths(self, "hidden", least=0) or _faults_of_state(self)),
+        ]
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Train one autoencoder per key; members with the same columns share a program."""
@@ -156,12 +178,16 @@ class VAE(PanelTrainer):
         folds = min(self.folds, *(len(scores.vectors) // 2 for scores in data))
         units = training_data(data, starts, [triple[1] for triple in triples], folds)
         recipe = Bound(folds, self.batch_size, self.patience)
-        rates = Rates(*(jnp.float32(getattr(self, name)) for name in Rates._fields))
+        rates = Rates(*(jnp.float32(value) for value in self._rates()))
         trained = train_members(recipe, units, rates, [triple[2] for triple in triples], progress)
         return [
             Learned(fit_law(recipe.learned(own, state), own.inside, self.latent_law), losses)
             for own, (state, losses) in zip(units, trained, strict=True)
         ]
+
+    def _rates(self) -> list[float]:
+        known = replace(self, learning_rate=self.learning_rate or LEARNING_RATE[self.arch])
+        return [getattr(known, name) for name in Rates._fields]
 
     def plan(self, layout: Layout) -> Plan:
         """Return what is static in the autoencoder of such vectors."""
@@ -181,53 +207,8 @@ class VAE(PanelTrainer):
         return Plan(layout, latent, decoder, encoder, self.skip, self.noise, student, volatile)
 
 
-def _faults_of_choices(config: VAE) -> list[str]:
-    known = {
-        "arch": ("mlp", "lstm"),
-        "likelihood": ("student", "normal"),
-        "latent_law": ("posterior", "normal", "prior"),
-    }
-    faults = [
-        f"{name}: got {value!r}{did_you_mean(value, options)}; expected one of {list(options)}"
-        for name, options in known.items()
-        if (value := getattr(config, name)) not in options
-    ]
-    return faults + [
-        f"{name}: got {value!r}, expected True or False"
-        for name in ("noise", "volatility", "skip", "calibrate")
-        if not isinstance(value := getattr(config, name), bool)
-    ]
-
-
-def _faults_of_numbers(config: VAE) -> list[str]:
-    least = {"steps": 1, "batch_size": 8, "patience": 1, "folds": 0}
-    if config.latent is not None:
-        least["latent"] = 1
-    faults = [
-        f"{name}: got {value!r}, expected an integer of at least {low}"
-        for name, low in least.items()
-        if not _whole(value := getattr(config, name), low)
-    ]
-    if config.folds == 1 and not isinstance(config.folds, bool):
-        faults.append("folds: got 1, expected 0 (all steps are taken), or 2 and more")
-    for name, positive in (("learning_rate", True), ("beta", False), ("weight_decay", False)):
-        value, expected = getattr(config, name), "a positive number" if positive else "0 or more"
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value < np.inf or (positive and value == 0):
-            faults.append(f"{name}: got {value!r}, expected {expected}")
-    return faults
-
-
-def _faults_of_widths(config: VAE) -> list[str]:
-    widths = config.hidden
-    if widths is None:
+def _faults_of_state(config: VAE) -> list[str]:
+    """Check that an LSTM's state has one size."""
+    if config.arch != "lstm" or config.hidden is None or len(config.hidden) == 1:
         return []
-    if not (isinstance(widths, tuple) and all(_whole(width, 1) for width in widths)):
-        return [f"hidden: got {widths!r}, expected a tuple of widths such as (64,), or ()"]
-    if config.arch == "lstm" and len(widths) != 1:
-        return [f"hidden: got {widths!r}, expected one size of the LSTM's state, such as (32,)"]
-    return []
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return [f"hidden: got {config.hidden!r}, expected one size of the LSTM's state, such as (32,)"]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mcsim.generators._references._vector_autoregression import fit_autoregression
 from mcsim.generators._vectors._covariance import Square, positive, square_root, stationary
 from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._vectors._vector_autoregression import Autoregression, fit_autoregression
 
 MOST_FACTORS = 8
 MOST_LAGS = 2
@@ -31,10 +31,13 @@ class FactorModel(NamedTuple):
         Of unit effects, traits and autoregression.
     factors : array (factor, coordinate)
         What a unit with a loading of one adds; loadings are standard normal.
+    dynamics : Autoregression, optional
+        None without lags.
     """
 
     covariance: Square
     factors: Float[np.ndarray, "factor coordinate"]
+    dynamics: Autoregression | None
 
 
 def factor_target(sample: Square, units: int, layout: Layout) -> Square:
@@ -63,7 +66,7 @@ def fit_factor_model(
     most = min(MOST_FACTORS, len(layout.paths) * (layout.periods - 1) // 3, units // 4) * dynamic
     orders = range(1, MOST_LAGS + 1) if lags is None else [lags]
     orders = sorted({min(order, layout.periods - 3) * dynamic for order in orders})
-    alone = [FactorModel(_base(second, layout, order), second[:0]) for order in orders]
+    alone = [_given_factors(second, second[:0], layout, order, None) for order in orders]
     misfits = [units * _misfit(model, second) for model in alone]
     costs = [price * order * len(layout.paths) ** 2 for order in orders]
     place = int(np.argmin(np.add(misfits, costs)))
@@ -85,11 +88,11 @@ def _with_factors(
     alone: FactorModel, second: Square, units: int, layout: Layout, number: int, lags: int
 ) -> FactorModel:
     """Fit factors given the other parts, and these given factors, in turn."""
-    base, factors = alone
+    found = alone
     for _ in range(ROUNDS if number else 0):
-        factors = _components(second, base, units, number)
-        base = _base(second - factors.T @ factors, layout, lags)
-    return FactorModel(base, factors)
+        factors = _components(second, found.covariance, units, number)
+        found = _given_factors(second, factors, layout, lags, found.dynamics)
+    return found
 
 
 def _misfit(model: FactorModel, second: Square) -> float:
@@ -99,13 +102,17 @@ def _misfit(model: FactorModel, second: Square) -> float:
     return float(np.linalg.slogdet(covariance)[1] + trace)
 
 
-def _base(second: Square, layout: Layout, lags: int) -> Square:
-    """Return the covariance of unit effects, traits and autoregression, with the variances seen."""
+def _given_factors(
+    second: Square, factors: np.ndarray, layout: Layout, lags: int, start: Autoregression | None
+) -> FactorModel:
+    """Fit unit effects, traits and autoregression, with the variances that factors leave."""
+    second = second - factors.T @ factors
     columns, periods, cells = len(layout.paths), layout.periods, layout.n_cells
     means = np.kron(np.eye(columns), np.full((periods, 1), periods**-0.5))
     within = np.eye(cells) - means @ means.T
     seen = within @ second[:cells, :cells] @ within
-    noise = _noise(seen, within, columns, lags)
+    dynamics = fit_autoregression(seen, within, columns, lags, start) if lags and columns else None
+    noise = _noise(seen, columns, dynamics)
     effects = np.zeros((len(second), columns + len(layout.traits)))
     effects[:cells, :columns], effects[cells:, columns:] = means, np.eye(len(layout.traits))
     between = effects.T @ second @ effects
@@ -116,16 +123,16 @@ def _base(second: Square, layout: Layout, lags: int) -> Square:
     variances = np.stack([np.diag(second), np.diag(total)])
     means_ = [variances[:, layout.place(name)].mean(axis=1) for name in layout.names]
     scale = np.repeat([np.sqrt(own[0] / own[1]) for own in means_], layout.widths)
-    return positive(total * np.outer(scale, scale))
+    return FactorModel(positive(total * np.outer(scale, scale)), factors, dynamics)
 
 
-def _noise(seen: Square, within: Square, columns: int, lags: int) -> Square:
-    """Return the covariance of the autoregression that deviations from unit means show."""
+def _noise(seen: Square, columns: int, dynamics: Autoregression | None) -> Square:
+    """Return the covariance of what deviations from unit means show."""
     if not columns:
         return seen
     periods = len(seen) // columns
-    if lags:
-        return fit_autoregression(seen, within, columns, lags).covariance(periods)
+    if dynamics is not None:
+        return dynamics.covariance(periods)
     variance = np.einsum("jtkt->jk", seen.reshape(columns, periods, columns, periods))
     return np.kron(variance / max(periods - 1, 1), np.eye(periods))
 

@@ -10,6 +10,7 @@ from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._columns._checks import faults_of_column
+from mcsim.generators._options import faults_of_choices
 from mcsim.generators._vectors._layout import Layout
 
 MIN_UNITS = 8
@@ -21,12 +22,9 @@ LONG = 8  # more coordinates per unit than this multiple of the units is too man
 
 def faults_of_panel_options(trainer: Any) -> list[str]:
     """Return what is wrong with the options that all trainers of panels have."""
-    faults = []
-    for name, known in (("common_shocks", ("fixed", "redraw")), ("missing", ("error", "model"))):
-        value = getattr(trainer, name)
-        if value not in known:
-            hint = did_you_mean(str(value), known)
-            faults.append(f"{name}: got {value!r}{hint}, expected {known[0]!r} or {known[1]!r}")
+    faults = faults_of_choices(
+        trainer, common_shocks=("fixed", "redraw"), missing=("error", "model")
+    )
     if trainer.cluster is not None and not isinstance(trainer.cluster, str):
         faults.append(f"cluster: got {trainer.cluster!r}, expected the name of a column, or None")
     return faults

@@ -2,14 +2,14 @@
 
 What is left of a short path without its mean and its factors looks less persistent than it is
 (Nickell 1981, Econometrica 49: 1417-1426). The coefficients are those whose projected covariance
-gives the least squares that the data give: indirect inference, with exact moments.
+gives the least squares that the data give: indirect inference, with exact moments. Stationary
+covariances by doubling: Anderson & Moore (1979), Optimal filtering, section 6.7.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import solve_discrete_lyapunov
 
 from mcsim.generators._vectors._covariance import Square, recoloring
 
@@ -18,6 +18,7 @@ MOST = 0.97  # the largest root
 STEPS = 60
 STEP = 0.8
 CLOSE = 1e-5
+DOUBLINGS = 10  # MOST to the power of 2 ** DOUBLINGS is nothing
 
 
 class Autoregression(NamedTuple):
@@ -41,7 +42,7 @@ class Autoregression(NamedTuple):
         companion[:columns] = self.coefficients
         noise = np.zeros((lagged, lagged))
         noise[:columns, :columns] = self.innovations
-        state = solve_discrete_lyapunov(companion, noise)
+        state = _stationary_covariance(companion, noise)
         lags = []
         for _ in range(periods):
             lags.append(state[:columns, :columns])
@@ -53,11 +54,17 @@ class Autoregression(NamedTuple):
         return blocks.transpose(2, 0, 3, 1).reshape(columns * periods, columns * periods)
 
 
-def fit_autoregression(seen: Square, projection: Square, columns: int, lags: int) -> Autoregression:
+def fit_autoregression(
+    seen: Square,
+    projection: Square,
+    columns: int,
+    lags: int,
+    start: Autoregression | None = None,
+) -> Autoregression:
     """Fit to the covariance of projected paths, by matching least squares and variances."""
     periods = len(seen) // columns
     target, variance = _least_squares(seen, columns, lags)
-    found = _stationary(target, variance)
+    found = _stationary(target, variance) if start is None else start
     best, least = found, np.inf
     for _ in range(STEPS):
         implied = projection @ found.covariance(periods) @ projection
@@ -74,14 +81,23 @@ def fit_autoregression(seen: Square, projection: Square, columns: int, lags: int
     return best
 
 
+def _stationary_covariance(transition: Square, noise: Square) -> Square:
+    """Return the covariance of states, twice as many of whose shocks each round adds."""
+    covariance, power = noise, transition
+    for _ in range(DOUBLINGS):
+        covariance = covariance + power @ covariance @ power.T
+        power = power @ power
+    return covariance
+
+
 def _least_squares(covariance: Square, columns: int, lags: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the coefficients and the mean variance of paths with a covariance."""
     periods = len(covariance) // columns
     cells = covariance.reshape(columns, periods, columns, periods)
 
     def moment(lag: int, other: int) -> np.ndarray:
-        now, then = (np.arange(lags, periods) - back for back in (lag, other))
-        return cells[:, now, :, then].mean(axis=0)
+        now, then = (slice(lags - back, periods - back) for back in (lag, other))
+        return np.einsum("jtkt->jk", cells[:, now, :, then]) / (periods - lags)
 
     behind = range(1, lags + 1)
     square = np.block([[moment(a, b) for b in behind] for a in behind])
