@@ -372,6 +372,12 @@ def test_latent_needs_a_vae_the_columns_and_the_shape(panel, generator):
 # Options
 
 
+def test_more_factors_than_cells_are_refused():
+    panel = Panel({"y": np.random.default_rng(0).normal(size=(60, 5))})
+    with pytest.raises(InputError, match="latent: got 999, but a unit has 5 cells"):
+        VAE(latent=999).fit(KEY, panel, progress=False)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,14 +1,9 @@
 """Likelihood of a panel's cells, ended by units that copies of the networks have not seen.
 
-One copy learns from all units; the others each leave out a fold, on which they are judged, all in
-one program. Kept are the parameters of the first copy at the step where the others judged best:
-no unit is lost to the judgment. Without folds the last parameters are kept.
-
 References
 ----------
-Prechelt (1998), Early stopping - but when? in Neural networks: tricks of the trade. Williams &
-Zipser (1989), A learning algorithm for continually running fully recurrent neural networks, Neural
-Computation 1: 270-280, for teaching with the real past.
+Williams & Zipser (1989), A learning algorithm for continually running fully recurrent neural
+networks, Neural Computation 1: 270-280, for teaching with the real past.
 """
 
 from collections.abc import Sequence
@@ -24,17 +19,26 @@ from jaxtyping import Array, Float
 from mcsim.generators._autoregressive._cells import Column, cells_of, first_law, shares_of
 from mcsim.generators._autoregressive._innovations import innovation, log_density
 from mcsim.generators._autoregressive._law import CellOrder, Cells
+from mcsim.generators._held_out import (
+    WORST,
+    Judgment,
+    copied,
+    folds_of,
+    judge,
+    mean_over,
+    seen_by,
+    unjudged,
+)
 from mcsim.generators._networks import Params, apply, initialize
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._panel_checks import require_paths
 from mcsim.generators._vectors._panel_trainer import Learned
+from mcsim.generators._vectors._training_rows import draw_rows, padded_length
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
-BUCKET = 16  # numbers of units are padded to a multiple
 WARM_UP = 20  # steps until the step size is reached
 SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where steps see some units only
-RUNAWAY = 1e3  # of held-out units: an outlier that training never saw is no divergence
 RAKING_UNITS = 8_192
 
 
@@ -62,14 +66,11 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by copy, the smoothed judgment, the best parameters so far."""
+    """What changes: parameters by copy, and the judgment of them."""
 
     params: tuple[Params, ...]
     adam: Any
-    best: tuple[Params, ...]
-    smooth: Array
-    lowest: Array
-    since: Array
+    judgment: Judgment
     key: Array
 
 
@@ -91,42 +92,40 @@ class CellLikelihood:
         """Return the state before the first step: networks that say nothing, in all copies."""
         first, steps = jax.random.split(key)
         sizes = self.order.sizes
-        one = jax.tree.map(jnp.asarray, initialize(first, sizes, (0.0,) * len(sizes)))
-        params = jax.tree.map(lambda leaf: jnp.stack([leaf] * (1 + self.folds)), one)
-        zero, infinite = jnp.zeros((), jnp.float32), jnp.full((), jnp.inf, jnp.float32)
-        adam = jax.vmap(ADAM.init)(params)
-        return State(params, adam, one, zero, infinite, jnp.zeros((), jnp.int32), steps)
+        one = initialize(first, sizes, (0.0,) * len(sizes))
+        params = copied(one, self.folds)
+        return State(params, jax.vmap(ADAM.init)(params), unjudged(one), steps)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Judge the copies on what they have not seen, then let each take a step."""
         columns, fold, real = self._batch(data, jax.random.fold_in(state.key, number))
-        seen = real & (fold != jnp.arange(1 + self.folds)[:, None] - 1)  # of the first copy: all
+        seen = real & seen_by(fold, self.folds)
 
         def loss(params: tuple[Params, ...], weights: Array) -> tuple[Array, Array]:
             misfit = self._misfit(columns, params)
-            return jnp.where(weights, misfit, 0).sum() / jnp.maximum(weights.sum(), 1), misfit
+            return mean_over(misfit, weights), misfit
 
         both = jax.vmap(jax.value_and_grad(loss, has_aux=True))(state.params, seen)
         (train, misfit), gradient = both
-        out = real & ~seen
-        held = jnp.where(out, misfit, 0).sum() / jnp.maximum(out.sum(), 1)
-        held = jnp.minimum(held, RUNAWAY) if self.folds else train[0]
-        state = self._judged(state, held, number, len(data.fold) > self.batch_size)
+        held = mean_over(misfit, real & ~seen)
+        held = jnp.minimum(held, WORST) if self.folds else train[0]
+        noisy = len(data.fold) > self.batch_size
+        judgment = judge(state.judgment, state.params, held, number, SMOOTH if noisy else 0.0)
         updates, adam = jax.vmap(ADAM.update)(gradient, state.adam)
         rate = rates.learning_rate * jnp.minimum((number + 1) / WARM_UP, 1).astype(jnp.float32)
         params = jax.tree.map(
             lambda p, u: p - rate * (u + rates.weight_decay * p), state.params, updates
         )
-        return state._replace(params=params, adam=adam), Losses(train[0], held)
+        return State(params, adam, judgment, state.key), Losses(train[0], held)
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return state.since >= self.patience if self.folds else jnp.zeros((), bool)
+        return state.judgment.since >= self.patience if self.folds else jnp.zeros((), bool)
 
     def learned(self, state: State) -> tuple[Params, ...]:
         """Return the parameters that are kept."""
-        params = state.best if self.folds else jax.tree.map(lambda leaf: leaf[0], state.params)
-        return jax.tree.map(np.asarray, params)
+        last = jax.tree.map(lambda leaf: leaf[0], state.params)
+        return jax.tree.map(np.asarray, state.judgment.best if self.folds else last)
 
     def _batch(self, data: Data, key: Array) -> tuple[tuple[Column, ...], Array, Array]:
         """Take all units, or draw some; say which are real."""
@@ -134,8 +133,7 @@ class CellLikelihood:
         columns = jax.tree.map(jnp.asarray, data.columns)
         if total <= self.batch_size:
             return columns, jnp.asarray(data.fold), jnp.arange(total) < data.count
-        place = jax.random.uniform(key, (self.batch_size,), jnp.float32) * data.count
-        place = jnp.minimum(place.astype(jnp.int32), data.count - 1)
+        place = draw_rows(key, data.count, self.batch_size)
         chosen = jax.tree.map(lambda leaf: leaf[place], columns)
         return chosen, jnp.asarray(data.fold)[place], jnp.ones(self.batch_size, bool)
 
@@ -152,17 +150,6 @@ class CellLikelihood:
             total = total - likely.reshape(units, periods).mean(axis=1)
         return total / len(columns)
 
-    def _judged(self, state: State, held: Array, number: Array, noisy: bool) -> State:
-        """Keep the first copy's parameters if the others have never been better."""
-        keep = SMOOTH if noisy else 0.0
-        smooth = jnp.where(number == 0, held, keep * state.smooth + (1 - keep) * held)
-        better = smooth < state.lowest
-        best = jax.tree.map(lambda now, old: jnp.where(better, now[0], old),
-                            state.params, state.best)  # fmt: skip
-        since = jnp.where(better, 0, state.since + 1)
-        lowest = jnp.minimum(smooth, state.lowest)
-        return state._replace(best=best, smooth=smooth, lowest=lowest, since=since)
-
 
 def learn_cells(
     config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
@@ -173,7 +160,7 @@ def learn_cells(
     laws = [first_law(own, order, config.hidden, config.components) for own in scores]
     columns = [cells_of(law, own) for law, own in zip(laws, scores, strict=True)]
     triples = [jax.random.split(key, 3) for key in keys]
-    longest = -(-max(len(own.vectors) for own in scores) // BUCKET) * BUCKET
+    longest = padded_length(own.vectors for own in scores)
     data = [
         _padded(own, triple[0], config.folds, longest)
         for own, triple in zip(columns, triples, strict=True)
@@ -197,6 +184,6 @@ def _rake(law: Cells, key: Array, targets: Float[Array, "period point"]) -> Arra
 def _padded(columns: tuple[Column, ...], key: Array, folds: int, longest: int) -> Data:
     units = len(columns[0].value)
     rows = np.resize(np.arange(units), longest)
-    fold = (np.asarray(jax.random.permutation(key, units)) % max(folds, 1)).astype(np.int32)
+    fold = folds_of(np.asarray(jax.random.permutation(key, units)), folds, longest)
     padded = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], columns)
-    return Data(padded, fold[rows], np.int32(units))
+    return Data(padded, fold, np.int32(units))

@@ -130,11 +130,11 @@ class Flow(PanelTrainer):
         recipe = FlowLikelihood(plan, self.folds, self.batch_size, self.patience)
         rates = Rates(*(jnp.float32(getattr(self, name)) for name in Rates._fields))
         trained = train_members(recipe, given, rates, [key for _, key in pairs], progress)
+        roots = [_float32(square_root(scores.covariance)) for scores in data]
         return [
-            Learned(FlowLaw(plan, _float32(square_root(scores.covariance)), own.turns, state.best),
-                    losses)
-            for scores, own, (state, losses) in zip(data, given, trained, strict=True)
-        ]  # fmt: skip
+            Learned(FlowLaw(plan, root, own.turns, state.judgment.best), losses)
+            for root, own, (state, losses) in zip(roots, given, trained, strict=True)
+        ]
 
     def plan(self, layout: Layout) -> FlowPlan:
         """Return the structure for vectors of a layout: a group for all, and for each path."""

@@ -1,12 +1,6 @@
 """Maximum likelihood for a flow, ended by units that copies of it have not seen.
 
-One copy learns from all units; the others each leave out a fold, whose units judge them. Kept are
-the parameters of the first copy at the step where the others judged best.
-
-References
-----------
-Loshchilov & Hutter (2019), Decoupled weight decay regularization, ICLR. Prechelt (1998), Early
-stopping - but when? in Neural networks: tricks of the trade.
+Loshchilov & Hutter (2019), Decoupled weight decay regularization, ICLR.
 """
 
 from dataclasses import dataclass
@@ -14,16 +8,23 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array
 
 from mcsim.generators._flow._law import FlowParams, FlowPlan
+from mcsim.generators._held_out import (
+    WORST,
+    Judgment,
+    copied,
+    judge,
+    mean_over,
+    seen_by,
+    unjudged,
+)
 from mcsim.generators._vectors._training_rows import Rows
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 AVERAGE = 0.95  # decay of the moving average of the parameters, which is judged and kept
-WORST = 1e3  # of held-out units: an outlier that training never saw is no divergence
 
 
 class FlowData(NamedTuple):
@@ -51,14 +52,12 @@ class Losses(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes from step to step: parameters by copy, their moving average, the best so far."""
+    """What changes: parameters by copy, their moving average, and the judgment of it."""
 
     params: FlowParams
     average: FlowParams
     adam: Any
-    best: FlowParams
-    lowest: Array
-    since: Array
+    judgment: Judgment
     key: Array
 
 
@@ -79,25 +78,21 @@ class FlowLikelihood:
     def first_state(self, data: FlowData, key: Array) -> State:
         """Return the state before the first step: the normal law."""
         first, steps = jax.random.split(key)
-        own, copies = self.plan.initialize(first), 1 + self.folds
-        params = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (copies, *leaf.shape)), own)
-        lowest, since = jnp.full((), jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
-        return State(params, params, jax.vmap(ADAM.init)(params), own, lowest, since, steps)
+        own = self.plan.initialize(first)
+        params = copied(own, self.folds)
+        return State(params, params, jax.vmap(ADAM.init)(params), unjudged(own), steps)
 
     def step(
         self, data: FlowData, rates: Rates, state: State, number: Array
     ) -> tuple[State, Losses]:
         """Judge the copies by the units that they have not seen, then let all take a step."""
         held = self._held(state.average, data)
-        better = held < state.lowest
-        best = jax.tree.map(lambda a, b: jnp.where(better, a[0], b), state.average, state.best)
-        lowest, since = jnp.minimum(held, state.lowest), jnp.where(better, 0, state.since + 1)
+        judgment = judge(state.judgment, state.average, held, number, 0.0)
         rows, noise = jax.random.split(jax.random.fold_in(state.key, number))
         chosen = data.rows.draw(rows, self.batch_size)
         batch = jnp.asarray(data.rows.vectors)[chosen]
         batch += rates.jitter * jax.random.normal(noise, batch.shape, jnp.float32)
-        copies = jnp.arange(1 + self.folds)[:, None]
-        seen = (jnp.asarray(data.fold)[chosen] + 1 != copies).astype(jnp.float32)
+        seen = seen_by(jnp.asarray(data.fold)[chosen], self.folds)
 
         def improve(params: FlowParams, adam: Any, seen: Array) -> tuple:
             loss, slope = jax.value_and_grad(self._loss)(params, data, batch, seen)
@@ -106,16 +101,16 @@ class FlowLikelihood:
 
         params, adam, losses = jax.vmap(improve)(state.params, state.adam, seen)
         average = jax.tree.map(lambda a, p: AVERAGE * a + (1 - AVERAGE) * p, state.average, params)
-        state = State(params, average, adam, best, lowest, since, state.key)
+        state = State(params, average, adam, judgment, state.key)
         return state, Losses(losses[0], jnp.minimum(held, WORST))
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return state.since >= self.patience
+        return state.judgment.since >= self.patience
 
     def _loss(self, params: FlowParams, data: FlowData, batch: Array, seen: Array) -> Array:
         likely = self.plan.log_density(params, jnp.asarray(data.turns), batch)
-        return -(seen * likely).sum() / jnp.maximum(seen.sum(), 1.0)
+        return mean_over(-likely, seen)
 
     def _held(self, average: FlowParams, data: FlowData) -> Array:
         """Return minus the mean log density of units under the copies that left them out."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from mcsim.errors import InputError
 from mcsim.generators._networks import Network, Reader, Writer
 from mcsim.generators._options import (
     POSITIVE,
@@ -194,6 +195,11 @@ class VAE(PanelTrainer):
         paths, traits = len(layout.paths), len(layout.traits)
         volatile = self.volatility and self.noise and paths > 0 and layout.periods >= LONG
         factors = self.latent or min(max(LATENT[0], round(layout.size / SHARE)), LATENT[1])
+        if factors > max(layout.size, LATENT[0]):
+            raise InputError(
+                f"latent: got {factors}, but a unit has {layout.size} cells, and more factors than "
+                "cells say nothing; None takes one for four cells"
+            )
         latent, seen = factors + paths * volatile, 1 + self.noise
         widths = HIDDEN[self.arch] if self.hidden is None else self.hidden
         if self.arch == "mlp":

@@ -1,13 +1,6 @@
 """Training by the evidence lower bound, ended by units that copies of the model have not seen.
 
-One copy learns from all units; the others each leave out a fold, on which they are judged, all in
-one program. Kept are the parameters of the first copy at the step where the others judged best:
-no unit is lost to the judgment. Without folds the last parameters are kept.
-
-References
-----------
-Kingma & Welling (2014), Auto-encoding variational Bayes, ICLR. Prechelt (1998), Early stopping -
-but when? in Neural networks: tricks of the trade.
+Kingma & Welling (2014), Auto-encoding variational Bayes, ICLR.
 """
 
 from collections.abc import Sequence
@@ -18,16 +11,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from mcsim.generators._held_out import (
+    WORST,
+    Judgment,
+    copied,
+    folds_of,
+    judge,
+    mean_over,
+    seen_by,
+    unjudged,
+)
 from mcsim.generators._networks import Params
 from mcsim.generators._vae._model import Autoencoder, Intervals, divergence, encoded
 from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._training_rows import draw_rows, padded_length
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
-BUCKET = 16  # numbers of units are padded to a multiple
 SMOOTH = 0.9  # decay of the moving average of the held-out bound
-RUNAWAY = 1e3  # of held-out units: an outlier that training never saw is no divergence
 DECAYED = ("decoder", "encoder")  # what weight decay shrinks: towards the linear model
 
 
@@ -63,14 +65,11 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by copy, the smoothed held-out bound, the best step so far."""
+    """What changes: parameters by copy, and the judgment of them."""
 
     params: Params
     adam: Any
-    best: Params
-    smooth: Any
-    lowest: Any
-    since: Any
+    judgment: Judgment
     key: Array
 
 
@@ -90,42 +89,45 @@ class Bound:
     def first_state(self, data: Data, key: Array) -> State:
         """Return the state before the first step: the same parameters in all copies."""
         one = data.start.params
-        params = jax.tree.map(lambda leaf: np.stack([leaf] * (1 + self.folds)), one)
-        numbers = np.float32(0), np.float32(np.inf), np.int32(0)
-        return State(params, _first_moments(params), one, *numbers, key)
+        params = copied(one, self.folds)
+        return State(params, _first_moments(params), unjudged(one), key)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
-        """Judge the copies on what they have not seen, then let each take a step."""
+        """Judge the copies on what they have not seen, then let each take a step.
+
+        They are judged by what they gain over the start on the same units with the same noise.
+        """
         rows, of_noise = jax.random.split(jax.random.fold_in(state.key, number))
         known, fold, real = self._batch(data, rows)
         plan = data.start.plan
         noise = jax.random.normal(of_noise, (len(fold), plan.latent), jnp.float32)
-        copies = jnp.arange(1 + self.folds)
-        seen = real & (fold != copies[:, None] - 1)  # of the first copy: all
+        seen = real & seen_by(fold, self.folds)
 
         def loss(params: Params, weights: Array) -> tuple[Array, tuple[Array, Array]]:
             bound, latent = self._bound(data, rates, params, known, noise)
-            return _mean(bound, weights), (bound, latent)
+            return mean_over(bound, weights), (bound, latent)
 
         grads = jax.vmap(jax.value_and_grad(loss, has_aux=True))(state.params, seen)
         (train, (bounds, latent)), gradient = grads
         out = real & ~seen
-        held = _mean(jnp.minimum(bounds, RUNAWAY), out) if self.folds else train[0]
-        losses = Losses(train[0], held, _mean(latent[0], real))
+        held = mean_over(jnp.minimum(bounds, WORST), out) if self.folds else train[0]
+        losses = Losses(train[0], held, mean_over(latent[0], real))
         start = self._bound(data, rates, data.start.params, known, noise)[0]
-        state = self._judged(state, _mean(jnp.minimum(bounds, RUNAWAY) - start, out), number)
+        gain = mean_over(jnp.minimum(bounds, WORST) - start, out)
+        judgment = judge(state.judgment, state.params, gain, number, SMOOTH)
         updates, adam = jax.vmap(ADAM.update)(gradient, state.adam)
         rate = rates.learning_rate * jnp.minimum((number + 1) / 20, 1).astype(jnp.float32)
         params = _moved(state.params, updates, rate, rates.weight_decay)
-        return state._replace(params=params, adam=adam), losses
+        return State(params, adam, judgment, state.key), losses
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return state.since >= self.patience if self.folds else jnp.zeros((), bool)
+        return state.judgment.since >= self.patience if self.folds else jnp.zeros((), bool)
 
     def learned(self, data: Data, state: State) -> Autoencoder:
         """Return the autoencoder with the parameters that are kept."""
-        params = state.best if self.folds else jax.tree.map(lambda leaf: leaf[0], state.params)
+        last = jax.tree.map(lambda leaf: leaf[0], state.params)
+        params = state.judgment.best if self.folds else last
         return replace(data.start, params=jax.tree.map(np.asarray, params))
 
     def _batch(self, data: Data, key: Array) -> tuple[Intervals, Array, Array]:
@@ -133,8 +135,7 @@ class Bound:
         total = len(data.fold)
         if total <= self.batch_size:
             return data.known, jnp.asarray(data.fold), jnp.arange(total) < data.count
-        place = jax.random.uniform(key, (self.batch_size,), jnp.float32) * data.count
-        place = jnp.minimum(place.astype(jnp.int32), data.count - 1)
+        place = draw_rows(key, data.count, self.batch_size)
         known = Intervals(*(jnp.asarray(part)[place] for part in data.known))
         return known, jnp.asarray(data.fold)[place], jnp.ones(self.batch_size, bool)
 
@@ -149,40 +150,21 @@ class Bound:
         size = model.plan.layout.size
         return (rates.beta * apart - fit) / size, apart / size
 
-    def _judged(self, state: State, held: Array, number: Array) -> State:
-        """Keep the first copy's parameters if the others have never been better.
-
-        They are judged by what they gain over the start on the same units with the same noise.
-        """
-        smooth = jnp.where(number == 0, held, SMOOTH * state.smooth + (1 - SMOOTH) * held)
-        better = smooth < state.lowest
-        best = jax.tree.map(lambda now, old: jnp.where(better, now[0], old),
-                            state.params, state.best)  # fmt: skip
-        since = jnp.where(better, 0, state.since + 1)
-        lowest = jnp.minimum(smooth, state.lowest)
-        return state._replace(best=best, smooth=smooth, lowest=lowest, since=since)
-
 
 def training_data(
     scores: Sequence[Scores], starts: Sequence[Autoencoder], keys: Sequence[Array], folds: int
 ) -> list[Data]:
     """Pad the units of all members to one length, and put them into folds by chance."""
-    longest = -(-max(len(own.vectors) for own in scores) // BUCKET) * BUCKET
+    longest = padded_length(own.vectors for own in scores)
     found = []
     for own, start, key in zip(scores, starts, keys, strict=True):
         count = len(own.vectors)
         rows = np.resize(np.arange(count), longest)
-        order = np.asarray(jax.random.permutation(key, count))
-        fold = (order % max(folds, 1))[rows].astype(np.int32)
+        fold = folds_of(np.asarray(jax.random.permutation(key, count)), folds, longest)
         inside = encoded(own.vectors, own.low, own.high)
         sides = (side[rows].astype(np.float32) for side in (inside, own.low, own.high))
         found.append(Data(Intervals(*sides), fold, np.int32(count), start))
     return found
-
-
-def _mean(values: Float[Array, "*copy unit"], chosen: Bool[Array, "*copy unit"]) -> Array:
-    """Average over chosen units."""
-    return jnp.where(chosen, values, 0).sum() / jnp.maximum(chosen.sum(), 1)
 
 
 @jax.jit

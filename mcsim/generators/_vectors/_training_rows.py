@@ -1,6 +1,6 @@
 """Vectors to train on, padded so that all members of an ensemble share a program."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any, NamedTuple
 
 import jax
@@ -25,8 +25,7 @@ class Rows(NamedTuple):
 
     def draw(self, key: Array, size: int) -> Int[Array, " row"]:
         """Draw numbers of units, with replacement."""
-        place = (jax.random.uniform(key, (size,), jnp.float32) * self.count).astype(jnp.int32)
-        return jnp.minimum(place, self.count - 1)
+        return draw_rows(key, self.count, size)
 
     @property
     def real(self) -> Array:
@@ -34,9 +33,20 @@ class Rows(NamedTuple):
         return jnp.arange(len(self.vectors)) < self.count
 
 
+def draw_rows(key: Array, count: Any, size: int) -> Int[Array, " row"]:
+    """Draw numbers of ``count`` units, with replacement."""
+    place = (jax.random.uniform(key, (size,), jnp.float32) * count).astype(jnp.int32)
+    return jnp.minimum(place, count - 1)
+
+
+def padded_length(members: Iterable[Sized]) -> int:
+    """Return the length to which all members' units are padded."""
+    return -(-max(map(len, members)) // BUCKET) * BUCKET
+
+
 def padded_rows(members: Sequence[Float[np.ndarray, "_ coordinate"]]) -> list[Rows]:
     """Return each member's vectors, padded to one length."""
-    length = -(-max(map(len, members)) // BUCKET) * BUCKET
+    length = padded_length(members)
     return [
         Rows(np.resize(own, (length, own.shape[1])).astype(np.float32), np.int32(len(own)))
         for own in members
