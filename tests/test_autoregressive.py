@@ -68,6 +68,21 @@ def test_draws_are_possible_and_shares_are_raked(panel, generator):
             assert (draws[name] == value).mean() == pytest.approx(real, abs=0.01)
 
 
+def test_draws_have_the_moments_of_each_arm_before_anything_is_learned():
+    rng = np.random.default_rng(4)
+    treat = (np.arange(4_000) % 4 == 0).astype(float)
+    wage = np.where(treat, rng.gamma(4.0, 3_000.0, 4_000), rng.gamma(2.0, 4_000.0, 4_000))
+    wage = np.where(rng.uniform(size=4_000) < 0.25, 0.0, wage)
+    real = {"treat": treat, "wage": wage}
+    generator = TINY.fit(jax.random.key(0), Panel(real), given=["treat"], progress=False)
+    for arm in (0.0, 1.0):
+        drawn = generator.sample(jax.random.key(1), 100_000, given={"treat": np.full(100_000, arm)})
+        drawn, own = np.asarray(drawn["wage"])[:, 0], wage[treat == arm]
+        drawn, own = drawn[drawn > 0], own[own > 0]
+        assert drawn.mean() == pytest.approx(own.mean(), rel=0.02)
+        assert drawn.std() == pytest.approx(own.std(), rel=0.04)
+
+
 def test_what_it_is(panel, generator):
     assert (
         repr(generator) == "FittedGenerator(Autoregressive: black, hispanic, age, wage given treat)"

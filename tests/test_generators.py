@@ -397,7 +397,7 @@ def test_scores_and_values_are_inverse(earnings):
     head, table, values = earnings
     loose = np.sort(values[~np.isin(values, head.atoms)])[50:-50]
     score = head._score(table, jnp.asarray(loose, jnp.float32))
-    np.testing.assert_allclose(head._value(table, score), loose, rtol=1e-4)
+    np.testing.assert_allclose(head.value(table, score), loose, rtol=1e-4)
     share = norm.cdf(np.asarray(score, np.float64))
     np.testing.assert_allclose(share, (np.arange(len(loose)) + 50) / (len(loose) + 100), atol=0.02)
 

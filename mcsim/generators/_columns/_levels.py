@@ -86,12 +86,15 @@ class Levels:
         shapes = (n_arms + 1, self.n_parts), features, features
         return LevelsTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
 
-    def targets(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
+    def shares(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
         """Return the shares (arm, level) that draws are to have; None: they are left alone."""
         if self.many:
             return None
         hot = np.stack([values == level for level in self.values], axis=1)
         return np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
+
+    def moments(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> None:
+        """Levels are told by their shares."""
 
     def index(self, values: Array) -> Int[Array, " row"]:
         """Return the number of each value's level; -1 where it is no level."""

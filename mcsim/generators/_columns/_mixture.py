@@ -23,6 +23,7 @@ class MixtureTable(NamedTuple):
     """What training rows say about a column; scores run over (-reach, reach) between knots."""
 
     log_share: Any  # (arm, part)
+    moves: Any  # (arm, 2): shift, and log of the stretch, of the components' scores
     knots: Any  # (knot,), in units of the column
     reach: Any  # ()
     room: Any  # (2,): how far the tails may go beyond the knots
@@ -79,23 +80,30 @@ class Mixture:
         counts = [values == atom for atom in self.atoms]
         counts += [off * weight for weight in _component_weights(self.components)]
         shares = shares_by_arm(np.stack(counts, axis=1).astype(float), arms, n_arms)
-        zeros = np.zeros(self.n_features)
-        parts = np.log(np.maximum(shares, 1e-6)), knots, reach, room, zeros, zeros + 1
+        zeros, still = np.zeros(self.n_features), np.zeros((n_arms + 1, 2))
+        parts = np.log(np.maximum(shares, 1e-6)), still, knots, reach, room, zeros, zeros + 1
         return MixtureTable(*(np.float32(part) for part in parts))
 
     def table_shapes(self, n_arms: int) -> MixtureTable:
         """Return the shapes and types of `table`."""
-        features = (self.n_features,)
-        shapes = (n_arms + 1, self.n_parts), (self.n_knots,), (), (2,), features, features
+        features, arms = (self.n_features,), n_arms + 1
+        shapes = (arms, self.n_parts), (arms, 2), (self.n_knots,), (), (2,), features, features
         return MixtureTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
 
-    def targets(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
+    def shares(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
         """Return the shares (arm, atom or rest) that draws are to have, if there are atoms."""
         if not self.atoms:
             return None
         hot = np.stack([values == atom for atom in self.atoms], axis=1)
         shares = np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
         return np.concatenate([shares, 1 - shares.sum(axis=1, keepdims=True)], axis=1)
+
+    def moments(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray:
+        """Return number, mean and standard deviation (arm, 3) of the values that are no atoms."""
+        off = ~np.isin(values, self.atoms)
+        by_arm = [values[off & (arms == arm)] for arm in range(n_arms)]
+        told = [(len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_arm]
+        return np.asarray(told, np.float32)
 
     def index(self, values: Array) -> Int[Array, " row"]:
         """Return the number of the atom that each value is, else the number of atoms."""
@@ -137,7 +145,7 @@ class Mixture:
         hot = straight_through(logits, uniforms[:, :-1], temperature)
         scores = location + scale * jax.scipy.special.logit(uniforms[:, -1:])
         atoms, components = hot[:, : len(self.atoms)], hot[:, len(self.atoms) :]
-        value = jnp.sum(components * self._value(table, scores), axis=1, keepdims=True)
+        value = jnp.sum(components * self.value(table, scores), axis=1, keepdims=True)
         if self.integer:
             value = value + jax.lax.stop_gradient(jnp.rint(value) - value)
         value = value + atoms @ jnp.asarray(self.atoms, jnp.float32)[:, None]
@@ -183,12 +191,21 @@ class Mixture:
         else:
             part = inverse_index(shares, uniforms[:, 0])
             atom = jnp.where(part < len(self.atoms), part, -1)
-            chosen = jnp.maximum(part - len(self.atoms), 0)[:, None]
-            location = jnp.take_along_axis(location, chosen, axis=1)[:, 0]
-            scale = jnp.take_along_axis(scale, chosen, axis=1)[:, 0]
-            score = location + scale * jax.scipy.special.logit(uniforms[:, 1])
+            chosen = jnp.maximum(part - len(self.atoms), 0)
+            score = _component_score(location, scale, chosen, uniforms[:, 1])
         score = jnp.clip(score, -FARTHEST, FARTHEST)
-        return self._finish(self._value(table, score), atom)
+        return self._finish(self.value(table, score), atom)
+
+    def loose(
+        self, table: MixtureTable, outputs: Array, arm: Array, uniforms: Float[Array, "row 2"]
+    ) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
+        """Draw scores as if no value were an atom; return them and the probability of that."""
+        logits, location, scale = self._law(table, outputs, arm)
+        shares = jax.nn.softmax(logits, axis=1)[:, len(self.atoms) :]
+        score = _component_score(
+            location, scale, inverse_index(shares, uniforms[:, 0]), uniforms[:, 1]
+        )
+        return score, shares.sum(axis=1)
 
     def _finish(self, value: Array, atom: Array) -> Float[Array, " row"]:
         """Round, keep inside the bounds and off the atoms, and put the atoms in, exactly."""
@@ -208,7 +225,8 @@ class Mixture:
         at, k = self.n_parts, self.components
         location = _component_locations(k) + outputs[:, at : at + k]
         scale = _component_scale(k) * jnp.exp(2 * jnp.tanh(outputs[:, at + k :] / 2))
-        return table.log_share[arm] + outputs[:, :at], location, scale
+        shift, stretch = table.moves[arm, 0][:, None], jnp.exp(table.moves[arm, 1])[:, None]
+        return table.log_share[arm] + outputs[:, :at], shift + stretch * location, stretch * scale
 
     def logits(self, table: MixtureTable, outputs: Array, arm: Array, allowed: Any) -> Array:
         """Return the log weights of the atoms, and of all components together."""
@@ -249,7 +267,7 @@ class Mixture:
         beyond = jnp.where(point <= table.knots[0], -jnp.inf, inside)
         return jnp.where(point >= table.knots[-1], jnp.inf, beyond)
 
-    def _value(self, table: MixtureTable, score: Array) -> Array:
+    def value(self, table: MixtureTable, score: Array) -> Array:
         """Map scores to values: linear between knots, saturating beyond."""
         step = 2 * table.reach / (self.n_knots - 1)
         place = jnp.clip((score + table.reach) / step, 0.0, self.n_knots - 1.0)
@@ -263,9 +281,17 @@ class Mixture:
         return inner - table.room[0] * -jnp.expm1(-slope[0] * under / table.room[0])
 
     def _score(self, table: MixtureTable, value: Array) -> Array:
-        """Map values to scores, the inverse of `_value`; the tails end at their knots' score."""
+        """Map values to scores, the inverse of `value`; the tails end at their knots' score."""
         scores = jnp.linspace(-1.0, 1.0, self.n_knots, dtype=jnp.float32) * table.reach
         return jnp.interp(value, table.knots, scores)
+
+
+def _component_score(location: Array, scale: Array, chosen: Array, uniform: Array) -> Array:
+    """Draw from the component that each row has chosen."""
+    location, scale = (
+        jnp.take_along_axis(part, chosen[:, None], axis=1)[:, 0] for part in (location, scale)
+    )
+    return location + scale * jax.scipy.special.logit(uniform)
 
 
 def _component_locations(k: int) -> Array:

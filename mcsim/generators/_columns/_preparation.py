@@ -14,6 +14,7 @@ from mcsim._schema import Schema
 from mcsim.generators._columns._adversary import Plan, Pool, TrainingData
 from mcsim.generators._columns._architecture import Architecture, represent
 from mcsim.generators._columns._likelihood import TrainingRows
+from mcsim.generators._columns._raking import Target
 
 ODDS_ENTRIES = 8_192  # length of the table that weighted rows are drawn from
 
@@ -74,11 +75,11 @@ def training_rows(
     by_arm = _by_arm(architecture, arms, rows)
     longest = np.bincount(arms).tolist()
     pools = tuple(_pool(r, max(n, len(r))) for r, n in zip(by_arm, longest, strict=True))
-    targets = tuple(
-        _lift(head.targets(columns[head.name][rows], arms[rows], len(by_arm)), by_arm)
-        for head in architecture.drawn
-    )
-    return TrainingRows(tables, represent(architecture, tables, columns), pools, targets)
+    targets = []
+    for head in architecture.drawn:
+        known = columns[head.name][rows], arms[rows], len(by_arm)
+        targets.append(Target(_lift(head.shares(*known), by_arm), head.moments(*known)))
+    return TrainingRows(tables, represent(architecture, tables, columns), pools, tuple(targets))
 
 
 def training_data(
