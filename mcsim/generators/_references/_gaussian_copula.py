@@ -65,8 +65,6 @@ class GaussianCopula(PanelTrainer):
     Panel(300 units x 5 periods: y)
     """
 
-    calibrated = False
-
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Take the root of each covariance."""
         roots = [square_root(scores.covariance).astype(np.float32) for scores in data]

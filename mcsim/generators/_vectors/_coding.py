@@ -18,8 +18,9 @@ from mcsim.generators._vectors._completion import complete, truncated_normal
 from mcsim.generators._vectors._covariance import (
     Square,
     Target,
+    best_weight,
+    shrunk_covariance,
     stationary_target,
-    structured_covariance,
 )
 from mcsim.generators._vectors._factor_model import factor_target
 from mcsim.generators._vectors._layout import Layout, layout_of
@@ -63,12 +64,17 @@ class Coding:
         self, vectors: Float[Array, "unit coordinate"], centers: Array | None = None
     ) -> dict[str, Float[Array, "unit period"]]:
         """Return the columns of vectors; ``centers`` take the place of the training data's."""
-        scores = vectors * self.spreads + (self.centers if centers is None else centers)
-        columns = {}
-        for name, margin in zip(self.layout.names, self.margins, strict=True):
-            own = margin.value(scores[:, self.layout.place(name)])
-            columns[name] = jnp.broadcast_to(own, (len(scores), self.layout.periods))
-        return columns
+        coding = self if centers is None else replace(self, centers=centers)
+        cells, shape = coding.cells(vectors), (len(vectors), self.layout.periods)
+        places = {name: self.layout.place(name) for name in self.layout.names}
+        return {name: jnp.broadcast_to(cells[:, own], shape) for name, own in places.items()}
+
+    def cells(self, vectors: Float[Array, "unit coordinate"]) -> Float[Array, "unit coordinate"]:
+        """Return the value of each coordinate."""
+        scores = vectors * self.spreads + self.centers
+        pairs = zip(self.layout.names, self.margins, strict=True)
+        parts = [margin.value(scores[:, self.layout.place(name)]) for name, margin in pairs]
+        return jnp.concatenate(parts, axis=1)
 
     def moved(self, vectors: Vectors) -> tuple[Margin, ...]:
         """Return the margins under which vectors of this law have the training data's values."""
@@ -91,6 +97,8 @@ class Scores(NamedTuple):
         Between which scores each lies; equal where it is known.
     covariance : array (coordinate, coordinate)
         Their covariance, shrunk towards that of a factor model.
+    weight : float
+        How far.
     coding : Coding
     """
 
@@ -98,6 +106,7 @@ class Scores(NamedTuple):
     low: Vectors
     high: Vectors
     covariance: Square
+    weight: float
     coding: Coding
 
 
@@ -128,8 +137,10 @@ def _standardized(
     """Center and scale scores, and estimate their covariance."""
     centers, spreads = scores.mean(axis=0), _spreads(scores, coding.layout)
     vectors, low, high = ((side - centers) / spreads for side in (scores, low, high))
-    covariance = structured_covariance(vectors, coding.layout, target)
-    return Scores(vectors, low, high, covariance, replace(coding, centers=centers, spreads=spreads))
+    weight = best_weight(vectors, coding.layout, target)
+    covariance = shrunk_covariance(vectors, coding.layout, target, weight)
+    coding = replace(coding, centers=centers, spreads=spreads)
+    return Scores(vectors, low, high, covariance, weight, coding)
 
 
 def _raw_intervals(

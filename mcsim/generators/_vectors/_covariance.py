@@ -34,8 +34,15 @@ def structured_covariance(
     layout: Layout,
     target: Target = stationary_target,
 ) -> Square:
-    """Estimate the covariance of scores with mean zero, shrunk to a target."""
-    weight, units = _best_weight(scores, layout, target), len(scores)
+    """Estimate the covariance of scores with mean zero, shrunk to a target as far as is best."""
+    return shrunk_covariance(scores, layout, target, best_weight(scores, layout, target))
+
+
+def shrunk_covariance(
+    scores: Float[np.ndarray, "unit coordinate"], layout: Layout, target: Target, weight: float
+) -> Square:
+    """Estimate the covariance of scores with mean zero, shrunk to a target by a weight."""
+    units = len(scores)
     sample = scores.T @ scores / units
     if weight == 0:
         return positive(sample)
@@ -88,7 +95,8 @@ def _blend(sample: Square, target: Square, weight: float) -> Square:
     return positive(weight * target + (1 - weight) * sample)
 
 
-def _best_weight(scores: np.ndarray, layout: Layout, target: Target) -> float:
+def best_weight(scores: np.ndarray, layout: Layout, target: Target) -> float:
+    """Return the weight of the target under which left-out units are most likely."""
     units = len(scores)
     if layout.periods == 1 and units > 10 * layout.size:
         return 0.0

@@ -2,22 +2,56 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from mcsim._schema import Schema
-from mcsim.generators._vectors._coding import Scores, encode
-from mcsim.generators._vectors._covariance import recoloring
+from mcsim.generators._vectors._coding import Coding, Scores, encode
+from mcsim.generators._vectors._covariance import Square, recoloring, shrunk_covariance
+from mcsim.generators._vectors._factor_model import factor_target
 from mcsim.generators._vectors._fitted_panel import Law, Part, Population
 from mcsim.generators._vectors._groups import fit_groups
+from mcsim.generators._vectors._margins import Margin
 from mcsim.generators._vectors._shocks import shocks_of
 from mcsim.generators._vectors._trainer import Columns, Trainer, numpy_rng
 
 CALIBRATION_UNITS = 20_000  # drawn to learn the covariance and the margins of a law
+ROUNDS = 2  # of matching the second moments of values
+
+
+def calibration(
+    drawn: Float[np.ndarray, "unit coordinate"], scores: Scores
+) -> tuple[Square, tuple[Margin, ...]]:
+    """Return the matrix and the margins under which a law's draws have the data's second moments.
+
+    First those of scores, then those of values: where a margin is steep, equal changes of scores
+    are unequal changes of values, and what tests see is how much values change.
+    """
+    coding = scores.coding
+    recolor = recoloring(_covariance(drawn), scores.covariance)
+    margins = coding.moved(drawn @ recolor.T)
+    real = np.asarray(_cells(coding, scores.vectors))
+    center, spread = real.mean(axis=0), np.maximum(real.std(axis=0), 1e-12)
+    standard = (real - center) / spread
+    aim = shrunk_covariance(standard, coding.layout, factor_target, scores.weight)
+    for _ in range(ROUNDS):
+        values = np.asarray(_cells(replace(coding, margins=margins), drawn @ recolor.T))
+        recolor = recoloring(_covariance((values - center) / spread), aim) @ recolor
+        margins = coding.moved(drawn @ recolor.T)
+    return recolor, margins
+
+
+@jax.jit
+def _cells(coding: Coding, vectors: Array) -> Array:
+    return coding.cells(vectors)
+
+
+def _covariance(vectors: Float[np.ndarray, "unit coordinate"]) -> Square:
+    return np.atleast_2d(np.cov(vectors, rowvar=False, ddof=0))
 
 
 class Learned(NamedTuple):
@@ -60,9 +94,7 @@ class PanelTrainer(Trainer):
         coding, recolor, margins = scores.coding, None, scores.coding.margins
         if self.calibrated:
             drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
-            found = np.atleast_2d(np.cov(drawn, rowvar=False, ddof=0))
-            recolor = recoloring(found, scores.covariance)
-            margins = coding.moved(drawn @ recolor.T)
+            recolor, margins = calibration(drawn, scores)
         groups = None
         if self.cluster is not None:
             groups = fit_groups(self.cluster, columns[self.cluster][:, 0], scores.vectors)
