@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from mcsim._schema import Schema
-from mcsim.generators._vectors._coding import Coding, Scores, encode
+from mcsim.generators._vectors._coding import Coding, Scores, Vectors, encode
 from mcsim.generators._vectors._covariance import Square, recoloring, shrunk_covariance
 from mcsim.generators._vectors._factor_model import factor_target
 from mcsim.generators._vectors._fitted_panel import Law, Part, Population
@@ -23,9 +23,7 @@ CALIBRATION_UNITS = 20_000  # drawn to learn the covariance and the margins of a
 ROUNDS = 2  # of matching the second moments of values
 
 
-def calibration(
-    drawn: Float[np.ndarray, "unit coordinate"], scores: Scores
-) -> tuple[Square, tuple[Margin, ...]]:
+def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, ...]]:
     """Return the matrix and the margins under which a law's draws have the data's second moments.
 
     First those of scores, then those of values: where a margin is steep, equal changes of scores
@@ -35,12 +33,19 @@ def calibration(
     recolor = recoloring(_covariance(drawn), scores.covariance)
     margins = coding.moved(drawn @ recolor.T)
     real = np.asarray(_cells(coding, scores.vectors))
-    center, spread = real.mean(axis=0), np.maximum(real.std(axis=0), 1e-12)
-    standard = (real - center) / spread
-    aim = shrunk_covariance(standard, coding.layout, factor_target, scores.weight)
+    center, spread = real.mean(axis=0), real.std(axis=0)
+    varies = spread > 1e-9 * np.abs(center)
+
+    def standard(values: Vectors, vectors: Vectors) -> Vectors:
+        """Standardize values; where the data's are constant, scores stand for them."""
+        return np.where(varies, (values - center) / np.where(varies, spread, 1.0), vectors)
+
+    known = standard(real, scores.vectors)
+    aim = shrunk_covariance(known, coding.layout, factor_target, scores.weight)
     for _ in range(ROUNDS):
-        values = np.asarray(_cells(replace(coding, margins=margins), drawn @ recolor.T))
-        recolor = recoloring(_covariance((values - center) / spread), aim) @ recolor
+        vectors = drawn @ recolor.T
+        values = np.asarray(_cells(replace(coding, margins=margins), vectors))
+        recolor = recoloring(_covariance(standard(values, vectors)), aim) @ recolor
         margins = coding.moved(drawn @ recolor.T)
     return recolor, margins
 
@@ -50,7 +55,7 @@ def _cells(coding: Coding, vectors: Array) -> Array:
     return coding.cells(vectors)
 
 
-def _covariance(vectors: Float[np.ndarray, "unit coordinate"]) -> Square:
+def _covariance(vectors: Vectors) -> Square:
     return np.atleast_2d(np.cov(vectors, rowvar=False, ddof=0))
 
 
