@@ -1,7 +1,7 @@
 """The border between pandas and panels: `from_frame` checks and converts, `to_frame` goes back."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,7 @@ def from_frame(
     *,
     columns: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
+    missing: Literal["error", "keep"] = "error",
 ) -> tuple[Panel, Schema]:
     """Turn a frame into a panel of float64 columns and the schema that leads back.
 
@@ -36,6 +37,8 @@ def from_frame(
         The columns to take; default all others.
     categorical : sequence of str
         Columns to be taken as categories. Columns of pandas' categorical type always are.
+    missing : {"error", "keep"}
+        Missing values are refused, or stay as NaN, for trainers that complete single cells.
 
     Returns
     -------
@@ -48,8 +51,8 @@ def from_frame(
     Raises
     ------
     InputError
-        For missing or duplicate index entries, missing or infinite values, strings that are not
-        declared categorical, unknown columns: all reported together.
+        For missing or duplicate index entries, infinite values, missing ones unless they are kept,
+        strings that are not declared categorical, unknown columns: all reported together.
 
     Examples
     --------
@@ -65,6 +68,8 @@ def from_frame(
         raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
     if frame.empty:
         raise InputError("frame: got no rows or no columns, expected at least one of each")
+    if missing not in ("error", "keep"):
+        raise InputError(f"missing: got {missing!r}, expected 'error' or 'keep'")
     if isinstance(categorical, str):
         raise InputError(f"categorical: got {categorical!r}, expected names: [{categorical!r}]")
     twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
@@ -75,7 +80,7 @@ def from_frame(
     flat, unit, time = _flatten(frame, unit, time)
     index = [name for name in (unit, time) if name is not None]
     wanted = list(columns) if columns is not None else [c for c in flat if c not in index]
-    raise_all(_faults_of_frame(flat, index, wanted, categorical))
+    raise_all(_faults_of_frame(flat, index, wanted, categorical, missing))
     data, levels = _as_numbers(flat, wanted, categorical)
     units, unit_labels = _codes(flat, unit)
     periods, period_labels = _codes(flat, time) if time else (np.zeros(len(flat), int), (0,))
@@ -130,13 +135,13 @@ def columns_to_frame(
     if schema is not None and len(schema.period_labels) == periods:
         labels = schema.period_labels
     unit, time = (schema.unit, schema.time) if schema is not None else ("unit", "time")
-    data = {name: _restore(values.ravel(), name, schema) for name, values in columns.items()}
     if periods == 1:
-        frame = pd.DataFrame(data, index=pd.Index(known, name=unit))
+        index = pd.Index(known, name=unit)
     else:
         index = pd.MultiIndex.from_product([known, labels], names=[unit, time])
-        frame = pd.DataFrame(data, index=index)
-    return frame if mask is None else frame.loc[mask.ravel()]
+    cells = slice(None) if mask is None else mask.ravel()
+    data = {n: _restore(values.ravel()[cells], n, schema) for n, values in columns.items()}
+    return pd.DataFrame(data, index=index[cells])
 
 
 def _flatten(frame, unit, time) -> tuple[pd.DataFrame, str | None, str | None]:
@@ -156,7 +161,7 @@ def _flatten(frame, unit, time) -> tuple[pd.DataFrame, str | None, str | None]:
     return frame, unit, time
 
 
-def _faults_of_frame(flat, index, wanted, categorical) -> list[str]:
+def _faults_of_frame(flat, index, wanted, categorical, missing) -> list[str]:
     unknown = [name for name in (*wanted, *categorical) if name not in flat]
     faults = [f"column {n!r} is not in the frame{did_you_mean(n, flat)}" for n in unknown]
     for name in index:
@@ -166,16 +171,17 @@ def _faults_of_frame(flat, index, wanted, categorical) -> list[str]:
     if index and flat.duplicated(index).any():
         rows = flat.loc[flat.duplicated(index), index].head(5).to_numpy().tolist()
         faults.append(f"index {index}: {flat.duplicated(index).sum()} duplicates, first {rows}")
-    for name in wanted:
-        if name in flat and name not in categorical:
-            faults += _faults_of_values(name, flat[name])
+    for name in (name for name in wanted if name in flat):
+        holes = flat[name].isna()
+        if holes.all() or (holes.any() and missing == "error"):
+            number = holes.sum()
+            faults.append(f"column {name!r}: {number} missing values; drop or impute them first")
+        elif name not in categorical:
+            faults += _faults_of_values(name, flat.loc[~holes, name])
     return faults
 
 
 def _faults_of_values(name: str, series: pd.Series) -> list[str]:
-    missing = int(series.isna().sum())
-    if missing:
-        return [f"column {name!r}: {missing} missing values; drop or impute them first"]
     if isinstance(series.dtype, pd.CategoricalDtype):
         return []
     try:
@@ -199,12 +205,11 @@ def _as_numbers(flat, wanted, categorical) -> tuple[dict[str, np.ndarray], dict[
         if name in categorical and not isinstance(series.dtype, pd.CategoricalDtype):
             series = series.astype("category")
         if isinstance(series.dtype, pd.CategoricalDtype):
-            if series.isna().any():
-                raise InputError(f"column {name!r}: {int(series.isna().sum())} missing values")
             levels[name] = tuple(series.cat.categories.tolist())
-            data[name] = series.cat.codes.to_numpy(dtype=np.float64)
+            codes = series.cat.codes.to_numpy(dtype=np.float64)
+            data[name] = np.where(codes < 0, np.nan, codes)
         else:
-            data[name] = series.to_numpy(dtype=np.float64)
+            data[name] = series.to_numpy(dtype=np.float64, na_value=np.nan)
             if pd.api.types.is_bool_dtype(series):
                 levels[name] = BOOLEAN
     return data, levels
@@ -226,11 +231,12 @@ def _scatter(values, units, periods, shape) -> np.ndarray:
 def _restore(values: np.ndarray, name: str, schema: Schema | None) -> Any:
     if schema is None or name not in schema.names:
         return values
-    column = schema[name]
+    column, missing = schema[name], np.isnan(values)
     if column.kind == "categorical":
-        return pd.Categorical.from_codes(
-            values.astype(np.int64).tolist(), dtype=pd.CategoricalDtype(list(column.levels))
-        )
+        codes = np.where(missing, -1, values).astype(np.int64).tolist()
+        return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(column.levels)))
+    if missing.any():
+        return values  # which pandas' integers and bools cannot be
     if column.levels == BOOLEAN:
         return values.astype(bool)
     if column.kind in ("binary", "integer"):

@@ -341,13 +341,35 @@ def test_missing_cells_are_modeled_when_asked(wages, tmp_path):
     frame.loc[[3, 50, 71], "wage"] = np.nan
     holes, out = tmp_path / "holes.csv", tmp_path / "m.safetensors"
     frame.to_csv(holes, index=False)
-    arguments = ("fit", holes, *FIT, "--columns", "wage", "--out", out)
+    arguments = ("fit", holes, *FIT, "--columns", "wage,hours", "--out", out)
     done = mcsim_command(*arguments)
     assert done.returncode == 2
     assert "3 missing values; drop them, or pass --missing model" in done.stderr
     done = mcsim_command(*arguments, "--missing", "model")
     assert done.returncode == 0, done.stderr
-    assert load(out).config.missing == "model"
+    generator = load(out)
+    panel, schema = mcsim.from_frame(frame, *FIT[1:4:2], columns=["wage", "hours"], missing="keep")
+    mine = GaussianCopula(missing="model").fit(mcsim.key(0), panel, schema=schema)
+    drawn = (one.sample(mcsim.key(1), 9)["wage"] for one in (generator, mine))
+    np.testing.assert_array_equal(*drawn)
+    frame.dropna().to_csv(holes, index=False)
+    done = mcsim_command(*arguments)
+    assert "let the generator complete them: --missing model" in done.stderr
+    done = mcsim_command(*arguments, "--missing", "model")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--unit", "person", "--time", "year", "--kind", "macro-panel"), ("--kind", "wgan")],
+)
+def test_missing_cells_are_not_promised_to_be_modeled(wages, tmp_path, arguments):
+    frame, holes = pd.read_csv(wages), tmp_path / "holes.csv"
+    frame.loc[3, "wage"] = np.nan
+    frame.to_csv(holes, index=False)
+    done = mcsim_command("fit", holes, "--columns", "wage", *arguments)
+    assert done.returncode == 2
+    assert done.stderr == "error: column 'wage': 1 missing values; drop or impute them first\n"
 
 
 def test_cross_sections(wages, tmp_path):
@@ -356,7 +378,73 @@ def test_cross_sections(wages, tmp_path):
     frame[frame["year"] == 1983][["wage", "hours"]].to_parquet(people, index=False)
     done = mcsim_command("fit", people, "--kind", "gaussian_copula", "--out", out)
     assert done.returncode == 0, done.stderr
-    assert mcsim_command("sample", out, "-n", 4).stdout.splitlines()[0] == "unit,wage,hours"
+    for one in ((), ("--periods", 1)):
+        drawn = mcsim_command("sample", out, "-n", 4, *one)
+        assert drawn.stdout.splitlines()[0] == "unit,wage,hours"
+    done = mcsim_command("sample", out, "-n", 4, "--periods", 2)
+    assert (done.returncode, "the model is of a cross-section" in done.stderr) == (2, True)
+    done = mcsim_command("sample", out, "-n", 4, "--common-shocks", "redraw")
+    assert (done.returncode, "cross-section, which has none" in done.stderr) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def growth(tmp_path_factory) -> Path:
+    """Growth of 12 countries in 60 quarters, and the temperature there."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(12, 1)) + rng.normal(size=60) + rng.normal(size=(12, 60))
+    quarters = pd.date_range("1990-01-01", periods=60, freq="QS").strftime("%Y-%m-%d")
+    frame = pd.DataFrame(
+        {
+            "country": np.repeat([f"c{number}" for number in range(12)], 60),
+            "quarter": np.tile(quarters, 12),
+            "growth": values.ravel(),
+            "temperature": rng.normal(size=720),
+        }
+    )
+    file = tmp_path_factory.mktemp("growth") / "growth.csv"
+    frame.to_csv(file, index=False)
+    return file
+
+
+MACRO = ("--unit", "country", "--time", "quarter", "--kind", "macro-panel")
+
+
+@pytest.mark.slow
+def test_macro_panels(growth, tmp_path):
+    out, report = tmp_path / "m.safetensors", tmp_path / "report"
+    done = mcsim_command("fit", growth, *MACRO, "--columns", "growth", "--out", out)
+    assert done.returncode == 0, done.stderr
+    drawn = mcsim_command("sample", out, "-n", 2, "--periods", 62)
+    lines = drawn.stdout.splitlines()
+    assert lines[0] == "country,quarter,growth"
+    assert [line.split(",")[1] for line in lines[61:63]] == ["2005-01-01", "2005-04-01"]
+    done = mcsim_command("sample", out, "-n", 2, "--periods", 62, "--common-shocks", "fixed")
+    assert done.returncode == 2
+    assert "--periods: got 62" in done.stderr
+    assert "draw them anew: --common-shocks redraw" in done.stderr
+    arguments = ("--splits", 2, "--replications", 20, "--out", report)
+    done = mcsim_command("fidelity", growth, out, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "MacroPanel is fit again on half splits" in done.stdout
+    assert "| MacroPanel |" in (report / "fidelity.md").read_text()
+
+
+@pytest.mark.slow
+def test_fidelity_of_a_cross_section(wages, tmp_path):
+    frame, out = pd.read_csv(wages), tmp_path / "m.safetensors"
+    people, report = tmp_path / "people.csv", tmp_path / "report"
+    frame.assign(north=frame["region"] == "a")[["north", "wage", "hours"]].to_csv(
+        people, index=False
+    )
+    fit = ("fit", people, "--kind", "gaussian-copula", "--given", "north", "--out", out)
+    done = mcsim_command(*fit)
+    assert done.returncode == 0, done.stderr
+    assert f"mcsim fidelity {people} {out}" in done.stdout
+    assert "mcsim sample" not in done.stdout
+    done = mcsim_command("fidelity", people, out, "--out", report)
+    assert done.returncode == 0, done.stderr
+    assert "GaussianCopula is fit again on folds" in done.stdout
+    assert "GaussianCopula" in (report / "fidelity.md").read_text()
 
 
 def test_periods_go_on_where_the_generator_draws_more(wages, tmp_path):
@@ -397,6 +485,15 @@ def test_fidelity_refits_and_writes(wages, model, tmp_path):
     assert (tmp_path / "report" / "fidelity.png").stat().st_size > 10_000
 
 
+def test_notes_of_an_error_follow_its_sentence(wages, model):
+    error = mcsim.errors.InputError("it draws NaN")
+    error.add_note("in fidelity: the draws of generator 'mine'")
+    with mock.patch.object(mcsim, "fidelity", side_effect=error):
+        done = mcsim_command("fidelity", wages, model)
+    assert done.returncode == 2
+    assert done.stderr == "error: it draws NaN\nin fidelity: the draws of generator 'mine'\n"
+
+
 def test_fidelity_checks_out_before_it_computes(wages, model):
     with mock.patch.object(mcsim, "fidelity", side_effect=AssertionError("computed")):
         done = mcsim_command("fidelity", wages, model, "--out", wages)
@@ -418,6 +515,8 @@ def test_fidelity_checks_out_before_it_computes(wages, model):
          "declare it with --categorical region or leave it out with --columns"),
         (("fit", "{wages}", *FIT, "--columns", "wage", "--missing", "modl"), "mean 'model'"),
         (("fit", "{wages}", *FIT, "--columns", "wage", "--out", "/proc/x/m"), "cannot be written"),
+        (("fit", "{growth}", *MACRO), "learns one outcome; choose it: --columns growth"),
+        (("fit", "{growth}", *MACRO, "--missing", "model"), "--missing: MacroPanel has no such"),
         (("sample", "{wages}", "-n", 3), "not a model file"),
         (("sample", "nowhere.safetensors", "-n", 3), "there is no such file"),
         (("sample", "{model}", "-n", 3, "--periods", 9), "learned 6 periods and draws no more"),
@@ -428,10 +527,13 @@ def test_fidelity_checks_out_before_it_computes(wages, model):
         (("fidelity", "{other}", "{model}"), "'person' is not in the frame"),
     ],
 )  # fmt: skip
-def test_wrong_arguments_of_generators_are_sentences(wages, model, tmp_path, arguments, message):
+def test_wrong_arguments_of_generators_are_sentences(
+    wages, model, growth, tmp_path, arguments, message
+):
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
-    filled = [str(a).format(wages=wages, model=model, other=other) for a in arguments]
+    files = {"wages": wages, "model": model, "growth": growth, "other": other}
+    filled = [str(a).format(**files) for a in arguments]
     done = mcsim_command(*filled)
     assert done.returncode == 2
     assert message in done.stderr.replace("\n", " ")

@@ -1,5 +1,6 @@
 """The border between pandas and panels."""
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,3 +127,32 @@ def test_schemas_are_overridden_and_checked():
         schema.replace(y={"atoms": (-5.0,)})
     with pytest.raises(InputError, match="column 'yy' is not in the schema"):
         schema.replace(yy={"lower": 0.0})
+
+
+def test_missing_values_are_kept_when_asked():
+    frame = LONG.assign(
+        wage=[1.5, None, 2.5, 3.5],
+        hours=pd.array([7, 8, None, 3], dtype="Int64"),
+        place=["x", "y", "x", None],
+    )
+    options = {"unit": "firm", "time": "year", "columns": ["wage", "hours", "place"]}
+    with pytest.raises(InputError, match=r"3 faults:(?s:.*)'place': 1 missing values"):
+        from_frame(frame, categorical=["place"], **options)
+    panel, schema = from_frame(frame, categorical=["place"], missing="keep", **options)
+    assert panel.mask is None
+    assert {name: int(np.isnan(panel[name]).sum()) for name in panel} == dict.fromkeys(panel, 1)
+    assert schema["place"].levels == ("x", "y")
+    assert schema["hours"].kind == "integer"
+    back = to_frame(panel, schema)
+    want = frame.set_index(["firm", "year"])[["wage", "hours", "place"]].sort_index()
+    pd.testing.assert_frame_equal(back.isna(), want.isna())
+    with pytest.raises(InputError, match="'wage': 4 missing values"):
+        from_frame(frame.assign(wage=np.nan), categorical=["place"], missing="keep", **options)
+    with pytest.raises((InputError, TypeError), match=r"'error' or 'keep'|drop"):
+        from_frame(frame, missing="drop")  # type: ignore[arg-type]
+
+
+def test_masked_cells_of_integers_are_left_out_whatever_they_hold():
+    schema = infer_schema({"k": np.array([[1.0, 2.0], [3.0, 5.0]])})
+    panel = Panel({"k": [[1.0, np.nan], [3.0, 5.0]]}, jnp.array([[True, False], [True, True]]))
+    assert to_frame(panel, schema)["k"].tolist() == [1, 3, 5]

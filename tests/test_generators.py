@@ -79,6 +79,17 @@ def test_draws_are_possible(panel, generator):
     assert len(np.unique(inner)) > 0.9 * len(inner)
 
 
+def test_a_constant_outcome_is_learned_with_a_warning():
+    rng = np.random.default_rng(0)
+    columns = {"treat": (np.arange(60) % 2).astype(float), "x": rng.normal(size=60)}
+    panel = Panel({**columns, "y": np.full(60, 3.0)})
+    trainer = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=16, outcome_share=0.25)
+    with pytest.warns(UserWarning, match="'y' is constant"):
+        generator = trainer.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    drawn = generator.sample(jax.random.key(1), 20, given={"treat": np.arange(20) % 2.0})
+    assert (np.asarray(drawn["y"]) == 3.0).all()
+
+
 def test_shares_are_raked_to_each_arm(panel, generator):
     n = 100_000
     for arm in (0.0, 1.0):

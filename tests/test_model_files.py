@@ -30,6 +30,7 @@ from mcsim.generators import (
 from mcsim.generators._adversarial import _wgan as training
 from mcsim.generators._flow._trainer import Flow
 from mcsim.generators._macro._macro_panel import MacroPanel
+from mcsim.generators._storage._files import digest_of
 from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, LAWS, PARTS, TRAINERS
 from mcsim.generators._vae._trainer import VAE
 
@@ -237,7 +238,7 @@ def test_numpy_numbers_are_numbers(fitted, tmp_path):
 
 
 def rewrite(path, changes=None, header=None, **tensors):
-    """Save the file again with parts of its header or its tensors changed.
+    """Save the file again, under a digest that is right, with parts of its content changed.
 
     ``changes`` has places in the generator's tree: ``{"config/steps": -1}``.
     """
@@ -249,7 +250,10 @@ def rewrite(path, changes=None, header=None, **tensors):
             entry = inside(entry)[int(step) if isinstance(entry, list) else step]
         inside(entry)[int(steps[-1]) if isinstance(entry, list) else steps[-1]] = value
     kept = {name: t for name, t in {**load_file(path), **tensors}.items() if t is not None}
-    save_file(kept, path, metadata={"mcsim": json.dumps({**old, **(header or {})})})
+    new = {**old, **(header or {})}
+    if isinstance(new.get("sha256"), str):
+        new["sha256"] = digest_of(new, kept)
+    save_file(kept, path, metadata={"mcsim": json.dumps(new)})
 
 
 def inside(entry):
@@ -274,6 +278,7 @@ class Trap:
         return (open, ("trapped", "w"))
 
 
+DAMAGED = "damaged: its content is not what its SHA-256 digest says; fit and save again"
 INCONSISTENT = "do not go together|header is damaged: Type-check|missing or unknown"
 """Types are checked in these tests; without, sampling on paper, or a name left over, tells."""
 
@@ -292,6 +297,7 @@ INCONSISTENT = "do not go together|header is damaged: Type-check|missing or unkn
         (lambda p: rewrite(p, header={"kind": "other"}), "not a generator saved by mcsim"),
         (lambda p: rewrite(p, header={"format": 1}), "format 1, .* reads 2; .*or fit again"),
         (lambda p: rewrite(p, header={"format": 99}), "format 99, this version of mcsim reads 2"),
+        (lambda p: rewrite(p, header={"sha256": None}), DAMAGED),
         (lambda p: rewrite(p, header={"generator": None}), "missing or unknown"),
         (lambda p: rewrite(p, {"config": {"class": "os.system", "fields": {}}}), "'os.system' is"),
         (lambda p: rewrite(p, {"config": {"class": ["WGAN"], "fields": {}}}), "header is damaged"),
@@ -343,6 +349,30 @@ def test_damaged_files_are_refused(path, tmp_path, monkeypatch, damage, message)
         load(path)
     assert str(path) in str(caught.value)
     assert not (tmp_path / "trapped").exists()
+
+
+def test_a_flipped_bit_of_a_tensor_is_noticed(path):
+    written, rng = path.read_bytes(), np.random.default_rng(5)
+    start = 8 + int.from_bytes(written[:8], "little")
+    for place in (start, len(written) - 1, *rng.integers(start, len(written), 50).tolist()):
+        damaged = bytearray(written)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(ModelFileError, match=DAMAGED):
+            load(path)
+
+
+def test_another_word_in_the_header_is_noticed(path):
+    written = path.read_bytes()
+    assert b"person" in written
+    path.write_bytes(written.replace(b"person", b"parson"))
+    with pytest.raises(ModelFileError, match=DAMAGED):
+        load(path)
+
+
+def test_saving_twice_writes_the_same_bytes(fitted, tmp_path):
+    one, two = (save(fitted, tmp_path / name).read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def test_only_generators_are_saved(tmp_path):

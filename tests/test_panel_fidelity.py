@@ -29,7 +29,7 @@ from mcsim._panel_fidelity._score import read_ruler, scores, squared
 from mcsim._panel_fidelity._sources import split_halves
 from mcsim._panel_fidelity._two_sample import combined_p_value, features, twins_of, two_sample
 from mcsim._panel_fidelity._verdict import verdict
-from mcsim.errors import InputError
+from mcsim.errors import InputError, TrainingDiverged
 from mcsim.estimators import fixed_effects
 
 KEY = mcsim.key(4)
@@ -524,16 +524,54 @@ def test_the_same_key_gives_the_same_table_and_more_generators_change_none():
         assert first.equals(second)
 
 
-def test_a_reference_that_is_impossible_is_left_out_with_a_note(monkeypatch):
-    class Refusing:
-        def fit(self, key, panel, **_):
-            raise InputError("too few periods")
+class Raising:
+    """A trainer whose fit raises."""
 
-    monkeypatch.setitem(_panels.REFERENCES, "copula", Refusing())
+    def __init__(self, error):
+        self.error = error
+
+    def fit(self, key, panel, **_):
+        raise self.error
+
+
+class DrawsNaN:
+    """A trainer whose generator draws NaN."""
+
+    def fit(self, key, panel, **_):
+        return Diverged()
+
+
+FAILING = [
+    (Raising(InputError("too few periods")), "invalid_input", "too few periods"),
+    (Raising(TrainingDiverged("ran away")), "error", "ran away"),
+    (Raising(np.linalg.LinAlgError("singular")), "error", "LinAlgError: singular"),
+    (DrawsNaN(), "error", "generators: Diverged draws"),
+]
+
+
+@pytest.mark.parametrize(("trainer", "status", "sentence"), FAILING)
+def test_a_reference_that_fails_is_a_row_with_a_status_and_a_sentence(
+    monkeypatch, trainer, status, sentence
+):
+    monkeypatch.setitem(_panels.REFERENCES, "copula", trainer)
     found = mcsim.fidelity(draw(40), {"t": Truth()}, **SMALL)
-    assert "copula" not in found.verdicts
-    assert found.notes == ("no row 'copula': too few periods",)
-    assert "Note. no row" in str(found)
+    assert found.verdicts["copula"].startswith(f"no numbers: {sentence}")
+    score = found.score[found.score["component"] == "score"].set_index("generator")
+    assert score["status"].to_dict() == {"real": "ok", "bootstrap": "ok", "t": "ok",
+                                         "copula": status}  # fmt: skip
+    assert np.isnan(score.loc["copula", "value"])
+    assert np.isfinite(score.loc["t", "value"])
+    assert set(found.samples) == {"bootstrap", "t"}
+    for text in (str(found), found.to_markdown()):
+        assert any("copula" in line and status in line for line in text.splitlines())
+        assert "nan" not in text.replace("that are NaN", "")
+    assert max(len(line) for line in str(found).splitlines()) <= 100
+
+
+@pytest.mark.parametrize("trainer", [trainer for trainer, *_ in FAILING])
+def test_a_trainer_under_test_that_fails_raises(trainer):
+    with pytest.raises((InputError, TrainingDiverged, np.linalg.LinAlgError)):
+        mcsim.fidelity(draw(40), {"mine": trainer}, **SMALL)
 
 
 @dataclass(frozen=True)
@@ -566,9 +604,12 @@ def test_long_panels_are_described_beside_their_ranges(table):
     assert row["mean"] == pytest.approx(1, abs=0.02)
     assert row["lower"] < row["mean"] < row["upper"]
     assert frame["inside"].mean() > 0.5
-    text = str(replace(table, statistics=frame))
-    assert "Statistics of the series" in text
-    assert max(len(line) for line in text.splitlines()) <= 100
+    several = [frame.assign(generator=f"generator {name}", outcome="growth") for name in "abc"]
+    for statistics in (frame, pd.concat(several)):
+        text = str(replace(table, statistics=statistics))
+        assert "Statistics of the series" in text
+        assert max(len(line) for line in text.splitlines()) <= 100
+    assert all(f"generator {name}" in text for name in "abc")
 
 
 def test_a_verdict_that_resolves_nothing_says_so():

@@ -4,6 +4,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +18,22 @@ import mcsim
 from mcsim import Panel
 from mcsim.errors import InputError
 from mcsim.generators import (
+    GAN,
+    VAE,
+    WGAN,
     Autoregressive,
     BlockBootstrap,
     FactorVAR,
+    Flow,
     GaussianCopula,
     GaussianMixture,
     SmoothedBootstrap,
     UnitBootstrap,
     fit_many,
 )
+from mcsim.generators._columns import _trainer as _columns_trainer
 from mcsim.generators._references._gaussian_mixture import best_mixture
+from mcsim.generators._vectors import _trainer as _vectors_trainer
 from mcsim.generators._vectors._coding import encode
 from mcsim.generators._vectors._completion import complete, truncated_normal
 from mcsim.generators._vectors._covariance import (
@@ -506,6 +513,28 @@ def test_constant_columns_are_learned_with_a_warning(trainer):
 def test_many_periods_of_few_units_are_warned_about(trainer):
     with pytest.warns(UserWarning, match="MacroPanel learns such panels"):
         trainer.fit(KEY, effects_panel(8, 40))
+
+
+class Checked(Exception):
+    """Raised where training would begin."""
+
+
+@pytest.mark.parametrize("n_periods", [1, 100])
+@named([Autoregressive(), Flow(), GAN(), VAE(), WGAN(), *WHOLE])
+def test_warnings_point_at_the_line_of_the_user(trainer, n_periods, monkeypatch):
+    for module in (_columns_trainer, _vectors_trainer):
+        monkeypatch.setattr(module, "cached", mock.Mock(side_effect=Checked))
+    data = effects_panel(20, n_periods).with_columns({"one": np.ones((20, n_periods))})
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        with pytest.raises(Checked):
+            trainer.fit(KEY, data)
+        with pytest.raises(Checked):
+            fit_many(trainer, mcsim.keys(0, 2), data)
+    said = "'one' is constant", *["MacroPanel learns such panels"] * (n_periods > 1)
+    assert len(caught) == 2 * len(said)
+    for warning, words in zip(caught, said * 2, strict=True):
+        assert words in str(warning.message)
+        assert warning.filename == __file__
 
 
 def test_a_block_bootstrap_is_made_for_many_periods():

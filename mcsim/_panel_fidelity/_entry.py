@@ -44,7 +44,8 @@ def fidelity(
     differences vary on generated panels as on real ones, at every break? Beside it stand rejection
     rates of placebo laws, a panel score over moments, a classifier's two-sample test, and
     memorization. The first rows are a bootstrap of the units, a smoothed one, a Gaussian copula, a
-    factor model and a Gaussian mixture: what a generator has to beat.
+    factor model and a Gaussian mixture: what a generator has to beat. One of these that fails on
+    the data has a status, and a verdict that says why; yours raise.
 
     **Cross-sections** give a `FidelityTable`. Each generator is fit on all rows but one fold and
     scored on that fold, beside a bootstrap of the rows and a multivariate normal; values are means

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimator, Panel
+from mcsim._core import Estimator, Panel, Status
 from mcsim._fidelity._law import on_real_data
 from mcsim._fidelity._sources import REAL
 from mcsim._panel_fidelity._estimates import estimate_records, statistic_records, statistics_on
@@ -19,7 +19,7 @@ from mcsim._panel_fidelity._placebo import rejection_records
 from mcsim._panel_fidelity._real import RealPanel, read_real
 from mcsim._panel_fidelity._row import Row, Sizes, generated_row, real_row
 from mcsim._panel_fidelity._score import SCORE, Scores, read_ruler, score_records, scores
-from mcsim._panel_fidelity._sources import REFERENCES, Fits, fit_halves
+from mcsim._panel_fidelity._sources import REFERENCES, Failure, Fits, failure_of, fit_halves
 from mcsim._panel_fidelity._table import (
     ESTIMATE_COLUMNS,
     INFERENCE_COLUMNS,
@@ -64,14 +64,17 @@ def panel_fidelity(
     ruler = read_ruler(known.component_sizes, vectors, real.n_units / 2)
     laws = on_real_data(estimators, real, keys[2])
     rows = {REAL: real_row(keys[3], known, fits.halves, ruler, sizes)}
+    failed = dict(fits.failed)
     for index, (name, members) in enumerate(_tracked(fits.members, progress)):
         row_key = jax.random.fold_in(keys[4], index)
         try:
             rows[name] = generated_row(row_key, members, known, ruler, laws, sizes)
         except Exception as error:
-            error.add_note(f"in fidelity: the draws of generator {name!r}")
-            raise
-    return _as_table(rows, known, fits, ruler, laws)
+            if name not in REFERENCES:
+                error.add_note(f"in fidelity: the draws of generator {name!r}")
+                raise
+            failed[name] = failure_of(error)
+    return _as_table(rows, failed, known, fits, ruler, laws)
 
 
 def _tracked(members: Mapping[str, Any], progress: bool) -> Iterable[tuple[str, Any]]:
@@ -103,7 +106,12 @@ def _faults_of_sizes(splits: int, sizes: Sizes) -> list[str]:
 
 
 def _as_table(
-    rows: Mapping[str, Row], real: RealPanel, fits: Fits, ruler: Any, laws: Any
+    rows: Mapping[str, Row],
+    failed: Mapping[str, Failure],
+    real: RealPanel,
+    fits: Fits,
+    ruler: Any,
+    laws: Any,
 ) -> PanelFidelityTable:
     layout, generated = real.layout, {name: row for name, row in rows.items() if name != REAL}
     inference = [record for name, row in rows.items() for record in _inference(name, row, real)]
@@ -117,7 +125,7 @@ def _as_table(
     by_name = {name: of_all_outcomes(measures, name) for name in rows}
     scored = {name: scores([split.squares for split in row.splits]) for name, row in rows.items()}
     best = best_reference(scored, tuple(REFERENCES), by_name)
-    score = _score(scored, ruler, best)
+    score = _score(scored, failed, ruler, best)
     estimates = [
         record
         for name, row in generated.items()
@@ -132,6 +140,7 @@ def _as_table(
             by_name[REAL],
             [r for r in estimates if r["generator"] == name],
         )
+    verdicts |= {name: f"no numbers: {failure.sentence}" for name, failure in failed.items()}
     return PanelFidelityTable(
         pd.DataFrame(inference, columns=list(INFERENCE_COLUMNS)),
         pd.DataFrame(rejection, columns=list(REJECTION_COLUMNS)),
@@ -157,13 +166,18 @@ def _inference(name: str, row: Row, real: RealPanel) -> Records:
     return inference_records(name, ratios, draws, real.layout.outcomes, real.breaks)
 
 
-def _score(scored: Mapping[str, Scores], ruler: Any, best: str | None) -> Records:
+def _score(
+    scored: Mapping[str, Scores], failed: Mapping[str, Failure], ruler: Any, best: str | None
+) -> Records:
     against = None if best is None else (best, scored[best])
-    return [
-        record
+    nothing = {"component": SCORE, "against": ""}
+    failures = [{"generator": n, **nothing, "status": f.status} for n, f in failed.items()]
+    records = [
+        {**record, "status": Status.OK.label}
         for name, found in scored.items()
         for record in score_records(name, found, ruler, against)
     ]
+    return records + failures
 
 
 def _measures(rows: Mapping[str, Row], layout: PanelLayout) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from jaxtyping import Array, Int, Key
 from numpy import ndarray
 
 from mcsim import generators as trainers
-from mcsim._core import Panel
+from mcsim._core import Panel, Status
 from mcsim._fidelity._sources import REAL, faults_of_columns, is_trainer, listed, named
 from mcsim._panel_fidelity._layout import PanelLayout
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import InputError, McsimError, raise_all
 
 Units = Int[ndarray, " unit"]
 Halves = Sequence[tuple[Units, Units]]
@@ -31,10 +31,18 @@ class Member(NamedTuple):
     seen: bool = False
 
 
+class Failure(NamedTuple):
+    """Why a reference has no numbers: a status, and a sentence."""
+
+    status: str
+    sentence: str
+
+
 class Fits(NamedTuple):
-    """Members of every row of the table, the halves, and what is to be said about them."""
+    """Members of the rows of the table, references that failed, the halves, and what to note."""
 
     members: dict[str, list[Member]]
+    failed: dict[str, Failure]
     halves: Halves
     notes: tuple[str, ...]
 
@@ -69,7 +77,7 @@ def fit_halves(
     generators = named(generators, (REAL, *REFERENCES))
     halves = split_halves(jax.random.fold_in(key, 0), real.n_units, splits)
     panel = real.select(layout.schema.names)
-    members, notes = _fit_references(key, panel, layout, halves)
+    members, failed, notes = _fit_references(key, panel, layout, halves)
     start = 1 + len(REFERENCES)
     for index, (name, candidate) in enumerate(generators.items(), start):
         if is_trainer(candidate):
@@ -83,14 +91,20 @@ def fit_halves(
                 f"{name}: it saw all units, so its draws are compared with units that it knows; "
                 "pass a trainer for a comparison with units that it does not"
             )
-    return Fits(members, halves, tuple(notes))
+    return Fits(members, failed, halves, tuple(notes))
+
+
+def failure_of(error: Exception, status: Status = Status.ERROR) -> Failure:
+    """Keep what a reference raised; generators under test are compared all the same."""
+    kind = "" if isinstance(error, McsimError) else f"{type(error).__name__}: "
+    return Failure(status.label, f"{kind}{error}")
 
 
 def _fit_references(
     key: Key[Array, ""], panel: Panel, layout: PanelLayout, halves: Halves
-) -> tuple[dict[str, list[Member]], list[str]]:
-    """Fit what can be fitted here; what cannot, and what they warn of, becomes a note."""
-    members, notes = {}, []
+) -> tuple[dict[str, list[Member]], dict[str, Failure], list[str]]:
+    """Fit what can be fitted here; what the references warn of becomes a note."""
+    members, failed, notes = {}, {}, []
     for index, (name, trainer) in enumerate(REFERENCES.items(), 1):
         of_trainer = jax.random.fold_in(key, index)
         try:
@@ -98,8 +112,10 @@ def _fit_references(
                 members[name] = _fit(of_trainer, trainer, panel, layout, halves, False)
             notes += [f"reference rows: {w.message}" for w in warned if w.category is UserWarning]
         except InputError as error:
-            notes.append(f"no row {name!r}: {error}")
-    return members, list(dict.fromkeys(notes))
+            failed[name] = failure_of(error, Status.INVALID_INPUT)
+        except Exception as error:
+            failed[name] = failure_of(error)
+    return members, failed, list(dict.fromkeys(notes))
 
 
 def _fit(

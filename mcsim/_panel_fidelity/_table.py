@@ -14,7 +14,7 @@ INFERENCE_COLUMNS = ("generator", "outcome", "break", "value", "se", "lower", "u
 REJECTION_COLUMNS = ("generator", "outcome", "inference", "rejection", "mcse", "reps")
 SCORE_COLUMNS = ("generator", "component", "value", "sd", "lower", "upper", "against",
                  "difference", "difference_lower", "difference_upper", "ratio", "ratio_lower",
-                 "ratio_upper")  # fmt: skip
+                 "ratio_upper", "status")  # fmt: skip
 MEASURE_COLUMNS = ("generator", "measure", "outcome", "value", "sd", "floor", "splits")
 ESTIMATE_COLUMNS = ("generator", "estimator", "estimand", "value", "mean", "sd", "sd_between",
                     "lower", "upper", "p_value", "draws", "failed", "status", "note")  # fmt: skip
@@ -49,7 +49,9 @@ class PanelFidelityTable:
         moment held out) / standard error of a difference between two real halves, so that real
         against real reads about 1; then its components. ``lower``, ``upper`` are from a bootstrap
         of the real units, as are those of ``difference`` and ``ratio`` to ``against``, the best
-        reference that does not copy, paired.
+        reference that does not copy, paired. ``status`` is ``"ok"``, or of a reference that could
+        not be fitted, raised or drew NaN, ``"invalid_input"`` or ``"error"``: it has this row, and
+        a verdict that says why.
     measures : pandas.DataFrame
         Means over splits, with ``sd`` over them and what ``real`` reads (``floor``):
 

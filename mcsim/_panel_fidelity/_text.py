@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mcsim._core import Status
 from mcsim._panel_fidelity._inference import MARGIN, RIGHT, UNRESOLVED, WRONG
 from mcsim._panel_fidelity._placebo import INFERENCES
 from mcsim._panel_fidelity._score import SCORE
@@ -126,6 +127,9 @@ def _scores(table: "PanelFidelityTable") -> Cells:
     names = ("memorization", "copies", "c2st_auc", "c2st_accuracy_real",
              "c2st_accuracy_generated", "c2st_p_value")  # fmt: skip
     for row in table.score[table.score["component"] == SCORE].to_dict("records"):
+        if row["status"] != Status.OK.label:
+            cells.append([row["generator"], "-", row["status"], *["-"] * (len(cells[0]) - 3)])
+            continue
         mine = [float(found.get((row["generator"], name), np.nan)) for name in names]
         memory, copies, *tested = mine
         cells.append(
@@ -177,18 +181,26 @@ def _statistics(table: "PanelFidelityTable") -> list[Cells]:
 
 
 def _laws(frame: pd.DataFrame, labels: list[str], worded) -> list[Cells]:
-    """One block per three generators: rows are labels, the first column the real value."""
-    blocks, names = [], _generators(frame)
-    for part in (names[start : start + 3] for start in range(0, len(names), 3)):
-        cells = [[labels[-1] if labels[0] == "outcome" else labels[0], "real", *part]]
-        for label, rows in frame.groupby(labels, sort=False):
-            mine = {row["generator"]: row for row in rows.to_dict("records")}
-            value = rows["value"].iloc[0]
-            known = [worded(mine[n]) if np.isfinite(mine[n]["mean"]) else "-" for n in part]
-            real = _short(value) if np.isfinite(value) else str(rows.iloc[0].get("status", "-"))
-            cells.append([" ".join(filter(None, map(str, label))), real, *known])
-        blocks.append(cells)
+    """One block per three generators, or fewer where three are too wide."""
+    names, blocks = _generators(frame), []
+    for count in (3, 2, 1):
+        parts = [names[start : start + count] for start in range(0, len(names), count)]
+        blocks = [_law(frame, labels, worded, part) for part in parts]
+        if all(len(line) <= WIDTH for cells in blocks for line in _text(cells).splitlines()):
+            break
     return blocks
+
+
+def _law(frame: pd.DataFrame, labels: list[str], worded, names: list[str]) -> Cells:
+    """Rows are labels, the first column the real value."""
+    cells = [[labels[-1] if labels[0] == "outcome" else labels[0], "real", *names]]
+    for label, rows in frame.groupby(labels, sort=False):
+        mine = {row["generator"]: row for row in rows.to_dict("records")}
+        value = rows["value"].iloc[0]
+        known = [worded(mine[n]) if np.isfinite(mine[n]["mean"]) else "-" for n in names]
+        real = _short(value) if np.isfinite(value) else str(rows.iloc[0].get("status", "-"))
+        cells.append([" ".join(filter(None, map(str, label))), real, *known])
+    return cells
 
 
 def _generators(frame: pd.DataFrame) -> list[str]:

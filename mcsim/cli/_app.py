@@ -33,7 +33,7 @@ def in_sentences(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*arguments, **options)
         except McsimError as error:
-            complain(f"error: {error}")
+            complain("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             complain("interrupted: what a run has finished is in its store; it goes on if repeated")

@@ -19,6 +19,18 @@ from mcsim.errors import InputError, raise_all
 
 KINDS = (".csv", ".parquet")
 
+OPTIONS = {
+    r"categorical=\['([^']*)'\]": r"--categorical \1",
+    r"columns=\[\.\.\.\]": "--columns naming the others",
+    r"panel\.select\(\['([^']*)'\]\)": r"--columns \1",
+    r"\w+\(missing='model'\)": "--missing model",
+    r"generator\.with_shocks\('(\w+)'\)": r"--common-shocks \1",
+    r"\bn_periods:": "--periods:",
+}
+"""What messages to users of Python say, and the option that it is here."""
+
+COMPLETED = {"drop or impute them first": "drop them, or pass --missing model"}
+
 
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a frame from a CSV or Parquet file.
@@ -76,15 +88,19 @@ def require_folder(path: Path) -> None:
 
 
 @contextmanager
-def options_named() -> Iterator[None]:
-    """Let messages about data name the options of ``fit`` in place of Python's arguments."""
+def options_named(*, completes: bool = False) -> Iterator[None]:
+    """Let messages name options in place of Python's arguments.
+
+    ``completes`` says that ``--missing model`` is one of them.
+    """
     try:
         yield
     except InputError as fault:
-        text = re.sub(r"categorical=\['([^']*)'\]", r"--categorical \1", str(fault))
-        text = text.replace("columns=[...]", "--columns naming the others")
-        text = text.replace("drop or impute them first", "drop them, or pass --missing model")
-        raise InputError(text) from None
+        text = str(fault)
+        for words, option in {**OPTIONS, **(COMPLETED if completes else {})}.items():
+            text = re.sub(words, option, text)
+        fault.args = (text,)
+        raise
 
 
 def panel_for(frame: pd.DataFrame, generator: Any) -> tuple[Panel, Schema]:

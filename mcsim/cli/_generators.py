@@ -21,7 +21,7 @@ from mcsim.cli._frames import (
     schema_for,
     write_frame,
 )
-from mcsim.cli._kinds import trainer_of
+from mcsim.cli._kinds import completes, trainer_of
 from mcsim.errors import InputError, did_you_mean
 from mcsim.generators import load, save
 
@@ -71,18 +71,21 @@ def fit_command(
     options = {"common_shocks": common_shocks, "cluster": cluster, "missing": missing}
     trainer = trainer_of(kind, options)
     frame = read_frame(data)
-    wanted = _split(columns)
-    if missing == "model":
-        frame = frame.dropna(subset=[name for name in wanted or frame.columns if name in frame])
-    with options_named():
+    with options_named(completes=completes(trainer, time_ is not None)):
         panel, schema = from_frame(
-            frame, unit, time_, columns=wanted, categorical=_split(categorical) or []
+            frame,
+            unit,
+            time_,
+            columns=_split(columns),
+            categorical=_split(categorical) or [],
+            missing="keep" if missing == "model" else "error",
         )
     out = out or Path(f"{data.stem}-{kind}.safetensors")
     started = time.monotonic()
-    generator = trainer.fit(
-        key_of(seed), panel, given=_split(given) or [], schema=schema, progress=not quiet
-    )
+    with options_named():
+        generator = trainer.fit(
+            key_of(seed), panel, given=_split(given) or [], schema=schema, progress=not quiet
+        )
     seconds = time.monotonic() - started
     path = _saved(generator, out)
     if quiet:
@@ -92,7 +95,9 @@ def fit_command(
     for caveat in getattr(generator, "caveats", ()):
         typer.echo(f"Caveat: {caveat}")
     typer.echo(f"\nFit in {seconds:.1f} s. Model in {path}; next:")
-    typer.echo(f"  mcsim fidelity {data} {path}\n  mcsim sample {path} -n {panel.n_units}")
+    typer.echo(f"  mcsim fidelity {data} {path}")
+    if not generator.given:
+        typer.echo(f"  mcsim sample {path} -n {panel.n_units}")
 
 
 @app.command("fidelity")
@@ -158,7 +163,8 @@ def sample_command(
         )
     if common_shocks is not None:
         generator = _with_shocks(generator, common_shocks)
-    panel = generator.sample(key_of(seed), n_units, *_periods(generator, periods))
+    with options_named():
+        panel = generator.sample(key_of(seed), n_units, *_periods(generator, periods))
     frame = to_frame(panel, schema_for(generator.schema, panel.n_periods))
     if out is None:
         frame.to_csv(sys.stdout)
@@ -199,7 +205,7 @@ def _write_fidelity(table: Any, panel: Panel, generator: Any, folder: Path) -> N
 
 
 def _with_shocks(generator: Any, common_shocks: str) -> Any:
-    if not hasattr(generator, "with_shocks"):
+    if _is_cross_section(generator):
         raise InputError("--common-shocks: the model is of a cross-section, which has none")
     return generator.with_shocks(common_shocks)
 
@@ -210,11 +216,15 @@ def _require_choice(option: str, value: str | None, known: tuple[str, ...]) -> N
 
 
 def _periods(generator: Any, periods: int | None) -> tuple[int, ...]:
-    """Return the argument of `sample`, which generators of cross-sections do not have."""
+    """Return the argument of `sample`, which not all generators of cross-sections have."""
     if periods is None:
         return ()
-    if hasattr(generator, "n_periods"):
+    if not _is_cross_section(generator):
         return (periods,)
     if periods > 1:
         raise InputError(f"--periods: got {periods}, but the model is of a cross-section")
     return ()
+
+
+def _is_cross_section(generator: Any) -> bool:
+    return getattr(generator, "n_periods", 1) == 1

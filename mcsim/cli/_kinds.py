@@ -50,6 +50,12 @@ def trainer_of(kind: str, options: Mapping[str, Any]) -> Any:
     return found(**given)
 
 
+def completes(trainer: Any, periods: bool) -> bool:
+    """Whether a trainer takes missing cells of a panel with periods, or of a cross-section."""
+    panel_only = getattr(trainer, "panel_only", ())
+    return hasattr(trainer, "missing") and (periods or "missing" not in panel_only)
+
+
 def _kebab(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 

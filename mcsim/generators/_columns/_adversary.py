@@ -267,6 +267,8 @@ def _outcome_distance(plan: Plan, data: TrainingData, index: Array, fake: Array)
     """Estimate the squared mean of (drawn - real outcome) x features, on the outcome rows."""
     total, start = jnp.float32(0), sum(plan.arm_rows)
     width = plan.architecture.drawn[-1].n_features
+    if not width:  # an outcome that is constant
+        return total
     for count in plan.outcome_rows:
         real = data.rows.drawn[index[:, start : start + count].reshape(-1)]
         miss = fake[:, start : start + count, -1 - width : -1].reshape(-1, width)

@@ -1,7 +1,6 @@
 """What is checked before a cross-section is learned: all faults in one message."""
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from mcsim._core import Panel
 from mcsim._schema import Column, Schema, infer_schema
+from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 MIN_ROWS = 20
@@ -49,13 +49,7 @@ def check_training(
     for name in panel:
         faults += faults_of_column(schema[name], np.asarray(panel[name]))
     raise_all(faults + _faults_of_arms(panel, given, schema))
-    for name in panel:
-        if name not in given and len(np.unique(np.asarray(panel[name]))) == 1:
-            warnings.warn(
-                f"column {name!r} is constant: every generated unit will have the same value",
-                UserWarning,
-                stacklevel=4,
-            )
+    warn_of_constants({name: np.asarray(panel[name]) for name in panel}, given)
     return schema, given
 
 
@@ -106,6 +100,13 @@ def faults_of_column(column: Column, values: np.ndarray) -> list[str]:
             "change its kind with schema.replace"
         )
     return faults
+
+
+def warn_of_constants(columns: Mapping[str, np.ndarray], given: Sequence[str]) -> None:
+    """Warn of columns to draw that have one value; cells with NaN do not count."""
+    for name, values in columns.items():
+        if name not in given and len(np.unique(values[np.isfinite(values)])) == 1:
+            warn(f"column {name!r} is constant: every generated unit will have the same value")
 
 
 def _faults_of_arms(panel: Panel, given: tuple[str, ...], schema: Schema) -> list[str]:

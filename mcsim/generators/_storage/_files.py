@@ -1,9 +1,11 @@
 """Model files: safetensors for numbers, JSON for the rest. Loading executes nothing.
 
 The JSON stands in the header and says what the generator is made of; the tensors must be exactly
-those that it names, and sampling must work on paper (abstract evaluation) before a file is taken.
+those that it names, a digest tells damage to any of it, and sampling must work on paper (abstract
+evaluation) before a file is taken.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,15 +14,15 @@ from uuid import uuid4
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from mcsim._keys import digest
 from mcsim._labels import encode_label
 from mcsim._schema import Schema
 from mcsim._version import __version__
 from mcsim.errors import InputError, ModelFileError, raise_all
-from mcsim.generators._storage._trees import decode_tree, encode_tree
+from mcsim.generators._storage._trees import Tensors, decode_tree, encode_tree
 
 FORMAT = 2
 KIND = "mcsim.generator"
@@ -70,12 +72,13 @@ def save(generator: Any, path: str | Path) -> Path:
             f"generator: got {type(generator).__name__}, expected what a trainer's fit returns"
         )
     raise_all(_faults_of_labels(generator.schema))
-    tensors: dict[str, np.ndarray] = {}
+    tensors: Tensors = {}
     try:
         tree = encode_tree(generator, CLASSES, tensors)
     except (TypeError, ValueError) as fault:
         raise InputError(f"generator: cannot be saved: {fault}") from None
     header = {"kind": KIND, "format": FORMAT, "mcsim": __version__, "generator": tree}
+    header["sha256"] = digest_of(header, tensors)
     path = _as_path(path)
     if path.is_dir():
         raise InputError(f"path: {path} is a folder, expected a file such as model.safetensors")
@@ -113,7 +116,7 @@ def load(path: str | Path) -> Any:
     Raises
     ------
     ModelFileError
-        If the file is not there, truncated, foreign, of another format, or inconsistent.
+        If the file is not there, truncated, damaged, foreign, of another format, or inconsistent.
     """
     from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, TRAINERS
 
@@ -131,6 +134,16 @@ def load(path: str | Path) -> Any:
     return generator
 
 
+def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
+    """Return the SHA-256 of a file's content: of its header but for the digest, and its tensors."""
+    content = {name: entry for name, entry in header.items() if name != "sha256"}
+    numbers = {
+        name: [array.dtype.name, *array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+        for name, array in tensors.items()
+    }
+    return digest({"header": content, "tensors": numbers})
+
+
 def describe_schema(schema: Schema) -> Any:
     """Return a schema as JSON."""
     from mcsim.generators._storage._stored_classes import CLASSES
@@ -143,12 +156,13 @@ _FAULTS = (SafetensorError, OSError, ValueError, TypeError, RecursionError, Over
            MemoryError)  # fmt: skip
 
 
-def _read(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
-    """Return the JSON of the generator and the tensors of a file."""
+def _read(path: Path) -> tuple[Any, Tensors]:
+    """Return the JSON of the generator and the tensors of a file that is as it was written."""
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("mcsim", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        intact = isinstance(header, dict) and header.get("sha256") == digest_of(header, tensors)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file") from None
     except _FAULTS as fault:
@@ -161,6 +175,10 @@ def _read(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}, this version of mcsim reads {FORMAT}; "
             "load it with the version that wrote it, or fit again"
+        )
+    if not intact:
+        raise ModelFileError(
+            f"{path}: damaged: its content is not what its SHA-256 digest says; fit and save again"
         )
     return header.get("generator"), tensors
 

@@ -1,6 +1,5 @@
 """What is checked before a panel is learned: all faults of options and data in one message."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,8 +7,9 @@ import numpy as np
 
 from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema, infer_schema
+from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.generators._columns._checks import faults_of_column
+from mcsim.generators._columns._checks import faults_of_column, warn_of_constants
 from mcsim.generators._options import faults_of_choices
 from mcsim.generators._vectors._layout import Layout
 
@@ -60,7 +60,9 @@ def check_panel(
     if trainer.cluster is not None:
         free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "atoms": (), "levels": ()}
         schema = schema.replace(**{trainer.cluster: free})
-    _warn(columns, given, trainer.whole_paths)
+    warn_of_constants(columns, given)
+    if trainer.whole_paths:
+        _warn_of_few_units(columns)
     return schema, given, columns
 
 
@@ -168,19 +170,10 @@ def _faults_of_cluster(
     return faults
 
 
-def _warn(columns: dict[str, np.ndarray], given: tuple[str, ...], whole_paths: bool) -> None:
-    for name, values in columns.items():
-        if name not in given and len(np.unique(_finite(values))) == 1:
-            warnings.warn(
-                f"column {name!r} is constant: every generated unit will have the same value",
-                UserWarning,
-                stacklevel=5,
-            )
+def _warn_of_few_units(columns: dict[str, np.ndarray]) -> None:
     units, periods = next(iter(columns.values())).shape
-    if whole_paths and periods * len(columns) > LONG * units:
-        warnings.warn(
+    if periods * len(columns) > LONG * units:
+        warn(
             f"{units} units of {periods} periods: this generator takes a unit's "
-            "whole path for one observation, and these are few; MacroPanel learns such panels",
-            UserWarning,
-            stacklevel=5,
+            "whole path for one observation, and these are few; MacroPanel learns such panels"
         )
