@@ -102,6 +102,7 @@ class Autoregressive(ColumnTrainer):
     Examples
     --------
     >>> import jax, numpy as np
+    >>> from mcsim import Panel
     >>> rng = np.random.default_rng(0)
     >>> treat = np.repeat([0.0, 1.0], 30)
     >>> panel = Panel({"treat": treat, "wage": np.exp(rng.normal(2 + 0.1 * treat, 0.5))})

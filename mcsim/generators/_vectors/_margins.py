@@ -90,8 +90,14 @@ class Margin:
             np.where(np.isinf(old), old, new)
             for old, new in zip((self.low, self.high), ends, strict=True)
         )
+        outer = np.array([ndtri(OUTER), ndtri(1 - OUTER)])
+        runs = (
+            _outer_runs(self.scores, outer),
+            _outer_runs(scores, np.interp(outer, self.scores, scores)),
+        )
+        slopes = self.slopes * runs[0] / np.maximum(runs[1], 1e-9)  # as steep in probability
         return Margin(
-            self.points, low, high, self.knots, scores + rising, self.slopes,
+            self.points, low, high, self.knots, scores + rising, slopes,
             self.lower, self.upper, self.discrete, self.integer,
         )  # fmt: skip
 
@@ -141,6 +147,11 @@ def _loose_knots(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
         chosen = np.unique(np.searchsorted(ndtri(middle), even).clip(0, len(values) - 1))
         middle, values = middle[chosen], values[chosen]
     return middle, values
+
+
+def _outer_runs(scores: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """Return how far the scores of the knots reach into both tails."""
+    return np.maximum([outer[0] - scores[0], scores[-1] - outer[1]], 0.0)
 
 
 def _outer_slopes(scores: np.ndarray, knots: np.ndarray, points: np.ndarray) -> np.ndarray:
