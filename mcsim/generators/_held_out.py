@@ -54,6 +54,17 @@ def judge(judgment: Judgment, params: Any, held: Array, number: Array, keep: flo
     return Judgment(best, smooth, jnp.minimum(smooth, judgment.lowest), since)
 
 
+def in_vain(judgment: Judgment, patience: int, folds: int) -> Array:
+    """Say whether held-out units have not become likelier for long."""
+    return judgment.since >= patience if folds else jnp.zeros((), bool)
+
+
+def kept(judgment: Judgment, params: Any, folds: int) -> Any:
+    """Return the best parameters, of all copies' ``params`` the first one's without folds."""
+    last = jax.tree.map(lambda leaf: leaf[0], params)
+    return jax.tree.map(np.asarray, judgment.best if folds else last)
+
+
 def copied(params: Any, folds: int) -> Any:
     """Return parameters of all copies: they start alike."""
     return jax.tree.map(lambda leaf: np.stack([leaf] * (1 + folds)), params)

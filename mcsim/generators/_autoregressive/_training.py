@@ -24,7 +24,9 @@ from mcsim.generators._held_out import (
     Judgment,
     copied,
     folds_of,
+    in_vain,
     judge,
+    kept,
     mean_over,
     seen_by,
     unjudged,
@@ -34,7 +36,7 @@ from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._panel_checks import require_paths
 from mcsim.generators._vectors._panel_trainer import Learned
-from mcsim.generators._vectors._training_rows import draw_rows, padded_length
+from mcsim.generators._vectors._training_rows import draw_batch, padded_length
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 WARM_UP = 20  # steps until the step size is reached
@@ -98,7 +100,8 @@ class CellLikelihood:
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Judge the copies on what they have not seen, then let each take a step."""
-        columns, fold, real = self._batch(data, jax.random.fold_in(state.key, number))
+        key, units = jax.random.fold_in(state.key, number), (data.columns, data.fold)
+        (columns, fold), real = draw_batch(key, units, data.count, self.batch_size)
         seen = real & seen_by(fold, self.folds)
 
         def loss(params: tuple[Params, ...], weights: Array) -> tuple[Array, Array]:
@@ -120,22 +123,11 @@ class CellLikelihood:
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return state.judgment.since >= self.patience if self.folds else jnp.zeros((), bool)
+        return in_vain(state.judgment, self.patience, self.folds)
 
     def learned(self, state: State) -> tuple[Params, ...]:
         """Return the parameters that are kept."""
-        last = jax.tree.map(lambda leaf: leaf[0], state.params)
-        return jax.tree.map(np.asarray, state.judgment.best if self.folds else last)
-
-    def _batch(self, data: Data, key: Array) -> tuple[tuple[Column, ...], Array, Array]:
-        """Take all units, or draw some; say which are real."""
-        total = len(data.fold)
-        columns = jax.tree.map(jnp.asarray, data.columns)
-        if total <= self.batch_size:
-            return columns, jnp.asarray(data.fold), jnp.arange(total) < data.count
-        place = draw_rows(key, data.count, self.batch_size)
-        chosen = jax.tree.map(lambda leaf: leaf[place], columns)
-        return chosen, jnp.asarray(data.fold)[place], jnp.ones(self.batch_size, bool)
+        return kept(state.judgment, state.params, self.folds)
 
     def _misfit(
         self, columns: tuple[Column, ...], params: tuple[Params, ...]

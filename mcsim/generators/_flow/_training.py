@@ -16,6 +16,7 @@ from mcsim.generators._held_out import (
     WORST,
     Judgment,
     copied,
+    in_vain,
     judge,
     mean_over,
     seen_by,
@@ -106,7 +107,7 @@ class FlowLikelihood:
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return state.judgment.since >= self.patience
+        return in_vain(state.judgment, self.patience, self.folds)
 
     def _loss(self, params: FlowParams, data: FlowData, batch: Array, seen: Array) -> Array:
         likely = self.plan.log_density(params, jnp.asarray(data.turns), batch)

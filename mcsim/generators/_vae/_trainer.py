@@ -179,16 +179,13 @@ class VAE(PanelTrainer):
         folds = min(self.folds, *(len(scores.vectors) // 2 for scores in data))
         units = training_data(data, starts, [triple[1] for triple in triples], folds)
         recipe = Bound(folds, self.batch_size, self.patience)
-        rates = Rates(*(jnp.float32(value) for value in self._rates()))
+        config = replace(self, learning_rate=self.learning_rate or LEARNING_RATE[self.arch])
+        rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
         trained = train_members(recipe, units, rates, [triple[2] for triple in triples], progress)
         return [
             Learned(fit_law(recipe.learned(own, state), own.inside, self.latent_law), losses)
             for own, (state, losses) in zip(units, trained, strict=True)
         ]
-
-    def _rates(self) -> list[float]:
-        known = replace(self, learning_rate=self.learning_rate or LEARNING_RATE[self.arch])
-        return [getattr(known, name) for name in Rates._fields]
 
     def plan(self, layout: Layout) -> Plan:
         """Return what is static in the autoencoder of such vectors."""

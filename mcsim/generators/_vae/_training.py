@@ -18,7 +18,9 @@ from mcsim.generators._held_out import (
     Judgment,
     copied,
     folds_of,
+    in_vain,
     judge,
+    kept,
     mean_over,
     seen_by,
     unjudged,
@@ -26,7 +28,7 @@ from mcsim.generators._held_out import (
 from mcsim.generators._networks import Params
 from mcsim.generators._vae._model import Autoencoder, Intervals, divergence, encoded
 from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._training_rows import draw_rows, padded_length
+from mcsim.generators._vectors._training_rows import draw_batch, padded_length
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 SMOOTH = 0.9  # decay of the moving average of the held-out bound
@@ -98,7 +100,8 @@ class Bound:
         They are judged by what they gain over the start on the same units with the same noise.
         """
         rows, of_noise = jax.random.split(jax.random.fold_in(state.key, number))
-        known, fold, real = self._batch(data, rows)
+        units = data.known, data.fold
+        (known, fold), real = draw_batch(rows, units, data.count, self.batch_size)
         plan = data.start.plan
         noise = jax.random.normal(of_noise, (len(fold), plan.latent), jnp.float32)
         seen = real & seen_by(fold, self.folds)
@@ -122,22 +125,11 @@ class Bound:
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return state.judgment.since >= self.patience if self.folds else jnp.zeros((), bool)
+        return in_vain(state.judgment, self.patience, self.folds)
 
     def learned(self, data: Data, state: State) -> Autoencoder:
         """Return the autoencoder with the parameters that are kept."""
-        last = jax.tree.map(lambda leaf: leaf[0], state.params)
-        params = state.judgment.best if self.folds else last
-        return replace(data.start, params=jax.tree.map(np.asarray, params))
-
-    def _batch(self, data: Data, key: Array) -> tuple[Intervals, Array, Array]:
-        """Take all units, or draw some; say which are real."""
-        total = len(data.fold)
-        if total <= self.batch_size:
-            return data.known, jnp.asarray(data.fold), jnp.arange(total) < data.count
-        place = draw_rows(key, data.count, self.batch_size)
-        known = Intervals(*(jnp.asarray(part)[place] for part in data.known))
-        return known, jnp.asarray(data.fold)[place], jnp.ones(self.batch_size, bool)
+        return replace(data.start, params=kept(state.judgment, state.params, self.folds))
 
     def _bound(
         self, data: Data, rates: Rates, params: Params, known: Intervals, noise: Array

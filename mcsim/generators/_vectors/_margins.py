@@ -20,6 +20,7 @@ from mcsim._schema import FEW_LEVELS, Column
 KNOTS = 400  # of the quantile function, at most, apart from mass points
 BUCKET = 128  # tables are as long as a multiple of it
 OUTER = 0.02  # beyond the last knots it goes on with the mean slope of this outer share
+INNER = ndtri(np.array([OUTER, 1 - OUTER]))  # scores at which the outer shares begin
 
 
 @pytree("points", "low", "high", "knots", "scores", "slopes")
@@ -90,10 +91,9 @@ class Margin:
             np.where(np.isinf(old), old, new)
             for old, new in zip((self.low, self.high), ends, strict=True)
         )
-        outer = np.array([ndtri(OUTER), ndtri(1 - OUTER)])
         runs = (
-            _outer_runs(self.scores, outer),
-            _outer_runs(scores, np.interp(outer, self.scores, scores)),
+            _outer_runs(self.scores, INNER),
+            _outer_runs(scores, np.interp(INNER, self.scores, scores)),
         )
         slopes = self.slopes * runs[0] / np.maximum(runs[1], 1e-9)  # as steep in probability
         return Margin(
@@ -149,15 +149,14 @@ def _loose_knots(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
     return middle, values
 
 
-def _outer_runs(scores: np.ndarray, outer: np.ndarray) -> np.ndarray:
-    """Return how far the scores of the knots reach into both tails."""
-    return np.maximum([outer[0] - scores[0], scores[-1] - outer[1]], 0.0)
+def _outer_runs(scores: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """Return how far the scores of the knots reach beyond the ``inner`` ones on both sides."""
+    return np.maximum([inner[0] - scores[0], scores[-1] - inner[1]], 0.0)
 
 
 def _outer_slopes(scores: np.ndarray, knots: np.ndarray, points: np.ndarray) -> np.ndarray:
-    inner = ndtri(OUTER), ndtri(1 - OUTER)
     slopes = []
-    for end, inside in zip((0, -1), inner, strict=True):
+    for end, inside in zip((0, -1), INNER, strict=True):
         run = scores[end] - inside
         rise = knots[end] - np.interp(inside, scores, knots)
         slopes.append(0.0 if knots[end] in points or run == 0 else max(rise / run, 0.0))

@@ -30,8 +30,6 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
     are unequal changes of values, and what tests see is how much values change.
     """
     coding = scores.coding
-    recolor = recoloring(_covariance(drawn), scores.covariance)
-    margins = coding.moved(drawn @ recolor.T)
     real = np.asarray(_cells(coding, scores.vectors))
     center, spread = real.mean(axis=0), real.std(axis=0)
     varies = spread > 1e-9 * np.abs(center)
@@ -42,12 +40,13 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
 
     known = standard(real, scores.vectors)
     aim = shrunk_covariance(known, coding.layout, factor_target, scores.weight)
+    recolor = recoloring(_covariance(drawn), scores.covariance)
     for _ in range(ROUNDS):
         vectors = drawn @ recolor.T
-        values = np.asarray(_cells(replace(coding, margins=margins), vectors))
+        moved = replace(coding, margins=coding.moved(vectors))
+        values = np.asarray(_cells(moved, vectors))
         recolor = recoloring(_covariance(standard(values, vectors)), aim) @ recolor
-        margins = coding.moved(drawn @ recolor.T)
-    return recolor, margins
+    return recolor, coding.moved(drawn @ recolor.T)
 
 
 @jax.jit

@@ -39,6 +39,19 @@ def draw_rows(key: Array, count: Any, size: int) -> Int[Array, " row"]:
     return jnp.minimum(place, count - 1)
 
 
+def draw_batch(key: Array, units: Any, count: Any, size: int) -> tuple[Any, Array]:
+    """Take all padded units, or draw some if there are more than ``size``; say which are real.
+
+    ``units`` is a pytree of arrays (unit, ...), of which the first ``count`` are real.
+    """
+    total = len(jax.tree.leaves(units)[0])
+    units = jax.tree.map(jnp.asarray, units)
+    if total <= size:
+        return units, jnp.arange(total) < count
+    place = draw_rows(key, count, size)
+    return jax.tree.map(lambda leaf: leaf[place], units), jnp.ones(size, bool)
+
+
 def padded_length(members: Iterable[Sized]) -> int:
     """Return the length to which all members' units are padded."""
     return -(-max(map(len, members)) // BUCKET) * BUCKET
