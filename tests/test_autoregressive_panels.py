@@ -22,6 +22,7 @@ from mcsim.generators._autoregressive._innovations import (
     offsets_of,
     within,
 )
+from mcsim.generators._autoregressive._law import RAKING_ROUNDS
 from mcsim.generators._training import run_segment
 
 TINY = Autoregressive(hidden=(4,), components=2, steps=5, folds=2)
@@ -87,11 +88,12 @@ def test_zeros_are_about_a_standard_normal():
 def test_offsets_give_the_target_shares():
     rng = np.random.default_rng(0)
     law = a_law(500)._replace(tilts=jnp.asarray(rng.normal(size=(500, 2)), jnp.float32))
-    targets = jnp.asarray([0.4, 0.01], jnp.float32)
-    offsets = offsets_of(law, *intervals(500), targets)
+    targets, zeros = jnp.asarray([0.4, 0.01], jnp.float32), jnp.zeros(2, jnp.float32)
+    offsets = offsets_of(law, intervals(500), zeros, targets, RAKING_ROUNDS)
     moved = law._replace(tilts=law.tilts + offsets)
     shares = np.exp(log_shares(moved, *intervals(500))[0]).mean(axis=0)
     np.testing.assert_allclose(shares, targets, rtol=1e-3)
+    np.testing.assert_array_equal(offsets_of(law, intervals(500), offsets, targets, 0), offsets)
 
 
 def test_truncated_normals():

@@ -23,7 +23,6 @@ from mcsim.generators._columns._levels import inverse_index
 BETWEEN = 0.5  # share of the variance that lies between components before training
 FARTHEST = 6.0  # innovations beyond are not drawn
 LEAST = 1e-7  # probabilities below are not told apart
-ROUNDS = 40  # of finding offsets
 LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
 
 
@@ -123,9 +122,9 @@ def draw_innovation(
     scale = jnp.exp(jnp.take_along_axis(law.log_scales, chosen, axis=1)[:, 0])
     gaps = jnp.take_along_axis(mass, chosen[:, :, None], axis=1)[:, 0]
     level = uniforms[1] * (1 - gaps.sum(axis=1))
+    bottoms = ndtr((low - mean[:, None]) / scale[:, None])
     for point in range(points):  # a gap below the level lifts it
-        bottom = ndtr((low[:, point] - mean) / scale)
-        level = jnp.where(level >= bottom, level + gaps[:, point], level)
+        level = jnp.where(level >= bottoms[:, point], level + gaps[:, point], level)
     value = mean + scale * ndtri(jnp.clip(level, 1e-7, 1 - 1e-7))
     if points:
         point = jnp.maximum(part - count, 0)[:, None]
@@ -144,16 +143,20 @@ def within(low: Array, high: Array, uniform: Array) -> Array:
 
 
 def offsets_of(
-    law: Innovation, low: Array, high: Array, targets: Float[Array, " point"]
+    law: Innovation,
+    points: tuple[Array, Array],
+    offsets: Float[Array, " point"],
+    shares: Float[Array, " point"],
+    rounds: Any,
 ) -> Float[Array, " point"]:
-    """Return what to add to tilts so that the mean probabilities of mass points are targets."""
+    """Move what is added to tilts until the mean probabilities of mass points are ``shares``."""
 
     def move(_: Any, offsets: Array) -> Array:
         own = law._replace(tilts=law.tilts + offsets)
-        mean = jnp.exp(log_shares(own, low, high)[0]).mean(axis=0)
-        return offsets + jnp.clip(jnp.log(targets) - jnp.log(mean + LEAST), -1.0, 1.0)
+        mean = jnp.exp(log_shares(own, *points)[0]).mean(axis=0)
+        return offsets + jnp.clip(jnp.log(shares) - jnp.log(mean + LEAST), -1.0, 1.0)
 
-    return jax.lax.fori_loop(0, ROUNDS, move, jnp.zeros(targets.shape, jnp.float32))
+    return jax.lax.fori_loop(0, rounds, move, offsets)
 
 
 def middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:

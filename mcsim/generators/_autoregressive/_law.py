@@ -10,6 +10,7 @@ Uria, Murray & Larochelle (2013), RNADE: the real-valued neural autoregressive d
 NeurIPS.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from jaxtyping import Array, Float
 from mcsim._pytree import pytree
 from mcsim.generators._autoregressive._innovations import draw_innovation, innovation, offsets_of
 from mcsim.generators._networks import Params, Sizes, apply
+
+RAKING_ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -116,12 +119,13 @@ def recall(
 
 
 class Points(NamedTuple):
-    """Mass points: ends and middles of their intervals of scores, and what is added to tilts."""
+    """Mass points: their intervals of scores, what is added to tilts, the shares to rake to."""
 
     low: Any
     high: Any
     middle: Any
     offsets: Any
+    shares: Any
 
 
 class Drawn(NamedTuple):
@@ -163,34 +167,35 @@ class Cells:
 
     def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
         """Draw units: traits as the copula has them, then period after period."""
-        return _draw(self, key, n_units)[:, np.argsort(self.place)]
+        return _run(self, key, n_units, self.offsets, 0)[0][:, np.argsort(self.place)]
 
     def raked(
-        self, key: Array, n_units: int, targets: Float[Array, "period point"]
+        self, key: Array, n_units: int, shares: Float[np.ndarray, "period point"]
     ) -> Float[Array, "period point"]:
         """Return the offsets under which mass points have these shares in every period."""
-        return self.run(key, n_units, targets)[1]
+        return _run(self, key, n_units, shares, RAKING_ROUNDS)[1]
 
-    def run(self, key: Array, n_units: int, targets: Any) -> tuple[Array, Array]:
-        """Draw units, in the order of drawing; with targets, find offsets on the way."""
+    def run(self, key: Array, n_units: int, shares: Any, rounds: Any) -> tuple[Array, Array]:
+        """Draw units, in the order of drawing, and in so many rounds their offsets."""
         order, first = self.order, self.order.traits
         of_traits, of_cells = jax.random.split(key)
         known = jax.random.normal(of_traits, (n_units, first), jnp.float32)
         shape = order.periods, order.columns, 2, n_units
-        noise = jax.random.uniform(of_cells, shape, jnp.float32, 1e-7, 1 - 1e-7)
+        flat = (math.prod(shape),)  # of four axes, they take four times as long to compile
+        noise = jax.random.uniform(of_cells, flat, jnp.float32, 1e-7, 1 - 1e-7).reshape(shape)
         root = jnp.asarray(self.root)
         traits = known @ root[:first, :first].T
         rows = root[first:].reshape(order.periods, order.columns, len(root))
         square = root[first:, first:].reshape((order.periods, order.columns) * 2)
         blocks = jnp.moveaxis(jnp.diagonal(square, axis1=0, axis2=2), -1, 0)
-        points = Points(self.low, self.high, self.middle, self.offsets)
+        points = Points(self.low, self.high, self.middle, self.offsets, shares)
         points = jax.tree.map(jnp.asarray, points)
 
         def step(carry: tuple, now: tuple) -> tuple[tuple, tuple]:
             memory, past = carry
-            period, rows, *own = now
+            period, rows, block, noise, points = now
             context = recall(order, memory, traits, period)
-            drawn = self._period(context, past @ rows.T, *own)
+            drawn = self._period(context, past @ rows.T, block, noise, points, rounds)
             start = first + period * order.columns
             past = jax.lax.dynamic_update_slice(past, drawn.innovations, (0, start))
             memory = remember(memory, drawn.seen, drawn.innovations, drawn.at)
@@ -198,13 +203,13 @@ class Cells:
 
         paths = jnp.zeros((n_units, len(root) - first), jnp.float32)
         carry = no_memory(order, n_units), jnp.concatenate([known, paths], axis=1)
-        now = jnp.arange(order.periods), rows, blocks, noise, points, targets
+        now = jnp.arange(order.periods), rows, blocks, noise, points
         _, (scores, offsets) = jax.lax.scan(step, carry, now)
         cells = jnp.moveaxis(scores, 0, 1).reshape(n_units, -1)
         return jnp.concatenate([traits, cells], axis=1), offsets
 
     def _period(
-        self, context: Array, means: Array, block: Array, noise: Array, points: Points, targets: Any
+        self, context: Array, means: Array, block: Array, noise: Array, points: Points, rounds: Any
     ) -> Drawn:
         """Draw a period's columns in turn; ``means`` are given the periods before."""
         found: list[Drawn] = []
@@ -213,9 +218,8 @@ class Cells:
             for earlier, cell in enumerate(found):
                 mean = mean + block[column, earlier] * cell.innovations
             ends = Points(*(part[own] for part in points))
-            wanted = None if targets is None else targets[own]
             deviation = block[column, column]
-            cell = self._cell(column, context, mean, deviation, noise[column], ends, wanted)
+            cell = self._cell(column, context, mean, deviation, noise[column], ends, rounds)
             context = see(context, cell.seen, cell.innovations, cell.at)
             found.append(cell)
         return Drawn(
@@ -234,16 +238,15 @@ class Cells:
         deviation: Array,
         noise: Array,
         points: Points,
-        targets: Any,
+        rounds: Any,
     ) -> Drawn:
-        """Draw a cell given its mean and deviation; with targets, find its offsets first."""
-        order, offsets = self.order, points.offsets
+        """Find a cell's offsets, in so many rounds, and draw it given its mean and deviation."""
+        order = self.order
         features = jnp.concatenate([context, mean[:, None]], axis=1)
         outputs = apply(order.sizes[column], self.params[column], features)
         law = innovation(order.components, outputs)
         low, high = ((side - mean[:, None]) / deviation for side in points[:2])
-        if targets is not None:
-            offsets = offsets_of(law, low, high, targets)
+        offsets = offsets_of(law, (low, high), points.offsets, points.shares, rounds)
         value = draw_innovation(law._replace(tilts=law.tilts + offsets), low, high, noise)
         score = mean + deviation * value
         at = (score[:, None] > points.low) & (score[:, None] < points.high)
@@ -252,8 +255,9 @@ class Cells:
 
 
 @partial(jax.jit, static_argnums=2)
-def _draw(law: Cells, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
-    return law.run(key, n_units, None)[0]
+def _run(law: Cells, key: Array, n_units: int, shares: Any, rounds: Any) -> tuple[Array, Array]:
+    """Run, in one program for draws and raking: it takes seconds to compile."""
+    return law.run(key, n_units, shares, rounds)
 
 
 def see(context: Array, score: Array, value: Array, at: Array) -> Array:

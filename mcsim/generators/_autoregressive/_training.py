@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from mcsim.generators._autoregressive._cells import Column, cells_of, first_law, shares_of
 from mcsim.generators._autoregressive._innovations import innovation, log_density
-from mcsim.generators._autoregressive._law import CellOrder, Cells
+from mcsim.generators._autoregressive._law import CellOrder
 from mcsim.generators._held_out import (
     WORST,
     Judgment,
@@ -35,13 +35,12 @@ from mcsim.generators._networks import Params, apply, initialize
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._panel_checks import require_paths
-from mcsim.generators._vectors._panel_trainer import Learned
+from mcsim.generators._vectors._panel_trainer import CALIBRATION_UNITS, Learned
 from mcsim.generators._vectors._training_rows import draw_batch, padded_length
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 WARM_UP = 20  # steps until the step size is reached
 SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where steps see some units only
-RAKING_UNITS = 8_192
 
 
 class Rates(NamedTuple):
@@ -163,14 +162,9 @@ def learn_cells(
     found = []
     for law, own, triple, (state, losses) in zip(laws, columns, triples, trained, strict=True):
         learned = replace(law, params=recipe.learned(state))
-        offsets = _rake(learned, triple[2], shares_of(own))
+        offsets = learned.raked(triple[2], CALIBRATION_UNITS, shares_of(own))
         found.append(Learned(replace(learned, offsets=np.asarray(offsets)), losses))
     return found
-
-
-@jax.jit
-def _rake(law: Cells, key: Array, targets: Float[Array, "period point"]) -> Array:
-    return law.raked(key, RAKING_UNITS, targets)
 
 
 def _padded(columns: tuple[Column, ...], key: Array, folds: int, longest: int) -> Data:
