@@ -445,6 +445,9 @@ def test_fidelity_of_a_cross_section(wages, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "GaussianCopula is fit again on folds" in done.stdout
     assert "GaussianCopula" in (report / "fidelity.md").read_text()
+    done = mcsim_command("fidelity", people, out, "--splits", 4)
+    assert done.returncode == 2
+    assert "--splits: the model is of a cross-section" in done.stderr
 
 
 def test_periods_go_on_where_the_generator_draws_more(wages, tmp_path):

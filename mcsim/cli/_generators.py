@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,10 +108,13 @@ def fidelity_command(
     model: ModelArgument,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the table and a figure.")] = None,
-    splits: Annotated[int, typer.Option(min=2, help="Half splits of a panel's units.")] = 20,
+    splits: Annotated[
+        int | None, typer.Option(min=2, show_default="20", help="Half splits of a panel's units.")
+    ] = None,
     replications: Annotated[
-        int, typer.Option(min=20, help="Placebo laws on generated panels.")
-    ] = 1_000,
+        int | None,
+        typer.Option(min=20, show_default="1000", help="Placebo laws on generated panels."),
+    ] = None,
 ) -> None:
     """Say how close a model is to data, beside reference generators.
 
@@ -121,8 +125,11 @@ def fidelity_command(
     panel, schema = panel_for(read_frame(data), generator)
     name = type(generator.config).__name__
     one = panel.n_periods == 1
-    options: dict[str, Any] = {"splits": splits, "replications": replications}
-    options = {"given": list(generator.given)} if one else options
+    of_panels = {"splits": splits, "replications": replications}
+    options: dict[str, Any] = {n: value for n, value in of_panels.items() if value is not None}
+    if one:
+        _refuse_options(options)
+        options = {"given": list(generator.given)}
     trainers, key = {name: generator.config}, key_of(seed)
     if out is not None:
         require_folder(out)
@@ -213,6 +220,14 @@ def _with_shocks(generator: Any, common_shocks: str) -> Any:
 def _require_choice(option: str, value: str | None, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
         raise InputError(f"{option}: got {value!r}{did_you_mean(value, known)}")
+
+
+def _refuse_options(names: Collection[str]) -> None:
+    if names:
+        raise InputError(
+            f"{' and '.join(f'--{name}' for name in names)}: the model is of a cross-section, of "
+            "which every fifth of the rows is held out in turn; leave out what is for panels"
+        )
 
 
 def _periods(generator: Any, periods: int | None) -> tuple[int, ...]:
