@@ -518,6 +518,8 @@ def test_fidelity_checks_out_before_it_computes(wages, model):
          "declare it with --categorical region or leave it out with --columns"),
         (("fit", "{wages}", *FIT, "--columns", "wage", "--missing", "modl"), "mean 'model'"),
         (("fit", "{wages}", *FIT, "--columns", "wage", "--out", "/proc/x/m"), "cannot be written"),
+        (("fit", "{wages}", *FIT, "--columns", "wage", "--out", "/proc/m"), "cannot be written"),
+        (("fit", "{wages}", *FIT, "--columns", "wage", "--out", "/proc"), "/proc is a folder"),
         (("fit", "{growth}", *MACRO), "learns one outcome; choose it: --columns growth"),
         (("fit", "{growth}", *MACRO, "--missing", "model"), "--missing: MacroPanel has no such"),
         (("sample", "{wages}", "-n", 3), "not a model file"),

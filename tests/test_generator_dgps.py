@@ -74,6 +74,15 @@ def test_what_it_says_comes_from_the_generator(generator):
     assert dgp.schema.names == ("growth", "region", "d")
 
 
+def test_assignments_of_shares_fail_visibly(generator):
+    def shares(key, panel):
+        return jnp.full((panel.n_units, panel.n_periods), 0.3)
+
+    panel, _ = draw(on(generator, shares), 2)
+    assert np.isnan(panel["growth"]).all()
+    assert np.isnan(panel["d"]).all()
+
+
 def test_groups_are_treated_together(generator):
     panel, _ = draw(on(generator, at_random(share=0.5, start=4, cluster="region")), 20)
     for region, treated in zip(panel["region"], panel["d"][:, :, -1], strict=True):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 import mcsim
@@ -30,6 +30,7 @@ from mcsim.generators import (
 from mcsim.generators._adversarial import _wgan as training
 from mcsim.generators._flow._trainer import Flow
 from mcsim.generators._macro._macro_panel import MacroPanel
+from mcsim.generators._storage import _files
 from mcsim.generators._storage._files import digest_of
 from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, LAWS, PARTS, TRAINERS
 from mcsim.generators._vae._trainer import VAE
@@ -412,6 +413,31 @@ def test_the_cache_trains_once(tmp_path, trainings):
     assert trainings == [3, 3, 3, 3]
     fit_many(TINY, keys, panel, given=["treat"], schema=schema, progress=False)
     assert trainings == [3, 3, 3, 3, 3]
+
+
+def some_paths(*shape):
+    return Panel({"y": np.random.default_rng(0).normal(size=120).reshape(shape)})
+
+
+def test_a_fit_that_cannot_be_kept_is_no_fit_lost(monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(_files, "save_file", full)
+    with model_cache(tmp_path), pytest.warns(UserWarning, match="No space left on device"):
+        fitted = GaussianCopula().fit(mcsim.key(0), some_paths(30, 4))
+    assert fitted.sample(mcsim.key(1), 3).n_units == 3
+    with pytest.raises(OSError, match="No space left"):
+        save(fitted, tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_panels_of_other_shapes_are_other_data(tmp_path):
+    schema = mcsim.infer_schema(some_paths(30, 4))
+    with model_cache(tmp_path):
+        fits = [GaussianCopula().fit(mcsim.key(0), some_paths(*shape), schema=schema)
+                for shape in ((30, 4), (24, 5))]  # fmt: skip
+    assert [fit.n_periods for fit in fits] == [4, 5]
 
 
 def test_what_is_missing_or_broken_is_trained_again(tmp_path, trainings):

@@ -582,6 +582,30 @@ def test_a_unit_without_any_cell_is_refused(panel):
         GaussianCopula(missing="model").fit(KEY, Panel(dict(panel.items()), jnp.asarray(mask)))
 
 
+SMALL = [
+    VAE(steps=3, folds=2),
+    Autoregressive(steps=3, folds=2),
+    Flow(steps=3, folds=2, couplings=2, hidden=(4,)),
+    WGAN(steps=3, hidden=(8,), critic_hidden=(8,)),
+    GAN(steps=3),
+]
+
+
+@named([*WHOLE, *SMALL])
+def test_members_may_see_columns_that_others_never_see_change(trainer):
+    rng = np.random.default_rng(0)
+    educ = np.repeat(rng.integers(8, 17, (60, 1)).astype(float), 4, axis=1)
+    educ[7, 2:] += 1  # one man, who is in all folds but one
+    data = Panel({"y": rng.normal(size=(60, 4)), "educ": educ})
+    fits = fit_many(trainer, jax.random.split(KEY, 3), data, progress=False)
+    sizes = [getattr(fit.parts[0], "coding", None) for fit in fits]
+    assert len({coding.layout for coding in sizes if coding is not None}) != 1
+    for fit in fits:
+        still = 7 not in fit.rows
+        drawn = np.asarray(fit.sample(mcsim.key(2), 50)["educ"])
+        assert not still or (drawn == drawn[:, :1]).all()
+
+
 # Groups
 
 
@@ -613,6 +637,23 @@ def test_units_of_a_group_are_as_alike_as_in_the_data(trainer):
     data = schools(SIZES)
     drawn = trainer.fit(KEY, data).sample(mcsim.key(2), 30_000)
     assert alike(drawn) == pytest.approx(alike(data), abs=0.06)
+
+
+@pytest.mark.parametrize("resample", ["folds", "bootstrap"])
+def test_ensembles_resample_whole_groups(resample):
+    rng = np.random.default_rng(0)
+    code = np.repeat(np.arange(40.0), 5)[:, None] * np.ones(3)
+    data = Panel({"y": rng.normal(size=(200, 1)) + rng.normal(size=(200, 3)), "school": code})
+    trainer, keys = GaussianCopula(cluster="school"), jax.random.split(KEY, 8)
+    fits = fit_many(trainer, keys, data, resample=resample, progress=False)
+    for fit in fits:
+        times = np.bincount(fit.rows, minlength=200).reshape(40, 5)
+        assert (times == times[:, :1]).all()
+        assert (times == 0).any()
+    drawn = [alike(fit.sample(mcsim.key(2), 10_000)) for fit in fits]
+    assert np.mean(drawn) < 0.05  # units are alike in no group; copies of a group would be
+    with pytest.raises(InputError, match="the panel has 40 clusters"):
+        fit_many(trainer, jax.random.split(KEY, 41), data, progress=False)
 
 
 @named([replace(t, cluster="school") for t in WHOLE])

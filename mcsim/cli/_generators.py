@@ -2,8 +2,10 @@
 
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any
 
 import typer
@@ -82,13 +84,15 @@ def fit_command(
             missing="keep" if missing == "model" else "error",
         )
     out = out or Path(f"{data.stem}-{kind}.safetensors")
+    _require_place(out)
     started = time.monotonic()
     with options_named():
         generator = trainer.fit(
             key_of(seed), panel, given=_split(given) or [], schema=schema, progress=not quiet
         )
     seconds = time.monotonic() - started
-    path = _saved(generator, out)
+    with _writing(out):
+        path = save(generator, out)
     if quiet:
         typer.echo(str(path))
         return
@@ -187,9 +191,20 @@ def _split(names: list[str] | None) -> Any:
     return [part.strip() for name in names for part in name.split(",") if part.strip()]
 
 
-def _saved(generator: Any, path: Path) -> Path:
+def _require_place(path: Path) -> None:
+    """Try to write beside a file that is to be: a fit is not to be lost in the end."""
+    if path.is_dir():
+        raise InputError(f"--out: {path} is a folder, expected a file such as model.safetensors")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        return save(generator, path)
+        yield
     except OSError as fault:
         raise InputError(f"--out: {path} cannot be written: {fault}") from None
 

@@ -56,8 +56,8 @@ def with_effect(
     assignment : callable
         ``assignment(key, panel)`` gives zeros and ones (unit, period): `at_random`,
         `in_random_periods`, `by_cohort`, `by_probability`, `by_path`, `by_unit_factors`, or a
-        function. A factor of the design that has the name of one of its fields takes that field's
-        place.
+        function (a value that is neither makes the sample NaN, so that estimators fail on it). A
+        factor of the design that has the name of one of its fields takes that field's place.
     effect : float or callable
         A number, or ``effect(key, exposure, panel)`` that gives the effect of every cell:
         `by_exposure`, `heterogeneous`, or a function. Exposure (unit, period) counts treated
@@ -253,6 +253,7 @@ class WithEffect:
         shape = panel.n_units, panel.n_periods
         treated = jnp.asarray(assignment(assignment_key, panel), dtype=float)
         _require_shape("assignment", treated, shape)
+        treated = jnp.where((treated == 0) | (treated == 1), treated, jnp.nan)
         effect = self._effect(design)
         if callable(effect):
             exposure = (jnp.cumsum(treated, axis=1) * treated).astype(int)

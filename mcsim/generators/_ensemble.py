@@ -42,7 +42,8 @@ def fit_many(
     resample : {"folds", "bootstrap", None}
         Which rows a member sees. ``"folds"``: all but its fold, the folds being as many as members
         and stratified by the discrete given columns; ``"bootstrap"``: as many rows, drawn with
-        replacement within the same strata; None: all rows, so that members differ by key alone.
+        replacement within the same strata; None: all rows, so that members differ by key alone. If
+        the trainer has a ``cluster``, whole clusters are held out or drawn.
 
     Returns
     -------
@@ -52,7 +53,8 @@ def fit_many(
     Raises
     ------
     InputError
-        For fewer than two folds, or fewer rows in an arm than folds; and as the trainer's ``fit``.
+        For fewer than two folds, or fewer rows in an arm (or clusters) than folds; and as the
+        trainer's ``fit``.
 
     References
     ----------
@@ -81,17 +83,34 @@ def fit_many(
         )
     if resample not in ("folds", "bootstrap", None):
         raise InputError(f"resample: got {resample!r}{did_you_mean(str(resample), _KINDS)}")
-    rows: list[np.ndarray | None] = [None] * len(keys)
-    strata = _strata(panel, given)
-    if resample == "folds":
-        rows = list(_folds(keys[0], strata, len(keys)))
-    if resample == "bootstrap":
-        rows = [_bootstrap(key, strata) for key in keys]
+    rows = _resampled(keys, panel, given, resample, getattr(trainer, "cluster", None))
     return trainer.fit_members(keys, panel, rows, given=given, schema=schema, progress=progress)
 
 
 _KINDS = ("folds", "bootstrap", "None")
 _DISCRETE = 16  # a given column with more values does not stratify
+
+
+def _resampled(
+    keys: Array, panel: Panel, given: Sequence[str], resample: str | None, cluster: str | None
+) -> list[np.ndarray | None]:
+    """Return each member's rows: without some rows or clusters, or some of them several times."""
+    if resample is None:
+        return [None] * len(keys)
+    group = np.arange(panel.n_units)
+    clustered = cluster is not None and cluster in panel  # `fit_members` refuses other names
+    if clustered:
+        group = np.unique(np.asarray(panel[str(cluster)])[:, 0], return_inverse=True)[1].reshape(-1)
+    strata = np.zeros(group.max() + 1, np.int64) if clustered else _strata(panel, given)
+    if resample == "folds":
+        said = "panel has {} clusters" if clustered else "smallest arm has {} rows"
+        chosen = _folds(keys[0], strata, len(keys), said)
+    else:
+        chosen = [_bootstrap(key, strata) for key in keys]
+    if not clustered:
+        return list(chosen)
+    times = [np.bincount(own, minlength=len(strata))[group] for own in chosen]
+    return [np.repeat(np.arange(panel.n_units), own) for own in times]
 
 
 def _strata(panel: Panel, given: Sequence[str]) -> np.ndarray:
@@ -109,7 +128,7 @@ def _rng(key: Array, purpose: int) -> np.random.Generator:
     return np.random.default_rng(words.ravel().tolist())
 
 
-def _folds(key: Array, strata: np.ndarray, count: int) -> list[np.ndarray]:
+def _folds(key: Array, strata: np.ndarray, count: int, said: str) -> list[np.ndarray]:
     """Return, for each fold, the rows outside it, ascending; fold sizes differ by one at most."""
     if count < 2:
         raise InputError(
@@ -119,7 +138,7 @@ def _folds(key: Array, strata: np.ndarray, count: int) -> list[np.ndarray]:
     smallest = np.bincount(strata).min()
     if smallest < count:
         raise InputError(
-            f"resample='folds': the smallest arm has {smallest} rows, expected at least one for "
+            f"resample='folds': the {said.format(smallest)}, expected at least one for "
             f"each of {count} folds; pass fewer keys or resample='bootstrap'"
         )
     rng = _rng(key, 1)

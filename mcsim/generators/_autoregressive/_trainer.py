@@ -1,6 +1,6 @@
 """Columns and periods in turn, each given those before, by maximum likelihood."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -190,6 +190,11 @@ class Autoregressive(ColumnTrainer):
         return [
             (own, state.params, losses) for own, (state, losses) in zip(data, trained, strict=True)
         ]
+
+    def kind(self, scores: Scores) -> Hashable:
+        """Return the layout, and how many mass points columns have: networks tilt each."""
+        coding = scores.coding
+        return coding.layout, tuple(len(margin.points) for margin in coding.margins)
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Learn the cells of a panel."""

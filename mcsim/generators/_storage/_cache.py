@@ -15,6 +15,7 @@ from jaxtyping import Array
 from mcsim._keys import digest
 from mcsim._schema import Schema
 from mcsim._version import __version__
+from mcsim._warnings import warn
 from mcsim.errors import ModelFileError
 from mcsim.generators._storage._files import FORMAT, describe_schema, load, save
 
@@ -66,8 +67,11 @@ def cached(
     found = {member: _load(path) for member, path in enumerate(paths)}
     missing = [member for member in members if found[member] is None]
     for member, generator in zip(missing, train(missing) if missing else [], strict=True):
-        save(generator, paths[member])  # type: ignore[arg-type]
         found[member] = generator
+        try:
+            save(generator, paths[member])
+        except OSError as fault:
+            warn(f"model_cache: a fit could not be kept, and will be trained again: {fault}")
     return [generator for generator in found.values() if generator is not None]
 
 
@@ -81,7 +85,8 @@ def _load(path: Path) -> Any:
 def _fingerprint(config, schema, given, columns) -> dict[str, Any]:
     data = hashlib.sha256()
     for name in schema.names:
-        data.update(np.ascontiguousarray(columns[name]).tobytes())
+        values = np.ascontiguousarray(columns[name])
+        data.update(f"{name} {values.dtype} {values.shape}".encode() + values.tobytes())
     return {
         "config": {type(config).__name__: repr(sorted(asdict(config).items()))},
         "schema": describe_schema(schema),

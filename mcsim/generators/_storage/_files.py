@@ -49,6 +49,8 @@ def save(generator: Any, path: str | Path) -> Path:
     ------
     InputError
         If it is no fitted generator, or a label of its schema is no string, number, bool or date.
+    OSError
+        If the file cannot be written.
 
     Examples
     --------
@@ -87,6 +89,8 @@ def save(generator: Any, path: str | Path) -> Path:
     try:
         save_file(tensors, beside, metadata={"mcsim": json.dumps(header, allow_nan=False)})
         os.replace(beside, path)
+    except SafetensorError as fault:
+        raise OSError(f"{path}: {fault}") from None
     finally:
         beside.unlink(missing_ok=True)
     return path

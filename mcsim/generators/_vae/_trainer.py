@@ -160,18 +160,9 @@ class VAE(PanelTrainer):
         ]
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Train one autoencoder per key; members with the same columns share a program."""
-        found: dict[int, Learned] = {}
-        for layout in {scores.coding.layout: None for scores in data}:
-            alike = [m for m, scores in enumerate(data) if scores.coding.layout == layout]
-            own = [keys[m] for m in alike], [data[m] for m in alike]
-            found |= zip(alike, self._learn_alike(layout, *own, progress), strict=True)
-        return [found[member] for member in range(len(data))]
-
-    def _learn_alike(
-        self, layout: Layout, keys: Sequence[Array], data: Sequence[Scores], progress: bool
-    ) -> list[Learned]:
-        plan, triples = self.plan(layout), [jax.random.split(key, 3) for key in keys]
+        """Train one autoencoder per key."""
+        plan = self.plan(data[0].coding.layout)
+        triples = [jax.random.split(key, 3) for key in keys]
         starts = [
             first_autoencoder(triple[0], plan, scores)
             for triple, scores in zip(triples, data, strict=True)

@@ -1,7 +1,7 @@
 """Trainers that learn a law of vectors of scores: columns are coded, drawn vectors decoded."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -74,7 +74,14 @@ class PanelTrainer(Trainer):
 
     @abstractmethod
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Learn one law per key, each from its data."""
+        """Learn one law per key, each from its data; all data are of one kind."""
+
+    def kind(self, scores: Scores) -> Hashable:
+        """Return what members must have in common to be learned by one program.
+
+        Members see other units: in one of them a column may never change, in another it does.
+        """
+        return scores.coding.layout
 
     def populations(
         self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool
@@ -86,13 +93,23 @@ class PanelTrainer(Trainer):
             encode(columns, schema, numpy_rng(triple[0]))
             for columns, triple in zip(free, triples, strict=True)
         ]
-        learned = self.learn([triple[1] for triple in triples], data, progress)
+        learned = self._learn_by_kind([triple[1] for triple in triples], data, progress)
         return [
             (self._part(triple[2], columns, scores, law), losses)
             for triple, columns, scores, (law, losses) in zip(
                 triples, members, data, learned, strict=True
             )
         ]
+
+    def _learn_by_kind(
+        self, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+    ) -> list[Learned]:
+        kinds, found = [self.kind(scores) for scores in data], {}
+        for kind in dict.fromkeys(kinds):
+            alike = [member for member, own in enumerate(kinds) if own == kind]
+            theirs = [keys[member] for member in alike], [data[member] for member in alike]
+            found |= zip(alike, self.learn(*theirs, progress), strict=True)
+        return [found[member] for member in range(len(data))]
 
     def _part(self, key: Array, columns: Columns, scores: Scores, law: Law) -> Part:
         coding, recolor, margins = scores.coding, None, scores.coding.margins

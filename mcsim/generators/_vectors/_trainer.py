@@ -120,6 +120,9 @@ class Trainer(ABC):
         def train(missing: list[int]) -> list[FittedPanel]:
             chosen = [everyone if rows[m] is None else np.asarray(rows[m]) for m in missing]
             own = [{n: values[r] for n, values in columns.items()} for r in chosen]
+            if self.cluster is not None:
+                own = [{**m, self.cluster: _told_apart(m[self.cluster], r)}
+                       for m, r in zip(own, chosen, strict=True)]  # fmt: skip
             with threadpool_limits(1):  # matrices are small, and bits the same on any machine
                 fits = self._fit_all([keys[m] for m in missing], own, given, schema, progress)
             return [replace(fit, rows=rows[m]) for fit, m in zip(fits, missing, strict=True)]
@@ -147,6 +150,15 @@ class Trainer(ABC):
                         losses=dict(losses[m]))
             for m in range(len(members))
         ]  # fmt: skip
+
+
+def _told_apart(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return codes (unit, period) under which a cluster that was drawn twice is two clusters."""
+    order = np.argsort(rows, kind="stable")
+    first = np.searchsorted(rows[order], rows[order], side="left")
+    copy = np.empty(len(rows), np.int64)
+    copy[order] = np.arange(len(rows)) - first
+    return codes if not copy.any() else codes + (np.ptp(codes) + 1) * copy[:, None]
 
 
 def _levels(columns: Columns, given: tuple[str, ...]) -> tuple:
