@@ -488,6 +488,23 @@ def test_fidelity_refits_and_writes(wages, model, tmp_path):
     assert (tmp_path / "report" / "fidelity.png").stat().st_size > 10_000
 
 
+def test_fidelity_is_without_groups(wages, tmp_path):
+    out, clustered = tmp_path / "grouped.safetensors", tmp_path / "clustered.csv"
+    frame = pd.read_csv(wages)
+    frame.assign(village=frame["person"] // 4).to_csv(clustered, index=False)
+    grouped = ("--columns", "wage,village", "--cluster", "village", "--out", out, "--quiet")
+    done = mcsim_command("fit", clustered, *FIT, *grouped)
+    assert done.returncode == 0, done.stderr
+    with mock.patch.object(mcsim, "fidelity", return_value="the table") as compared:
+        done = mcsim_command("fidelity", clustered, out)
+    assert done.returncode == 0, done.stderr
+    assert "units are compared, without the groups in 'village'" in done.stdout
+    panel, trainers = compared.call_args.args
+    assert list(panel) == ["wage"]
+    assert trainers["GaussianCopula"].cluster is None
+    assert compared.call_args.kwargs["schema"].names == ("wage",)
+
+
 def test_notes_of_an_error_follow_its_sentence(wages, model):
     error = mcsim.errors.InputError("it draws NaN")
     error.add_note("in fidelity: the draws of generator 'mine'")

@@ -708,6 +708,17 @@ def test_wrong_options(options, message):
         mcsim.fidelity(draw(20), Truth(), **options)
 
 
+@pytest.mark.parametrize("periods", [1, 4])
+def test_generators_of_groups_are_refused(periods):
+    rng = np.random.default_rng(0)
+    code = np.repeat(np.arange(10.0), 6)[:, None] * np.ones(periods)
+    panel = mcsim.Panel({"y": rng.normal(size=(60, periods)), "g": code})
+    trainer = mcsim.generators.GaussianCopula(cluster="g")
+    for candidate in (trainer, trainer.fit(KEY, panel)):
+        with pytest.raises(InputError, match="has cluster='g', but fidelity compares units one by"):
+            mcsim.fidelity(panel, {"mine": candidate})
+
+
 @dataclass(frozen=True)
 class Short:
     """Draws other columns and periods."""

@@ -332,6 +332,25 @@ def test_shocks_recover_a_trend_and_an_autoregression():
     assert float(drawn[:, 0].std()) == pytest.approx(0.3 / np.sqrt(1 - 0.49), rel=0.2)
 
 
+@pytest.mark.parametrize("persistence", [-0.3, 0.0, 0.6])
+@pytest.mark.parametrize("periods", [2, 3, 5, 8, 16])
+def test_short_paths_change_as_much_as_those_they_are_fit_on(periods, persistence):
+    rng, late = np.random.default_rng(0), np.arange(periods) >= periods // 2
+    change = np.where(late, 1 / late.sum(), -1 / (~late).sum())
+    lags = np.abs(np.subtract.outer(np.arange(periods), np.arange(periods)))
+    paths = rng.normal(size=(400, periods)) @ np.linalg.cholesky(persistence**lags).T
+    fits = [fit_shocks(path[None], np.zeros((1, 1))) for path in paths]
+    found = [
+        float(f.innovation[0, 0] ** 2 / (1 - f.persistence[0] ** 2))
+        * (change @ f.persistence[0] ** lags @ change)
+        for f in fits
+    ]
+    truth = change @ persistence**lags @ change
+    error = np.std(found) / truth / 20  # and a quarter for the curvature of the fit
+    assert np.mean(found) / truth == pytest.approx(1, abs=0.25 + 3 * error)
+    assert np.mean([f.slope[0] != 0 for f in fits]) < 0.2
+
+
 def test_means_that_differ_by_chance_alone_are_no_shocks():
     rng = np.random.default_rng(0)
     means = rng.normal(size=(1, 12)) / np.sqrt(50)

@@ -39,8 +39,21 @@ def named(generators: Any, taken: Sequence[str] = (REAL, *REFERENCES)) -> dict[s
     for name, candidate in generators.items():
         if not is_trainer(candidate):
             faults += _faults_of_fits(str(name), listed(candidate))
+        faults += _faults_of_groups(str(name), candidate)
     raise_all(faults)
     return dict(generators)
+
+
+def _faults_of_groups(name: str, candidate: Any) -> list[str]:
+    """Refuse what draws groups: codes are no numbers, and units of a group not independent."""
+    config = candidate if is_trainer(candidate) else getattr(listed(candidate)[0], "config", None)
+    cluster = getattr(config, "cluster", None)
+    if cluster is None:
+        return []
+    return [
+        f"generators[{name!r}]: has cluster={cluster!r}, but fidelity compares units one by one; "
+        f"pass dataclasses.replace(trainer, cluster=None), and a panel without {cluster!r}"
+    ]
 
 
 def given_of(generators: Mapping[str, Any]) -> tuple[str, ...]:

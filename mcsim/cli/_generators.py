@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Any
@@ -134,7 +135,11 @@ def fidelity_command(
     if one:
         _refuse_options(options)
         options = {"given": list(generator.given)}
-    trainers, key = {name: generator.config}, key_of(seed)
+    config, cluster = generator.config, getattr(generator.config, "cluster", None)
+    if cluster is not None:  # units are compared one by one
+        config, rest = replace(config, cluster=None), tuple(n for n in panel if n != cluster)
+        panel, schema = panel.select(rest), schema.select(rest)
+    trainers, key = {name: config}, key_of(seed)
     if out is not None:
         require_folder(out)
     table = mcsim.fidelity(panel, trainers, key=key, schema=schema, progress=True, **options)
@@ -143,6 +148,8 @@ def fidelity_command(
         f"{table}\n\n{name} is fit again on {parts}, with the configuration of {model}: the model "
         "itself saw all units."
     )
+    if cluster is not None:
+        typer.echo(f"It is fit, and units are compared, without the groups in {cluster!r}.")
     if out is not None:
         _write_fidelity(table, panel, generator, out)
         typer.echo(f"Table and figure in {out}")

@@ -5,18 +5,22 @@ units add to a mean by chance is taken off the innovations' variance.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.linalg import toeplitz
 
 from mcsim._pytree import pytree
 from mcsim.generators._vectors._layout import Layout
 
 MOST = 0.95  # the largest autoregressive coefficient
-SIGNIFICANT = 2.5  # t value from which a line is not taken for a chance
+GRID = np.linspace(-MOST, MOST, 39)
+SHORT = 4  # periods below have neither slope nor persistence
+SIGNIFICANT = 3.5  # t value, given the persistence, from which a slope is not taken for a chance
 
 
 @pytree("means", "level", "slope", "persistence", "innovation")
@@ -61,18 +65,16 @@ def fit_shocks(
     means: Float[np.ndarray, "column period"], chance: Float[np.ndarray, "column column"]
 ) -> Shocks:
     """Fit the law; ``chance`` is the covariance of means that units alone would give."""
-    periods = means.shape[1]
-    time, residuals, lines = np.arange(periods), np.empty_like(means), []
-    for column, path in enumerate(means):
-        line = _line(time, path)
-        lines.append(line)
-        residuals[column] = path - line[0] - line[1] * time
-    persistence = np.array([_persistence(path) for path in residuals])
-    excess = residuals @ residuals.T / max(periods - 2, 1) - chance
+    fits = [_fit_path(path) for path in means]
+    residuals = np.array([fit.residuals for fit in fits]).reshape(means.shape)
+    persistence = np.array([fit.persistence for fit in fits])
+    alone, left = (np.sqrt([getattr(fit, name) for fit in fits]) for name in ("alone", "left"))
+    shared = residuals @ residuals.T - chance * np.outer(alone, alone)
+    excess = shared / np.maximum(np.outer(left, left), 1e-9)
     innovations = excess * (1 - np.outer(persistence, persistence))
     values, vectors = np.linalg.eigh(innovations)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    level, slope = np.array(lines).reshape(-1, 2).T
+    level, slope = np.array([fit.line for fit in fits]).reshape(-1, 2).T
     return Shocks(means, level, slope, persistence, root)
 
 
@@ -90,22 +92,73 @@ def shocks_of(
     return fit_shocks(means, chance)
 
 
-def _line(time: np.ndarray, path: np.ndarray) -> tuple[float, float]:
-    """Return level and slope; a slope that may be chance is zero."""
-    if len(time) < 4:
-        return float(path.mean()), 0.0
-    slope, level = np.polyfit(time, path, 1)
-    residual = path - level - slope * time
-    spread = np.sqrt(residual @ residual / (len(time) - 2) / ((time - time.mean()) ** 2).sum())
-    if abs(slope) <= SIGNIFICANT * spread:
-        return float(path.mean()), 0.0
-    return float(level), float(slope)
+class _Path(NamedTuple):
+    """A path as a line and an AR(1).
+
+    Attributes
+    ----------
+    line : tuple
+        Level and slope.
+    residuals : array (period,)
+        Deviations from the line.
+    persistence : float
+        Their autoregressive coefficient.
+    left, alone : float
+        The sum of squares that residuals have on average if deviations have variance one; if they
+        have no persistence besides.
+    """
+
+    line: tuple[float, float]
+    residuals: np.ndarray
+    persistence: float
+    left: float
+    alone: float
 
 
-def _persistence(path: np.ndarray) -> float:
-    """Return the first autocorrelation, corrected for its bias (Kendall 1954)."""
-    periods, variance = len(path), path @ path
-    if periods < 4 or variance == 0:
-        return 0.0
-    found = path[1:] @ path[:-1] / variance
-    return float(np.clip(found + (1 + 3 * found) / periods, 0.0, MOST))
+def _fit_path(path: Float[np.ndarray, " period"]) -> _Path:
+    """Fit the law of a path; a slope that may be chance is zero."""
+    flat = _fit_line(path, 1)
+    if len(path) < SHORT:
+        return flat
+    sloped, weights = _fit_line(path, 2), np.linalg.pinv(_terms(len(path), 2))[1]
+    variance = sloped.residuals @ sloped.residuals / sloped.left
+    spread = np.sqrt(variance * (weights @ _correlations(sloped.persistence, len(path)) @ weights))
+    return sloped if abs(sloped.line[1]) > SIGNIFICANT * spread else flat
+
+
+def _fit_line(path: np.ndarray, terms: int) -> _Path:
+    """Fit a level, or a level and a slope, and the persistence of what they leave.
+
+    A line takes the slow part out of a short path. The persistence is the one under which residuals
+    have, in the ratio of expectations, the first autocorrelation that is found.
+    """
+    periods, design = len(path), _terms(len(path), terms)
+    coefficients = np.linalg.lstsq(design, path, rcond=None)[0]
+    residuals, persistence = path - design @ coefficients, 0.0
+    squares = residuals @ residuals
+    if periods >= SHORT and squares > 0:
+        found = residuals[1:] @ residuals[:-1] / squares
+        persistence = float(np.interp(found, _found_on_average(periods, terms), GRID))
+    off = np.eye(periods) - design @ np.linalg.pinv(design)
+    left = float((off * _correlations(persistence, periods)).sum())
+    line = float(coefficients[0]), float(coefficients[1]) if terms == 2 else 0.0
+    return _Path(line, residuals, persistence, left, float(np.trace(off)))
+
+
+@lru_cache
+def _found_on_average(periods: int, terms: int) -> Float[np.ndarray, " grid"]:
+    """Return the first autocorrelation that residuals show under each persistence of the grid."""
+    design = _terms(periods, terms)
+    off, found = np.eye(periods) - design @ np.linalg.pinv(design), []
+    for persistence in GRID:
+        left = off @ _correlations(persistence, periods) @ off
+        found.append(np.trace(left, offset=1) / np.trace(left))
+    return np.maximum.accumulate(found)
+
+
+def _terms(periods: int, terms: int) -> Float[np.ndarray, "period term"]:
+    return np.vander(np.arange(periods, dtype=float), terms, increasing=True)
+
+
+def _correlations(persistence: float, periods: int) -> Float[np.ndarray, "period period"]:
+    return toeplitz(persistence ** np.arange(periods))
