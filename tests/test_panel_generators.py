@@ -616,13 +616,25 @@ def test_members_may_see_columns_that_others_never_see_change(trainer):
     educ = np.repeat(rng.integers(8, 17, (60, 1)).astype(float), 4, axis=1)
     educ[7, 2:] += 1  # one man, who is in all folds but one
     data = Panel({"y": rng.normal(size=(60, 4)), "educ": educ})
-    fits = fit_many(trainer, jax.random.split(KEY, 3), data, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that educ changes within one man only
+        fits = fit_many(trainer, jax.random.split(KEY, 3), data, progress=False)
     sizes = [getattr(fit.parts[0], "coding", None) for fit in fits]
     assert len({coding.layout for coding in sizes if coding is not None}) != 1
     for fit in fits:
         still = 7 not in fit.rows
         drawn = np.asarray(fit.sample(mcsim.key(2), 50)["educ"])
         assert not still or (drawn == drawn[:, :1]).all()
+
+
+def test_columns_that_hardly_ever_change_are_told():
+    educ = np.full((60, 4), 12.0)
+    educ[:30] = 16.0
+    educ[7, 2:] += 1
+    data = Panel({"y": np.random.default_rng(0).normal(size=(60, 4)), "educ": educ})
+    with pytest.warns(UserWarning, match="'educ' changes within 1 of 60 units only"):
+        GaussianCopula().fit(KEY, data)
+    UnitBootstrap().fit(KEY, data)  # copies men as they are
 
 
 # Groups

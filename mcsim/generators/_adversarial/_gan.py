@@ -96,11 +96,6 @@ class GAN(PanelTrainer):
             *faults_of_switches(self, "calibrate"),
         ]
 
-    @property
-    def calibrated(self) -> bool:  # type: ignore[override]
-        """Whether drawn vectors are recolored to the covariance and the margins of the data."""
-        return self.calibrate
-
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Train, and take the last generator."""
         layout = data[0].coding.layout

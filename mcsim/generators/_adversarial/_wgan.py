@@ -170,11 +170,6 @@ class WGAN(ColumnTrainer):
             *faults_of_order(self.order),
         ]
 
-    @property
-    def calibrated(self) -> bool:  # type: ignore[override]
-        """Whether drawn vectors are recolored to the covariance and the margins of the data."""
-        return self.calibrate
-
     def resolve(self, n_rows: int) -> "WGAN":
         """Return the configuration for a cross-section of so many rows: no None but ``order``."""
         large = n_rows >= LARGE

@@ -109,11 +109,6 @@ class Flow(PanelTrainer):
             *faults_of_switches(self, "calibrate"),
         ]
 
-    @property
-    def calibrated(self) -> bool:  # type: ignore[override]
-        """Whether drawn vectors are recolored to the covariance and the margins of the data."""
-        return self.calibrate
-
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Whiten, train, and take the flow that judged best."""
         plan = self.plan(data[0].coding.layout)

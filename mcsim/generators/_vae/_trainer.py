@@ -137,11 +137,6 @@ class VAE(PanelTrainer):
     learning_rate: float | None = None
     weight_decay: float = 0.1
 
-    @property
-    def calibrated(self) -> bool:  # type: ignore[override]
-        """Whether draws are recolored."""
-        return self.calibrate
-
     def faults(self) -> list[str]:
         """Check the options."""
         return [

@@ -14,6 +14,7 @@ from mcsim.generators._options import faults_of_choices
 from mcsim.generators._vectors._layout import Layout
 
 MIN_UNITS = 8
+RARE = 0.05  # a column that changes in a smaller share of units is warned of
 MIN_GROUPS = 4
 MIN_LEVEL = 5  # units at each level of the given columns
 MANY_LEVELS = 16
@@ -63,6 +64,8 @@ def check_panel(
     warn_of_constants(columns, given)
     if trainer.whole_paths:
         _warn_of_few_units(columns)
+    if trainer.completes:
+        _warn_of_rare_changes(columns)
     return schema, given, columns
 
 
@@ -168,6 +171,18 @@ def _faults_of_cluster(
     elif groups == len(values):
         faults.append(f"cluster: column {name!r} gives each unit a group of its own; leave it out")
     return faults
+
+
+def _warn_of_rare_changes(columns: dict[str, np.ndarray]) -> None:
+    """Warn of what scores cannot say: that a cell is, in almost all units, that of before."""
+    for name, values in columns.items():
+        changes = np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1)
+        if 0 < changes.mean() < RARE:
+            warn(
+                f"column {name!r} changes within {changes.sum()} of {len(changes)} units only: in "
+                "generated panels it changes within more; make it constant, or leave these units "
+                "out"
+            )
 
 
 def _warn_of_few_units(columns: dict[str, np.ndarray]) -> None:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -69,8 +69,10 @@ class Learned(NamedTuple):
 class PanelTrainer(Trainer):
     """A trainer of panels that learns a law of vectors of scores; subclasses say how."""
 
-    calibrated: ClassVar[bool] = True
-    """Whether drawn vectors are recolored to the covariance and the margins of the data."""
+    @property
+    def calibrated(self) -> bool:
+        """Whether drawn vectors are recolored to the covariance and the margins of the data."""
+        return getattr(self, "calibrate", True)
 
     @abstractmethod
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
