@@ -46,8 +46,9 @@ def named(generators: Any, taken: Sequence[str] = (REAL, *REFERENCES)) -> dict[s
 
 def _faults_of_groups(name: str, candidate: Any) -> list[str]:
     """Refuse what draws groups: codes are no numbers, and units of a group not independent."""
-    config = candidate if is_trainer(candidate) else getattr(listed(candidate)[0], "config", None)
-    cluster = getattr(config, "cluster", None)
+    if not is_trainer(candidate):
+        candidate = getattr(next(iter(listed(candidate)), None), "config", None)
+    cluster = getattr(candidate, "cluster", None)
     if cluster is None:
         return []
     return [
