@@ -958,7 +958,7 @@ def test_an_autoregression_is_found_behind_the_means():
     coefficients = np.array([[0.5, 0.2], [-0.1, 0.3]])
     truth = Autoregression(coefficients, np.array([[1.0, 0.4], [0.4, 0.8]]))
     within = np.eye(16) - np.kron(np.eye(2), np.full((8, 8), 1 / 8))
-    found = fit_autoregression(within @ truth.covariance(8) @ within, within, 2, 1)
+    found = fit_autoregression(within @ truth.covariance(8) @ within, 2, 1)
     np.testing.assert_allclose(found.coefficients, coefficients, atol=0.01)
     np.testing.assert_allclose(found.innovations, truth.innovations, atol=0.02)
 

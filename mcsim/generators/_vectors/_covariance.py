@@ -85,8 +85,9 @@ def recoloring(source: Square, target: Square) -> Square:
 
     Of all such matrices it moves the vectors least: the optimal transport between two normals.
     """
-    root = square_root(source)
-    values, vectors = np.linalg.eigh(root)
+    values, vectors = np.linalg.eigh(source)
+    values = np.sqrt(np.maximum(values, 0.0))
+    root = (vectors * values) @ vectors.T
     inverse = (vectors / np.maximum(values, 1e-6 * values.max())) @ vectors.T
     return inverse @ square_root(root @ target @ root) @ inverse
 

@@ -111,7 +111,7 @@ def _given_factors(
     means = np.kron(np.eye(columns), np.full((periods, 1), periods**-0.5))
     within = np.eye(cells) - means @ means.T
     seen = within @ second[:cells, :cells] @ within
-    dynamics = fit_autoregression(seen, within, columns, lags, start) if lags and columns else None
+    dynamics = fit_autoregression(seen, columns, lags, start) if lags and columns else None
     noise = _noise(seen, columns, dynamics)
     effects = np.zeros((len(second), columns + len(layout.traits)))
     effects[:cells, :columns], effects[cells:, columns:] = means, np.eye(len(layout.traits))
