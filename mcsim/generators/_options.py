@@ -1,10 +1,11 @@
-"""Checks of a trainer's options: each returns sentences that say what is wrong.
+"""Options of trainers: defaults that depend on the data, and checks, which say what is wrong.
 
 None is right for an option that is None by default.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,11 @@ Rule = tuple[Callable[[float], bool], str]
 POSITIVE: Rule = lambda value: value > 0, "a positive number"
 WEIGHT: Rule = lambda value: value >= 0, "a number of at least 0"
 SHARE: Rule = lambda value: 0 <= value < 1, "a share from 0 to below 1"
+
+
+def filled(trainer: Any, **defaults: Any) -> Any:
+    """Return the trainer with the options at None replaced by defaults."""
+    return replace(trainer, **{n: v for n, v in defaults.items() if getattr(trainer, n) is None})
 
 
 def faults_of_counts(trainer: Any, **least: int) -> list[str]:

@@ -10,7 +10,7 @@ Mourad & Kacprzyk (2023), MargCTGAN, GCPR: matched moments.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +27,7 @@ from mcsim.generators._adversarial._vector_adversary import (
     adversaries,
 )
 from mcsim.generators._networks import Params
+from mcsim.generators._options import filled
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
@@ -147,4 +148,4 @@ def _resolved(config: Any, data: Sequence[Scores]) -> Any:
         "critic_steps": 3,
         "moment_weight": 1.0,
     }
-    return replace(config, **{n: v for n, v in defaults.items() if getattr(config, n) is None})
+    return filled(config, **defaults)

@@ -1,7 +1,7 @@
 """A Wasserstein GAN for cross-sections and for panels: the configuration is the trainer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from mcsim.generators._options import (
     faults_of_numbers,
     faults_of_switches,
     faults_of_widths,
+    filled,
 )
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
@@ -182,7 +183,7 @@ class WGAN(ColumnTrainer):
             "moment_weight": 10.0 if large else 60.0,
             "likelihood_weight": 5.0 if large else 0.5,
         }
-        return replace(self, **{n: v for n, v in defaults.items() if getattr(self, n) is None})
+        return filled(self, **defaults)
 
     def learn_columns(
         self,

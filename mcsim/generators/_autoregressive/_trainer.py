@@ -1,8 +1,8 @@
 """Columns and periods in turn, each given those before, by maximum likelihood."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +23,7 @@ from mcsim.generators._options import (
     faults_of_folds,
     faults_of_numbers,
     faults_of_widths,
+    filled,
 )
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
@@ -148,7 +149,8 @@ class Autoregressive(ColumnTrainer):
     def resolve(self, n_rows: int) -> "Autoregressive":
         """Return the configuration for a cross-section: every None but ``order`` filled in."""
         large = n_rows >= LARGE
-        return self._filled(
+        return filled(
+            self,
             hidden=(64, 64) if large else (64,),
             components=5,
             steps=2_000 if large else 400,
@@ -160,7 +162,8 @@ class Autoregressive(ColumnTrainer):
 
     def resolve_panel(self) -> "Autoregressive":
         """Return the configuration for a panel: every None but ``order`` filled in."""
-        return self._filled(
+        return filled(
+            self,
             hidden=(16,),
             components=3,
             steps=400,
@@ -168,9 +171,6 @@ class Autoregressive(ColumnTrainer):
             learning_rate=3e-3,
             weight_decay=0.1,
         )
-
-    def _filled(self, **defaults: Any) -> "Autoregressive":
-        return replace(self, **{n: v for n, v in defaults.items() if getattr(self, n) is None})
 
     def learn_columns(
         self,

@@ -1,8 +1,8 @@
 """A variational autoencoder of panels, the default neural generator: the configuration trains."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from mcsim.generators._options import (
     faults_of_numbers,
     faults_of_switches,
     faults_of_widths,
+    filled,
 )
 from mcsim.generators._training import train_members
 from mcsim.generators._vae._law import LatentLaw, fit_law
@@ -31,8 +32,10 @@ from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 
 LATENT = 2, 12  # fewest and most latent coordinates by default
 SHARE = 4  # coordinates of a unit for each of them
-HIDDEN = {"mlp": (64,), "lstm": (32,)}
-LEARNING_RATE = {"mlp": 1e-3, "lstm": 3e-3}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "mlp": {"hidden": (64,), "batch_size": 256, "learning_rate": 1e-3},
+    "lstm": {"hidden": (16,), "batch_size": 128, "learning_rate": 3e-3},
+}
 LONG = 4  # periods from which a unit's volatility can be told
 
 Widths = tuple[int, ...]
@@ -55,7 +58,7 @@ class VAE(PanelTrainer):
         Number of factors. None: one for four coordinates of a unit, 2 to 12.
     hidden : tuple of int, optional
         Widths of the hidden layers of encoder and decoder; (): both are affine. For
-        ``arch="lstm"`` the size of the state. None: (64,), LSTM (32,).
+        ``arch="lstm"`` the size of the state. None: (64,), LSTM (16,).
     arch : {"mlp", "lstm"}
         Perceptrons on whole units, or LSTMs that read and write them period by period.
     likelihood : {"student", "normal"}
@@ -80,8 +83,8 @@ class VAE(PanelTrainer):
         Steps without a better judgment after which training ends.
     steps : int
         Steps at most.
-    batch_size : int
-        Units per step; of no more units, all.
+    batch_size : int, optional
+        Units per step; of no more units, all. None: 256, LSTM 128.
     learning_rate : float, optional
         Adam's step size (b1 = 0.9, b2 = 0.99). None: 1e-3, LSTM 3e-3.
     weight_decay : float
@@ -133,7 +136,7 @@ class VAE(PanelTrainer):
     folds: int = 4
     patience: int = 100
     steps: int = 1_000
-    batch_size: int = 256
+    batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float = 0.1
 
@@ -156,7 +159,8 @@ class VAE(PanelTrainer):
 
     def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
         """Train one autoencoder per key."""
-        plan = self.plan(data[0].coding.layout)
+        config = _resolved(self)
+        plan = config.plan(data[0].coding.layout)
         triples = [jax.random.split(key, 3) for key in keys]
         starts = [
             first_autoencoder(triple[0], plan, scores)
@@ -164,8 +168,7 @@ class VAE(PanelTrainer):
         ]
         folds = min(self.folds, *(len(scores.vectors) // 2 for scores in data))
         units = training_data(data, starts, [triple[1] for triple in triples], folds)
-        recipe = Bound(folds, self.batch_size, self.patience)
-        config = replace(self, learning_rate=self.learning_rate or LEARNING_RATE[self.arch])
+        recipe = Bound(folds, config.batch_size, self.patience)
         rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
         trained = train_members(recipe, units, rates, [triple[2] for triple in triples], progress)
         return [
@@ -184,7 +187,7 @@ class VAE(PanelTrainer):
                 "cells say nothing; None takes one for four cells"
             )
         latent, seen = factors + paths * volatile, 1 + self.noise
-        widths = HIDDEN[self.arch] if self.hidden is None else self.hidden
+        widths = _resolved(self).hidden
         if self.arch == "mlp":
             decoder: Network = (latent, *widths, 2 * layout.size)
             encoder: Network = (seen * layout.size, *widths, 2 * latent)
@@ -194,6 +197,11 @@ class VAE(PanelTrainer):
             encoder = Reader(size, periods, seen * paths, seen * traits, 2 * latent)
         student = self.likelihood == "student"
         return Plan(layout, latent, decoder, encoder, self.skip, self.noise, student, volatile)
+
+
+def _resolved(config: VAE) -> Any:
+    """Return the options of a `VAE` with those that are None chosen for its ``arch``."""
+    return filled(config, **DEFAULTS[config.arch])
 
 
 def _faults_of_state(config: VAE) -> list[str]:
