@@ -48,7 +48,12 @@ from mcsim.generators._vectors._groups import fit_groups
 from mcsim.generators._vectors._layout import Layout, layout_of
 from mcsim.generators._vectors._margins import fit_margin
 from mcsim.generators._vectors._shocks import fit_shocks
-from mcsim.generators._vectors._vector_autoregression import Autoregression, fit_autoregression
+from mcsim.generators._vectors._vector_autoregression import (
+    Autoregression,
+    fit_autoregression,
+    implied_moments,
+    moments_of,
+)
 
 KEY = mcsim.key(1)
 WHOLE = [UnitBootstrap(), SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()]
@@ -961,6 +966,15 @@ def test_an_autoregression_is_found_behind_the_means():
     found = fit_autoregression(within @ truth.covariance(8) @ within, 2, 1)
     np.testing.assert_allclose(found.coefficients, coefficients, atol=0.01)
     np.testing.assert_allclose(found.innovations, truth.innovations, atol=0.02)
+
+
+def test_moments_without_means_are_those_of_the_projected_covariance():
+    lags = np.array([[0.5, 0.2, 0.1, 0.0], [-0.1, 0.3, 0.0, 0.2]])
+    law = Autoregression(lags, np.array([[1.0, 0.4], [0.4, 0.8]]))
+    within = np.eye(14) - np.kron(np.eye(2), np.full((7, 7), 1 / 7))
+    expected = moments_of(within @ law.covariance(7) @ within, 2, 2)
+    for one, other in zip(implied_moments(law.autocovariances(7), 2), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
 
 
 def test_the_covariance_of_an_autoregression_is_that_of_its_paths():

@@ -83,11 +83,11 @@ def fit_autoregression(
 ) -> Autoregression:
     """Fit to the covariance of paths less their means, by matching least squares and variances."""
     periods = len(seen) // columns
-    target, variance = _least_squares(_moments(seen, columns, lags))
+    target, variance = _least_squares(moments_of(seen, columns, lags))
     found = _stationary(target, variance) if start is None else start
     best, least = found, np.inf
     for _ in range(STEPS):
-        slopes, level = _least_squares(_implied(found.autocovariances(periods), lags))
+        slopes, level = _least_squares(implied_moments(found.autocovariances(periods), lags))
         distance = np.abs(slopes - target).max() + np.abs(level - variance).max()
         if distance < least:
             best, least = found, distance
@@ -98,7 +98,7 @@ def fit_autoregression(
     return best
 
 
-def _moments(covariance: Square, columns: int, lags: int) -> Moments:
+def moments_of(covariance: Square, columns: int, lags: int) -> Moments:
     """Return the moments of paths with a covariance."""
     periods = len(covariance) // columns
     cells = covariance.reshape(columns, periods, columns, periods)
@@ -109,7 +109,7 @@ def _moments(covariance: Square, columns: int, lags: int) -> Moments:
     return Moments(np.array(products) / (periods - lags), np.einsum("jtkt->jk", cells) / periods)
 
 
-def _implied(ahead: Autocovariances, lags: int) -> Moments:
+def implied_moments(ahead: Autocovariances, lags: int) -> Moments:
     """Return the moments of stationary paths less their means."""
     lagged, level = _weights(len(ahead), lags)
     both = np.concatenate([ahead[:0:-1].transpose(0, 2, 1), ahead])  # the past, then the future
@@ -125,7 +125,7 @@ def _weights(
     for lag in range(1 - periods, periods):
         alone = np.eye(periods, k=-lag)
         rows, columns = alone.mean(axis=0), alone.mean(axis=1, keepdims=True)
-        found.append(_moments(alone - rows - columns + rows.mean(), 1, lags))
+        found.append(moments_of(alone - rows - columns + rows.mean(), 1, lags))
     lagged, level = (np.stack(part, axis=-1) for part in zip(*found, strict=True))
     return lagged[:, :, 0, 0], level[0, 0]
 
