@@ -62,6 +62,11 @@ class Column:
             part for part in (f"{self.kind:<11}", bounds, atoms, levels) if part
         ).rstrip()
 
+    @property
+    def nominal(self) -> bool:
+        """Whether values are codes of more than two categories, whose size means nothing."""
+        return self.kind == "categorical" and len(self.levels) > 2
+
 
 def _faults_of_column(column: Column) -> list[str]:
     faults = []

@@ -237,6 +237,57 @@ def test_slopes_and_autoregression_are_the_estimators():
     assert found["ar1"][0] == pytest.approx(float(lag.value))
 
 
+def test_slopes_on_what_never_changes_are_those_of_unit_means():
+    cube, rows = cube_and_rows()
+    fixed = np.random.default_rng(2).normal(size=(len(cube), 2)), np.zeros((len(cube), 1))
+    rows = np.concatenate([rows, *fixed], axis=1)  # the last level, no unit has
+    grid = read_grid(cube, rows, 3)
+    found = moments(jnp.asarray(cube), jnp.asarray(rows), jnp.ones(len(cube)), grid)
+    means = cube[..., 1].mean(axis=1)
+    want = [np.polyfit(column, means, 1)[0] for column in fixed[0].T] + [0.0]
+    np.testing.assert_allclose(found["slopes_between"][2:].reshape(2, 3)[1], want, atol=1e-12)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ByLevel:
+    """Outcomes differ by the level of a column, or by a hidden one."""
+
+    hidden: float = 0.0
+
+    def sample(self, key, n_units, n_periods=None, *, given=None):
+        keys = jax.random.split(key, 4)
+        level, other = jax.random.randint(keys[0], (2, n_units, 1), 0, 3)
+        means = jnp.array([0.0, 1.5, 0.0])[jnp.where(self.hidden > 0, other, level)]
+        y = (
+            means
+            + jax.random.normal(keys[1], (n_units, 1))
+            + jax.random.normal(keys[2], (n_units, 4))
+        )
+        return Panel({"y": y, "level": jnp.broadcast_to(level, y.shape).astype(float)})
+
+
+@dataclass(frozen=True)
+class LevelTruth:
+    """A trainer that knows the law, but for what it hides."""
+
+    hidden: float = 0.0
+
+    def fit(self, key, panel, *, given=(), schema=None, progress=True):
+        return ByLevel(jnp.asarray(self.hidden))
+
+
+def test_outcomes_that_do_not_differ_by_level_are_told():
+    panel = ByLevel().sample(KEY, 200)
+    schema = infer_schema(panel, levels={"level": ("a", "b", "c")})
+    generators = {"truth": LevelTruth(), "flat": LevelTruth(hidden=1.0)}
+    table = mcsim.fidelity(panel, generators, key=KEY, schema=schema, **QUICK)
+    parts = table.score.set_index(["generator", "component"])["value"]
+    assert parts["truth", "slopes_between"] < 1.3
+    assert parts["flat", "slopes_between"] > 2
+    assert parts["flat", "score"] > 1.15 * parts["truth", "score"]
+
+
 def test_two_periods_have_fewer_moments():
     cube, rows = cube_and_rows(periods=2, outcomes=1)
     assert set(moments_of(cube, rows)) == {"marginals", "sliced", "acf", "shares", "factor"}

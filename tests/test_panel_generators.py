@@ -46,6 +46,7 @@ from mcsim.generators._vectors._factor_model import fit_factor_model
 from mcsim.generators._vectors._fitted_panel import _draw
 from mcsim.generators._vectors._groups import fit_groups
 from mcsim.generators._vectors._layout import Layout, layout_of
+from mcsim.generators._vectors._levels import scaled_levels
 from mcsim.generators._vectors._margins import fit_margin
 from mcsim.generators._vectors._shocks import fit_shocks
 from mcsim.generators._vectors._vector_autoregression import (
@@ -642,6 +643,63 @@ def test_columns_that_hardly_ever_change_are_told():
     UnitBootstrap().fit(KEY, data)  # copies men as they are
 
 
+# Levels without an order
+
+
+def levels_data(t, seed=0, n=600):
+    """Outcomes that differ by a level that never changes and by one that does, in no order."""
+    rng = np.random.default_rng(seed)
+    place, job = rng.integers(0, 4, (n, 1)), rng.integers(0, 3, (n, t))
+    means = np.array([0.0, 1.2, -0.6, 0.3])[place] + np.array([0.0, 0.8, 0.1])[job]
+    y = means + 0.6 * rng.normal(size=(n, 1)) + 0.5 * rng.normal(size=(n, t))
+    columns = {"y": y, "place": np.repeat(place, t, axis=1), "job": job}
+    levels = {"place": tuple("abcd"), "job": tuple("xyz")}
+    schema = mcsim.infer_schema(columns, levels=levels)
+    return Panel({n: v.astype(float) for n, v in columns.items()}), schema
+
+
+def level_means(panel, name):
+    y, level = np.asarray(panel["y"]), np.asarray(panel[name]).astype(int)
+    means = np.bincount(level.ravel(), y.ravel()) / np.bincount(level.ravel())
+    return means - y.mean()
+
+
+@pytest.mark.parametrize("t", [1, 4])
+@named([t for t in WHOLE if not isinstance(t, FactorVAR)])
+def test_outcomes_differ_between_levels_as_in_the_data(trainer, t):
+    data, schema = levels_data(t)
+    drawn = trainer.fit(KEY, data, schema=schema).sample(mcsim.key(2), 50_000)
+    for name in ("place", "job"):
+        share = [np.bincount(np.asarray(p[name]).astype(int).ravel()) / p[name].size
+                 for p in (data, drawn)]  # fmt: skip
+        np.testing.assert_allclose(*share, atol=0.02)
+        # how far apart levels on a line are follows from their shares, up to a sixth of 1.2
+        np.testing.assert_allclose(level_means(drawn, name), level_means(data, name), atol=0.2)
+
+
+def test_levels_are_put_where_they_are_most_unlike():
+    data, schema = levels_data(4)
+    cells = {n: np.asarray(data[n])[:, :1] if n == "place" else np.asarray(data[n]) for n in data}
+    found = scaled_levels(cells, schema)
+    assert np.argsort(found["place"]).tolist() in ([2, 0, 3, 1], [1, 3, 0, 2])
+    assert np.argsort(found["job"]).tolist() in ([0, 2, 1], [1, 2, 0])
+    names = (
+        np.random.default_rng(0).permutation(4).astype(float)
+    )  # what the levels are called is no matter
+    other = scaled_levels({**cells, "place": names[cells["place"].astype(int)]}, schema)
+    np.testing.assert_allclose(other["place"][names.astype(int)], found["place"], atol=1e-6)
+    alone = {"place": cells["place"]}
+    assert scaled_levels(alone, schema)["place"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_level_that_a_fit_never_saw_is_not_drawn():
+    data, schema = levels_data(4)
+    seen = np.asarray(data["place"])[:, 0] != 1
+    part = Panel({name: np.asarray(values)[seen] for name, values in data.items()})
+    drawn = GaussianCopula().fit(KEY, part, schema=schema).sample(mcsim.key(2), 2_000)
+    assert set(np.unique(drawn["place"])) == {0, 2, 3}
+
+
 # Groups
 
 
@@ -707,6 +765,17 @@ def test_the_split_of_a_covariance_by_groups_is_unbiased():
         groups = fit_groups("g", code, vectors)
         found.append(float((groups.between @ groups.between.T)[0, 0]))
     assert np.mean(found) == pytest.approx(0.36, abs=4 * np.std(found) / np.sqrt(300) + 0.01)
+
+
+def test_columns_of_noise_do_not_hide_what_groups_share():
+    rng = np.random.default_rng(0)
+    code, average, found = np.repeat(np.arange(40), 10), np.repeat([0.2, 0.0], [5, 15]), []
+    for _ in range(100):
+        vectors = 0.8 * rng.normal(size=(400, 20))
+        vectors[:, :5] += 0.6 * rng.normal(size=(40, 1))[code]
+        groups = fit_groups("g", code, vectors - vectors.mean(axis=0))
+        found.append(np.square(groups.between.T @ average).sum())
+    assert np.mean(found) == pytest.approx(0.36, abs=4 * np.std(found) / 10 + 0.01)
 
 
 def test_drawn_clusters_of_the_bootstrap_are_whole_and_real():

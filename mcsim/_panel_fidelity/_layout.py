@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from mcsim._core import Panel
-from mcsim._schema import Column, Schema
+from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 Cube = Float[ndarray, "unit period outcome"]
@@ -68,6 +68,12 @@ class PanelLayout:
     centers: dict[str, float]
     scales: dict[str, float]
 
+    @property
+    def n_fixed(self) -> int:
+        """Number of coordinates, the last ones, that hold the fixed columns."""
+        columns = [self.schema[name] for name in self.fixed]
+        return sum(len(column.levels) if column.nominal else 1 for column in columns)
+
     def units(self, columns: Mapping[str, Any]) -> Units:
         """Read the units of a panel's columns."""
         raw = {name: np.asarray(columns[name], np.float64) for name in self.schema.names}
@@ -81,15 +87,10 @@ class PanelLayout:
 
     def _encoded(self, name: str, values: ndarray) -> ndarray:
         column = self.schema[name]
-        if not is_nominal(column):
+        if not column.nominal:
             return self._standardized(name, values)
         indicators = values[..., None] == np.arange(len(column.levels))
         return indicators.reshape(len(values), -1).astype(np.float64)
-
-
-def is_nominal(column: Column) -> bool:
-    """Whether a column holds codes of more than two categories, whose size means nothing."""
-    return column.kind == "categorical" and len(column.levels) > 2
 
 
 def read_panel_layout(
@@ -103,7 +104,7 @@ def read_panel_layout(
     )
     values = {name: np.asarray(real[name], np.float64) for name in schema.names}
     _check_cells(real, values)
-    free = tuple(n for n in schema.names if not is_nominal(schema[n]) and _moves(values[n]))
+    free = tuple(n for n in schema.names if not schema[n].nominal and _moves(values[n]))
     _check_outcomes(asked, free)
     moving = tuple(n for n, x in values.items() if np.ptp(x, axis=1).any())
     return PanelLayout(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 MARGINAL_POINTS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -19,6 +19,7 @@ SLICED_POINTS = tuple(np.linspace(0.1, 0.9, 9).round(1).tolist())
 DIRECTIONS = 100
 LAGS, CROSS_LAGS = 5, 2
 BATCH_CELLS = 2_000_000  # numbers of the panels that are worked on side by side
+NO_VARIANCE = 1e-9
 NUDGE = 1e-5  # sd above a real value: generators draw in float32, and ties must not flip
 
 PanelArray = Float[Array, "unit period outcome"]
@@ -35,20 +36,27 @@ class Grid(NamedTuple):
     directions : array (coordinate, direction)
         Unit vectors onto which whole units are projected.
     sliced : array (direction, point)
+    fixed : array (column,)
+        Which coordinates of a unit hold what is constant within units.
     """
 
     marginal: Float[Array, "period outcome point"]
     directions: Float[Array, "coordinate direction"]
     sliced: Float[Array, "direction point"]
+    fixed: Int[Array, " column"]
 
 
-def read_grid(cube: Float[ndarray, "unit period outcome"], rows: ndarray) -> Grid:
-    """Choose the points; the directions are the same for every table."""
+def read_grid(cube: Float[ndarray, "unit period outcome"], rows: ndarray, n_fixed: int = 0) -> Grid:
+    """Choose the points; the directions are the same for every table.
+
+    The last ``n_fixed`` coordinates of the rows hold what is constant within units.
+    """
     directions = np.random.default_rng(0).standard_normal((rows.shape[1], DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     marginal = np.moveaxis(np.quantile(cube, MARGINAL_POINTS, axis=0), 0, -1) + NUDGE
     sliced = np.quantile(rows @ directions, SLICED_POINTS, axis=0).T + NUDGE
-    return Grid(jnp.asarray(marginal), jnp.asarray(directions), jnp.asarray(sliced))
+    fixed = jnp.arange(rows.shape[1] - n_fixed, rows.shape[1])
+    return Grid(jnp.asarray(marginal), jnp.asarray(directions), jnp.asarray(sliced), fixed)
 
 
 @jax.jit
@@ -103,7 +111,9 @@ def moments(
         ``acf_within``: autocorrelations less period means, and two-way; ``ccf``:
         cross-correlations; ``shares``: of variance between units, between periods, and left;
         ``factor``: share of the first squared singular value of the two-way residual; ``ar1``:
-        two-way autoregression; ``slopes_within``, ``slopes_between``: of one outcome on another.
+        two-way autoregression; ``slopes_within``, ``slopes_between``: of one
+        outcome on another, and of its unit means on each column that is constant within units (on
+        each level of those without an order).
     """
     share = weights / weights.sum()
     centered = cube - jnp.einsum("i,itk->tk", share, cube)
@@ -122,9 +132,12 @@ def moments(
         found["ar1"] = _autoregression(cube, share)
     if pairs:
         found["ccf"] = _cross_correlations(centered, share)
-        between = centered.mean(axis=1, keepdims=True)
         found["slopes_within"] = _slopes(within, share, pairs)
-        found["slopes_between"] = _slopes(between, share, pairs)
+    if pairs or len(grid.fixed):
+        means = centered.mean(axis=1, keepdims=True)
+        on_fixed = _slopes_on_fixed(means[:, 0], rows[:, grid.fixed], share)
+        on_others = _slopes(means, share, pairs) if pairs else jnp.zeros(0)
+        found["slopes_between"] = jnp.concatenate([on_others, on_fixed.ravel()])
     return {name: values.ravel() for name, values in found.items()}
 
 
@@ -198,3 +211,13 @@ def _slopes(deviations: PanelArray, share: Weights, pairs: list[tuple[int, int]]
     return jnp.stack(
         [_product(deviations[..., j], deviations[..., k], share, 0) / variance[k] for j, k in pairs]
     )
+
+
+def _slopes_on_fixed(
+    means: Float[Array, "unit outcome"], fixed: Float[Array, "unit column"], share: Weights
+) -> Array:
+    """Slopes on one column at a time; 0 on a level that no unit has."""
+    fixed = fixed - share @ fixed
+    variance = share @ fixed**2
+    product = jnp.einsum("i,ik,ij->kj", share, means, fixed)
+    return jnp.where(variance > NO_VARIANCE, product / jnp.maximum(variance, NO_VARIANCE), 0.0)

@@ -92,4 +92,5 @@ def read_real(key: Key[Array, ""], panel: Panel, layout: PanelLayout) -> RealPan
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     weights = rng.standard_exponential((BOOTSTRAPS, panel.n_units))
     weights *= panel.n_units / weights.sum(axis=1, keepdims=True)
-    return RealPanel(panel, layout, units, read_grid(units.cube, units.rows), weights)
+    grid = read_grid(units.cube, units.rows, layout.n_fixed)
+    return RealPanel(panel, layout, units, grid, weights)

@@ -4,7 +4,7 @@ Columns become normal scores by their margins, pooled over periods; scores are c
 period by period. What generators learn are the vectors; common shocks move the centers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from mcsim.generators._vectors._covariance import (
 )
 from mcsim.generators._vectors._factor_model import factor_target
 from mcsim.generators._vectors._layout import Layout, layout_of
+from mcsim.generators._vectors._levels import scaled_levels
 from mcsim.generators._vectors._margins import Margin, fit_margin
 
 ROUNDS = 4  # of estimating the covariance and completing the scores under it
@@ -71,9 +72,16 @@ class Coding:
 
     def cells(self, vectors: Float[Array, "unit coordinate"]) -> Float[Array, "unit coordinate"]:
         """Return the value of each coordinate."""
+        return self._decoded(Margin.value, vectors)
+
+    def numbers(self, vectors: Float[Array, "unit coordinate"]) -> Float[Array, "unit coordinate"]:
+        """Return what the value of each coordinate counts as: `Margin.number`."""
+        return self._decoded(Margin.number, vectors)
+
+    def _decoded(self, decode: Callable[[Margin, Array], Array], vectors: Array) -> Array:
         scores = vectors * self.spreads + self.centers
         pairs = zip(self.layout.names, self.margins, strict=True)
-        parts = [margin.value(scores[:, self.layout.place(name)]) for name, margin in pairs]
+        parts = [decode(margin, scores[:, self.layout.place(name)]) for name, margin in pairs]
         return jnp.concatenate(parts, axis=1)
 
     def moved(self, vectors: Vectors) -> tuple[Margin, ...]:
@@ -113,10 +121,9 @@ class Scores(NamedTuple):
 def encode(columns: Mapping[str, np.ndarray], schema: Schema, rng: np.random.Generator) -> Scores:
     """Find the coding of columns (unit, period), NaN where missing, and their scores."""
     layout = layout_of(dict(columns))
-    margins = tuple(
-        fit_margin(schema[name], columns[name] if name in layout.paths else _first(columns[name]))
-        for name in layout.names
-    )
+    cells = {n: columns[n] if n in layout.paths else _first(columns[n]) for n in layout.names}
+    levels = scaled_levels(cells, schema)
+    margins = tuple(fit_margin(schema[n], cells[n], levels.get(n)) for n in layout.names)
     low, high = _raw_intervals(layout, margins, columns)
     scores, inside = low.copy(), low < high
     scores[inside] = truncated_normal(rng, low[inside], high[inside])

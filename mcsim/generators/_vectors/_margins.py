@@ -6,7 +6,7 @@ categories: Hoff (2007), Extending the rank likelihood for semiparametric copula
 of Applied Statistics 1: 265-283.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ OUTER = 0.02  # beyond the last knots it goes on with the mean slope of this out
 INNER = ndtri(np.array([OUTER, 1 - OUTER]))  # scores at which the outer shares begin
 
 
-@pytree("points", "low", "high", "knots", "scores", "slopes")
+@pytree("points", "numbers", "low", "high", "knots", "scores", "slopes")
 @dataclass(frozen=True, eq=False)
 class Margin:
     """The quantile function of one column.
@@ -31,7 +31,10 @@ class Margin:
     Attributes
     ----------
     points, low, high : array (point,)
-        Values that own an interval of scores, ascending, and its ends (infinite at the outer ends).
+        Values that own an interval of scores, in its order, and its ends (infinite at the outer
+        ends).
+    numbers : array (point,)
+        What they count as, ascending: the values, or the numbers of levels without an order.
     knots, scores : array (knot,)
         Values and scores between which it is linear.
     slopes : array (2,)
@@ -43,6 +46,7 @@ class Margin:
     """
 
     points: Any
+    numbers: Any
     low: Any
     high: Any
     knots: Any
@@ -55,9 +59,16 @@ class Margin:
 
     def value(self, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """Return the values of scores."""
+        return self._of(self.points, score)
+
+    def number(self, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
+        """Return what the values of scores count as."""
+        return self._of(self.numbers, score)
+
+    def _of(self, points: Any, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
         if self.discrete:
             place = jnp.searchsorted(jnp.asarray(self.low)[1:], score, side="right")
-            return jnp.asarray(self.points)[place]
+            return jnp.asarray(points)[place]
         inside = jnp.interp(score, self.scores, self.knots)
         below = jnp.maximum(self.scores[0] - score, 0.0) * self.slopes[0]
         above = jnp.maximum(score - self.scores[-1], 0.0) * self.slopes[1]
@@ -71,7 +82,9 @@ class Margin:
         score = np.interp(values, self.knots, self.scores)
         low, high = score.copy(), score
         if len(self.points):
-            place = np.minimum(np.searchsorted(self.points, values), len(self.points) - 1)
+            order = np.argsort(self.points)
+            above = np.searchsorted(self.points, values, sorter=order)
+            place = order[np.minimum(above, len(order) - 1)]
             if self.discrete:  # a level that training never showed is the nearest one above
                 at = np.ones(values.shape, bool)
             else:
@@ -97,7 +110,7 @@ class Margin:
         )
         slopes = self.slopes * runs[0] / np.maximum(runs[1], 1e-9)  # as steep in probability
         return Margin(
-            self.points, low, high, self.knots, scores + rising, slopes,
+            self.points, self.numbers, low, high, self.knots, scores + rising, slopes,
             self.lower, self.upper, self.discrete, self.integer,
         )  # fmt: skip
 
@@ -108,8 +121,17 @@ def _bent(run: Float[Array, "*any"], room: Any) -> Float[Array, "*any"]:
     return jnp.where(jnp.isfinite(room), -bounded * jnp.expm1(-run / bounded), run)
 
 
-def fit_margin(column: Column, values: np.ndarray) -> Margin:
-    """Read the quantile function off a column's cells (NaN where missing)."""
+def fit_margin(column: Column, values: np.ndarray, levels: np.ndarray | None = None) -> Margin:
+    """Read the quantile function off a column's cells (NaN where missing).
+
+    ``levels`` holds the number of each code of a column without an order, and thereby gives it one.
+    """
+    if levels is not None:
+        codes = np.argsort(levels)
+        place = np.argsort(codes)[np.nan_to_num(values).astype(int)]
+        ordered = fit_margin(column, np.where(np.isnan(values), np.nan, place))
+        shown = codes[ordered.points.astype(int)]
+        return replace(ordered, points=shown.astype(np.float64), numbers=levels[shown])
     cells = np.sort(values[np.isfinite(values)].ravel())
     distinct = np.unique(cells)
     few = column.kind == "integer" and len(distinct) <= FEW_LEVELS
@@ -127,7 +149,7 @@ def fit_margin(column: Column, values: np.ndarray) -> Margin:
     with np.errstate(divide="ignore"):
         low, high = ndtri(first), ndtri(last)
     return Margin(
-        points, low, high, knots, scores, slopes, float(column.lower), float(column.upper),
+        points, points, low, high, knots, scores, slopes, float(column.lower), float(column.upper),
         discrete, column.kind != "continuous",
     )  # fmt: skip
 

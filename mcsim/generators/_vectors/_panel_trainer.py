@@ -30,7 +30,7 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
     are unequal changes of values, and what tests see is how much values change.
     """
     coding = scores.coding
-    real = np.asarray(_cells(coding, scores.vectors))
+    real = np.asarray(_numbers(coding, scores.vectors))
     center, spread = real.mean(axis=0), real.std(axis=0)
     varies = spread > 1e-9 * np.abs(center)
 
@@ -44,14 +44,14 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
     for _ in range(ROUNDS):
         vectors = drawn @ recolor.T
         moved = replace(coding, margins=coding.moved(vectors))
-        values = np.asarray(_cells(moved, vectors))
+        values = np.asarray(_numbers(moved, vectors))
         recolor = recoloring(_covariance(standard(values, vectors)), aim) @ recolor
     return recolor, coding.moved(drawn @ recolor.T)
 
 
 @jax.jit
-def _cells(coding: Coding, vectors: Array) -> Array:
-    return coding.cells(vectors)
+def _numbers(coding: Coding, vectors: Array) -> Array:
+    return coding.numbers(vectors)
 
 
 def _covariance(vectors: Vectors) -> Square:
@@ -115,11 +115,12 @@ class PanelTrainer(Trainer):
 
     def _part(self, key: Array, columns: Columns, scores: Scores, law: Law) -> Part:
         coding, recolor, margins = scores.coding, None, scores.coding.margins
+        vectors, groups = scores.vectors, None
         if self.calibrated:
             drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
             recolor, margins = calibration(drawn, scores)
-        groups = None
+            vectors = vectors @ recoloring(_covariance(vectors), _covariance(drawn @ recolor.T)).T
         if self.cluster is not None:
-            groups = fit_groups(self.cluster, columns[self.cluster][:, 0], scores.vectors)
+            groups = fit_groups(self.cluster, columns[self.cluster][:, 0], vectors)
         shocks = shocks_of(scores.vectors, coding.centers, coding.spreads, coding.layout)
         return Part(coding, law, recolor, margins, shocks, groups)
