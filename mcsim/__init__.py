@@ -4,6 +4,8 @@ A DGP draws a sample; an estimator turns its panel into an estimate; a study cro
 designs with estimators; measures summarize.
 """
 
+import typing as _typing
+
 from mcsim import datasets as datasets
 from mcsim import dgps as dgps
 from mcsim import errors as errors
@@ -43,3 +45,15 @@ from mcsim.generators import save as save
 from mcsim.measures import Comparison as Comparison
 from mcsim.measures import compare as compare
 from mcsim.measures import summarize as summarize
+
+if _typing.TYPE_CHECKING:
+    from mcsim import plots as plots
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """Import `mcsim.plots` when it is first asked for: matplotlib is slow to import."""
+    if name != "plots":
+        raise AttributeError(f"module 'mcsim' has no attribute {name!r}")
+    from importlib import import_module
+
+    return import_module("mcsim.plots")

@@ -168,9 +168,7 @@ def _faults_of_frame(flat, index, wanted, categorical, missing) -> list[str]:
         rows = np.flatnonzero(flat[name].isna())
         if rows.size:
             faults.append(f"column {name!r}: the index is missing in rows {rows[:5].tolist()}")
-    if index and flat.duplicated(index).any():
-        rows = flat.loc[flat.duplicated(index), index].head(5).to_numpy().tolist()
-        faults.append(f"index {index}: {flat.duplicated(index).sum()} duplicates, first {rows}")
+    faults += _faults_of_repeats(flat, index)
     for name in (name for name in wanted if name in flat):
         holes = flat[name].isna()
         if holes.all() or (holes.any() and missing == "error"):
@@ -179,6 +177,19 @@ def _faults_of_frame(flat, index, wanted, categorical, missing) -> list[str]:
         elif name not in categorical:
             faults += _faults_of_values(name, flat.loc[~holes, name])
     return faults
+
+
+def _faults_of_repeats(flat, index) -> list[str]:
+    """Say which unit, or which period of a unit, has more than one row."""
+    twice = flat.loc[flat.duplicated(index), index] if index else flat.iloc[:0]
+    if twice.empty:
+        return []
+    labels = twice.head(3).to_numpy().tolist()
+    first = ", ".join(str(own[0] if len(own) == 1 else tuple(own)) for own in labels)
+    periods = "if rows are periods of units, name their column with time=..."
+    remedy = periods if len(index) == 1 else "keep one row of each"
+    repeats = f"{len(twice)} of {len(flat)} rows repeat one before ({first})"
+    return [f"index {index}: {repeats}; {remedy}"]
 
 
 def _faults_of_values(name: str, series: pd.Series) -> list[str]:

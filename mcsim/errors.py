@@ -12,6 +12,8 @@ McsimError
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+LEAST_PART = 3  # letters of a name by which it is found
+
 
 class McsimError(Exception):
     """Base of all errors that mcsim raises on purpose."""
@@ -54,7 +56,7 @@ class TrainingDiverged(McsimError):
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for a close match, else the list of options.
+    """Return ``"; did you mean 'x'?"`` for a close match or the one part of a name, else all.
 
     Examples
     --------
@@ -62,9 +64,14 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     "; did you mean 'educ'?"
     >>> did_you_mean("zzz", ["educ", "age"])
     '; known are age, educ'
+    >>> did_you_mean("copula", ["gaussian-copula", "vae"])
+    "; did you mean 'gaussian-copula'?"
     """
     known = [str(option) for option in options]
     close = get_close_matches(str(word), known, n=1)
+    parts = [option for option in known if str(word).lower() in option.lower()]
+    if not close and len(parts) == 1 and len(str(word)) >= LEAST_PART:
+        close = parts
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known are {', '.join(sorted(known))}" if known else ""

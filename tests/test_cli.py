@@ -488,10 +488,36 @@ def test_fidelity_refits_and_writes(wages, model, tmp_path):
     assert (tmp_path / "report" / "fidelity.png").stat().st_size > 10_000
 
 
+def test_one_period_is_said_to_be_a_cross_section(wages, tmp_path):
+    out, one = tmp_path / "one.safetensors", tmp_path / "one.csv"
+    frame = pd.read_csv(wages)
+    frame[frame["year"] == 1980].to_csv(one, index=False)
+    done = mcsim_command("fit", one, *FIT, "--columns", "wage,hours", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "There is one period in 'year': the data were learned as a cross-section." in done.stdout
+
+
+def test_fidelity_of_data_with_gaps_is_neither_proposed_nor_made(wages, tmp_path):
+    out, holed = tmp_path / "holed.safetensors", tmp_path / "holed.csv"
+    frame = pd.read_csv(wages)
+    frame.loc[frame.index[3], "wage"] = np.nan
+    frame.to_csv(holed, index=False)
+    done = mcsim_command(
+        "fit", holed, *FIT, "--columns", "wage", "--missing", "model", "--out", out
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mcsim sample" in done.stdout
+    assert "mcsim fidelity" not in done.stdout
+    done = mcsim_command("fidelity", holed, out)
+    assert done.returncode == 2
+    assert "drop units that have any: fidelity compares complete panels" in done.stderr
+
+
 def test_fidelity_is_without_groups(wages, tmp_path):
     out, clustered = tmp_path / "grouped.safetensors", tmp_path / "clustered.csv"
     frame = pd.read_csv(wages)
-    frame.assign(village=frame["person"] // 4).to_csv(clustered, index=False)
+    names = "v" + (frame["person"] // 4).astype(str)
+    frame.assign(village=names).to_csv(clustered, index=False)
     grouped = ("--columns", "wage,village", "--cluster", "village", "--out", out, "--quiet")
     done = mcsim_command("fit", clustered, *FIT, *grouped)
     assert done.returncode == 0, done.stderr
@@ -527,6 +553,9 @@ def test_fidelity_checks_out_before_it_computes(wages, model):
         (("fit", "nowhere.csv"), "data: nowhere.csv does not exist"),
         (("fit", "{wages}.txt"), "ends in .csv or .parquet"),
         (("fit", "{wages}", "--kind", "vaee"), "--kind: got 'vaee'; did you mean 'vae'?"),
+        (("fit", "{wages}", "--kind", "copula"), "did you mean 'gaussian-copula'?"),
+        (("fit", "{wages}", "--unit", "person", "--columns", "wage"),
+         "name their column with --time"),
         (("fit", "{wages}", "--kind", "macro-panel", "--cluster", "x"), "has no such option"),
         (("fit", "{wages}", "--kind", "gaussian-copula", "--unit", "persn", "--time", "year"),
          "did you mean 'person'"),

@@ -76,6 +76,14 @@ def test_public_names_are_documented(name):
     assert summary.endswith(".")
 
 
+def test_figures_come_with_mcsim_when_asked_for():
+    code = "import mcsim; print(mcsim.plots.fidelity.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "fidelity\n"
+    with pytest.raises(AttributeError, match="has no attribute 'plot'"):
+        mcsim.plot  # noqa: B018
+
+
 def test_importing_mcsim_does_not_import_what_is_for_figures_or_fits():
     code = "import mcsim, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

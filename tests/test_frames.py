@@ -59,8 +59,12 @@ def test_categories_and_strings_that_are_declared():
 @pytest.mark.parametrize(
     ("frame", "options", "match"),
     [
-        (LONG, {"unit": "firm"}, "duplicates"),
-        (pd.concat([LONG, LONG]), {"unit": "firm", "time": "year"}, "4 duplicates"),
+        (LONG, {"unit": "firm"}, "name their column with time"),
+        (
+            pd.concat([LONG, LONG]),
+            {"unit": "firm", "time": "year"},
+            "4 of 8 rows repeat one before.*keep one row of each",
+        ),
         (LONG.assign(firm=None), {"unit": "firm", "time": "year"}, "index is missing in rows"),
         (LONG, {"time": "year"}, "unit: got None"),
         (LONG, {"unit": "frim"}, "did you mean 'firm'"),

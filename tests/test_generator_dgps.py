@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcsim import Design, Panel, Study, fit_many, grid, keys, run
+from mcsim import Design, Panel, Study, fit_many, grid, infer_schema, keys, run
 from mcsim._engine import draw_chunk
 from mcsim.dgps import at_random, by_cohort, by_path, by_probability, by_unit_factors, with_effect
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
@@ -245,6 +245,13 @@ def test_bad_input_is_a_sentence(generator, make, match):
 
 def replace_names(generator):
     return GaussianCopula().fit(KEY, Panel({"wage": PANEL["growth"]}))
+
+
+def test_effects_are_added_to_numbers_only():
+    levels = {"region": tuple("abcdefgh")}
+    fit = GaussianCopula().fit(KEY, PANEL, schema=infer_schema(PANEL, levels=levels))
+    with pytest.raises(InputError, match=r"outcome: got 'region', whose values are categories \(a"):
+        with_effect(fit, outcome="region", assignment=LAW, n_units=9)
 
 
 def test_a_generator_with_given_columns_draws_no_whole_panel():

@@ -646,6 +646,8 @@ def test_fitted_generators_are_used_as_they_are():
     assert np.isnan(measure(found, "all", "memorization")["value"])
     assert measure(found, "some", "memorization")["splits"] == 2
     assert found.notes[0].startswith("all: it saw all units")
+    assert found.verdicts["all"].startswith("compared with units that it was fit on; ")
+    assert "fit on" not in found.verdicts["some"]
     frame = found.rejection.set_index(["generator", "outcome", "inference"])
     assert frame.loc[("some", "y", "iid"), "reps"] == 6
 
@@ -713,12 +715,29 @@ def test_the_figure_sets_real_and_generated_side_by_side(table):
     np.testing.assert_allclose(real, np.asarray(table.real["y"]).mean(axis=0))
     assert len(plots.fidelity(table, outcome="x").axes) == 5
     assert plots.fidelity(table).axes[4].get_title() == "paths of truth"
+    assert [axes.get_xlabel() for axes in figure.axes[:5:4]] == [
+        "band and dashes: 10 % and 90 %; lines: median", "red: mean of all units",
+    ]  # fmt: skip
     with pytest.raises(InputError, match=r"generator: got 'tam'; did you mean 'tame'"):
         plots.fidelity(table, generator="tam")
     with pytest.raises(InputError, match="outcome: got 'educ'"):
         plots.fidelity(table, outcome="educ")
     with pytest.raises(InputError, match="expected the PanelFidelityTable of a panel"):
         plots.fidelity(FidelityTable(pd.DataFrame(), pd.DataFrame()))
+
+
+def test_zeros_and_ones_are_drawn_as_shares():
+    from mcsim.plots import _fidelity
+
+    rng = np.random.default_rng(0)
+    binary = Panel({"d": rng.integers(0, 2, (30, 5)), "y": rng.normal(size=(30, 5))})
+    table = PanelFidelityTable(*[pd.DataFrame()] * 6, {}, (), 30, 5, 2, binary, {"mine": binary},
+                               infer_schema(binary), ("d", "y"), ())  # fmt: skip
+    axes = _fidelity.fidelity(table).axes
+    np.testing.assert_allclose(axes[0].lines[0].get_ydata(), np.asarray(binary["d"]).mean(axis=0))
+    first, second = (axes[3].lines[unit].get_ydata() for unit in (0, 1))
+    assert 0 < (second - first).round(6).max() % 1 < 0.1
+    assert axes[5].get_xlabel().startswith("band")
 
 
 # Bad input

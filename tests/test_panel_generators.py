@@ -579,8 +579,17 @@ def holed(panel, share=0.15, seed=0):
 
 @named(EVERY)
 def test_missing_cells_are_refused_with_the_remedy(trainer, panel):
-    with pytest.raises(InputError, match=r"cells are missing.*\(missing='model'\)"):
+    with pytest.raises(InputError, match=r"are missing, the first is unit .*\(missing='model'\)"):
         trainer.fit(KEY, holed(panel))
+
+
+def test_rows_that_are_missing_are_one_sentence_with_the_users_labels():
+    frame = pd.DataFrame({"firm": list("aabbccdd"), "year": [1, 2] * 4, "y": range(8), "x": 1.5})
+    data, schema = mcsim.from_frame(frame.drop(index=5), "firm", "year")
+    with pytest.raises(InputError) as caught:
+        GaussianCopula().fit(KEY, data, schema=schema)
+    assert str(caught.value).startswith("panel: 1 of 8 rows of units and periods are missing, the "
+                                        "first is unit c, period 2; drop")  # fmt: skip
 
 
 @named([SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()])

@@ -139,6 +139,7 @@ def _as_table(
             by_name[name],
             by_name[REAL],
             [r for r in estimates if r["generator"] == name],
+            any(member.seen for member in fits.members[name]),
         )
     verdicts |= {name: f"no numbers: {failure.sentence}" for name, failure in failed.items()}
     return PanelFidelityTable(

@@ -1,9 +1,9 @@
 """The table of panel fidelity as text and as Markdown: blocks of cells, the headline first."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 BREAKS_SHOWN, COUNTS_WIDTH = 7, 28
-OUTCOMES_SHOWN = 3  # side by side
+SHORT = {"sliced_w1": "sliced W1", "marginal_w1": "marginal W1",
+         "unit_correlation": "corr", "cd": "CD"}  # fmt: skip
 MARKS = {RIGHT: " ", WRONG: "!", UNRESOLVED: "?"}
 Cells = list[list[str]]
 
@@ -35,8 +36,17 @@ SCORES = (
     "best reference that does not copy; memorization (1 right, below .9 close to training units); "
     "classifier on jittered units: AUC, accuracy on real and on generated ones, p-value."
 )
-COMPONENTS = "Components of the panel score."
-MEASURES = "Other measures; those with an outcome are generated less held-out, or shares."
+COMPONENTS = (
+    "Components of the panel score: autocorrelations less period means (acf) and less unit means "
+    "too (acf w.), autoregression (ar1), cross-correlations of outcomes (ccf), share of the first "
+    "factor, distributions by period (marginals), shares of variance, projections of whole units "
+    "(sliced), slopes between and within units."
+)
+MEASURES = (
+    "Other measures: largest gap of a mass point's share, in points (atoms); Wasserstein distances "
+    "in sd; by outcome the mean correlation of units, generated less held-out, as it is (corr) and "
+    "as Pesaran's CD; and the share of date effects that is the same in every panel (frozen)."
+)
 ESTIMATES = "Your estimates inside their law: mean (sd) over generated panels, p-value."
 STATISTICS = "Statistics of the series: mean [5 %, 95 %] over generated panels; * real one outside."
 
@@ -54,7 +64,7 @@ def as_text(table: "PanelFidelityTable") -> str:
         f"Fidelity to a panel of {table.n_units:,} units x {table.n_periods} periods, "
         f"{table.splits} half splits"
     )
-    blocks = [f"{_wrapped(b.caption)}\n{_text(b.cells)}" for b in blocks_of(table)]
+    blocks = [f"{_wrapped(b.caption)}\n{_text(b.cells)}".lstrip() for b in blocks_of(table)]
     verdicts = [_wrapped(f"{name}: {words}", "  ") for name, words in table.verdicts.items()]
     notes = [_wrapped(f"Note. {note}", "  ") for note in table.notes]
     return "\n\n".join([head, *blocks, "\n".join(verdicts), *notes])
@@ -62,7 +72,7 @@ def as_text(table: "PanelFidelityTable") -> str:
 
 def as_markdown(table: "PanelFidelityTable") -> str:
     """Write the tables, the verdicts and the notes in Markdown."""
-    blocks = [f"{b.caption}\n\n{_markdown(b.cells)}" for b in blocks_of(table)]
+    blocks = [f"{b.caption}\n\n{_markdown(b.cells)}".lstrip() for b in blocks_of(table)]
     verdicts = [f"- **{_escaped(n)}**: {_escaped(v)}" for n, v in table.verdicts.items()]
     notes = [f"Note. {_escaped(note)}" for note in table.notes]
     return "\n\n".join([*blocks, "\n".join(verdicts), *notes])
@@ -73,16 +83,28 @@ def blocks_of(table: "PanelFidelityTable") -> list[Block]:
     outcomes = table.outcomes
     captions = [f"{INFERENCE}\n{outcomes[0]}", *outcomes[1:]]
     blocks = [Block(c, _inference(table, name)) for c, name in zip(captions, outcomes, strict=True)]
-    starts = range(0, len(outcomes), OUTCOMES_SHOWN)
-    parts = [outcomes[start : start + OUTCOMES_SHOWN] for start in starts]
-    blocks += [Block(REJECTION, _rejection(table, part)) for part in parts]
+    blocks += _captioned(REJECTION, _side_by_side(outcomes, lambda part: _rejection(table, part)))
     blocks += [Block(SCORES, _scores(table)), Block(COMPONENTS, _components(table))]
-    blocks += [Block(MEASURES, cells) for cells in _measures(table)]
-    if len(table.estimates):
-        blocks += [Block(ESTIMATES, cells) for cells in _estimates(table)]
-    if len(table.statistics):
-        blocks += [Block(STATISTICS, cells) for cells in _statistics(table)]
+    blocks += _captioned(MEASURES, _measures(table))
+    blocks += _captioned(ESTIMATES, _estimates(table)) if len(table.estimates) else []
+    blocks += _captioned(STATISTICS, _statistics(table)) if len(table.statistics) else []
     return blocks
+
+
+def _captioned(caption: str, parts: Sequence[Cells]) -> list[Block]:
+    """Say what a table is above the first of its parts."""
+    return [Block("" if number else caption, cells) for number, cells in enumerate(parts)]
+
+
+def _side_by_side(items: Sequence[Any], made: Callable[[Sequence[Any]], Cells]) -> list[Cells]:
+    """Make a table of items as columns: in parts, if it is too wide for a page."""
+    parts: list[Cells] = []
+    for count in range(len(items), 0, -1):
+        starts = range(0, len(items), count)
+        parts = [made(items[start : start + count]) for start in starts]
+        if all(len(line) <= WIDTH for cells in parts for line in _text(cells).splitlines()):
+            break
+    return parts
 
 
 def _inference(table: "PanelFidelityTable", outcome: str) -> Cells:
@@ -152,18 +174,21 @@ def _components(table: "PanelFidelityTable") -> Cells:
 def _measures(table: "PanelFidelityTable") -> list[Cells]:
     told = ("memorization", "copies", "c2st_")
     rest = table.measures[~table.measures["measure"].str.startswith(told)]
+    rest = rest[rest["value"].notna()]
     columns = list(dict.fromkeys(zip(rest["measure"], rest["outcome"], strict=True)))
     found = rest.set_index(["generator", "measure", "outcome"])["value"]
-    blocks = []
-    for start in range(0, len(columns), 5):
-        part = columns[start : start + 5]
-        header = ["generator", *(" ".join(filter(None, pair)) for pair in part)]
+
+    def made(part: Sequence[tuple[str, str]]) -> Cells:
+        header = ["generator", *(" ".join([SHORT.get(m, m), o]).strip() for m, o in part)]
         rows = [
             [g, *(_number(found.get((g, *pair), np.nan)) for pair in part)]
             for g in _generators(rest)
         ]
-        blocks.append([header, *rows])
-    return blocks
+        return [header, *rows]
+
+    whole = [pair for pair in columns if not pair[1]]
+    by_outcome = [pair for pair in columns if pair[1]]
+    return [*_side_by_side(whole, made), *_side_by_side(by_outcome, made)]
 
 
 def _estimates(table: "PanelFidelityTable") -> list[Cells]:
@@ -181,17 +206,11 @@ def _statistics(table: "PanelFidelityTable") -> list[Cells]:
 
 
 def _laws(frame: pd.DataFrame, labels: list[str], worded) -> list[Cells]:
-    """One block per three generators, or fewer where three are too wide."""
-    names, blocks = _generators(frame), []
-    for count in (3, 2, 1):
-        parts = [names[start : start + count] for start in range(0, len(names), count)]
-        blocks = [_law(frame, labels, worded, part) for part in parts]
-        if all(len(line) <= WIDTH for cells in blocks for line in _text(cells).splitlines()):
-            break
-    return blocks
+    """Laws of several generators side by side."""
+    return _side_by_side(_generators(frame), lambda part: _law(frame, labels, worded, part))
 
 
-def _law(frame: pd.DataFrame, labels: list[str], worded, names: list[str]) -> Cells:
+def _law(frame: pd.DataFrame, labels: list[str], worded, names: Sequence[str]) -> Cells:
     """Rows are labels, the first column the real value."""
     cells = [[labels[-1] if labels[0] == "outcome" else labels[0], "real", *names]]
     for label, rows in frame.groupby(labels, sort=False):

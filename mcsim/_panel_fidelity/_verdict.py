@@ -33,9 +33,11 @@ def verdict(
     measures: Mapping[str, float],
     floor: Mapping[str, float],
     estimates: Sequence[Record],
+    saw_all: bool = False,
 ) -> str:
     """Put one generator's row in words."""
     parts = [
+        "compared with units that it was fit on" if saw_all else "",
         copying(measures, floor),
         in_inference(inference),
         in_score(score),

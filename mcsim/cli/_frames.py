@@ -26,10 +26,13 @@ OPTIONS = {
     r"\w+\(missing='model'\)": "--missing model",
     r"generator\.with_shocks\('(\w+)'\)": r"--common-shocks \1",
     r"\bn_periods:": "--periods:",
+    r"with time=\.\.\.": "with --time",
+    r"drop them with panel\.take": "leave them out of the data",
 }
 """What messages to users of Python say, and the option that it is here."""
 
-COMPLETED = {"drop or impute them first": "drop them, or pass --missing model"}
+REMEDY = "drop or impute them first"
+COMPLETED = "drop them, or pass --missing model"
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -88,19 +91,33 @@ def require_folder(path: Path) -> None:
 
 
 @contextmanager
-def options_named(*, completes: bool = False) -> Iterator[None]:
+def options_named(*, completes: bool = False, then: str = "") -> Iterator[None]:
     """Let messages name options in place of Python's arguments.
 
-    ``completes`` says that ``--missing model`` is one of them.
+    ``completes`` says that ``--missing model`` is one of them, ``then`` what else is to be done
+    about missing values.
     """
+    remedy = then or (COMPLETED if completes else REMEDY)
     try:
         yield
     except InputError as fault:
         text = str(fault)
-        for words, option in {**OPTIONS, **(COMPLETED if completes else {})}.items():
+        for words, option in {**OPTIONS, REMEDY: remedy}.items():
             text = re.sub(words, option, text)
         fault.args = (text,)
         raise
+
+
+def categories(frame: pd.DataFrame, names: Sequence[str], cluster: str | None) -> list[str]:
+    """Return the columns that are categories: those named, and a cluster that is not a number."""
+    named_by_text = cluster in frame and not pd.api.types.is_numeric_dtype(frame[cluster])
+    return [*names, cluster] if named_by_text and cluster not in names else list(names)
+
+
+def is_complete(panel: Panel) -> bool:
+    """Whether no cell of a panel is missing."""
+    observed = panel.mask is None or bool(np.asarray(panel.mask).all())
+    return observed and all(np.isfinite(np.asarray(values)).all() for values in panel.values())
 
 
 def panel_for(frame: pd.DataFrame, generator: Any) -> tuple[Panel, Schema]:
@@ -112,9 +129,8 @@ def panel_for(frame: pd.DataFrame, generator: Any) -> tuple[Panel, Schema]:
         If columns are not there, or hold other categories than the model learned.
     """
     schema, cluster = generator.schema, getattr(generator.config, "cluster", None)
-    categorical = [column.name for column in schema.columns if column.kind == "categorical"]
-    if cluster in frame and not pd.api.types.is_numeric_dtype(frame[cluster]):
-        categorical.append(cluster)
+    known = [column.name for column in schema.columns if column.kind == "categorical"]
+    categorical = categories(frame, known, cluster)
     long = len(schema.period_labels) > 1
     unit = schema.unit if long or schema.unit in frame else None
     time = schema.time if long else None

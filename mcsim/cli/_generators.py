@@ -1,6 +1,7 @@
 """The commands for generators: ``fit``, ``fidelity``, ``sample``."""
 
 import sys
+import textwrap
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from mcsim._frames import from_frame, to_frame
 from mcsim._keys import key as key_of
 from mcsim.cli._app import app, in_sentences
 from mcsim.cli._frames import (
+    categories,
+    is_complete,
     options_named,
     panel_for,
     read_frame,
@@ -30,6 +33,7 @@ from mcsim.errors import InputError, did_you_mean
 from mcsim.generators import load, save
 
 DEFAULT_KIND = "vae"
+WIDTH = 100  # of what is printed
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file.")]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="File that fit wrote.")]
@@ -81,7 +85,7 @@ def fit_command(
             unit,
             time_,
             columns=_split(columns),
-            categorical=_split(categorical) or [],
+            categorical=categories(frame, _split(categorical) or [], cluster),
             missing="keep" if missing == "model" else "error",
         )
     out = out or Path(f"{data.stem}-{kind}.safetensors")
@@ -98,10 +102,13 @@ def fit_command(
         typer.echo(str(path))
         return
     typer.echo(f"{panel}\n\n{schema}\n\n{generator}")
+    if time_ is not None and panel.n_periods == 1:
+        typer.echo(f"There is one period in {time_!r}: the data were learned as a cross-section.")
     for caveat in getattr(generator, "caveats", ()):
-        typer.echo(f"Caveat: {caveat}")
+        typer.echo(textwrap.fill(f"Caveat: {caveat}", WIDTH))
     typer.echo(f"\nFit in {seconds:.1f} s. Model in {path}; next:")
-    typer.echo(f"  mcsim fidelity {data} {path}")
+    if is_complete(panel):
+        typer.echo(f"  mcsim fidelity {data} {path}")
     if not generator.given:
         typer.echo(f"  mcsim sample {path} -n {panel.n_units}")
 
@@ -127,7 +134,8 @@ def fidelity_command(
     fit again on random halves of the units (of a cross-section, on all rows but a fold).
     """
     generator = load(model)
-    panel, schema = panel_for(read_frame(data), generator)
+    with options_named(then="drop units that have any: fidelity compares complete panels"):
+        panel, schema = panel_for(read_frame(data), generator)
     name = type(generator.config).__name__
     one = panel.n_periods == 1
     of_panels = {"splits": splits, "replications": replications}

@@ -34,6 +34,13 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
         faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator{frame}")
     if columns is not None and dgp.outcome not in columns:
         faults.append(f"outcome: got {dgp.outcome!r}{did_you_mean(dgp.outcome, columns)}")
+    schema = dgp.schema or getattr(source, "schema", None)
+    if isinstance(schema, Schema) and dgp.outcome in schema.names and schema[dgp.outcome].nominal:
+        levels = ", ".join(map(str, schema[dgp.outcome].levels))
+        faults.append(
+            f"outcome: got {dgp.outcome!r}, whose values are categories ({levels}), expected a "
+            "column of numbers to add an effect to"
+        )
     if not isinstance(dgp.treatment, str) or dgp.treatment == dgp.outcome:
         faults.append(f"treatment: got {dgp.treatment!r}, expected a name, not the outcome's")
     if not callable(dgp.assignment):

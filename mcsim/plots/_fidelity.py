@@ -22,6 +22,7 @@ LAGS = 5
 PATHS_DRAWN, POINTS_DRAWN = (4, 25), 400  # fewest and most paths of a figure, and their points
 PAIRED_UNITS = 300  # whose pairs are correlated: their number grows with the square
 BAND = (0.1, 0.5, 0.9)
+APART = 0.12  # paths of zeros and ones, which else would lie on each other
 TITLES = ("quantiles by period", "autocorrelations", "correlations of units", "real paths")
 
 
@@ -35,7 +36,9 @@ def fidelity(
 
     By outcome, from left to right: median, 10 % and 90 % quantiles in every period;
     autocorrelations less period means (round) and less unit means too (crosses); the distribution
-    over pairs of units of their correlation over time; and paths of the first units.
+    over pairs of units of their correlation over time; and paths of the first units, with the mean
+    of all. A column of zeros and ones has its share of ones in place of quantiles, and its paths
+    lie a little apart.
 
     Parameters
     ----------
@@ -93,15 +96,18 @@ def _paths(panel: Panel, column: str) -> Paths:
 
 def _outcome(row: ndarray, real: Paths, generated: Paths, table: PanelFidelityTable) -> None:
     periods = _periods(table.schema.period_labels, real.shape[1])
-    _quantiles(row[0], periods, real, generated)
+    two = bool(np.isin(real, (0.0, 1.0)).all())
+    (_shares if two else _quantiles)(row[0], periods, real, generated)
     _dynamics(row[1], real, generated)
     _dependence(row[2], real, generated)
     low, high = np.quantile(np.concatenate([real, generated]), [0.001, 0.999])
-    margin = 0.05 * (high - low)
+    margin = 0.05 * (high - low) + (APART if two else 0.0)
     drawn = int(np.clip(POINTS_DRAWN // real.shape[1], *PATHS_DRAWN))
     for axes, paths, color in ((row[3], real, PALE), (row[4], generated, INK)):
-        axes.plot(periods, paths[:drawn].T, color=color, linewidth=0.7, alpha=0.8)
+        apart = np.linspace(-APART, APART, drawn)[: len(paths)] if two else 0.0
+        axes.plot(periods, paths[:drawn].T + apart, color=color, linewidth=0.7, alpha=0.8)
         axes.plot(periods, paths.mean(axis=0), color=MISS, linewidth=1.4)
+        axes.set_xlabel("red: mean of all units", fontsize="x-small")
         axes.set_ylim(low - margin, high + margin)
     for axes in row:
         axes.tick_params(labelsize="x-small")
@@ -127,6 +133,14 @@ def _quantiles(axes: Axes, periods: ndarray, real: Paths, generated: Paths) -> N
     for level, style in zip(BAND, ("--", "-", "--"), strict=True):
         line = np.quantile(generated, level, axis=0)
         axes.plot(periods, line, style, color=INK, linewidth=1.2)
+    axes.set_xlabel("band and dashes: 10 % and 90 %; lines: median", fontsize="x-small")
+
+
+def _shares(axes: Axes, periods: ndarray, real: Paths, generated: Paths) -> None:
+    axes.plot(periods, real.mean(axis=0), color=PALE, linewidth=3)
+    axes.plot(periods, generated.mean(axis=0), color=INK, linewidth=1.2)
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_xlabel("share of ones", fontsize="x-small")
 
 
 def _dynamics(axes: Axes, real: Paths, generated: Paths) -> None:
@@ -140,7 +154,7 @@ def _dynamics(axes: Axes, real: Paths, generated: Paths) -> None:
             axes.plot(lags, values, marker, color=color, markersize=size)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xticks(lags)
-    axes.set_xlabel("lag (crosses: less unit means)", fontsize="x-small")
+    axes.set_xlabel("lag (crosses: less unit means too)", fontsize="x-small")
 
 
 def _dependence(axes: Axes, real: Paths, generated: Paths) -> None:
@@ -152,6 +166,7 @@ def _dependence(axes: Axes, real: Paths, generated: Paths) -> None:
         if len(found):
             axes.axvline(found.mean(), color=color, linestyle="--", linewidth=1)
     axes.set_yticks([])
+    axes.set_xlabel("pairs of units (dashes: mean)", fontsize="x-small")
 
 
 def _correlations(paths: Paths) -> Float[ndarray, " pair"]:

@@ -169,9 +169,12 @@ def _read(path: Path) -> tuple[Any, Tensors]:
         intact = isinstance(header, dict) and header.get("sha256") == digest_of(header, tensors)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file") from None
-    except _FAULTS as fault:
+    except OSError as fault:
+        raise ModelFileError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    except _FAULTS:
         raise ModelFileError(
-            f"{path}: not a model file, or a truncated one ({fault}); fit and save again"
+            f"{path}: not a model file, or a truncated one; expected what mcsim.save wrote, so "
+            "fit and save again"
         ) from None
     if not isinstance(header, dict) or header.get("kind") != KIND:
         raise ModelFileError(f"{path}: a safetensors file, but not a generator saved by mcsim")

@@ -51,7 +51,8 @@ def check_panel(
     raise_all(
         [
             *_faults_of_size(panel),
-            *_faults_of_cells(trainer, columns),
+            *_faults_of_rows(trainer, panel, schema),
+            *_faults_of_cells(trainer, columns, panel),
             *_faults_of_given(columns, given),
             *_faults_of_cluster(trainer.cluster, columns, given),
         ]
@@ -92,19 +93,38 @@ def _faults_of_size(panel: Panel) -> list[str]:
     ]
 
 
-def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray]) -> list[str]:
+def _faults_of_rows(trainer: Any, panel: Panel, schema: Schema | None) -> list[str]:
+    """Say which unit is not there in which period."""
+    if panel.mask is None or trainer.missing == "model" or (here := np.asarray(panel.mask)).all():
+        return []
+    unit, period = (int(place) for place in np.argwhere(~here)[0])
+    if schema is not None:
+        unit = dict(enumerate(schema.unit_labels)).get(unit, unit)
+        period = dict(enumerate(schema.period_labels)).get(period, period)
+    return [
+        f"panel: {(~here).sum()} of {here.size} rows of units and periods are missing, the first "
+        f"is unit {unit}, period {period}; {_ways(trainer)}"
+    ]
+
+
+def _ways(trainer: Any) -> str:
+    way = "complete them" if trainer.completes else "copy them, gaps and all, under a mask"
+    return (
+        f"drop those units, or let the generator {way}: {type(trainer).__name__}(missing='model')"
+    )
+
+
+def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray], panel: Panel) -> list[str]:
     faults = []
+    here = True if panel.mask is None else np.asarray(panel.mask)
     for name, values in columns.items():
-        infinite, missing = int(np.isinf(values).sum()), int(np.isnan(values).sum())
+        infinite, missing = int(np.isinf(values).sum()), np.isnan(values)
+        cells = int((missing & here).sum())
         if infinite:
             faults.append(f"column {name!r}: {infinite} values are infinite; correct the data")
-        if missing and trainer.missing == "error":
-            way = "complete them" if trainer.completes else "copy them, gaps and all, under a mask"
-            faults.append(
-                f"column {name!r}: {missing} cells are missing; drop those units, or let the "
-                f"generator {way}: {type(trainer).__name__}(missing='model')"
-            )
-        if missing and trainer.missing == "model":
+        if cells and trainer.missing == "error":
+            faults.append(f"column {name!r}: {cells} cells are missing; {_ways(trainer)}")
+        if missing.any() and trainer.missing == "model":
             faults += _faults_of_gaps(name, np.isnan(values))
     return faults
 
