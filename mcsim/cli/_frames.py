@@ -110,8 +110,9 @@ def options_named(*, completes: bool = False, then: str = "") -> Iterator[None]:
 
 def categories(frame: pd.DataFrame, names: Sequence[str], cluster: str | None) -> list[str]:
     """Return the columns that are categories: those named, and a cluster that is not a number."""
-    named_by_text = cluster in frame and not pd.api.types.is_numeric_dtype(frame[cluster])
-    return [*names, cluster] if named_by_text and cluster not in names else list(names)
+    if cluster is None or cluster not in frame or cluster in names:
+        return [*names]
+    return [*names] if pd.api.types.is_numeric_dtype(frame[cluster]) else [*names, cluster]
 
 
 def is_complete(panel: Panel) -> bool:
