@@ -139,11 +139,12 @@ def _resolved(config: Any, data: Sequence[Scores]) -> Any:
     recurrent = config.arch == "lstm"
     large = max(len(scores.vectors) for scores in data) >= LARGE
     widths = (32,) if recurrent else (128, 128) if large else (64, 64)
+    steps = (500 if large else 350) if recurrent else 2_000
     defaults = {
         "hidden": widths,
         "critic_hidden": widths,
         "latent": 4 if recurrent else data[0].coding.layout.size,
-        "steps": 500 if recurrent else 2_000,
+        "steps": steps,
         "batch_size": 64,
         "critic_steps": 3,
         "moment_weight": 1.0,
