@@ -111,9 +111,9 @@ def moments(
         ``acf_within``: autocorrelations less period means, and two-way; ``ccf``:
         cross-correlations; ``shares``: of variance between units, between periods, and left;
         ``factor``: share of the first squared singular value of the two-way residual; ``ar1``:
-        two-way autoregression; ``slopes_within``, ``slopes_between``: of one
-        outcome on another, and of its unit means on each column that is constant within units (on
-        each level of those without an order).
+        two-way autoregression; ``slopes_within``, ``slopes_between``: of one outcome on another,
+        and of its unit means on each column that is constant within units (on each level of those
+        without an order).
     """
     share = weights / weights.sum()
     centered = cube - jnp.einsum("i,itk->tk", share, cube)

@@ -66,10 +66,10 @@ def _numbers(
     known = ~np.isnan(codes)
     level = codes[known].astype(int)
     sizes = np.bincount(level, minlength=count)
+    if not others:
+        return np.arange(count, dtype=np.float64)
     columns = [column for other in others for column in _standardized(other, codes.shape[1], known)]
     sums = np.array([np.bincount(level, column, count) for column in columns]).T
-    if not columns:
-        return np.arange(count, dtype=np.float64)
     means = sums / (sizes + PRIOR_CELLS)[:, None]
     direction = np.linalg.svd(means * np.sqrt(sizes)[:, None], full_matrices=False)[2][0]
     numbers = means @ direction * np.sign(direction[np.abs(direction).argmax()])
