@@ -139,7 +139,7 @@ def _resolved(config: Any, data: Sequence[Scores]) -> Any:
     recurrent = config.arch == "lstm"
     large = max(len(scores.vectors) for scores in data) >= LARGE
     widths = (32,) if recurrent else (128, 128) if large else (64, 64)
-    steps = (500 if large else 350) if recurrent else 2_000
+    steps = (500 if large else 400) if recurrent else 2_000
     defaults = {
         "hidden": widths,
         "critic_hidden": widths,

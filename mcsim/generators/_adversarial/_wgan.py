@@ -59,7 +59,7 @@ class WGAN(ColumnTrainer):
         Logistic components of a continuous column.
     steps : int, optional
         Steps of the generator. None: 800, large 3,000; for panels 2,000, with LSTMs 500,
-        below 200 units 350.
+        below 200 units 400.
     batch_size : int, optional
         Rows in each of the batches of a step. None: 128, large 512; for panels 64.
     critic_steps : int, optional
