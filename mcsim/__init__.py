@@ -57,3 +57,8 @@ def __getattr__(name: str) -> _typing.Any:
     from importlib import import_module
 
     return import_module("mcsim.plots")
+
+
+def __dir__() -> list[str]:
+    """List `mcsim.plots` too, for those who complete names."""
+    return sorted([*globals(), "plots"])

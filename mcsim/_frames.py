@@ -184,7 +184,7 @@ def _faults_of_repeats(flat, index) -> list[str]:
     twice = flat.loc[flat.duplicated(index), index] if index else flat.iloc[:0]
     if twice.empty:
         return []
-    labels = twice.head(3).to_numpy().tolist()
+    labels = twice.drop_duplicates().head(3).to_numpy().tolist()
     first = ", ".join(str(own[0] if len(own) == 1 else tuple(own)) for own in labels)
     periods = "if rows are periods of units, name their column with time=..."
     remedy = periods if len(index) == 1 else "keep one row of each"
@@ -198,8 +198,9 @@ def _faults_of_values(name: str, series: pd.Series) -> list[str]:
     try:
         numbers = series.to_numpy(dtype=np.float64)
     except (TypeError, ValueError):
+        wrong = series[pd.to_numeric(series, errors="coerce").isna()]
         return [
-            f"column {name!r}: got values like {series.iloc[0]!r}, expected numbers; "
+            f"column {name!r}: got values like {wrong.iloc[0]!r}, expected numbers; "
             f"declare it with categorical=[{name!r}] or leave it out with columns=[...]"
         ]
     if not np.isfinite(numbers).all():

@@ -20,6 +20,11 @@ LONG = pd.DataFrame(
 )
 
 
+def test_a_cell_that_is_no_number_is_quoted():
+    with pytest.raises(InputError, match=r"'x': got values like 'n/a\?', expected numbers"):
+        from_frame(pd.DataFrame({"x": ["1.5", "n/a?", "2"]}))
+
+
 def test_a_cross_section_keeps_its_order():
     panel, schema = from_frame(pd.DataFrame({"y": [3.0, 1.0, 2.0]}, index=["c", "a", "b"]))
     assert panel["y"][:, 0].tolist() == [3.0, 1.0, 2.0]

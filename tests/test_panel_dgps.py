@@ -25,6 +25,7 @@ from mcsim.dgps import (
     at_random,
     by_cohort,
     by_exposure,
+    by_path,
     by_probability,
     by_unit_factors,
     heterogeneous,
@@ -556,10 +557,39 @@ def test_effects_by_cohort():
     )
     y = dgp(jax.random.key(0), Design()).panel["y"]
     assert y.tolist() == [[0, 0, 0, 5, 5], [0, 1, 2, 2, 2], [0] * 5]
+    assert "path=((3, (5.0,)), (1, (1.0, 2.0)))" in dgp.summary  # what a study writes down
     other = with_effect(
         Panel({"y": np.zeros((3, 5))}), outcome="y", assignment=by_cohort({2: 1}), effect=effect
     )
     assert np.isnan(other(jax.random.key(0), Design()).truth["att"])  # a cohort without a path
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 2.0, -0.5, 50.0])
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        at_random(share=0.5, start=2),
+        at_random(share=0.5, start=2, staggered=True),
+        in_random_periods(share=0.5, n_treated_periods=1),
+        by_path(column="y", start=2),
+    ],
+    ids=lambda a: type(a).__name__,
+)
+def test_shares_of_a_design_that_are_none_give_no_sample(assignment, share):
+    panel = Panel({"y": np.random.default_rng(0).normal(size=(12, 4))})
+    dgp = with_effect(panel, outcome="y", assignment=assignment, effect=1.0)
+    draw = jax.jit(lambda design: dgp(jax.random.key(0), design).panel["d"])
+    assert np.isnan(draw(Design({"share": share}))[:, -1]).all()
+    assert set(np.unique(draw(Design({"share": 0.5})))) == {0, 1}
+
+
+def test_probabilities_of_a_design_that_are_none_give_no_sample():
+    panel = Panel({"y": np.random.default_rng(0).normal(size=(12, 4))})
+    assignment = by_probability(0.5, max_treated=5, start=2)
+    dgp = with_effect(panel, outcome="y", assignment=assignment, effect=1.0)
+    draw = jax.jit(lambda design: dgp(jax.random.key(0), design).panel["d"])
+    assert np.isnan(draw(Design({"p": 2.0}))[:, -1]).all()
+    assert np.isfinite(draw(Design({"p": 1.0}))).all()
 
 
 def test_a_real_panel_stays_as_it_is():

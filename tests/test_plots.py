@@ -115,3 +115,22 @@ def test_the_unit_stands_in_the_middle_of_its_latent_grid(encoder):
     assert not np.allclose(rows[0], rows[2])
     with pytest.raises(InputError, match=r"(?s)column: got 'z'.*odd number"):
         plots.latent_grid(space, panel, 7, "z", n=4)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda p, g: plots.latent_grid(g, p, 7, "y"), r"expected mcsim.generators.latent\("),
+        (lambda p, g: plots.latent_grid(latent(g), p, 10_000, "y"), "unit: got 10000, expected a"),
+        (lambda p, g: plots.latent_grid(latent(g), p, -1, "y"), "unit: got -1"),
+        (lambda p, g: plots.latent_grid(latent(g), p, 7, "y", n=2.5), "n: got 2.5"),
+        (lambda p, g: plots.paths(p, "y"), "expected panels by name"),
+        (lambda p, g: plots.paths({}, "y"), "expected panels by name"),
+        (lambda p, g: plots.paths({"a": p}, "y", units=[]), "expected positions"),
+        (lambda p, g: plots.paths({"a": p}, "y", units=[1.5]), "expected positions"),
+        (lambda p, g: plots.paths({"a": p}, "y", units=3), "expected positions"),
+    ],
+)
+def test_wrong_arguments_of_figures_are_sentences(encoder, draw, message):
+    with pytest.raises(InputError, match=message):
+        draw(*encoder)

@@ -19,7 +19,6 @@ SLICED_POINTS = tuple(np.linspace(0.1, 0.9, 9).round(1).tolist())
 DIRECTIONS = 100
 LAGS, CROSS_LAGS = 5, 2
 BATCH_CELLS = 2_000_000  # numbers of the panels that are worked on side by side
-NO_VARIANCE = 1e-9
 NUDGE = 1e-5  # sd above a real value: generators draw in float32, and ties must not flip
 
 PanelArray = Float[Array, "unit period outcome"]
@@ -111,9 +110,9 @@ def moments(
         ``acf_within``: autocorrelations less period means, and two-way; ``ccf``:
         cross-correlations; ``shares``: of variance between units, between periods, and left;
         ``factor``: share of the first squared singular value of the two-way residual; ``ar1``:
-        two-way autoregression; ``slopes_within``, ``slopes_between``: of one outcome on another,
-        and of its unit means on each column that is constant within units (on each level of those
-        without an order).
+        two-way autoregression; ``slopes_within``, ``slopes_between``: of one outcome on another;
+        between units also the covariance of an outcome with each column that is constant within
+        units (with each level of those without an order).
     """
     share = weights / weights.sum()
     centered = cube - jnp.einsum("i,itk->tk", share, cube)
@@ -135,7 +134,7 @@ def moments(
         found["slopes_within"] = _slopes(within, share, pairs)
     if pairs or len(grid.fixed):
         means = centered.mean(axis=1, keepdims=True)
-        on_fixed = _slopes_on_fixed(means[:, 0], rows[:, grid.fixed], share)
+        on_fixed = _covariances(means[:, 0], rows[:, grid.fixed], share)
         on_others = _slopes(means, share, pairs) if pairs else jnp.zeros(0)
         found["slopes_between"] = jnp.concatenate([on_others, on_fixed.ravel()])
     return {name: values.ravel() for name, values in found.items()}
@@ -213,11 +212,8 @@ def _slopes(deviations: PanelArray, share: Weights, pairs: list[tuple[int, int]]
     )
 
 
-def _slopes_on_fixed(
+def _covariances(
     means: Float[Array, "unit outcome"], fixed: Float[Array, "unit column"], share: Weights
 ) -> Array:
-    """Slopes on one column at a time; 0 on a level that no unit has."""
-    fixed = fixed - share @ fixed
-    variance = share @ fixed**2
-    product = jnp.einsum("i,ik,ij->kj", share, means, fixed)
-    return jnp.where(variance > NO_VARIANCE, product / jnp.maximum(variance, NO_VARIANCE), 0.0)
+    """Covariances, which rare levels do not blow up: their slopes hang on single units."""
+    return jnp.einsum("i,ik,ij->kj", share, means, fixed - share @ fixed)

@@ -71,12 +71,12 @@ class at_random:
         raise_all(self.faults(panel))
         unit_key, period_key = jax.random.split(key)
         lots = draw_lots(unit_key, panel, self.cluster)
-        treated = lots.among_first(_number_treated(self, lots.count))
+        treated = _treated(self, lots)
         shape = (panel.n_units, 1) if self.staggered else ()
         start = draw_start(period_key, self.start, panel.n_periods, shape)
         if self.staggered:
             start = start[lots.place]
-        return (treated[:, None] & (jnp.arange(panel.n_periods) >= start)).astype(float)
+        return treated[:, None] * (jnp.arange(panel.n_periods) >= start)
 
     def faults(self, panel: Panel) -> list[str]:
         """Say what about this assignment does not fit a panel."""
@@ -128,10 +128,10 @@ class in_random_periods:
         raise_all(self.faults(panel))
         unit_key, period_key = jax.random.split(key)
         lots = draw_lots(unit_key, panel, self.cluster)
-        treated = lots.among_first(_number_treated(self, lots.count))
+        treated = _treated(self, lots)
         periods = Panel({"period": jnp.arange(panel.n_periods)})
         on = draw_lots(period_key, periods).among_first(self.n_treated_periods)
-        return (treated[:, None] & on).astype(float)
+        return treated[:, None] * on
 
     def faults(self, panel: Panel) -> list[str]:
         """Say what about this assignment does not fit a panel."""
@@ -221,9 +221,12 @@ class by_cohort:
         return faults
 
 
-def _number_treated(assignment: Any, total: Any) -> Any:
+def _treated(assignment: Any, lots: Any) -> Float[Array, " unit"]:
+    """Return 1 for units that are treated; NaN if a factor of the design treats none or all."""
     size = assignment.share if assignment.n_treated is None else assignment.n_treated
-    return number_of(size, total)
+    number = number_of(size, lots.count)
+    some = (number > 0) & (number < lots.count)
+    return jnp.where(some, lots.among_first(number).astype(float), jnp.nan)
 
 
 def _faults_of_number(assignment: Any, panel: Panel) -> list[str]:

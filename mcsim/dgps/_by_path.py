@@ -80,7 +80,8 @@ class by_path:
         values = panel[self.column] if panel.mask is None else panel[self.column] * panel.mask
         index = (values * self.weights).sum(axis=1)
         index = (index - index.mean()) / jnp.maximum(index.std(), 1e-12)
-        p = _with_mean(self.strength * index, self.share)
+        within = (jnp.asarray(self.share) > 0) & (jnp.asarray(self.share) < 1)  # of a factor too
+        p = jnp.where(within, _with_mean(self.strength * index, self.share), jnp.nan)
         most = panel.n_units - 1 if self.max_treated is None else self.max_treated
         return by_probability(p, max_treated=most, start=self.start)(key, panel)
 

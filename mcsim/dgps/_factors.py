@@ -92,7 +92,7 @@ def brief(part: Any) -> str:
     said = [
         f"{field.name}={value!r}"
         for field, value in values.items()
-        if np.ndim(value) == 0 or isinstance(value, tuple)
+        if isinstance(value, tuple) or np.ndim(value) == 0
         if value is not field.default and value is not None
     ]
     return f"{type(part).__name__}({', '.join(said)})"

@@ -81,7 +81,8 @@ class by_probability:
         count = jnp.where(came_up > 0, jnp.minimum(came_up, self.max_treated), self.max_treated)
         treated = lots <= jnp.sort(lots)[count - 1]
         start = draw_start(period_key, self.start, t)
-        return (treated[:, None] & (jnp.arange(t) >= start)).astype(float)
+        cells = (treated[:, None] & (jnp.arange(t) >= start)).astype(float)
+        return jnp.where(((p >= 0) & (p <= 1)).all(), cells, jnp.nan)  # a factor may be anything
 
     def faults(self, panel: Panel) -> list[str]:
         """Say what about this assignment does not fit a panel."""

@@ -14,10 +14,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from mcsim._pytree import pytree
-from mcsim.generators._vectors._covariance import FOLDS, positive, recoloring, square_root
+from mcsim.generators._vectors._covariance import FOLDS, Square, positive, recoloring
+
+LEAST_COMPANY = 0.1  # other units in a group, on average: where there are hardly any
+MOST_SHARED = 0.99  # of the variance
 
 Means = Float[np.ndarray, "group coordinate"]
 Sizes = Int[np.ndarray, " group"]
+Variances = Float[np.ndarray, " direction"]
 
 
 @pytree("sizes", "within", "between")
@@ -55,45 +59,52 @@ class Groups:
 
 
 def fit_groups(
-    name: str, codes: Num[np.ndarray, " unit"], vectors: Float[np.ndarray, "unit coordinate"]
+    name: str,
+    codes: Num[np.ndarray, " unit"],
+    vectors: Float[np.ndarray, "unit coordinate"],
+    covariance: Square,
 ) -> Groups:
-    """Split the covariance of vectors with mean zero by analysis of variance."""
-    _, group, sizes = np.unique(codes, return_inverse=True, return_counts=True)
-    units, count = len(codes), len(sizes)
-    means = np.stack([np.bincount(group, column, count) / sizes for column in vectors.T], axis=1)
-    deviations = vectors - means[group]
-    inside = positive(deviations.T @ deviations / (units - count))
-    root = square_root(inside)
-    means = np.linalg.solve(root, means.T).T
-    variances, directions = _effects(means, sizes)
-    variances[_directions_that_tell(means, sizes) :] = 0.0
-    between = root @ directions * np.sqrt(np.maximum(variances, 0.0))
-    return Groups(name, sizes, recoloring(inside + between @ between.T, inside), between)
+    """Split the covariance of vectors with mean zero by analysis of variance.
 
-
-def _effects(means: Means, sizes: Sizes) -> tuple[Float[np.ndarray, " direction"], np.ndarray]:
-    """Return the variances of the groups' effects in independent directions, descending.
-
-    ``means`` are those of the groups' units, whose deviations from them are standard normal.
+    The covariance is given, shrunk: in directions in which few units vary little by chance, any
+    group would seem to have an effect.
     """
+    _, group, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(group, column, len(sizes)) for column in vectors.T], axis=1)
+    means = sums / sizes[:, None]
+    variances, directions = _effects(means, sizes, covariance)
+    variances[_directions_that_tell(means, sizes, covariance) :] = 0.0
+    between = directions * np.sqrt(variances)
+    inside = positive(covariance - between @ between.T)
+    return Groups(name, sizes, recoloring(covariance, inside), between)
+
+
+def _effects(means: Means, sizes: Sizes, covariance: Square) -> tuple[Variances, Square]:
+    """Return the variances of the groups' effects in orthogonal directions, descending."""
     units, count = sizes.sum(), len(sizes)
     typical = (units - (sizes**2).sum() / units) / (count - 1)
     spread = (means * sizes[:, None]).T @ means / (count - 1)
-    variances, directions = np.linalg.eigh((spread - np.eye(means.shape[1])) / typical)
-    return variances[::-1].copy(), directions[:, ::-1]
+    company = max(typical - 1, LEAST_COMPANY)
+    variances, directions = np.linalg.eigh((spread - covariance) / company)
+    most = MOST_SHARED * _along(directions, covariance)
+    return np.clip(variances, 0.0, most)[::-1].copy(), directions[:, ::-1]
 
 
-def _directions_that_tell(means: Means, sizes: Sizes) -> int:
+def _directions_that_tell(means: Means, sizes: Sizes, covariance: Square) -> int:
     """Return in how many directions effects make the means of left-out groups most likely.
 
     All others are noise; were they kept, they would hide how alike the units of a group are.
     """
-    fold = np.arange(len(sizes)) % min(FOLDS, len(sizes))
+    fold = np.arange(len(sizes)) % FOLDS
     gains = np.zeros(means.shape[1])
-    for out in range(fold.max() + 1 if len(sizes) > 2 else 0):
-        variances, directions = _effects(means[fold != out], sizes[fold != out])
-        noise = 1 / sizes[fold == out, None]
-        total = np.maximum(variances, 0.0) + noise
+    for out in range(fold.max() + 1):
+        effects, directions = _effects(means[fold != out], sizes[fold != out], covariance)
+        own, variances = sizes[fold == out, None], _along(directions, covariance)
+        alone, total = variances / own, effects + (variances - effects) / own
         squares = (means[fold == out] @ directions) ** 2
-        gains += (squares / noise - squares / total - np.log(total / noise)).sum(axis=0)
+        gains += (squares / alone - squares / total - np.log(total / alone)).sum(axis=0)
     return int(np.argmax(np.cumsum([0.0, *gains])))
+
+
+def _along(directions: Square, covariance: Square) -> Variances:
+    return np.einsum("ik,ij,jk->k", directions, covariance, directions)

@@ -184,7 +184,11 @@ def _faults_of_cluster(
         return [f"cluster: {name!r} must be one of several columns, and not among given"]
     values, faults = columns[name], []
     groups = len(np.unique(values))
-    if np.isnan(values).any() or (values != values[:, :1]).any():
+    if np.isnan(values).any():
+        unknown = np.isnan(values).any(axis=1).sum()
+        faults.append(f"cluster: column {name!r} is missing in {unknown} of {len(values)} units; "
+                      "give them their group, or leave them out")  # fmt: skip
+    elif (values != values[:, :1]).any():
         faults.append(f"cluster: column {name!r} changes within a unit; each unit has one group")
     elif groups < MIN_GROUPS:
         faults.append(f"cluster: column {name!r} has {groups} groups, expected {MIN_GROUPS}")

@@ -115,12 +115,13 @@ class PanelTrainer(Trainer):
 
     def _part(self, key: Array, columns: Columns, scores: Scores, law: Law) -> Part:
         coding, recolor, margins = scores.coding, None, scores.coding.margins
-        vectors, groups = scores.vectors, None
+        vectors, covariance, groups = scores.vectors, scores.covariance, None
         if self.calibrated:
             drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
             recolor, margins = calibration(drawn, scores)
-            vectors = vectors @ recoloring(_covariance(vectors), _covariance(drawn @ recolor.T)).T
+            covariance = _covariance(drawn @ recolor.T)
+            vectors = vectors @ recoloring(scores.covariance, covariance).T
         if self.cluster is not None:
-            groups = fit_groups(self.cluster, columns[self.cluster][:, 0], vectors)
+            groups = fit_groups(self.cluster, columns[self.cluster][:, 0], vectors, covariance)
         shocks = shocks_of(scores.vectors, coding.centers, coding.spreads, coding.layout)
         return Part(coding, law, recolor, margins, shocks, groups)
