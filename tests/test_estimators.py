@@ -484,7 +484,7 @@ def test_several_variances_share_one_estimate(method):
     ("attempt", "words"),
     [
         (lambda: aipw(TOY, vcov="sandwhich"), "did you mean 'sandwich'"),
-        (lambda: difference_in_means("y ~ d", vcov="hc2"), "known are HC1, HC2"),
+        (lambda: difference_in_means("y ~ d", vcov="hc2"), "did you mean 'HC2'"),
         (lambda: aipw(TOY, vcov=()), "at least one"),
         (lambda: aipw(TOY, vcov=("sandwich", "sandwich")), "each once"),
         (lambda: ipw(TOY, trim=90.0), "probability"),

@@ -73,7 +73,7 @@ class by_probability:
         raise_all(self.faults(panel))
         n, t = panel.n_units, panel.n_periods
         chance_key, lot_key, period_key = jax.random.split(key, 3)
-        p = self.p if self.column is None else first_observed(panel, self.column)
+        p = jnp.asarray(self.p) if self.column is None else first_observed(panel, self.column)
         chosen = jax.random.uniform(chance_key, (n,), jnp.float32) < p
         lots = draw_lots(lot_key, panel).of_unit >> 1
         lots = jnp.where(chosen, lots, lots | jnp.uint32(2**31))  # those who came up go first
