@@ -692,9 +692,8 @@ def test_levels_are_put_where_they_are_most_unlike():
     found = scaled_levels(cells, schema)
     assert np.argsort(found["place"]).tolist() in ([2, 0, 3, 1], [1, 3, 0, 2])
     assert np.argsort(found["job"]).tolist() in ([0, 2, 1], [1, 2, 0])
-    names = (
-        np.random.default_rng(0).permutation(4).astype(float)
-    )  # what the levels are called is no matter
+    # what the levels are called is no matter
+    names = np.random.default_rng(0).permutation(4).astype(float)
     other = scaled_levels({**cells, "place": names[cells["place"].astype(int)]}, schema)
     np.testing.assert_allclose(other["place"][names.astype(int)], found["place"], atol=1e-6)
     alone = {"place": cells["place"]}

@@ -132,10 +132,7 @@ def test_the_unit_stands_in_the_middle_of_its_latent_grid(encoder):
         (lambda p, g: plots.paths({"a": p}, "y", units=3), "expected positions"),
     ],
 )
-def test_wrong_arguments_of_figures_are_sentences(encoder, draw, message):
-    jaxtyping.config.update("jaxtyping_disable", True)  # as for users, who have no type checks
-    try:
-        with pytest.raises(InputError, match=message):
-            draw(*encoder)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+def test_wrong_arguments_of_figures_are_sentences(encoder, draw, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users have it
+    with pytest.raises(InputError, match=message):
+        draw(*encoder)

@@ -172,7 +172,7 @@ def _member_scores(
 
 def _classifier(seed: int, layout: Layout, permutations: int) -> Classifier:
     columns = layout.schema.columns
-    many = tuple(i for i, c in enumerate(columns) if c.kind == "categorical" and len(c.levels) > 2)
+    many = tuple(i for i, c in enumerate(columns) if c.nominal)
     return Classifier(seed, many, permutations)
 
 

@@ -78,8 +78,7 @@ class Layout:
 
 def _width(column: Column) -> int:
     """Return the number of encoded columns: one, or an indicator of each of several levels."""
-    many = column.kind == "categorical" and len(column.levels) > 2
-    return len(column.levels) if many else 1
+    return len(column.levels) if column.nominal else 1
 
 
 def read_layout(

@@ -34,8 +34,8 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
         faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator{frame}")
     if columns is not None and dgp.outcome not in columns:
         faults.append(f"outcome: got {dgp.outcome!r}{did_you_mean(dgp.outcome, columns)}")
-    schema = dgp.schema or getattr(source, "schema", None)
-    if isinstance(schema, Schema) and dgp.outcome in schema.names and schema[dgp.outcome].nominal:
+    schema = _schema_of(dgp)
+    if schema is not None and dgp.outcome in schema.names and schema[dgp.outcome].nominal:
         levels = ", ".join(map(str, schema[dgp.outcome].levels))
         faults.append(
             f"outcome: got {dgp.outcome!r}, whose values are categories ({levels}), expected a "
@@ -96,10 +96,15 @@ def _faults_of_drawing(dgp: "WithEffect") -> list[str]:
     return faults
 
 
+def _schema_of(dgp: "WithEffect") -> Schema | None:
+    schema = dgp.schema or getattr(dgp.source, "schema", None)
+    return schema if isinstance(schema, Schema) else None
+
+
 def schema_with_treatment(dgp: "WithEffect") -> Schema | None:
     """The source's schema with the treatment; the outcome takes any value now."""
-    schema = dgp.schema or getattr(dgp.source, "schema", None)
-    if not isinstance(schema, Schema):
+    schema = _schema_of(dgp)
+    if schema is None:
         return None
     free = {"kind": "continuous", "lower": -np.inf, "upper": np.inf, "atoms": (), "levels": ()}
     if dgp.outcome in schema.names:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from mcsim._core import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.estimators._arguments import is_whole
 from mcsim.generators import Latent
 from mcsim.plots._style import INK, MISS, PALE, plain
 
@@ -74,7 +75,11 @@ def paths(
         raise InputError('panels: expected panels by name, such as {"real": panel, "mine": drawn}')
     for panel in panels.values():
         require_panel(panel)
-    if isinstance(units, int) or not len(units) or not all(map(_is_position, units)):
+    if (
+        isinstance(units, int)
+        or not len(units)
+        or not all(is_whole(unit) and unit >= 0 for unit in units)
+    ):
         raise InputError(f"units: got {units!r}, expected positions of units, such as (0, 1, 2)")
     raise_all(
         [
@@ -135,13 +140,13 @@ def latent_grid(
         raise InputError(
             f"latent: got {type(latent).__name__}, expected mcsim.generators.latent(generator)"
         )
-    if not _is_position(unit) or unit >= panel.n_units:
+    if not is_whole(unit) or not 0 <= unit < panel.n_units:
         raise InputError(f"unit: got {unit!r}, expected a position from 0 to {panel.n_units - 1}")
     mean = np.asarray(latent.encode(panel.take(np.array([unit]))).mean)
     faults = [] if column in panel else [f"column: got {column!r}{did_you_mean(column, panel)}"]
     if mean.shape[1] < 2:
         faults.append("latent: it has one dimension, expected at least two")
-    if not _is_position(n) or n % 2 == 0:
+    if not is_whole(n) or n < 1 or n % 2 == 0:
         faults.append(f"n: got {n}, expected an odd number: the unit stands in the middle")
     raise_all(faults)
     steps = np.linspace(-span, span, n) if n > 1 else np.zeros(1)
@@ -158,9 +163,3 @@ def latent_grid(
         axes.tick_params(labelsize=7)
         axes.grid(color=PALE, linewidth=0.5)
     return plain(figure)
-
-
-def _is_position(value: Any) -> bool:
-    """Whether a value is a whole number, from 0."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return whole and bool(value >= 0)

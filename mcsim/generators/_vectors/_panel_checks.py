@@ -125,7 +125,7 @@ def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray], panel: Panel)
         if cells and trainer.missing == "error":
             faults.append(f"column {name!r}: {cells} cells are missing; {_ways(trainer)}")
         if missing.any() and trainer.missing == "model":
-            faults += _faults_of_gaps(name, np.isnan(values))
+            faults += _faults_of_gaps(name, missing)
     return faults
 
 

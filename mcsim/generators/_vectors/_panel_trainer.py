@@ -115,13 +115,15 @@ class PanelTrainer(Trainer):
 
     def _part(self, key: Array, columns: Columns, scores: Scores, law: Law) -> Part:
         coding, recolor, margins = scores.coding, None, scores.coding.margins
-        vectors, covariance, groups = scores.vectors, scores.covariance, None
+        drawn, groups = scores.vectors, None
         if self.calibrated:
             drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
             recolor, margins = calibration(drawn, scores)
-            covariance = _covariance(drawn @ recolor.T)
-            vectors = vectors @ recoloring(scores.covariance, covariance).T
         if self.cluster is not None:
+            vectors, covariance = scores.vectors, scores.covariance
+            if recolor is not None:  # groups are those of vectors as they are drawn
+                covariance = _covariance(drawn @ recolor.T)
+                vectors = vectors @ recoloring(scores.covariance, covariance).T
             groups = fit_groups(self.cluster, columns[self.cluster][:, 0], vectors, covariance)
         shocks = shocks_of(scores.vectors, coding.centers, coding.spreads, coding.layout)
         return Part(coding, law, recolor, margins, shocks, groups)
