@@ -32,14 +32,17 @@ from mcsim.generators import (
     fit_many,
 )
 from mcsim.generators._columns import _trainer as _columns_trainer
+from mcsim.generators._held_out import folds_of
 from mcsim.generators._references._gaussian_mixture import best_mixture
 from mcsim.generators._vectors import _trainer as _vectors_trainer
 from mcsim.generators._vectors._coding import encode
 from mcsim.generators._vectors._completion import complete, truncated_normal
 from mcsim.generators._vectors._covariance import (
+    best_weight,
     recoloring,
     square_root,
     stationary,
+    stationary_target,
     structured_covariance,
 )
 from mcsim.generators._vectors._factor_model import fit_factor_model
@@ -287,7 +290,7 @@ def test_shrinkage_beats_the_sample_and_keeps_the_columns_together():
     rng, near, far, cross = np.random.default_rng(0), 0.0, 0.0, []
     for _ in range(20):
         scores = rng.normal(size=(24, 16)) @ np.linalg.cholesky(truth).T
-        found = structured_covariance(scores, layout)
+        found = structured_covariance(scores, layout, np.arange(len(scores)))
         near += np.square(found - truth).sum()
         far += np.square(scores.T @ scores / 24 - truth).sum()
         cross.append(np.diag(found[:8, 8:]).mean() / np.diag(found).mean())
@@ -295,12 +298,29 @@ def test_shrinkage_beats_the_sample_and_keeps_the_columns_together():
     assert np.mean(cross) == pytest.approx(0.8, abs=0.04)
 
 
+def test_copies_of_a_unit_do_not_vouch_for_each_other():
+    """A sample that holds every unit twice is shrunk as far as one that holds it once."""
+    layout, lag = Layout(("y",), (), 12), np.abs(np.arange(12)[:, None] - np.arange(12))
+    scores = np.random.default_rng(0).normal(size=(24, 12)) @ np.linalg.cholesky(0.6**lag).T
+    once = best_weight(scores, layout, np.arange(24), stationary_target)
+    for rows in (np.repeat(np.arange(24), 2), np.tile(np.arange(24), 2)):
+        assert best_weight(scores[rows], layout, rows, stationary_target) == once
+    blind = best_weight(scores[rows], layout, np.arange(48), stationary_target)
+    assert blind < once
+    assert len(set(zip(rows, folds_of(KEY, rows, 5, 48), strict=True))) == 24
+
+
 # Coding
+
+
+def encoded(panel, schema):
+    columns = {name: np.asarray(values) for name, values in panel.items()}
+    return encode(columns, np.arange(panel.n_units), schema, np.random.default_rng(0))
 
 
 def test_decoded_vectors_are_the_data(panel):
     columns = {name: np.asarray(values) for name, values in panel.items()}
-    found = encode(columns, mcsim.infer_schema(panel), np.random.default_rng(0))
+    found = encoded(panel, mcsim.infer_schema(panel))
     back = found.coding.values(jnp.asarray(found.vectors))
     worst = max(np.abs(back[name] - columns[name]).max() for name in columns)
     assert worst < 0.02  # quantile functions of 1,800 values have 400 knots
@@ -309,7 +329,7 @@ def test_decoded_vectors_are_the_data(panel):
 def test_decoded_vectors_of_discrete_columns_are_the_data_exactly(mixed):
     data, schema = mixed
     columns = {name: np.asarray(values) for name, values in data.items()}
-    found = encode(columns, schema, np.random.default_rng(0))
+    found = encoded(data, schema)
     back = found.coding.values(jnp.asarray(found.vectors))
     for name in ("children", "sector", "union", "female", "school"):
         np.testing.assert_array_equal(back[name], columns[name], err_msg=name)
@@ -317,8 +337,7 @@ def test_decoded_vectors_of_discrete_columns_are_the_data_exactly(mixed):
 
 def test_vectors_are_standardized(mixed):
     data, schema = mixed
-    columns = {name: np.asarray(values) for name, values in data.items()}
-    vectors = encode(columns, schema, np.random.default_rng(0)).vectors
+    vectors = encoded(data, schema).vectors
     assert np.abs(vectors.mean(axis=0)).max() < 1e-9
     assert np.abs(vectors.std(axis=0) - 1).max() < 0.1
 
@@ -770,7 +789,7 @@ def test_the_split_of_a_covariance_by_groups_is_unbiased():
     code, found = np.repeat(np.arange(20), np.tile([3, 7], 10)), []
     for _ in range(300):
         vectors = rng.normal(size=(20, 1))[code] * 0.6 + rng.normal(size=(100, 1)) * 0.8
-        groups = fit_groups("g", code, vectors, vectors.T @ vectors / 100)
+        groups = fit_groups("g", code, np.arange(100), vectors, vectors.T @ vectors / 100)
         found.append(float((groups.between @ groups.between.T)[0, 0]))
     assert np.mean(found) == pytest.approx(0.36, abs=4 * np.std(found) / np.sqrt(300) + 0.01)
 
@@ -785,12 +804,27 @@ def test_many_coordinates_neither_hide_nor_invent_what_groups_share(sizes, t, sd
         level = sd * rng.normal(size=(len(sizes), 1))[code] + 0.6 * rng.normal(size=(units, 1))
         vectors = level + 0.8 * rng.normal(size=(units, t))
         vectors -= vectors.mean(axis=0)
-        covariance = structured_covariance(vectors, layout)
-        groups = fit_groups("g", code, vectors, covariance)
+        covariance = structured_covariance(vectors, layout, np.arange(units))
+        groups = fit_groups("g", code, np.arange(units), vectors, covariance)
         shared = np.square(groups.between.T @ average).sum()
         found.append(shared / (average @ covariance @ average))
     truth = sd**2 / (sd**2 + 0.36 + 0.64 / t)
     assert np.mean(found) == pytest.approx(truth, abs=4 * np.std(found) / np.sqrt(20) + 0.02)
+
+
+def test_copies_of_a_group_do_not_tell_it_apart():
+    """Groups share nothing; a sample that holds each of them twice does not say they do."""
+    rng, found = np.random.default_rng(0), {}
+    rows = np.repeat(np.arange(60).reshape(20, 3), 2, axis=0).ravel()
+    samples = [rng.normal(size=(60, 30))[rows] for _ in range(20)]
+    for name, numbers in (("known", rows), ("blind", np.arange(120))):
+        groups = [
+            fit_groups("g", np.repeat(np.arange(40), 3), numbers, vectors, np.eye(30))
+            for vectors in samples
+        ]
+        found[name] = np.mean([np.square(own.between).sum() / 30 for own in groups])
+    assert found["known"] < 0.02
+    assert found["blind"] > 0.1
 
 
 def test_drawn_clusters_of_the_bootstrap_are_whole_and_real():

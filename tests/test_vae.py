@@ -46,7 +46,7 @@ def panel():
 @pytest.fixture(scope="module")
 def scores(panel):
     columns = {name: np.asarray(values) for name, values in panel.items()}
-    return encode(columns, infer_schema(panel), np.random.default_rng(0))
+    return encode(columns, np.arange(panel.n_units), infer_schema(panel), np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mcsim.generators._vectors._copies import Rows, distinct
+
 WORST = 1e3  # loss of held-out units: an outlier that training never saw is no divergence
 
 
@@ -70,10 +72,9 @@ def copied(params: Any, folds: int) -> Any:
     return jax.tree.map(lambda leaf: np.stack([leaf] * (1 + folds)), params)
 
 
-def folds_of(
-    order: Int[np.ndarray, " unit"], folds: int, length: int
-) -> Int[np.ndarray, " padded"]:
-    """Return the fold of each unit by its place in a random order, padded with the first ones."""
+def folds_of(key: Array, rows: Rows, folds: int, length: int) -> Int[np.ndarray, " padded"]:
+    """Draw the fold of each unit, its copies' too, and pad with the first ones."""
+    order = np.asarray(jax.random.permutation(key, len(rows)))[distinct(rows)]
     return np.resize(order % max(folds, 1), length).astype(np.int32)
 
 

@@ -53,7 +53,7 @@ def first_law(scores: Scores, order: tuple[str, ...], hidden: Sizes, components:
     starts = [layout.place(name).start for name in order]
     place = [layout.n_cells + trait for trait in range(len(layout.traits))]
     place += [start + period for period in range(layout.periods) for start in starts]
-    covariance = structured_covariance(seen(scores), layout)
+    covariance = structured_covariance(seen(scores), layout, scores.rows)
     root = np.linalg.cholesky(covariance[np.ix_(place, place)]).astype(np.float32)
     sides, points = ([], []), []
     for name in order:

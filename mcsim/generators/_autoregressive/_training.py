@@ -34,6 +34,7 @@ from mcsim.generators._held_out import (
 from mcsim.generators._networks import Params, apply, initialize
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._copies import Rows
 from mcsim.generators._vectors._panel_checks import require_paths
 from mcsim.generators._vectors._panel_trainer import CALIBRATION_UNITS, Learned
 from mcsim.generators._vectors._training_rows import draw_batch, padded_length
@@ -153,8 +154,8 @@ def learn_cells(
     triples = [jax.random.split(key, 3) for key in keys]
     longest = padded_length(own.vectors for own in scores)
     data = [
-        _padded(own, triple[0], config.folds, longest)
-        for own, triple in zip(columns, triples, strict=True)
+        _padded(own, known.rows, triple[0], config.folds, longest)
+        for own, known, triple in zip(columns, scores, triples, strict=True)
     ]
     recipe = CellLikelihood(laws[0].order, config.folds, config.batch_size, config.patience)
     rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
@@ -167,9 +168,7 @@ def learn_cells(
     return found
 
 
-def _padded(columns: tuple[Column, ...], key: Array, folds: int, longest: int) -> Data:
-    units = len(columns[0].value)
-    rows = np.resize(np.arange(units), longest)
-    fold = folds_of(np.asarray(jax.random.permutation(key, units)), folds, longest)
-    padded = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], columns)
-    return Data(padded, fold, np.int32(units))
+def _padded(columns: tuple[Column, ...], rows: Rows, key: Array, folds: int, longest: int) -> Data:
+    place = np.resize(np.arange(len(rows)), longest)
+    padded = jax.tree.map(lambda leaf: np.asarray(leaf)[place], columns)
+    return Data(padded, folds_of(key, rows, folds, longest), np.int32(len(rows)))

@@ -14,7 +14,7 @@ from mcsim._schema import Schema
 from mcsim.errors import InputError
 from mcsim.generators._options import Rule, faults_of_numbers
 from mcsim.generators._vectors._fitted_panel import CommonShocks, Population
-from mcsim.generators._vectors._trainer import Columns, Trainer
+from mcsim.generators._vectors._trainer import Columns, Trainer, Units
 
 MEAN_LENGTH: Rule = lambda value: value >= 1, "a mean length of at least 1"
 MIN_PERIODS = 4
@@ -129,10 +129,10 @@ class BlockBootstrap(Trainer):
         return faults
 
     def populations(
-        self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool
+        self, keys: Sequence[Array], members: Sequence[Units], schema: Schema, progress: bool
     ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
         """Keep the dates."""
-        return [(self._population(columns), {}) for columns in members]
+        return [(self._population(units.columns), {}) for units in members]
 
     def _population(self, columns: Columns) -> RealDates:
         periods = next(iter(columns.values())).shape[1]

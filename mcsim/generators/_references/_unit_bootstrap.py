@@ -14,7 +14,7 @@ from mcsim._schema import Schema
 from mcsim.generators._vectors._coding import Coding, Scores, encode
 from mcsim.generators._vectors._fitted_panel import CommonShocks, Population
 from mcsim.generators._vectors._shocks import Shocks, shocks_of
-from mcsim.generators._vectors._trainer import Columns, Trainer, numpy_rng
+from mcsim.generators._vectors._trainer import Trainer, Units, numpy_rng
 
 
 @pytree("columns", "vectors", "coding", "shocks", "sizes")
@@ -126,21 +126,23 @@ class UnitBootstrap(Trainer):
     completes: ClassVar[bool] = False
 
     def populations(
-        self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool
+        self, keys: Sequence[Array], members: Sequence[Units], schema: Schema, progress: bool
     ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
         """Keep the units, and find their scores."""
         return [
-            (self._population(key, columns, schema), {})
-            for key, columns in zip(keys, members, strict=True)
+            (self._population(key, units, schema), {})
+            for key, units in zip(keys, members, strict=True)
         ]
 
-    def _population(self, key: Array, columns: Columns, schema: Schema) -> RealUnits:
-        sizes = np.ones(len(next(iter(columns.values()))), np.int64)
+    def _population(self, key: Array, units: Units, schema: Schema) -> RealUnits:
+        columns, rows = units
+        sizes = np.ones(len(rows), np.int64)
         if self.cluster is not None:
             codes = columns[self.cluster][:, 0]
             order, sizes = np.argsort(codes, kind="stable"), np.unique_counts(codes).counts
             columns = {n: values[order] for n, values in columns.items() if n != self.cluster}
-        found: Scores = encode(columns, schema, numpy_rng(key))
+            rows = rows[order]
+        found: Scores = encode(columns, rows, schema, numpy_rng(key))
         coding = found.coding
         shocks = shocks_of(found.vectors, coding.centers, coding.spreads, coding.layout)
         complete = not any(np.isnan(values).any() for values in columns.values())

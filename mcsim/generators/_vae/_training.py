@@ -151,10 +151,10 @@ def training_data(
     found = []
     for own, start, key in zip(scores, starts, keys, strict=True):
         count = len(own.vectors)
-        rows = np.resize(np.arange(count), longest)
-        fold = folds_of(np.asarray(jax.random.permutation(key, count)), folds, longest)
+        place = np.resize(np.arange(count), longest)
+        fold = folds_of(key, own.rows, folds, longest)
         inside = encoded(own.vectors, own.low, own.high)
-        sides = (side[rows].astype(np.float32) for side in (inside, own.low, own.high))
+        sides = (side[place].astype(np.float32) for side in (inside, own.low, own.high))
         found.append(Data(Intervals(*sides), fold, np.int32(count), start))
     return found
 

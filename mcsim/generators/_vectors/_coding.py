@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.generators._vectors._completion import complete, truncated_normal
+from mcsim.generators._vectors._copies import Rows
 from mcsim.generators._vectors._covariance import (
     Square,
     Target,
@@ -107,6 +108,8 @@ class Scores(NamedTuple):
         Their covariance, shrunk towards that of a factor model.
     weight : float
         How far.
+    rows : array (unit,)
+        Numbers of the units in the panel; a bootstrap sample holds some of them several times.
     coding : Coding
     """
 
@@ -115,10 +118,13 @@ class Scores(NamedTuple):
     high: Vectors
     covariance: Square
     weight: float
+    rows: Rows
     coding: Coding
 
 
-def encode(columns: Mapping[str, np.ndarray], schema: Schema, rng: np.random.Generator) -> Scores:
+def encode(
+    columns: Mapping[str, np.ndarray], rows: Rows, schema: Schema, rng: np.random.Generator
+) -> Scores:
     """Find the coding of columns (unit, period), NaN where missing, and their scores."""
     layout = layout_of(dict(columns))
     cells = {n: columns[n] if n in layout.paths else _first(columns[n]) for n in layout.names}
@@ -128,26 +134,27 @@ def encode(columns: Mapping[str, np.ndarray], schema: Schema, rng: np.random.Gen
     scores, inside = low.copy(), low < high
     scores[inside] = truncated_normal(rng, low[inside], high[inside])
     for _ in range(ROUNDS if inside.any() else 0):
-        found = _standardized(scores, low, high, Coding(layout, margins, 0.0, 1.0))
+        found = _standardized(scores, low, high, rows, Coding(layout, margins, 0.0, 1.0))
         vectors = complete(rng, found.vectors, found.low, found.high, found.covariance)
         scores = vectors * found.coding.spreads + found.coding.centers
-    return _standardized(scores, low, high, Coding(layout, margins, 0.0, 1.0), factor_target)
+    return _standardized(scores, low, high, rows, Coding(layout, margins, 0.0, 1.0), factor_target)
 
 
 def _standardized(
     scores: Vectors,
     low: Vectors,
     high: Vectors,
+    rows: Rows,
     coding: Coding,
     target: Target = stationary_target,
 ) -> Scores:
     """Center and scale scores, and estimate their covariance."""
     centers, spreads = scores.mean(axis=0), _spreads(scores, coding.layout)
     vectors, low, high = ((side - centers) / spreads for side in (scores, low, high))
-    weight = best_weight(vectors, coding.layout, target)
+    weight = best_weight(vectors, coding.layout, rows, target)
     covariance = shrunk_covariance(vectors, coding.layout, target, weight)
     coding = replace(coding, centers=centers, spreads=spreads)
-    return Scores(vectors, low, high, covariance, weight, coding)
+    return Scores(vectors, low, high, covariance, weight, rows, coding)
 
 
 def _raw_intervals(

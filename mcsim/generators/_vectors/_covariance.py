@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 
+from mcsim.generators._vectors._copies import Rows, distinct
 from mcsim.generators._vectors._layout import Layout
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
@@ -32,10 +33,11 @@ def stationary_target(sample: Square, units: int, layout: Layout) -> Square:
 def structured_covariance(
     scores: Float[np.ndarray, "unit coordinate"],
     layout: Layout,
+    rows: Rows,
     target: Target = stationary_target,
 ) -> Square:
     """Estimate the covariance of scores with mean zero, shrunk to a target as far as is best."""
-    return shrunk_covariance(scores, layout, target, best_weight(scores, layout, target))
+    return shrunk_covariance(scores, layout, target, best_weight(scores, layout, rows, target))
 
 
 def shrunk_covariance(
@@ -96,14 +98,14 @@ def _blend(sample: Square, target: Square, weight: float) -> Square:
     return positive(weight * target + (1 - weight) * sample)
 
 
-def best_weight(scores: np.ndarray, layout: Layout, target: Target) -> float:
+def best_weight(scores: np.ndarray, layout: Layout, rows: Rows, target: Target) -> float:
     """Return the weight of the target under which left-out units are most likely."""
     units = len(scores)
     if layout.periods == 1 and units > 10 * layout.size:
         return 0.0
-    fold = np.arange(units) % min(FOLDS, units)
+    fold = distinct(rows) % min(FOLDS, units)
     totals = np.zeros(len(WEIGHTS))
-    for out in range(fold.max() + 1):
+    for out in np.unique(fold):
         inside, outside = scores[fold != out], scores[fold == out]
         sample = inside.T @ inside / len(inside)
         aim = target(sample, len(inside), layout)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from mcsim._pytree import pytree
+from mcsim.generators._vectors._copies import Rows, distinct
 from mcsim.generators._vectors._covariance import FOLDS, Square, positive, recoloring
 
 LEAST_COMPANY = 0.1  # other units in a group, on average: where there are hardly any
@@ -61,6 +62,7 @@ class Groups:
 def fit_groups(
     name: str,
     codes: Num[np.ndarray, " unit"],
+    rows: Rows,
     vectors: Float[np.ndarray, "unit coordinate"],
     covariance: Square,
 ) -> Groups:
@@ -69,11 +71,14 @@ def fit_groups(
     The covariance is given, shrunk: in directions in which few units vary little by chance, any
     group would seem to have an effect.
     """
-    _, group, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    _, first, group, sizes = np.unique(
+        codes, return_index=True, return_inverse=True, return_counts=True
+    )
     sums = np.stack([np.bincount(group, column, len(sizes)) for column in vectors.T], axis=1)
     means = sums / sizes[:, None]
     variances, directions = _effects(means, sizes, covariance)
-    variances[_directions_that_tell(means, sizes, covariance) :] = 0.0
+    fold = distinct(rows[first]) % FOLDS
+    variances[_directions_that_tell(means, sizes, fold, covariance) :] = 0.0
     between = directions * np.sqrt(variances)
     inside = positive(covariance - between @ between.T)
     return Groups(name, sizes, recoloring(covariance, inside), between)
@@ -90,18 +95,20 @@ def _effects(means: Means, sizes: Sizes, covariance: Square) -> tuple[Variances,
     return np.clip(variances, 0.0, most)[::-1].copy(), directions[:, ::-1]
 
 
-def _directions_that_tell(means: Means, sizes: Sizes, covariance: Square) -> int:
+def _directions_that_tell(means: Means, sizes: Sizes, fold: Sizes, covariance: Square) -> int:
     """Return in how many directions effects make the means of left-out groups most likely.
 
     All others are noise; were they kept, they would hide how alike the units of a group are.
     """
-    fold = np.arange(len(sizes)) % FOLDS
     gains = np.zeros(means.shape[1])
-    for out in range(fold.max() + 1):
-        effects, directions = _effects(means[fold != out], sizes[fold != out], covariance)
-        own, variances = sizes[fold == out, None], _along(directions, covariance)
+    for out in np.unique(fold):
+        stay = fold != out
+        if stay.sum() < 2:  # of a bootstrap sample of few clusters
+            continue
+        effects, directions = _effects(means[stay], sizes[stay], covariance)
+        own, variances = sizes[~stay, None], _along(directions, covariance)
         alone, total = variances / own, effects + (variances - effects) / own
-        squares = (means[fold == out] @ directions) ** 2
+        squares = (means[~stay] @ directions) ** 2
         gains += (squares / alone - squares / total - np.log(total / alone)).sum(axis=0)
     return int(np.argmax(np.cumsum([0.0, *gains])))
 

@@ -17,7 +17,7 @@ from mcsim.generators._vectors._fitted_panel import Law, Part, Population
 from mcsim.generators._vectors._groups import fit_groups
 from mcsim.generators._vectors._margins import Margin
 from mcsim.generators._vectors._shocks import shocks_of
-from mcsim.generators._vectors._trainer import Columns, Trainer, numpy_rng
+from mcsim.generators._vectors._trainer import Trainer, Units, numpy_rng
 
 CALIBRATION_UNITS = 20_000  # drawn to learn the covariance and the margins of a law
 ROUNDS = 2  # of matching the second moments of values
@@ -86,19 +86,18 @@ class PanelTrainer(Trainer):
         return scores.coding.layout
 
     def populations(
-        self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool
+        self, keys: Sequence[Array], members: Sequence[Units], schema: Schema, progress: bool
     ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
-        """Code each member's columns, learn, and find the way back."""
+        """Code each member's units, learn, and find the way back."""
         triples = [jax.random.split(key, 3) for key in keys]
-        free = [{n: v for n, v in columns.items() if n != self.cluster} for columns in members]
         data = [
-            encode(columns, schema, numpy_rng(triple[0]))
-            for columns, triple in zip(free, triples, strict=True)
+            self._scores(units, schema, triple[0])
+            for units, triple in zip(members, triples, strict=True)
         ]
         learned = self._learn_by_kind([triple[1] for triple in triples], data, progress)
         return [
-            (self._part(triple[2], columns, scores, law), losses)
-            for triple, columns, scores, (law, losses) in zip(
+            (self._part(triple[2], units, scores, law), losses)
+            for triple, units, scores, (law, losses) in zip(
                 triples, members, data, learned, strict=True
             )
         ]
@@ -113,7 +112,11 @@ class PanelTrainer(Trainer):
             found |= zip(alike, self.learn(*theirs, progress), strict=True)
         return [found[member] for member in range(len(data))]
 
-    def _part(self, key: Array, columns: Columns, scores: Scores, law: Law) -> Part:
+    def _scores(self, units: Units, schema: Schema, key: Array) -> Scores:
+        free = {name: own for name, own in units.columns.items() if name != self.cluster}
+        return encode(free, units.rows, schema, numpy_rng(key))
+
+    def _part(self, key: Array, units: Units, scores: Scores, law: Law) -> Part:
         coding, recolor, margins = scores.coding, None, scores.coding.margins
         drawn, groups = scores.vectors, None
         if self.calibrated:
@@ -124,6 +127,7 @@ class PanelTrainer(Trainer):
             if recolor is not None:  # groups are those of vectors as they are drawn
                 covariance = _covariance(drawn @ recolor.T)
                 vectors = vectors @ recoloring(scores.covariance, covariance).T
-            groups = fit_groups(self.cluster, columns[self.cluster][:, 0], vectors, covariance)
+            codes = units.columns[self.cluster][:, 0]
+            groups = fit_groups(self.cluster, codes, units.rows, vectors, covariance)
         shocks = shocks_of(scores.vectors, coding.centers, coding.spreads, coding.layout)
         return Part(coding, law, recolor, margins, shocks, groups)

@@ -6,7 +6,7 @@ A subclass says what is learned from complete columns; all else is here.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,25 @@ from mcsim._keys import require_key
 from mcsim._schema import Schema
 from mcsim.errors import raise_all
 from mcsim.generators._storage._cache import cached
+from mcsim.generators._vectors._copies import Rows
 from mcsim.generators._vectors._fitted_panel import CommonShocks, FittedPanel, Population
 from mcsim.generators._vectors._panel_checks import check_panel, faults_of_panel_options
 
 Columns = dict[str, np.ndarray]
+
+
+class Units(NamedTuple):
+    """The units that one member of an ensemble learns from.
+
+    Attributes
+    ----------
+    columns : dict of array (unit, period)
+    rows : array (unit,)
+        Their numbers in the panel; a bootstrap sample holds some of them several times.
+    """
+
+    columns: Columns
+    rows: Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +75,9 @@ class Trainer(ABC):
 
     @abstractmethod
     def populations(
-        self, keys: Sequence[Array], members: Sequence[Columns], schema: Schema, progress: bool
+        self, keys: Sequence[Array], members: Sequence[Units], schema: Schema, progress: bool
     ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
-        """Learn from each member's columns; return what it draws from, and its losses by step."""
+        """Learn from each member's units; return what it draws from, and its losses by step."""
 
     def fit(
         self,
@@ -119,28 +134,31 @@ class Trainer(ABC):
 
         def train(missing: list[int]) -> list[FittedPanel]:
             chosen = [everyone if rows[m] is None else np.asarray(rows[m]) for m in missing]
-            own = [{n: values[r] for n, values in columns.items()} for r in chosen]
-            if self.cluster is not None:
-                own = [{**m, self.cluster: _told_apart(m[self.cluster], r)}
-                       for m, r in zip(own, chosen, strict=True)]  # fmt: skip
+            own = [self._units(columns, r) for r in chosen]
             with threadpool_limits(1):  # matrices are small, and bits the same on any machine
                 fits = self._fit_all([keys[m] for m in missing], own, given, schema, progress)
             return [replace(fit, rows=rows[m]) for fit, m in zip(fits, missing, strict=True)]
 
         return cached(self, schema, given, columns, keys, rows, train)
 
+    def _units(self, columns: Columns, rows: Rows) -> Units:
+        chosen = {name: values[rows] for name, values in columns.items()}
+        if self.cluster is not None:
+            chosen[self.cluster] = _told_apart(chosen[self.cluster], rows)
+        return Units(chosen, rows)
+
     def _fit_all(
         self,
         keys: Sequence[Array],
-        members: Sequence[Columns],
+        members: Sequence[Units],
         given: tuple[str, ...],
         schema: Schema,
         progress: bool,
     ) -> list[FittedPanel]:
         """Fit every member at every level of the given columns; levels share programs if alike."""
-        levels, parts, losses = _levels(members[0], given), [], {}
+        levels, parts, losses = _levels(members[0].columns, given), [], {}
         for number, level in enumerate(levels):
-            here = [_at_level(columns, given, level) for columns in members]
+            here = [_at_level(units, given, level) for units in members]
             own = [jax.random.fold_in(key, number) for key in keys]
             found = self.populations(own, here, schema, progress)
             parts.append([part for part, _ in found])
@@ -152,7 +170,7 @@ class Trainer(ABC):
         ]  # fmt: skip
 
 
-def _told_apart(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _told_apart(codes: np.ndarray, rows: Rows) -> np.ndarray:
     """Return codes (unit, period) under which a cluster that was drawn twice is two clusters."""
     order = np.argsort(rows, kind="stable")
     first = np.searchsorted(rows[order], rows[order], side="left")
@@ -168,12 +186,13 @@ def _levels(columns: Columns, given: tuple[str, ...]) -> tuple:
     return tuple(map(tuple, joint.tolist()))
 
 
-def _at_level(columns: Columns, given: tuple[str, ...], level: tuple) -> Columns:
-    """Return the free columns of the units that hold these values."""
-    inside = np.ones(len(next(iter(columns.values()))), bool)
+def _at_level(units: Units, given: tuple[str, ...], level: tuple) -> Units:
+    """Return the units that hold these values, and their free columns."""
+    inside = np.ones(len(units.rows), bool)
     for name, value in zip(given, level, strict=True):
-        inside &= columns[name][:, 0] == value
-    return {name: values[inside] for name, values in columns.items() if name not in given}
+        inside &= units.columns[name][:, 0] == value
+    free = {n: values[inside] for n, values in units.columns.items() if n not in given}
+    return Units(free, units.rows[inside])
 
 
 def numpy_rng(key: Array) -> np.random.Generator:
