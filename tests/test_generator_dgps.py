@@ -74,13 +74,17 @@ def test_what_it_says_comes_from_the_generator(generator):
     assert dgp.schema.names == ("growth", "region", "d")
 
 
-def test_assignments_of_shares_fail_visibly(generator):
+def test_assignments_of_shares_fail_visibly(generator, tmp_path):
     def shares(key, panel):
         return jnp.full((panel.n_units, panel.n_periods), 0.3)
 
     panel, _ = draw(on(generator, shares), 2)
     assert np.isnan(panel["growth"]).all()
     assert np.isnan(panel["d"]).all()
+    study = Study(on(PANEL, shares, n_units=None), did("growth ~ d"))
+    with pytest.warns(UserWarning, match="'did' failed in 100% of replications") as caught:
+        run(study, reps=4, store=tmp_path / "store", workers=0, progress=False)
+    assert len(caught) == 1  # and no word of equal samples
 
 
 def test_groups_are_treated_together(generator):

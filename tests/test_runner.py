@@ -143,6 +143,16 @@ def test_a_replayed_replication_gives_its_row(tmp_path, rep):
     assert sorted(replayed["value"]) == sorted(stored["value"])
 
 
+def test_a_dgp_that_draws_from_numpy_is_warned_of(tmp_path):
+    def frozen(key, design):
+        return Sample(
+            Panel({"y": jnp.asarray(np.random.default_rng().normal(size=50))}), {"mean": 0.0}
+        )
+
+    with pytest.warns(UserWarning, match="all replications are the same sample; draw from the key"):
+        run(Study(frozen, native_mean), reps=4, store=tmp_path, workers=0, progress=False)
+
+
 def test_stored_blocks_are_whole(tmp_path):
     rows_of(reps=5, store=tmp_path)
     sizes = {f.name: len(pd.read_parquet(f)) for f in tmp_path.glob("cells/**/*.parquet")}
