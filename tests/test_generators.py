@@ -329,6 +329,10 @@ def test_bad_ensembles(panel):
         fit_many(TINY, jax.random.key(0), panel, given=["treat"])
     with pytest.raises(InputError, match="did you mean 'folds'"):
         fit_many(TINY, keys, panel, given=["treat"], resample="fold")
+    with pytest.raises(InputError, match=r"got the class WGAN, expected WGAN\(\)"):
+        fit_many(WGAN, keys, panel)
+    with pytest.raises(InputError, match="trainer: got PRNGKeyArray"):
+        fit_many(keys, keys, panel)
     few = panel.take(np.r_[0, np.arange(1, 60)[np.arange(1, 60) % 3 != 0]])
     with pytest.raises(InputError, match="smallest arm has 1 rows"):
         fit_many(TINY, keys, few, given=["treat"])

@@ -292,6 +292,7 @@ INCONSISTENT = "do not go together|header is damaged: Type-check|missing or unkn
         (lambda p: p.write_bytes(b""), "not a model file"),
         (lambda p: p.write_bytes(pickle.dumps(Trap())), "not a model file"),
         (lambda p: p.unlink(), "no such file"),
+        (lambda p: (p.unlink(), p.mkdir()), "is a folder"),
         (lambda p: save_file({"x": np.zeros(3)}, p), "not a generator saved by mcsim"),
         (lambda p: save_file({"x": np.zeros(3)}, p, {"mcsim": "[" * 99_999}), "not a model file"),
         (lambda p: save_file({"x": np.zeros(3)}, p, {"mcsim": "[1]"}), "not a generator saved"),

@@ -365,6 +365,8 @@ def test_latent_needs_a_vae_the_columns_and_the_shape(panel, generator):
         space.encode(Panel({"wage": np.zeros((2, 5)), "hour": np.ones((2, 5))}))
     with pytest.raises(InputError, match=r"posterior\.mean has this shape"):
         space.decode(np.zeros(3))
+    with pytest.raises(InputError, match="z: got str, expected numbers"):
+        space.decode("a")
     with pytest.raises(InputError, match="not finite"):
         space.decode(np.full((1, space.size), np.nan))
 

@@ -4,6 +4,7 @@ One fit is one draw from the laws that the data allow; how far the members disag
 study's uncertainty that more replications never remove.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,7 @@ def fit_many(
     >>> ensemble[0]
     FittedGenerator(WGAN: wage given treat; fit on 40 rows)
     """
+    _require_trainer(trainer)
     require_panel(panel)
     keys = jnp.asarray(keys)
     if keys.ndim != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or not len(keys):
@@ -85,6 +87,15 @@ def fit_many(
         raise InputError(f"resample: got {resample!r}{did_you_mean(str(resample), _KINDS)}")
     rows = _resampled(keys, panel, given, resample, getattr(trainer, "cluster", None))
     return trainer.fit_members(keys, panel, rows, given=given, schema=schema, progress=progress)
+
+
+def _require_trainer(trainer: Any) -> None:
+    if inspect.isclass(trainer):
+        raise InputError(
+            f"trainer: got the class {trainer.__name__}, expected {trainer.__name__}()"
+        )
+    if not hasattr(trainer, "fit_members"):
+        raise InputError(f"trainer: got {type(trainer).__name__}, expected one, such as VAE()")
 
 
 _KINDS = ("folds", "bootstrap", "None")

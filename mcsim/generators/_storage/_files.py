@@ -170,6 +170,8 @@ def _read(path: Path) -> tuple[Any, Tensors]:
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file") from None
     except OSError as fault:
+        if path.is_dir():
+            raise ModelFileError(f"{path}: is a folder, expected a model file") from None
         raise ModelFileError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     except _FAULTS:
         raise ModelFileError(

@@ -102,7 +102,12 @@ class Latent:
         InputError
             For another shape, and values that are not finite.
         """
-        z = jnp.asarray(z, jnp.float32)
+        try:
+            z = jnp.asarray(z, jnp.float32)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"z: got {type(z).__name__}, expected numbers (unit, {self.size})"
+            ) from None
         if z.ndim != 2 or z.shape[1] != self.size or not len(z):
             raise InputError(
                 f"z: got shape {z.shape}, expected (unit, {self.size}), one row for each unit; "
