@@ -264,6 +264,27 @@ def test_fixed_shocks_are_those_of_the_data(generator, panel):
     assert fixed.sample(jax.random.key(0), 2, 10).n_periods == 10
 
 
+@pytest.mark.parametrize(
+    ("miss", "said"), [(0.2, ()), (-0.2, ()), (1.4, ("1.55",)), (-1.1, ("0.00",))]
+)
+def test_a_law_that_it_cannot_have_is_a_caveat(generator, miss, said):
+    misses = np.concatenate([np.full(50, 9.0), np.full(100, miss)])
+    caveats = dataclasses.replace(generator, losses={"placebo": misses}).caveats
+    assert len(caveats) == len(said)
+    assert all(f"have {ratio} times the" in own for own, ratio in zip(caveats, said, strict=True))
+
+
+@pytest.mark.slow
+def test_a_unit_with_a_trend_of_its_own_is_a_caveat():
+    values = np.random.default_rng(0).normal(size=(10, 40)).cumsum(axis=1) * 0.3
+    values = np.diff(values, axis=1, prepend=0.0)
+    fit = MacroPanel(steps=200).fit
+    assert fit(jax.random.key(0), mcsim.Panel({"y": values}), progress=False).caveats == ()
+    values[0] += np.linspace(-1.0, 1.0, 40)
+    (caveat,) = fit(jax.random.key(0), mcsim.Panel({"y": values}), progress=False).caveats
+    assert "a unit with a trend" in caveat
+
+
 @pytest.mark.slow
 def test_the_losses_are_recorded(fitted):
     shapes = {name: loss.shape for name, loss in fitted.losses.items()}

@@ -25,6 +25,9 @@ from mcsim.generators._macro._skeleton import (
 )
 from mcsim.generators._vectors._fitted_panel import FIXED_SHOCKS
 
+LAST_STEPS = 100  # over which the miss of the placebo variance is averaged
+WIDEST = 1.15  # ratio of standard deviations up to which inference counts as right
+
 
 @pytree("skeleton", "center", "scale", "realized", "losses", "rows")
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +51,7 @@ class FittedMacroPanel:
     losses : dict of str to array (step,)
         ``"moments"``: mean squared miss of the moments, in sampling variances; ``"placebo"``: the
         relative miss of the variance of a placebo estimate. Both as estimated from one step's
-        panels.
+        panels; sampling variances are learned in the first steps, where misses look small.
     rows : array of int, or None
         The units that it was trained on; None: all.
     """
@@ -90,7 +93,8 @@ class FittedMacroPanel:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a reader may not conclude."""
-        return () if self.common_shocks == "redraw" else (FIXED_SHOCKS,)
+        shocks = () if self.common_shocks == "redraw" else (FIXED_SHOCKS,)
+        return (*shocks, *_caveats_of_placebos(self.losses))
 
     def with_shocks(self, common_shocks: str) -> "FittedMacroPanel":
         """Return the generator with common shocks ``"fixed"`` or drawn anew (``"redraw"``)."""
@@ -131,6 +135,19 @@ class FittedMacroPanel:
         raise_all(faults_of_sample(self, n_units, periods, given))
         values = _draw(replace(self, losses={}, rows=None), int(n_units), int(periods), key)
         return Panel({self.schema.names[0]: values})
+
+
+def _caveats_of_placebos(losses: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Say if placebo estimates vary more or less than on the data: no skeleton has their law."""
+    misses = np.asarray(losses.get("placebo", ()))[-LAST_STEPS:]
+    ratio = float(np.sqrt(max(1.0 + misses.mean(), 0.0))) if len(misses) else 1.0
+    if 1 / WIDEST < ratio < WIDEST:
+        return ()
+    return (
+        f"Placebo estimates have {ratio:.2f} times the standard deviation that they have on the "
+        "data: MacroPanel has no such law (a unit with a trend or a break of its own?), or too few "
+        "steps.",
+    )
 
 
 @partial(jax.jit, static_argnums=(1, 2))

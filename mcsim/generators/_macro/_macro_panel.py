@@ -42,7 +42,8 @@ class MacroPanel:
     and the sizes of the parts are drawn from one population, so that units are exchangeable, and
     panels of any number of units and periods can be drawn. The slow parts decide how wrong
     standard errors are that take observations, or periods, for independent: the fit matches the
-    variance of a placebo estimate.
+    variance of a placebo estimate. Where it cannot, as where one unit has a trend of its own,
+    ``caveats`` of the fit says so.
 
     Parameters
     ----------
