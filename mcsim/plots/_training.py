@@ -162,4 +162,7 @@ def latent_grid(
         axes.set_xticks([])
         axes.tick_params(labelsize=7)
         axes.grid(color=PALE, linewidth=0.5)
+    figure.suptitle(column, fontsize=10)
+    figure.supxlabel(f"second latent, from {-span:g} to {span:g}", fontsize=9)
+    figure.supylabel(f"first latent, from {span:g} (bottom) to {-span:g} (top)", fontsize=9)
     return plain(figure)
