@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from mcsim._conditional import conditional_rows
 from mcsim.errors import InputError, did_you_mean
 from mcsim.measures import summarize
 
@@ -81,7 +82,9 @@ class Results:
         Returns
         -------
         pandas.DataFrame
-            One row per DGP, design, estimator, estimand and inference.
+            One row per DGP, design, estimator, estimand and inference. ``given_shocks`` stands
+            there if in any row: the error allows for common shocks, and every replication
+            repeats the same ones.
 
         Raises
         ------
@@ -103,7 +106,11 @@ class Results:
             measures=measures,
             mcse=mcse,
         )
-        return table if over is None else average_over(table, over, [*by, "estimator"])
+        table = table if over is None else average_over(table, over, [*by, "estimator"])
+        given = conditional_rows(table, self.study)
+        if given.any():
+            table.insert(list(table).index("inference") + 1, "given_shocks", given)
+        return table
 
     def _with_truth_mcse(self) -> pd.DataFrame:
         where = ["dgp", *self.factors, "estimand"]

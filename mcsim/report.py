@@ -58,7 +58,7 @@ def results_table(
     labels = [c for c in _label_columns(results, over) if _tells_rows_apart(summary, c)]
     table = summary[labels].map(_label)
     marked = "inference" if "inference" in labels else "estimator"
-    table[marked] += np.where(conditional_rows(summary, results.study), MARK, "")
+    table[marked] += np.where(summary.get("given_shocks", False), MARK, "")
     for name in measures:
         table[name.replace("_", " ")] = _figures(summary, name, scale)
     table.attrs["labels"] = labels

@@ -13,10 +13,11 @@ LAYERS = [
     "__main__",
     "cli",
     "report plots",
-    "_replay _study_file _conditional",
+    "_replay _study_file",
     "_runner _failures _blocks _host_blocks _progress _truth _plan _differences _open _pool "
     "_worker _store",
-    "testing _estimate _results measures _rows _intervals _study _fingerprint _sources",
+    "testing _estimate _results _conditional measures _rows _intervals _study _fingerprint "
+    "_sources",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _schema _labels",

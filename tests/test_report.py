@@ -103,6 +103,10 @@ def test_errors_that_allow_for_shocks_are_marked_where_shocks_are_fixed(on_shock
     assert marked["dgp"].unique().tolist() == ["kept"]
     assert marked["inference"].tolist() == ["DK(2) †", "CR1(a + b) †", "CR1(time) †"]
     assert report.notes(on_shocks).count("†") == 1
+    summary = on_shocks.summary(measures=["empirical_se"])
+    given = summary.loc[summary["given_shocks"], ["dgp", "inference"]]
+    assert given["dgp"].tolist() == ["kept"] * 3
+    assert given["inference"].tolist() == ["DK(2)", "CR1(a + b)", "CR1(time)"]
     assert "judged given these shocks" in report.notes(on_shocks)
 
 
@@ -115,6 +119,7 @@ def test_without_an_inference_column_the_estimator_is_marked(on_shocks):
 
 def test_no_marks_without_fixed_shocks(results):
     assert "†" not in report.notes(results) + report.as_text(report.results_table(results))
+    assert "given_shocks" not in results.summary()
 
 
 def test_unknown_format_is_a_sentence():
