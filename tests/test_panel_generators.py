@@ -671,6 +671,16 @@ def test_columns_that_hardly_ever_change_are_told():
     UnitBootstrap().fit(KEY, data)  # copies men as they are
 
 
+@pytest.mark.parametrize(("turn", "word"), [(1, "falls"), (-1, "rises")])
+def test_columns_that_go_one_way_are_told(turn, word):
+    rng = np.random.default_rng(0)
+    adopted = turn * (np.arange(6) >= rng.integers(2, 9, (80, 1))).astype(float)
+    data = Panel({"y": rng.normal(size=(80, 6)), "d": adopted})
+    with pytest.warns(UserWarning, match=f"'d' never {word} within a unit; in generated panels"):
+        GaussianCopula().fit(KEY, data)
+    UnitBootstrap().fit(KEY, data)
+
+
 # Levels without an order
 
 

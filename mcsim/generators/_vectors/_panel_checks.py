@@ -66,7 +66,7 @@ def check_panel(
     if trainer.whole_paths:
         _warn_of_few_units(columns)
     if trainer.completes:
-        _warn_of_rare_changes(columns)
+        _warn_of_changes(columns)
     return schema, given, columns
 
 
@@ -197,15 +197,22 @@ def _faults_of_cluster(
     return faults
 
 
-def _warn_of_rare_changes(columns: dict[str, np.ndarray]) -> None:
-    """Warn of what scores cannot say: that a cell is, in almost all units, that of before."""
+def _warn_of_changes(columns: dict[str, np.ndarray]) -> None:
+    """Warn of what scores cannot say: that cells hardly ever change, or go one way only."""
     for name, values in columns.items():
+        steps = np.diff(values, axis=1)
+        rises, falls = bool((steps > 0).any()), bool((steps < 0).any())
         changes = np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1)
         if 0 < changes.mean() < RARE:
             warn(
                 f"column {name!r} changes within {changes.sum()} of {len(changes)} units only: in "
                 "generated panels it changes within more; make it constant, or leave these units "
                 "out"
+            )
+        elif rises != falls:
+            warn(
+                f"column {name!r} never {'falls' if rises else 'rises'} within a unit; in "
+                "generated panels it may. Leave a treatment out: dgps.with_effect assigns it"
             )
 
 
