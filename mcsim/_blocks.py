@@ -219,7 +219,9 @@ def warn_if_frozen(dgp: str, panels: Panel) -> None:
     """Warn if all samples of a chunk are equal: NumPy's draws are constants of a program."""
     columns = [np.asarray(panels[name]) for name in panels]
     invalid = any(np.isnan(values).all() for values in columns)  # an assignment of 2s, say
-    frozen = all(np.array_equal(c, np.broadcast_to(c[:1], c.shape), True) for c in columns)
+    frozen = all(
+        np.array_equal(c, np.broadcast_to(c[:1], c.shape), equal_nan=True) for c in columns
+    )
     if frozen and not invalid:
         warnings.warn(
             f"dgp {dgp!r}: all replications are the same sample; draw from the key with jax.random "

@@ -45,7 +45,7 @@ from mcsim.generators._vectors._covariance import (
     stationary_target,
     structured_covariance,
 )
-from mcsim.generators._vectors._factor_model import fit_factor_model
+from mcsim.generators._vectors._factor_model import factor_target, fit_factor_model
 from mcsim.generators._vectors._fitted_panel import _draw
 from mcsim.generators._vectors._groups import fit_groups
 from mcsim.generators._vectors._layout import Layout, layout_of
@@ -303,8 +303,11 @@ def test_copies_of_a_unit_do_not_vouch_for_each_other():
     layout, lag = Layout(("y",), (), 12), np.abs(np.arange(12)[:, None] - np.arange(12))
     scores = np.random.default_rng(0).normal(size=(24, 12)) @ np.linalg.cholesky(0.6**lag).T
     once = best_weight(scores, layout, np.arange(24), stationary_target)
+    target = structured_covariance(scores, layout, np.arange(24), factor_target)
     for rows in (np.repeat(np.arange(24), 2), np.tile(np.arange(24), 2)):
         assert best_weight(scores[rows], layout, rows, stationary_target) == once
+        same = structured_covariance(scores[rows], layout, rows, factor_target)
+        np.testing.assert_allclose(same, target, rtol=1e-9)
     blind = best_weight(scores[rows], layout, np.arange(48), stationary_target)
     assert blind < once
     assert len(set(zip(rows, folds_of(KEY, rows, 5, 48), strict=True))) == 24
@@ -820,6 +823,22 @@ def test_many_coordinates_neither_hide_nor_invent_what_groups_share(sizes, t, sd
         found.append(shared / (average @ covariance @ average))
     truth = sd**2 / (sd**2 + 0.36 + 0.64 / t)
     assert np.mean(found) == pytest.approx(truth, abs=4 * np.std(found) / np.sqrt(20) + 0.02)
+
+
+@named([GaussianCopula(), Flow(steps=2, folds=2), VAE(steps=2)])
+def test_members_with_few_units_and_many_copies(trainer):
+    data = Panel({"y": np.random.default_rng(0).normal(size=(8, 3))})
+    rows = [np.repeat([2, 5], 4), np.repeat([0, 1, 6], [1, 1, 6])]
+    for fit in trainer.fit_members(mcsim.keys(0, 2), data, rows, progress=False):
+        assert np.isfinite(fit.sample(KEY, 20)["y"]).all()
+    with pytest.raises(InputError, match="member 1 holds nothing but copies of one unit"):
+        trainer.fit_members(mcsim.keys(0, 2), data, [None, np.full(8, 3)], progress=False)
+
+
+def test_copies_are_no_component_of_a_mixture():
+    data = Panel({"y": np.random.default_rng(0).normal(size=(60, 8))})
+    fits = fit_many(GaussianMixture(), mcsim.keys(0, 4), data, resample="bootstrap")
+    assert np.mean([len(fit.parts[0].law.weights) for fit in fits]) < 2
 
 
 def test_copies_of_a_group_do_not_tell_it_apart():

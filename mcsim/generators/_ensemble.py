@@ -28,7 +28,7 @@ def fit_many(
     resample: str | None = "folds",
     progress: bool = True,
 ) -> list[Any]:
-    """Fit an ensemble of generators in one compiled program.
+    """Fit an ensemble of generators: one program, compiled once.
 
     Parameters
     ----------
@@ -43,8 +43,9 @@ def fit_many(
     resample : {"folds", "bootstrap", None}
         Which rows a member sees. ``"folds"``: all but its fold, the folds being as many as members
         and stratified by the discrete given columns; ``"bootstrap"``: as many rows, drawn with
-        replacement within the same strata; None: all rows, so that members differ by key alone. If
-        the trainer has a ``cluster``, whole clusters are held out or drawn.
+        replacement within the same strata, and no copy of a row counts as another; None: all rows,
+        so that members differ by key alone. If the trainer has a ``cluster``, whole clusters are
+        held out or drawn.
 
     Returns
     -------
@@ -54,8 +55,8 @@ def fit_many(
     Raises
     ------
     InputError
-        For fewer than two folds, or fewer rows in an arm (or clusters) than folds; and as the
-        trainer's ``fit``.
+        For fewer than two folds, or fewer rows in an arm (or clusters) than folds, for a bootstrap
+        sample of one row only, or of a `MacroPanel`; and as the trainer's ``fit``.
 
     References
     ----------

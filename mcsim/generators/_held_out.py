@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.generators._vectors._copies import Rows, distinct
+from mcsim.generators._vectors._copies import UnitNumbers, identities
 
 WORST = 1e3  # loss of held-out units: an outlier that training never saw is no divergence
 
@@ -72,9 +72,10 @@ def copied(params: Any, folds: int) -> Any:
     return jax.tree.map(lambda leaf: np.stack([leaf] * (1 + folds)), params)
 
 
-def folds_of(key: Array, rows: Rows, folds: int, length: int) -> Int[np.ndarray, " padded"]:
-    """Draw the fold of each unit, its copies' too, and pad with the first ones."""
-    order = np.asarray(jax.random.permutation(key, len(rows)))[distinct(rows)]
+def folds_of(key: Array, rows: UnitNumbers, folds: int, length: int) -> Int[np.ndarray, " padded"]:
+    """Draw the fold of each unit, one for all its copies, and pad with the first ones."""
+    number = identities(rows)
+    order = np.asarray(jax.random.permutation(key, number.max() + 1))[number]
     return np.resize(order % max(folds, 1), length).astype(np.int32)
 
 

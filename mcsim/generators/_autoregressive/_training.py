@@ -34,7 +34,7 @@ from mcsim.generators._held_out import (
 from mcsim.generators._networks import Params, apply, initialize
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._copies import Rows
+from mcsim.generators._vectors._copies import UnitNumbers
 from mcsim.generators._vectors._panel_checks import require_paths
 from mcsim.generators._vectors._panel_trainer import CALIBRATION_UNITS, Learned
 from mcsim.generators._vectors._training_rows import draw_batch, padded_length
@@ -168,7 +168,9 @@ def learn_cells(
     return found
 
 
-def _padded(columns: tuple[Column, ...], rows: Rows, key: Array, folds: int, longest: int) -> Data:
+def _padded(
+    columns: tuple[Column, ...], rows: UnitNumbers, key: Array, folds: int, longest: int
+) -> Data:
     place = np.resize(np.arange(len(rows)), longest)
     padded = jax.tree.map(lambda leaf: np.asarray(leaf)[place], columns)
     return Data(padded, folds_of(key, rows, folds, longest), np.int32(len(rows)))

@@ -20,7 +20,7 @@ from mcsim.generators._options import (
 )
 from mcsim.generators._training import train_members
 from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._copies import distinct
+from mcsim.generators._vectors._copies import identities
 from mcsim.generators._vectors._covariance import Square, square_root, structured_covariance
 from mcsim.generators._vectors._layout import Layout
 from mcsim.generators._vectors._lengths import length_groups
@@ -142,7 +142,8 @@ class Flow(PanelTrainer):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return whitened units, the fold of each, and the rotations."""
         vectors, layout = scores.vectors, scores.coding.layout
-        fold = rng.permutation(len(vectors))[distinct(scores.rows)] % self.folds
+        number = identities(scores.rows)
+        fold = rng.permutation(number.max() + 1)[number] % self.folds
         whitened = np.empty_like(vectors)
         for own in range(self.folds):
             out = fold == own

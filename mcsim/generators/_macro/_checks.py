@@ -48,6 +48,11 @@ def faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any]) 
             f"panel: got {len(panel)} columns ({', '.join(panel)}), but MacroPanel learns one "
             f"outcome; choose it: panel.select([{next(iter(panel))!r}])"
         )
+    if any(chosen is not None and len(np.unique(chosen)) < len(chosen) for chosen in rows):
+        faults.append(
+            "resample: a bootstrap sample holds units twice, and MacroPanel would take copies for "
+            "units that move together; take resample='folds', or None"
+        )
     fewest = min(panel.n_units if chosen is None else len(chosen) for chosen in rows)
     if fewest < MIN_UNITS:
         whole = "" if fewest == panel.n_units else f" of {panel.n_units} in one of the fits"

@@ -1,5 +1,6 @@
 """What a fit to a macro panel returns: panels of any number of units and periods."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +26,7 @@ from mcsim.generators._macro._skeleton import (
 )
 from mcsim.generators._vectors._fitted_panel import FIXED_SHOCKS
 
-LAST_STEPS = 100  # over which the miss of the placebo variance is averaged
+LAST_STEPS = 0.2  # share of the steps over which the miss of the placebo variance is averaged
 WIDEST = 1.15  # ratio of standard deviations up to which inference counts as right
 
 
@@ -139,14 +140,15 @@ class FittedMacroPanel:
 
 def _caveats_of_placebos(losses: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """Say if placebo estimates vary more or less than on the data: no skeleton has their law."""
-    misses = np.asarray(losses.get("placebo", ()))[-LAST_STEPS:]
+    misses = np.asarray(losses.get("placebo", ()))
+    misses = misses[-math.ceil(LAST_STEPS * len(misses)) :]
     ratio = float(np.sqrt(max(1.0 + misses.mean(), 0.0))) if len(misses) else 1.0
     if 1 / WIDEST < ratio < WIDEST:
         return ()
     return (
-        f"Placebo estimates have {ratio:.2f} times the standard deviation that they have on the "
-        "data: MacroPanel has no such law (a unit with a trend or a break of its own?), or too few "
-        "steps.",
+        f"Placebo estimates vary {'more' if ratio > 1 else 'less'} than on the data, by over "
+        f"{WIDEST - 1:.0%}: MacroPanel has no such law (a unit with a trend or a break of its "
+        "own?), or too few steps.",
     )
 
 

@@ -13,6 +13,7 @@ from mcsim._pytree import pytree
 from mcsim.errors import InputError
 from mcsim.generators._options import faults_of_counts
 from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._copies import effective_size
 from mcsim.generators._vectors._covariance import square_root
 from mcsim.generators._vectors._factor_model import FactorModel, fit_factor_model
 from mcsim.generators._vectors._layout import Layout
@@ -125,7 +126,8 @@ class FactorVAR(PanelTrainer):
             )
         require_paths(layout)
         second = vectors.T @ vectors / len(vectors)
-        model = fit_factor_model(second, len(vectors), layout, self.factors, self.lags)
+        units = effective_size(scores.rows)
+        model = fit_factor_model(second, units, layout, self.factors, self.lags)
         return _law(model, layout)
 
 

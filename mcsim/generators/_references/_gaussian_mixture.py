@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from mcsim._pytree import pytree
 from mcsim.generators._options import faults_of_counts
 from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._copies import without_copies
 from mcsim.generators._vectors._covariance import Square
 from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 from mcsim.generators._vectors._trainer import numpy_rng
@@ -110,7 +111,8 @@ class GaussianMixture(PanelTrainer):
 def _fit(rng: np.random.Generator, scores: Scores, numbers: Sequence[int]) -> MixtureOfNormals:
     variances, axes = np.linalg.eigh(scores.covariance)
     back = np.sqrt(variances)[:, None] * axes.T
-    found = best_mixture(rng, scores.vectors @ axes / np.sqrt(variances), numbers)
+    vectors = scores.vectors[without_copies(scores.rows)]  # copies would be a component
+    found = best_mixture(rng, vectors @ axes / np.sqrt(variances), numbers)
     roots = np.stack([_root(found, number) for number in range(found.n_components)])
     law = found.weights_, found.means_ @ back, roots @ back
     return MixtureOfNormals(*(part.astype(np.float32) for part in law))

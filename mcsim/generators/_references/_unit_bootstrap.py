@@ -143,7 +143,6 @@ class UnitBootstrap(Trainer):
             columns = {n: values[order] for n, values in columns.items() if n != self.cluster}
             rows = rows[order]
         found: Scores = encode(columns, rows, schema, numpy_rng(key))
-        coding = found.coding
-        shocks = shocks_of(found.vectors, coding.centers, coding.spreads, coding.layout)
+        coding, shocks = found.coding, shocks_of(found)
         complete = not any(np.isnan(values).any() for values in columns.values())
         return RealUnits(columns, found.vectors, coding, shocks, sizes, self.cluster, complete)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from mcsim.errors import InputError
@@ -166,7 +167,7 @@ class VAE(PanelTrainer):
             first_autoencoder(triple[0], plan, scores)
             for triple, scores in zip(triples, data, strict=True)
         ]
-        folds = min(self.folds, *(len(scores.vectors) // 2 for scores in data))
+        folds = min(self.folds, *(len(np.unique(scores.rows)) // 2 for scores in data))
         units = training_data(data, starts, [triple[1] for triple in triples], folds)
         recipe = Bound(folds, config.batch_size, self.patience)
         rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.generators._vectors._completion import complete, truncated_normal
-from mcsim.generators._vectors._copies import Rows
+from mcsim.generators._vectors._copies import UnitNumbers
 from mcsim.generators._vectors._covariance import (
     Square,
     Target,
@@ -118,12 +118,12 @@ class Scores(NamedTuple):
     high: Vectors
     covariance: Square
     weight: float
-    rows: Rows
+    rows: UnitNumbers
     coding: Coding
 
 
 def encode(
-    columns: Mapping[str, np.ndarray], rows: Rows, schema: Schema, rng: np.random.Generator
+    columns: Mapping[str, np.ndarray], rows: UnitNumbers, schema: Schema, rng: np.random.Generator
 ) -> Scores:
     """Find the coding of columns (unit, period), NaN where missing, and their scores."""
     layout = layout_of(dict(columns))
@@ -144,7 +144,7 @@ def _standardized(
     scores: Vectors,
     low: Vectors,
     high: Vectors,
-    rows: Rows,
+    rows: UnitNumbers,
     coding: Coding,
     target: Target = stationary_target,
 ) -> Scores:
@@ -152,7 +152,7 @@ def _standardized(
     centers, spreads = scores.mean(axis=0), _spreads(scores, coding.layout)
     vectors, low, high = ((side - centers) / spreads for side in (scores, low, high))
     weight = best_weight(vectors, coding.layout, rows, target)
-    covariance = shrunk_covariance(vectors, coding.layout, target, weight)
+    covariance = shrunk_covariance(vectors, coding.layout, rows, target, weight)
     coding = replace(coding, centers=centers, spreads=spreads)
     return Scores(vectors, low, high, covariance, weight, rows, coding)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 
-from mcsim.generators._vectors._copies import Rows, distinct
+from mcsim.generators._vectors._copies import UnitNumbers, effective_size, identities
 from mcsim.generators._vectors._layout import Layout
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
@@ -33,22 +33,26 @@ def stationary_target(sample: Square, units: int, layout: Layout) -> Square:
 def structured_covariance(
     scores: Float[np.ndarray, "unit coordinate"],
     layout: Layout,
-    rows: Rows,
+    rows: UnitNumbers,
     target: Target = stationary_target,
 ) -> Square:
     """Estimate the covariance of scores with mean zero, shrunk to a target as far as is best."""
-    return shrunk_covariance(scores, layout, target, best_weight(scores, layout, rows, target))
+    weight = best_weight(scores, layout, rows, target)
+    return shrunk_covariance(scores, layout, rows, target, weight)
 
 
 def shrunk_covariance(
-    scores: Float[np.ndarray, "unit coordinate"], layout: Layout, target: Target, weight: float
+    scores: Float[np.ndarray, "unit coordinate"],
+    layout: Layout,
+    rows: UnitNumbers,
+    target: Target,
+    weight: float,
 ) -> Square:
     """Estimate the covariance of scores with mean zero, shrunk to a target by a weight."""
-    units = len(scores)
-    sample = scores.T @ scores / units
+    sample = scores.T @ scores / len(scores)
     if weight == 0:
         return positive(sample)
-    return _blend(sample, target(sample, units, layout), weight)
+    return _blend(sample, target(sample, effective_size(rows), layout), weight)
 
 
 def stationary(sample: Square, layout: Layout) -> Square:
@@ -98,17 +102,19 @@ def _blend(sample: Square, target: Square, weight: float) -> Square:
     return positive(weight * target + (1 - weight) * sample)
 
 
-def best_weight(scores: np.ndarray, layout: Layout, rows: Rows, target: Target) -> float:
+def best_weight(scores: np.ndarray, layout: Layout, rows: UnitNumbers, target: Target) -> float:
     """Return the weight of the target under which left-out units are most likely."""
-    units = len(scores)
-    if layout.periods == 1 and units > 10 * layout.size:
+    if layout.periods == 1 and effective_size(rows) > 10 * layout.size:
         return 0.0
-    fold = distinct(rows) % min(FOLDS, units)
+    number = identities(rows)
+    if not number.any():  # one unit, and nothing but its copies
+        return WEIGHTS[-1]
+    fold = number % min(FOLDS, number.max() + 1)
     totals = np.zeros(len(WEIGHTS))
-    for out in np.unique(fold):
+    for out in range(fold.max() + 1):
         inside, outside = scores[fold != out], scores[fold == out]
         sample = inside.T @ inside / len(inside)
-        aim = target(sample, len(inside), layout)
+        aim = target(sample, effective_size(rows[fold != out]), layout)
         for number, weight in enumerate(WEIGHTS):
             totals[number] += _log_likelihood(outside, _blend(sample, aim, weight))
     return WEIGHTS[int(totals.argmax())]

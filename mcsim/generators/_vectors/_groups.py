@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from mcsim._pytree import pytree
-from mcsim.generators._vectors._copies import Rows, distinct
+from mcsim.generators._vectors._copies import UnitNumbers, identities
 from mcsim.generators._vectors._covariance import FOLDS, Square, positive, recoloring
 
 LEAST_COMPANY = 0.1  # other units in a group, on average: where there are hardly any
@@ -62,7 +62,7 @@ class Groups:
 def fit_groups(
     name: str,
     codes: Num[np.ndarray, " unit"],
-    rows: Rows,
+    rows: UnitNumbers,
     vectors: Float[np.ndarray, "unit coordinate"],
     covariance: Square,
 ) -> Groups:
@@ -77,8 +77,8 @@ def fit_groups(
     sums = np.stack([np.bincount(group, column, len(sizes)) for column in vectors.T], axis=1)
     means = sums / sizes[:, None]
     variances, directions = _effects(means, sizes, covariance)
-    fold = distinct(rows[first]) % FOLDS
-    variances[_directions_that_tell(means, sizes, fold, covariance) :] = 0.0
+    told = _directions_that_tell(means, sizes, identities(rows[first]), covariance)
+    variances[told:] = 0.0
     between = directions * np.sqrt(variances)
     inside = positive(covariance - between @ between.T)
     return Groups(name, sizes, recoloring(covariance, inside), between)
@@ -95,15 +95,19 @@ def _effects(means: Means, sizes: Sizes, covariance: Square) -> tuple[Variances,
     return np.clip(variances, 0.0, most)[::-1].copy(), directions[:, ::-1]
 
 
-def _directions_that_tell(means: Means, sizes: Sizes, fold: Sizes, covariance: Square) -> int:
+def _directions_that_tell(
+    means: Means, sizes: Sizes, number: UnitNumbers, covariance: Square
+) -> int:
     """Return in how many directions effects make the means of left-out groups most likely.
 
-    All others are noise; were they kept, they would hide how alike the units of a group are.
+    All others are noise; were they kept, they would hide how alike the units of a group are. Groups
+    with one number are copies.
     """
+    fold = number % FOLDS
     gains = np.zeros(means.shape[1])
     for out in np.unique(fold):
         stay = fold != out
-        if stay.sum() < 2:  # of a bootstrap sample of few clusters
+        if len(np.unique(number[stay])) < 2:  # one group does not say how groups differ
             continue
         effects, directions = _effects(means[stay], sizes[stay], covariance)
         own, variances = sizes[~stay, None], _along(directions, covariance)

@@ -39,7 +39,7 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
         return np.where(varies, (values - center) / np.where(varies, spread, 1.0), vectors)
 
     known = standard(real, scores.vectors)
-    aim = shrunk_covariance(known, coding.layout, factor_target, scores.weight)
+    aim = shrunk_covariance(known, coding.layout, scores.rows, factor_target, scores.weight)
     recolor = recoloring(_covariance(drawn), scores.covariance)
     for _ in range(ROUNDS):
         vectors = drawn @ recolor.T
@@ -118,16 +118,14 @@ class PanelTrainer(Trainer):
 
     def _part(self, key: Array, units: Units, scores: Scores, law: Law) -> Part:
         coding, recolor, margins = scores.coding, None, scores.coding.margins
-        drawn, groups = scores.vectors, None
+        vectors, covariance, groups = scores.vectors, scores.covariance, None
         if self.calibrated:
             drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
             recolor, margins = calibration(drawn, scores)
-        if self.cluster is not None:
-            vectors, covariance = scores.vectors, scores.covariance
-            if recolor is not None:  # groups are those of vectors as they are drawn
+            if self.cluster is not None:  # groups are those of vectors as they are drawn
                 covariance = _covariance(drawn @ recolor.T)
                 vectors = vectors @ recoloring(scores.covariance, covariance).T
+        if self.cluster is not None:
             codes = units.columns[self.cluster][:, 0]
             groups = fit_groups(self.cluster, codes, units.rows, vectors, covariance)
-        shocks = shocks_of(scores.vectors, coding.centers, coding.spreads, coding.layout)
-        return Part(coding, law, recolor, margins, shocks, groups)
+        return Part(coding, law, recolor, margins, shocks_of(scores), groups)

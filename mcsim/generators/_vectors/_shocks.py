@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 from scipy.linalg import toeplitz
 
 from mcsim._pytree import pytree
-from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._vectors._coding import Scores
+from mcsim.generators._vectors._copies import effective_size
 
 MOST = 0.95  # the largest autoregressive coefficient
 GRID = np.linspace(-MOST, MOST, 39)
@@ -78,18 +79,14 @@ def fit_shocks(
     return Shocks(means, level, slope, persistence, root)
 
 
-def shocks_of(
-    vectors: Float[np.ndarray, "unit coordinate"],
-    centers: Float[np.ndarray, " coordinate"],
-    spreads: Float[np.ndarray, " coordinate"],
-    layout: Layout,
-) -> Shocks:
+def shocks_of(scores: Scores) -> Shocks:
     """Fit the law of the means of scores; by chance alone they vary as unit means do."""
-    means = centers[: layout.n_cells].reshape(len(layout.paths), layout.periods)
-    paths = (vectors * spreads)[:, : layout.n_cells].reshape(len(vectors), *means.shape)
+    layout, coding, units = scores.coding.layout, scores.coding, len(scores.vectors)
+    means = coding.centers[: layout.n_cells].reshape(len(layout.paths), layout.periods)
+    paths = (scores.vectors * coding.spreads)[:, : layout.n_cells].reshape(units, *means.shape)
     paths = paths - paths.mean(axis=2, keepdims=True)  # a level that all periods share is no shock
-    chance = np.einsum("ijt,ikt->jk", paths, paths) / paths.shape[2] / len(paths) ** 2
-    return fit_shocks(means, chance)
+    products = np.einsum("ijt,ikt->jk", paths, paths) / paths.shape[2]
+    return fit_shocks(means, products / (units * effective_size(scores.rows)))
 
 
 class _Path(NamedTuple):

@@ -19,7 +19,7 @@ from mcsim._keys import require_key
 from mcsim._schema import Schema
 from mcsim.errors import raise_all
 from mcsim.generators._storage._cache import cached
-from mcsim.generators._vectors._copies import Rows
+from mcsim.generators._vectors._copies import UnitNumbers, identities
 from mcsim.generators._vectors._fitted_panel import CommonShocks, FittedPanel, Population
 from mcsim.generators._vectors._panel_checks import check_panel, faults_of_panel_options
 
@@ -37,7 +37,7 @@ class Units(NamedTuple):
     """
 
     columns: Columns
-    rows: Rows
+    rows: UnitNumbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ class Trainer(ABC):
 
         return cached(self, schema, given, columns, keys, rows, train)
 
-    def _units(self, columns: Columns, rows: Rows) -> Units:
+    def _units(self, columns: Columns, rows: UnitNumbers) -> Units:
         chosen = {name: values[rows] for name, values in columns.items()}
         if self.cluster is not None:
             chosen[self.cluster] = _told_apart(chosen[self.cluster], rows)
@@ -159,6 +159,7 @@ class Trainer(ABC):
         levels, parts, losses = _levels(members[0].columns, given), [], {}
         for number, level in enumerate(levels):
             here = [_at_level(units, given, level) for units in members]
+            raise_all(_faults_of_copies(here))
             own = [jax.random.fold_in(key, number) for key in keys]
             found = self.populations(own, here, schema, progress)
             parts.append([part for part, _ in found])
@@ -170,7 +171,16 @@ class Trainer(ABC):
         ]  # fmt: skip
 
 
-def _told_apart(codes: np.ndarray, rows: Rows) -> np.ndarray:
+def _faults_of_copies(members: Sequence[Units]) -> list[str]:
+    return [
+        f"resample: the bootstrap sample of member {m} holds nothing but copies of one unit; take "
+        "other keys, or resample='folds'"
+        for m, units in enumerate(members)
+        if len(units.rows) > 1 and not identities(units.rows).any()
+    ]
+
+
+def _told_apart(codes: np.ndarray, rows: UnitNumbers) -> np.ndarray:
     """Return codes (unit, period) under which a cluster that was drawn twice is two clusters."""
     order = np.argsort(rows, kind="stable")
     first = np.searchsorted(rows[order], rows[order], side="left")
