@@ -9,6 +9,7 @@ import pandas as pd
 
 from mcsim._core import Panel
 from mcsim._schema import BOOLEAN, Schema, infer_schema
+from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 
@@ -84,6 +85,8 @@ def from_frame(
     data, levels = _as_numbers(flat, wanted, categorical)
     units, unit_labels = _codes(flat, unit)
     periods, period_labels = _codes(flat, time) if time else (np.zeros(len(flat), int), (0,))
+    if time is not None and unit is not None:
+        _warn_of_alphabet(flat[time], units, periods)
     shape = len(unit_labels), len(period_labels)
     arrays = {name: _scatter(values, units, periods, shape) for name, values in data.items()}
     observed = _scatter(np.ones(len(flat)), units, periods, shape)
@@ -173,7 +176,10 @@ def _faults_of_frame(flat, index, wanted, categorical, missing) -> list[str]:
         holes = flat[name].isna()
         if holes.all() or (holes.any() and missing == "error"):
             number = holes.sum()
-            faults.append(f"column {name!r}: {number} missing values; drop or impute them first")
+            faults.append(
+                f"column {name!r}: {number} missing values; drop or impute them first, or keep "
+                "them: missing='keep', and a generator with missing='model'"
+            )
         elif name not in categorical:
             faults += _faults_of_values(name, flat.loc[~holes, name])
     return faults
@@ -232,6 +238,22 @@ def _codes(flat: pd.DataFrame, name: str | None) -> tuple[np.ndarray, tuple[Any,
         return np.arange(len(flat)), tuple(flat.index.tolist())
     codes, labels = pd.factorize(flat[name], sort=True)
     return codes, tuple(labels.tolist())
+
+
+def _warn_of_alphabet(labels: pd.Series, units: np.ndarray, periods: np.ndarray) -> None:
+    """Warn if text labels are in another order than the rows of a unit: January after April."""
+    if pd.api.types.is_numeric_dtype(labels) or not isinstance(labels.iloc[0], str):
+        return
+    if isinstance(labels.dtype, pd.CategoricalDtype) and labels.cat.ordered:
+        return
+    order = np.argsort(units, kind="stable")
+    back = (np.diff(periods[order]) < 0) & (np.diff(units[order]) == 0)
+    if back.any() and not labels.str.match(r"\d{4}").all():
+        first = ", ".join(sorted(labels.unique())[:3])
+        warn(
+            f"time: the labels of {labels.name!r} are text, and put in alphabetical order "
+            f"({first}, ...); turn them into dates (pd.to_datetime) or ordered categories"
+        )
 
 
 def _scatter(values, units, periods, shape) -> np.ndarray:

@@ -165,3 +165,17 @@ def test_masked_cells_of_integers_are_left_out_whatever_they_hold():
     schema = infer_schema({"k": np.array([[1.0, 2.0], [3.0, 5.0]])})
     panel = Panel({"k": [[1.0, np.nan], [3.0, 5.0]]}, jnp.array([[True, False], [True, True]]))
     assert to_frame(panel, schema)["k"].tolist() == [1, 3, 5]
+
+
+def test_text_labels_out_of_the_order_of_the_alphabet_are_told():
+    months = [f"{month} 2001" for month in ("Jan", "Feb", "Mar", "Apr")]
+    frame = pd.DataFrame({"i": np.repeat([1, 2], 4), "m": months * 2, "y": np.arange(8.0)})
+    with pytest.warns(UserWarning, match=r"'m' are text.*\(Apr 2001, Feb 2001, Jan 2001, \.\.\.\)"):
+        from_frame(frame, unit="i", time="m")
+    ordered = pd.Categorical(frame["m"], months, ordered=True)
+    labels = from_frame(frame.assign(m=ordered), unit="i", time="m")[1].period_labels
+    assert labels == tuple(months)
+    quarters = [f"2001Q{quarter}" for quarter in (2, 1, 4, 3)]  # rows in any order: sorts rightly
+    assert (
+        from_frame(frame.assign(m=quarters * 2), unit="i", time="m")[1].period_labels[0] == "2001Q1"
+    )

@@ -759,6 +759,8 @@ def test_a_cross_section_goes_to_its_own_table():
     panel = Panel({"x": rng.normal(size=60), "y": rng.normal(size=60)})
     found = mcsim.fidelity(panel, mcsim._fidelity.MultivariateNormal, folds=2, n_generated=6_000)
     assert isinstance(found, FidelityTable)
+    with pytest.raises(InputError, match="splits: got 3 for a cross-section"):
+        mcsim.fidelity(panel, mcsim._fidelity.MultivariateNormal, splits=3)
     with pytest.raises(InputError, match=r"outcome: got .* for a cross-section"):
         mcsim.fidelity(panel, mcsim._fidelity.MultivariateNormal, outcome=["x", "y"])
 
@@ -787,6 +789,7 @@ def test_wrong_panels(panel, message):
         ({"outcome": "z"}, "column 'z' is not in real"),
         ({"given": ("educ",)}, r"given: got \['educ'\] for a panel, expected none"),
         ({"n_generated": 10}, "n_generated: got 10 for a panel"),
+        ({"folds": 3}, "folds: got 3 for a panel"),
     ],
 )
 def test_wrong_options(options, message):

@@ -681,7 +681,46 @@ def test_columns_that_go_one_way_are_told(turn, word):
     data = Panel({"y": rng.normal(size=(80, 6)), "d": adopted})
     with pytest.warns(UserWarning, match=f"'d' never {word} within a unit; in generated panels"):
         GaussianCopula().fit(KEY, data)
+    with pytest.warns(UserWarning, match=f"'d' never {word} within a unit"):
+        BlockBootstrap().fit(KEY, data)
     UnitBootstrap().fit(KEY, data)
+
+
+# Heavy tails, and cells that are missing because of others
+
+
+def lognormal(s):
+    r = np.random.default_rng(0)
+    return s * (0.9 * r.normal(size=(500, 1)) + 0.45 * r.normal(size=(500, 8)))
+
+
+@pytest.mark.parametrize("s", [0.5, 1.0, 1.5, 2.5])
+@named([GaussianCopula(), SmoothedBootstrap()])
+def test_heavy_tails_keep_their_periods_and_their_paths(trainer, s):
+    """Where values are steep in scores, full steps towards the second moments go back and forth."""
+    logs = lognormal(s) + np.linspace(0, 1, 8)
+    drawn = trainer.fit(KEY, Panel({"sales": np.exp(logs)})).sample(mcsim.key(2), 20_000)["sales"]
+    assert float(drawn.min()) > 0
+    found = np.log(np.asarray(drawn))
+    np.testing.assert_allclose(found.mean(axis=0), logs.mean(axis=0), atol=0.15 * s)
+    np.testing.assert_allclose(found.std(axis=0), logs.std(axis=0), rtol=0.15)
+    assert np.diff(found).std() == pytest.approx(np.diff(logs).std(), rel=0.15)
+
+
+@named([GaussianCopula(), FactorVAR(), VAE(steps=50)])
+def test_cells_missing_because_of_others_do_not_move_the_mean(trainer):
+    """y is missing where w, which is seen, is large: the mean of what is seen is far too small."""
+    r = np.random.default_rng(0)
+    w = r.normal(size=(600, 6))
+    y = 0.7 * w + 0.7 * r.normal(size=(600, 6)) + 0.5 * r.normal(size=(600, 1))
+    gone = r.random((600, 6)) < 1 / (1 + np.exp(0.8 - 1.5 * w))
+    gone[gone.all(axis=1)] = False
+    seen = np.where(gone, np.nan, y)
+    assert np.nanmean(seen) < y.mean() - 0.2
+    fit = replace(trainer, missing="model").fit(KEY, Panel({"w": w, "y": seen}), progress=False)
+    drawn = np.asarray(fit.sample(mcsim.key(2), 20_000)["y"])
+    assert drawn.mean() == pytest.approx(y.mean(), abs=0.08)
+    assert drawn.std() == pytest.approx(y.std(), rel=0.05)
 
 
 # Levels without an order

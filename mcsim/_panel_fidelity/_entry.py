@@ -18,6 +18,8 @@ from mcsim.errors import InputError, raise_all
 
 N_GENERATED = 100_000
 
+SPLITS, FOLDS, REPLICATIONS = 20, 5, 1_000
+
 
 def fidelity(
     real: Panel,
@@ -28,10 +30,10 @@ def fidelity(
     given: Sequence[str] | None = None,
     outcome: str | Sequence[str] | None = None,
     estimators: Mapping[str, Estimator] | None = None,
-    splits: int = 20,
-    folds: int = 5,
+    splits: int = SPLITS,
+    folds: int = FOLDS,
     n_generated: int | None = None,
-    replications: int = 1_000,
+    replications: int = REPLICATIONS,
     draws: int = 200,
     permutations: int = 500,
     progress: bool = False,
@@ -123,13 +125,14 @@ def fidelity(
     key = key_of(0) if key is None else key
     require_key(key)
     if real.n_periods == 1:
+        raise_all(_faults_of_panel_options(splits, replications))
         one = outcome if isinstance(outcome, str) or outcome is None else _only(outcome)
         return cross_section_fidelity(
             real, generators, key=key, schema=schema, given=given, outcome=one,
             estimators=estimators, folds=folds, n_generated=n_generated or N_GENERATED, draws=draws,
             permutations=permutations, progress=progress,
         )  # fmt: skip
-    raise_all(_faults_of_options(given, n_generated))
+    raise_all(_faults_of_options(given, n_generated, folds))
     return panel_fidelity(
         real,
         generators,
@@ -149,12 +152,25 @@ def _only(outcome: Sequence[str]) -> str:
     return outcome[0]
 
 
-def _faults_of_options(given: Any, n_generated: Any) -> list[str]:
+def _faults_of_panel_options(splits: int, replications: int) -> list[str]:
+    options = (("splits", splits, SPLITS), ("replications", replications, REPLICATIONS))
+    return [
+        f"{name}: got {value} for a cross-section, which is compared fold by fold; leave it out"
+        for name, value, usual in options
+        if value != usual
+    ]
+
+
+def _faults_of_options(given: Any, n_generated: Any, folds: int) -> list[str]:
     faults = []
     if given:
         faults.append(
             f"given: got {list(given)} for a panel, expected none: all columns are generated; pass "
             "schema=schema.select(...) to leave columns out"
+        )
+    if folds != FOLDS:
+        faults.append(
+            f"folds: got {folds} for a panel, expected none: it is split in halves, splits="
         )
     if n_generated is not None:
         faults.append(f"n_generated: got {n_generated} for a panel, expected None: as many units "

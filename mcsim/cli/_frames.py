@@ -32,6 +32,7 @@ OPTIONS = {
 """What messages to users of Python say, and the option that it is here."""
 
 REMEDY = "drop or impute them first"
+KEPT = REMEDY + ", or keep them: missing='keep', and a generator with missing='model'"
 COMPLETED = "drop them, or pass --missing model"
 
 
@@ -102,7 +103,7 @@ def options_named(*, completes: bool = False, then: str = "") -> Iterator[None]:
         yield
     except InputError as fault:
         text = str(fault)
-        for words, option in {**OPTIONS, REMEDY: remedy}.items():
+        for words, option in {**OPTIONS, KEPT: remedy, REMEDY: remedy}.items():
             text = re.sub(words, option, text)
         fault.args = (text,)
         raise

@@ -85,12 +85,13 @@ class Coding:
         parts = [decode(margin, scores[:, self.layout.place(name)]) for name, margin in pairs]
         return jnp.concatenate(parts, axis=1)
 
-    def moved(self, vectors: Vectors) -> tuple[Margin, ...]:
+    def moved(self, vectors: Vectors, known: "Scores") -> tuple[Margin, ...]:
         """Return the margins under which vectors of this law have the training data's values."""
-        scores = vectors * self.spreads + self.centers
+        missing = np.isinf(known.low) & np.isinf(known.high)
+        drawn, own = (v * self.spreads + self.centers for v in (vectors, known.vectors))
         places = [self.layout.place(name) for name in self.layout.names]
         return tuple(
-            margin.moved(scores[:, place])
+            margin.moved(drawn[:, place], own[:, place] if missing[:, place].any() else None)
             for margin, place in zip(self.margins, places, strict=True)
         )
 

@@ -94,9 +94,14 @@ class Margin:
         missing = np.isnan(values)
         return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
 
-    def moved(self, draws: np.ndarray) -> "Margin":
-        """Return the margin that gives scores with the law of ``draws`` the same law of values."""
-        probability = ndtr(np.asarray(self.scores))
+    def moved(self, draws: np.ndarray, completed: np.ndarray | None = None) -> "Margin":
+        """Return the margin that gives scores with the law of ``draws`` the same law of values.
+
+        Where cells are missing, it is the law of the ``completed`` scores, which need not be that
+        of the cells that were seen.
+        """
+        old = np.asarray(self.scores)
+        probability = ndtr(old) if completed is None else _shares_below(completed.ravel(), old)
         scores = np.maximum.accumulate(np.quantile(draws, probability))
         rising = np.arange(len(scores)) * 1e-9  # equal scores would leave a jump undefined
         ends = [np.interp(end, self.scores, scores) for end in (self.low, self.high)]
@@ -113,6 +118,12 @@ class Margin:
             self.points, self.numbers, low, high, self.knots, scores + rising, slopes,
             self.lower, self.upper, self.discrete, self.integer,
         )  # fmt: skip
+
+
+def _shares_below(scores: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return which share of scores lies below each of some, never none and never all."""
+    ranks = [np.searchsorted(np.sort(scores), at, side) for side in ("left", "right")]
+    return np.clip(np.mean(ranks, axis=0) / len(scores), 0.25 / len(scores), 1 - 0.25 / len(scores))
 
 
 def _bent(run: Float[Array, "*any"], room: Any) -> Float[Array, "*any"]:

@@ -65,8 +65,8 @@ def check_panel(
     warn_of_constants(columns, given)
     if trainer.whole_paths:
         _warn_of_few_units(columns)
-    if trainer.completes:
-        _warn_of_changes(columns)
+    if trainer.completes or not trainer.whole_paths:  # who copies units copies their changes
+        _warn_of_changes(columns, rare=trainer.completes)
     return schema, given, columns
 
 
@@ -197,13 +197,16 @@ def _faults_of_cluster(
     return faults
 
 
-def _warn_of_changes(columns: dict[str, np.ndarray]) -> None:
-    """Warn of what scores cannot say: that cells hardly ever change, or go one way only."""
+def _warn_of_changes(columns: dict[str, np.ndarray], rare: bool) -> None:
+    """Warn of what scores cannot say: that cells hardly ever change, or go one way only.
+
+    ``rare``: whether to warn of the first.
+    """
     for name, values in columns.items():
         steps = np.diff(values, axis=1)
         rises, falls = bool((steps > 0).any()), bool((steps < 0).any())
         changes = np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1)
-        if 0 < changes.mean() < RARE:
+        if rare and 0 < changes.mean() < RARE:
             warn(
                 f"column {name!r} changes within {changes.sum()} of {len(changes)} units only: in "
                 "generated panels it changes within more; make it constant, or leave these units "
