@@ -20,7 +20,7 @@ from mcsim.generators._vectors._margins import Margin
 STEPS = 2.0  # of matching the second moments of values, in all
 ROUNDS = 12  # at most, where only parts of steps bring them closer
 PARTS = (1.0, 0.5, 0.25, 0.125)
-FEWEST_UNITS, LEAST_SHARE = 3.0, 0.05  # that make up a variance; that of fewer is chance
+FEWEST_UNITS, LEAST_SHARE = 4.0, 0.05  # that make up a variance; that of fewer is chance
 
 
 def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, ...]]:
@@ -53,12 +53,12 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
 
 
 def _told_by_many(standardized: Vectors, layout: Layout) -> Bool[np.ndarray, " coordinate"]:
-    """Say of which columns no variance is made up by a few units, as it is with heavy tails."""
+    """Say of which columns variances are not made up by a few units, as they are by heavy tails."""
     squares = np.square(standardized)
-    units = squares.sum(axis=0) ** 2 / np.maximum(np.square(squares).sum(axis=0), 1e-300)
-    least = [units[layout.place(name)].min() for name in layout.names]
+    share = np.square(squares).sum(axis=0) / squares.sum(axis=0) ** 2  # one over the units
+    shares = np.array([share[layout.place(name)].mean() for name in layout.names])
     fewest = min(FEWEST_UNITS, LEAST_SHARE * len(squares))
-    return np.repeat(np.array(least) >= fewest, layout.widths)
+    return np.repeat(shares * fewest <= 1, layout.widths)
 
 
 def _matched(second: Callable[[Square], Square], recolor: Square, aim: Square) -> Square:
