@@ -1104,6 +1104,7 @@ def test_blocks_keep_dates_together():
     assert {tuple(column) for column in np.asarray(drawn["y"]).T} <= dates
 
 
+@pytest.mark.filterwarnings("ignore:column 't' never falls")  # it holds the dates
 @pytest.mark.parametrize("block", [1, 5, 25])
 def test_blocks_have_the_length_asked_for(block):
     time = np.repeat(np.arange(300.0)[None], 9, axis=0)
