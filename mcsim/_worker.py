@@ -7,7 +7,9 @@ exception survives the way back.
 import contextlib
 import inspect
 import io
+import linecache
 import os
+import pickle
 import re
 import signal
 import sys
@@ -16,7 +18,7 @@ import time
 import traceback
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from multiprocessing import connection, parent_process
 from typing import Any, NamedTuple
@@ -98,7 +100,40 @@ def _by_value(parts: tuple) -> bytes:
         name = getattr(getattr(part, "function", part), "__module__", None) or "__main__"
         if name in sys.modules and name != "__main__" and not is_library(name):
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    return cloudpickle.dumps((parts, [_named_in_strings(part) for part in parts]))
+    pickled = io.BytesIO()
+    pickler = _Pickler(pickled)
+    pickler.dump((parts, [_named_in_strings(part) for part in parts]))
+    return pickle.dumps((pickled.getvalue(), pickler.sources))
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Keeps the file of every function, so that a traceback names the user's line.
+
+    cloudpickle 3.1.3 writes ``<dynamic-code>`` in its place.
+
+    Attributes
+    ----------
+    sources : dict of str to list of str
+        Lines of what is no file: cells of a notebook, blocks of a page. A worker cannot read them.
+    """
+
+    def __init__(self, file: io.BytesIO):
+        super().__init__(file)
+        self.sources: dict[str, list[str]] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, types.CodeType):
+            return super().reducer_override(obj)
+        name = obj.co_filename
+        if name not in self.sources and not os.path.exists(name):
+            lines = linecache.getlines(name)
+            self.sources |= {name: lines} if lines else {}
+        build, arguments = self.dispatch_table[types.CodeType](obj)[:2]
+        return _code_in_file, (name, build, arguments)
+
+
+def _code_in_file(name: str, build: Callable[..., types.CodeType], arguments: tuple) -> Any:
+    return build(*arguments).replace(co_filename=name)
 
 
 def _named_in_strings(part: Any) -> dict[str, Any]:
@@ -129,7 +164,10 @@ def _arrived(pickled: bytes) -> Payload:
 
 @lru_cache(maxsize=64)
 def _load(pickled: bytes) -> tuple[Any, ...]:
-    parts, hidden = cloudpickle.loads(pickled)
+    functions, sources = pickle.loads(pickled)
+    for name, lines in sources.items():
+        linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+    parts, hidden = cloudpickle.loads(functions)
     for part, names in zip(parts, hidden, strict=True):
         if names:
             known = inspect.unwrap(getattr(part, "function", part)).__globals__

@@ -1,10 +1,13 @@
 """Promise 3: whatever a function does, its replication has a row with a status."""
 
+import inspect
 import json
+import linecache
 import os
 import random
 import sys
 import time
+import traceback
 import warnings
 
 import jax
@@ -14,6 +17,7 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Status, Study, run
+from mcsim._replay import replay
 from mcsim.errors import InputError
 
 
@@ -236,6 +240,44 @@ def test_a_failure_is_recorded_with_the_way_to_replay_it(tmp_path):
     cell = mcsim.open(tmp_path / "a store").study["cells"][0]["hash"]
     command = f"mcsim replay FILE --store '{tmp_path}/a store' --cell {cell[:12]} --rep"
     assert first["replay"].startswith(command)
+
+
+def test_a_traceback_names_the_line_of_the_user_in_workers_replay_and_estimate(tmp_path):
+    lines, first = inspect.getsourcelines(raising)
+    source = 'raise ValueError("no convergence")'
+    line = first + next(i for i, text in enumerate(lines) if source in text)
+    place = f'File "{__file__}", line {line}, in raising\n    {source}'
+
+    study = Study({"normal": draw}, {"e": lifted(raising)})
+    for workers in (0, 2):
+        run(study, reps=64, workers=workers, progress=False, store=tmp_path / str(workers))
+        files = sorted((tmp_path / str(workers)).glob("failures/*/*/*.json"))
+        records = [json.loads(file.read_text()) for file in files]
+        assert records
+        assert all(place in record["trouble"] for record in records)
+
+    cell = mcsim.open(tmp_path / "0").study["cells"][0]["hash"]
+    with pytest.warns(UserWarning, match="no convergence") as caught:
+        replay(study, tmp_path / "0", cell, records[0]["rep"])
+    assert place in str(caught[0].message)
+
+    with pytest.raises(ValueError, match="no convergence") as error:
+        mcsim.estimate(lifted(raising), Panel({"y": np.full((10, 1), 2.0)}))
+    assert place in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_traceback_shows_the_line_of_a_function_that_is_in_no_file(workers, tmp_path):
+    """Cells of a notebook, say: workers cannot read them."""
+    name, source = "<cell 7>", "def cell(frame):\n    raise ValueError('in a cell')\n"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    module = {"__name__": "__main__"}
+    exec(compile(source, name, "exec"), module)
+    with pytest.warns(UserWarning, match="in a cell"):
+        rows_of({"e": lifted(module["cell"])}, workers=workers, store=tmp_path)
+    record = json.loads(next(tmp_path.glob("failures/*/*/*.json")).read_text())
+    place = f"File \"{name}\", line 2, in cell\n    raise ValueError('in a cell')"
+    assert place in record["trouble"]
 
 
 _DRAWN = []
