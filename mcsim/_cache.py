@@ -24,7 +24,7 @@ def use_compile_cache() -> Path | None:
     chosen = os.environ.get("MCSIM_COMPILE_CACHE")
     if chosen == "" or sys.platform == "darwin" or jax.config.values["jax_compilation_cache_dir"]:
         return None
-    folder = Path(chosen) if chosen else _user_cache() / "mcsim" / "xla" / _machine()
+    folder = Path(chosen) if chosen else cache_folder("xla")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
@@ -34,8 +34,10 @@ def use_compile_cache() -> Path | None:
     return folder
 
 
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def cache_folder(kind: str) -> Path:
+    """Return the user's folder for compiled programs of this jaxlib on this kind of processor."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "mcsim" / kind / _machine()
 
 
 def _machine() -> str:

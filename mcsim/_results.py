@@ -116,7 +116,7 @@ class Results:
         where = ["dgp", *self.factors, "estimand"]
         errors = self.truth[[*where, "mcse"]].rename(columns={"mcse": "truth_mcse"})
         rows = self.replicates.merge(errors, on=where, how="left")
-        return rows.fillna({"truth_mcse": 0.0})
+        return rows.assign(truth_mcse=rows["truth_mcse"].astype(float).fillna(0.0))
 
 
 def factors_of(study: Mapping[str, Any]) -> list[str]:

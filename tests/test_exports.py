@@ -47,10 +47,9 @@ PARTS = {
 
 
 def public_names(module):
+    values = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
     return sorted(
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not (inspect.ismodule(value) and name not in MODULES)
+        name for name, value in values.items() if not inspect.ismodule(value) or name in MODULES
     )
 
 
@@ -87,4 +86,5 @@ def test_figures_come_with_mcsim_when_asked_for():
 def test_importing_mcsim_does_not_import_what_is_for_figures_or_fits():
     code = "import mcsim, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"matplotlib", "sklearn", "statsmodels"} & set(done.stdout.split())
+    slow = {"matplotlib", "sklearn", "statsmodels", "flax", "optax", "scipy.stats"}
+    assert not slow & set(done.stdout.split())

@@ -100,8 +100,11 @@ def _numbers(
     if not isinstance(source, str):
         return np.full(len(frame), np.nan if source is None else float(source))
     column = frame[source]
+    types = pd.api.types
     try:
-        if not (pd.api.types.is_numeric_dtype(column) or column.dtype == object):
+        if not (types.is_numeric_dtype(column) or column.dtype == object):
+            raise TypeError
+        if types.infer_dtype(column) == "string":  # text has dtype object before pandas 3
             raise TypeError
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError):
