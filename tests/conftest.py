@@ -21,7 +21,7 @@ collect_ignore = ["data"]  # scripts that made stored references, with libraries
 CACHE = cache_folder("tests")
 LARGEST_CACHE = 2**30  # bytes, above which it starts anew
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-LARGEST_PROCESS = 4 * 2**30  # bytes, above which programs are freed
+LARGEST_PROCESS = 3 * 2**30  # bytes, above which programs are freed
 
 
 def compile_with(**settings: object) -> None:
