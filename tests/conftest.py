@@ -1,13 +1,15 @@
 """Programs of the tests: compiled quickly, kept between runs, freed when memory asks for it.
 
 Compilation was three quarters of what the tests cost. They share JAX's persistent cache, in a
-folder of their own, and skip most of XLA's optimizations: a fifth of the seconds. Tests of figures
-that fully optimized programs gave are marked `optimized`. Slow tests run without type checks, which
-the others make.
+folder of their own, and skip most of XLA's optimizations: a program then compiles in a fifth of the
+time. Tests marked `optimized` run long enough to repay all of them. Slow tests run without the
+checks of types at run time, which the others make.
 """
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import jax
@@ -21,7 +23,7 @@ collect_ignore = ["data"]  # scripts that made stored references, with libraries
 CACHE = cache_folder("tests")
 LARGEST_CACHE = 2**30  # bytes, above which it starts anew
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-LARGEST_PROCESS = 3 * 2**30  # bytes, above which programs are freed
+LARGEST_PROCESS = 2 * 2**30  # bytes, above which programs are freed
 
 
 def compile_with(**settings: object) -> None:
@@ -56,33 +58,42 @@ def pytest_report_header() -> str:
     return f"compiled programs: {kept or 'none'} kept from earlier runs, in {CACHE}"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs(request):
-    """Compile a module's programs as it asks for; free them when memory does."""
-    optimized = request.node.get_closest_marker("optimized") is not None
-    if optimized:
-        jax.clear_caches()
-        compile_with(jax_disable_most_optimizations=False)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a test, and the fixtures that it asks for first, as its marks say."""
+    slow, optimized = (item.get_closest_marker(mark) for mark in ("slow", "optimized"))
+    with without_types() if slow else nullcontext(), full_speed() if optimized else nullcontext():
+        return (yield)
+
+
+@contextmanager
+def without_types() -> Iterator[None]:
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    if optimized:
-        compile_with(jax_disable_most_optimizations=True)
-    if optimized or bytes_in_use() > LARGEST_PROCESS:
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@contextmanager
+def full_speed() -> Iterator[None]:
+    """Compile with all optimizations: programs that run for a minute repay it."""
+    jax.clear_caches()
+    compile_with(jax_disable_most_optimizations=False)
+    yield
+    compile_with(jax_disable_most_optimizations=True)
+    jax.clear_caches()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_programs() -> Iterator[None]:
+    yield
+    if bytes_in_use() > LARGEST_PROCESS:
         jax.clear_caches()
 
 
 def bytes_in_use() -> float:
-    """Return the memory of this process; infinity where Linux does not tell."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
+    """Return the memory of this process; infinity where it is not known."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
         return float("inf")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.fixture(autouse=True)
-def types_are_checked_once(request):
-    """Run slow tests as users run mcsim, without the checks of types and shapes."""
-    slow = request.node.get_closest_marker("slow") is not None
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", before or slow)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

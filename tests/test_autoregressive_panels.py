@@ -130,6 +130,7 @@ def generator(panel):
     return TINY.fit(jax.random.key(0), panel, progress=False)
 
 
+@pytest.mark.slow
 def test_draws_are_possible(panel, generator):
     assert isinstance(generator, FittedPanel)
     assert repr(generator).startswith(
@@ -144,6 +145,7 @@ def test_draws_are_possible(panel, generator):
     assert draws["hours"].min() >= np.asarray(panel["hours"]).min()
 
 
+@pytest.mark.slow
 def test_mass_points_have_the_shares_of_the_data(panel, generator):
     sample = generator.sample(jax.random.key(2), 40_000)
     for name, point in (("hours", 2_080.0), ("union", 1.0)):
@@ -151,6 +153,7 @@ def test_mass_points_have_the_shares_of_the_data(panel, generator):
         assert (np.asarray(sample[name]) == point).mean() == pytest.approx(real, abs=0.01)
 
 
+@pytest.mark.slow
 def test_losses_and_the_end(panel, generator):
     assert {name: len(values) for name, values in generator.losses.items()} == {
         "train": 5,
@@ -183,6 +186,7 @@ def test_files_and_members(panel, generator, tmp_path):
     np.testing.assert_array_equal(drawn, lone)
 
 
+@pytest.mark.slow
 def test_floats_and_keys_do_not_compile_again(panel, generator):
     before = run_segment._cache_size()
     replace(TINY, learning_rate=1e-3, weight_decay=0.0).fit(
@@ -209,6 +213,7 @@ def test_shocks_groups_and_missing_cells(panel):
     assert np.isfinite(np.asarray(some.sample(jax.random.key(1), 30)["wage"])).all()
 
 
+@pytest.mark.slow
 def test_bad_options(panel):
     with pytest.raises(InputError, match=r"dropout: got 0.5, an option for a cross-section"):
         replace(TINY, dropout=0.5).fit(jax.random.key(0), panel, progress=False)

@@ -409,6 +409,7 @@ def growth(tmp_path_factory) -> Path:
 MACRO = ("--unit", "country", "--time", "quarter", "--kind", "macro-panel")
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_macro_panels(growth, tmp_path):
     out, report = tmp_path / "m.safetensors", tmp_path / "report"

@@ -19,8 +19,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUNNABLE = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+TRAINING = ("docs/generators.md", "docs/panel_dgps.md", "docs/panel_generators.md")  # slow pages
 OUTPUT = "<!-- output -->\n"  # before a text block: what the Python block before it prints
 LONGEST_NOTE = 40  # lines of a decision note
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 class Block(NamedTuple):
@@ -45,11 +50,14 @@ def blocks_of(page: Path) -> list[Block]:
     ]
 
 
-def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-@pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if name_of(page) in TRAINING else [])
+        for page in RUNNABLE
+    ],
+    ids=name_of,
+)
 def test_blocks_run_and_print_what_is_shown(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mcsim._runner.available_cpus", lambda: 0)

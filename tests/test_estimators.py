@@ -541,6 +541,8 @@ def replications():
     return run(keys)
 
 
+@pytest.mark.optimized
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [*MODELS, "matching"])
 def test_coverage_and_bias(replications, method):
     result = replications[method]["att", DEFAULT[method]]
@@ -551,6 +553,8 @@ def test_coverage_and_bias(replications, method):
     assert abs(error.mean()) <= 4 * error.std() / math.sqrt(REPS)
 
 
+@pytest.mark.optimized
+@pytest.mark.slow
 def test_the_papers_variances_do_not_cover_as_the_sandwich_does(replications):
     """The regression is taken as known: too small. Uncentered terms: too large."""
     coverage = {}

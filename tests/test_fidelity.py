@@ -341,6 +341,7 @@ def test_an_estimator_that_cannot_run_is_a_row_with_a_status():
 # The table
 
 
+@pytest.mark.slow
 def test_the_truth_passes(table):
     auc = cell(table, "truth", "auc_cross")
     assert auc["null_lower"] <= auc["value"] <= auc["null_upper"]
@@ -353,6 +354,7 @@ def test_the_truth_passes(table):
     assert "estimates inside its law" in table.verdicts["truth"]
 
 
+@pytest.mark.slow
 def test_real_against_real_is_the_reference(table):
     rows = table.measures[table.measures["generator"] == "real"].set_index(["measure", "arm"])
     assert set(rows["status"]) == {"reference"}
@@ -361,6 +363,7 @@ def test_real_against_real_is_the_reference(table):
     assert rows.loc[("copies", "all"), "value"] == 0
 
 
+@pytest.mark.slow
 def test_the_bootstrap_is_called_out_as_copying(table):
     assert cell(table, "bootstrap", "copies")["value"] == 100
     assert cell(table, "bootstrap", "nn_ratio")["value"] == 0
@@ -369,12 +372,14 @@ def test_the_bootstrap_is_called_out_as_copying(table):
     assert "passes" not in table.verdicts["bootstrap"]
 
 
+@pytest.mark.slow
 def test_a_memorizer_is_called_out_without_exact_copies(table):
     assert cell(table, "parrot", "copies")["value"] == 0
     assert cell(table, "parrot", "nn_ratio")["value"] < 0.3
     assert table.verdicts["parrot"].startswith("copies its training rows (0 % exact copies")
 
 
+@pytest.mark.slow
 def test_a_shift_is_detected_in_every_arm(table):
     for arm in ("all", "control", "treated"):
         auc = cell(table, "shifted", "auc_cross", arm)
@@ -386,11 +391,13 @@ def test_a_shift_is_detected_in_every_arm(table):
     assert "auc_cross" in table.verdicts["shifted"]
 
 
+@pytest.mark.slow
 def test_the_gaussian_reference_is_right_where_it_is_the_law(table):
     assert cell(table, "normal", "auc_cross")["status"] != "fails"
     assert cell(table, "normal", "correlations")["value"] < 0.05
 
 
+@pytest.mark.slow
 def test_the_estimates_lie_within_the_right_laws(table):
     rows = table.estimates.set_index("generator")
     assert (rows.loc[["truth", "bootstrap", "normal", "shifted"], "p_value"] > 0.05).all()
@@ -418,6 +425,7 @@ def test_an_estimate_outside_the_law_is_named():
     assert "would not produce your estimates: level (p 0.03)" in found.verdicts["shifted"]
 
 
+@pytest.mark.slow
 def test_the_text_fits_and_says_everything(table):
     text = str(table)
     assert max(map(len, text.splitlines())) <= 100
@@ -430,6 +438,7 @@ def test_the_text_fits_and_says_everything(table):
     assert "**parrot**" in markdown
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_table():
     def run(seed):
         return fidelity(
@@ -449,6 +458,7 @@ def test_the_same_key_gives_the_same_table():
     assert not first.measures.equals(other.measures)
 
 
+@pytest.mark.slow
 def test_fits_that_come_with_their_folds_are_reused():
     panel = draw(100)
     folds = [np.arange(100) % 5 == fold for fold in range(5)]
@@ -664,6 +674,7 @@ def test_a_generator_that_lacks_columns():
         fidelity(draw(60), Fitted(None, schema=small), key=KEY, folds=2, **QUICK)
 
 
+@pytest.mark.slow
 def test_every_measure_has_a_bar(table):
     assert set(table.measures["measure"]) <= set(BARS)
 

@@ -121,6 +121,7 @@ def test_fat_tails_keep_mean_and_variance(skew, tail):
     assert variance == pytest.approx(1.0, rel=2e-3 if tail > 0.3 else 1e-8)
 
 
+@pytest.mark.slow
 def test_every_part_is_stationary(skeleton):
     """First and last periods vary alike, over many draws."""
     noise = draw_noise(jax.random.key(1), 500, 40, (200,))
@@ -276,6 +277,7 @@ def test_a_law_that_it_cannot_have_is_a_caveat(generator, miss, said):
     )
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_a_unit_with_a_trend_of_its_own_is_a_caveat():
     values = np.random.default_rng(0).normal(size=(10, 40)).cumsum(axis=1) * 0.3
@@ -473,6 +475,7 @@ BARS = {
 """How far the average over generated panels may be from the real panel."""
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_generated_growth_has_the_moments_of_growth(growth, growth_panels):
     real = jax.jit(panel_statistics)(growth["growth"])
@@ -485,6 +488,7 @@ def test_generated_growth_has_the_moments_of_growth(growth, growth_panels):
     assert 4 < float(found["kurtosis"].mean()) < 10
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_generated_growth_is_new(growth, growth_panels):
     paths = np.asarray(growth_panels.mean(axis=1))
@@ -493,6 +497,7 @@ def test_generated_growth_is_new(growth, growth_panels):
     assert not np.isin(np.asarray(growth_panels), np.asarray(growth["growth"])).any()
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 def test_placebo_inference_on_generated_growth_is_as_wrong_as_on_growth(growth, growth_panels):
     estimator = fixed_effects("y ~ d | unit + time", vcov=["iid", "DK"])

@@ -155,6 +155,7 @@ def test_redrawn_shocks_are_loaded_too(of_each_kind, tmp_path):
     assert_same(redrawn, load(save(redrawn, tmp_path / "model")))
 
 
+@pytest.mark.slow
 def test_groups_given_columns_networks_and_missing_cells_survive(tmp_path):
     panel, key = panel_of_states(), jax.random.key(0)
     grouped = GaussianCopula(cluster="state").fit(key, panel)

@@ -158,6 +158,7 @@ def test_no_variation_at_all_is_wrong():
     assert record["verdict"] == "wrong"
 
 
+@pytest.mark.slow
 def test_the_check_sees_shrunk_dispersion_and_passes_the_truth(table):
     frame = table.inference.set_index(["generator", "outcome"])
     for outcome in ("y", "x"):
@@ -277,6 +278,7 @@ class LevelTruth:
         return ByLevel(jnp.asarray(self.hidden))
 
 
+@pytest.mark.slow
 def test_rare_levels_do_not_blow_up_the_score():
     panel = ByLevel().sample(KEY, 200)
     level = np.array(panel["level"])
@@ -288,6 +290,7 @@ def test_rare_levels_do_not_blow_up_the_score():
     assert parts["real", "slopes_between"] < 1.4
 
 
+@pytest.mark.slow
 def test_outcomes_that_do_not_differ_by_level_are_told():
     panel = ByLevel().sample(KEY, 200)
     schema = infer_schema(panel, levels={"level": ("a", "b", "c")})
@@ -342,6 +345,7 @@ def test_bootstraps_of_squares_are_centered_on_the_squares():
     assert found.value[0] == pytest.approx(np.sqrt(squares.value.mean()))
 
 
+@pytest.mark.slow
 def test_the_score_ranks_the_generators(table):
     frame = table.score[table.score["component"] == "score"].set_index("generator")
     assert frame.loc["real", "value"] == pytest.approx(1, abs=0.25)
@@ -370,6 +374,7 @@ def compare(real, generated, seed=0, permutations=199, twins=None):
     return two_sample(rng, *sides, twins, permutations)
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_if_both_sides_have_one_law():
     p_values = [compare(rows_of(s), rows_of(1_000 + s), s, 99).p_value for s in range(30)]
     assert np.mean(p_values) == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / 30))
@@ -415,6 +420,7 @@ def test_memorization_of_copies_is_zero_and_of_fresh_units_one():
     assert measures.memorization(near, train, held) < 0.05
 
 
+@pytest.mark.slow
 def test_the_bootstrap_copies_and_the_truth_does_not(table):
     assert measure(table, "bootstrap", "copies")["value"] == 100
     assert measure(table, "bootstrap", "memorization")["value"] == 0
@@ -434,6 +440,7 @@ def test_frozen_share_of_fixed_and_of_redrawn_shocks():
     assert abs(measures.frozen_share([redrawn])[0]) < 0.06
 
 
+@pytest.mark.slow
 def test_frozen_shares_of_the_table(table):
     assert measure(table, "truth", "frozen", "y")["value"] > 0.9
     assert measure(table, "bootstrap", "frozen", "y")["value"] > 0.9
@@ -483,6 +490,7 @@ def test_slow_units_break_iid_errors_and_not_clustered_ones():
     assert wild < 0.1
 
 
+@pytest.mark.slow
 def test_rejections_of_the_table_have_their_errors(table):
     frame = table.rejection.set_index(["generator", "outcome", "inference"])
     assert set(frame.index.get_level_values("inference")) == {"iid", "CR1", "wild"}
@@ -504,6 +512,7 @@ def test_draws_share_one_program_over_splits():
     assert drawn["y"].dtype == np.float64
 
 
+@pytest.mark.slow
 def test_a_table_compiles_a_bounded_number_of_programs():
     real = draw(40)
     mcsim.fidelity(real, {"truth": Truth()}, key=KEY, **SMALL)
@@ -531,6 +540,7 @@ def test_a_generator_of_host_code_draws_panel_by_panel():
 # The table
 
 
+@pytest.mark.slow
 def test_rows_and_their_order(table):
     names = ["real", "bootstrap", "copula"]
     for frame in (table.inference, table.rejection, table.score, table.measures):
@@ -542,6 +552,7 @@ def test_rows_and_their_order(table):
     assert table.samples["truth"].n_units == 120
 
 
+@pytest.mark.slow
 def test_verdicts_in_words(table):
     words = table.verdicts
     assert words["bootstrap"].startswith("copies its training units (100 % exact copies")
@@ -554,6 +565,7 @@ def test_verdicts_in_words(table):
     assert "a classifier tells" not in words["truth"]
 
 
+@pytest.mark.slow
 def test_the_text_fits_a_terminal_with_the_headline_first(table):
     text = str(table)
     assert max(len(line) for line in text.splitlines()) <= 100
@@ -571,6 +583,7 @@ def test_the_text_fits_a_terminal_with_the_headline_first(table):
     assert "- **tame**: " in markdown
 
 
+@pytest.mark.slow
 def test_estimates_lie_inside_the_law_of_the_truth(table):
     frame = table.estimates.set_index("generator")
     real = fixed_effects("y ~ x | unit + time", vcov="CR1")(None, draw())["x", "CR1"]
@@ -581,6 +594,7 @@ def test_estimates_lie_inside_the_law_of_the_truth(table):
     assert frame.loc["truth", "mean"] == pytest.approx(0.4, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_table_and_more_generators_change_none():
     real = draw(40)
     one = mcsim.fidelity(real, {"truth": Truth()}, **SMALL)
@@ -663,6 +677,7 @@ def test_fitted_generators_are_used_as_they_are():
     assert frame.loc[("some", "y", "iid"), "reps"] == 6
 
 
+@pytest.mark.slow
 def test_long_panels_are_described_beside_their_ranges(table):
     panels = np.random.default_rng(10).normal(size=(40, 16, 24))
     own, found = (statistics_on({"y": x}, ["y"]) for x in (panels[:1], panels))
@@ -715,6 +730,7 @@ def test_outcomes_move_apart_over_time():
 # Figures
 
 
+@pytest.mark.slow
 def test_the_figure_sets_real_and_generated_side_by_side(table):
     from mcsim import plots
 

@@ -406,6 +406,7 @@ def test_the_caveat_says_that_shocks_are_fixed(trainer, panel):
     assert generator.with_shocks("redraw").caveats == ()
 
 
+@pytest.mark.slow
 def test_redrawn_shocks_move_the_mean_path_as_much_as_in_the_data():
     """The variance of the period means over time, against many panels of one law."""
     rng = np.random.default_rng(0)
@@ -647,6 +648,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 @named([*WHOLE, *SMALL])
 def test_members_may_see_columns_that_others_never_see_change(trainer):
     rng = np.random.default_rng(0)

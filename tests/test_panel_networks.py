@@ -283,6 +283,7 @@ def test_innovations_are_a_rotation_and_uncorrelated_with_the_past():
         np.testing.assert_allclose(to_innovations[order[place + 1 :], name], 0.0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_flow_learns_volatility_that_the_copula_lacks():
     """Units not seen are likelier under the flow than under the normal law."""
     panel, other = volatile_panel(400), volatile_panel(400, seed=1)
@@ -439,6 +440,7 @@ def test_given_columns_are_refused_for_panels(panel):
 # ------------------------------------------------------------------------------------- quality
 
 
+@pytest.mark.optimized
 @pytest.mark.slow
 @named([Flow(), WGAN()])
 def test_wages_are_learned_without_copying(trainer):

@@ -110,6 +110,7 @@ def test_the_published_rule_is_followed_step_by_step(name):
     assert abs(expected - value(name, y, d)) > 1e-7  # and it is not the optimum
 
 
+@pytest.mark.slow
 def test_diff_diff():
     """diff-diff 3.13.0 on `closed_form`, whose weights follow the published rule.
 
