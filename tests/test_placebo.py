@@ -1,5 +1,6 @@
 """Placebo laws on a panel that was treated itself: its effect removed, its own paths permuted."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -404,6 +405,8 @@ def test_a_difference_of_variances_is_warned_of():
         dgp = with_effect(panel, assignment=permuted(), **law)
     assert f"{ratio:.2g} times" in dgp.caveats[-2]
     assert "blind to treated units that are noisier" in dgp.caveats[-1]
+    alike = with_effect(STRATA, assignment=permuted(), **law)
+    assert re.search("was [0-9.]+ times .* [(]p = 0[.][1-9][0-9]*[)][.]$", alike.caveats[-2])
     with_effect(panel, assignment=HALF, **law)  # warns of nothing: its units are exchanged anew
 
 
@@ -433,6 +436,9 @@ def test_without_two_of_each_kind_before_treatment_variances_are_not_compared():
     )
     assert compare(np.array([1, 1, 1, 4, 4, 4])) is None
     assert compare(np.array([2, 2, 2, 4, 4, 4])) is not None
+    panel = Panel({"y": y, "d": starting([1, 1, 1, 4, 4, 4], 4)})
+    dgp = with_effect(panel, outcome="y", assignment=permuted(), untreated="average")
+    assert "before treatment cannot be compared" in dgp.caveats[-2]
 
 
 # Bad input

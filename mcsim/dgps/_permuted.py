@@ -70,10 +70,9 @@ class permuted:
         """Draw who has whose path."""
         raise_all(self.faults(panel))
         n = panel.n_units
-        place = draw_lots(key, panel, self.cluster).place
-        groups = _groups(self, panel)
-        lot = jax.ops.segment_max(place, groups.number, n)
-        empty = ~jnp.isin(jnp.arange(n), groups.number)
+        lots, groups = draw_lots(key, panel, self.cluster), _groups(self, panel)
+        lot = jax.ops.segment_max(lots.place, groups.number, n)
+        empty = jnp.arange(n) >= lots.count
         giver = jnp.lexsort((lot, groups.stratum, empty))
         taker = jnp.lexsort((jnp.arange(n), groups.stratum, empty))
         path_of = jnp.zeros(n, int).at[taker].set(giver)

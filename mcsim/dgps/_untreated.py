@@ -11,7 +11,7 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._warnings import warn
-from mcsim.dgps._exchangeability import pre_period_variances
+from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances
 from mcsim.dgps._own_effect import OwnEffect, OwnTreatment, own_effect
 from mcsim.dgps._permuted import permuted
 from mcsim.dgps._two_way import Cells, two_way_residual
@@ -103,7 +103,9 @@ def untreated_source(dgp: "WithEffect", untreated: Untreated | None) -> Any:
         remarks.append(_of_removal(dgp, effect))
         doubts += _of_single_units(dgp, effect)
     if isinstance(dgp.assignment, permuted):
-        doubts += _of_variances(dgp, own, y)
+        found = _compared(dgp, own, y)
+        differ = found is not None and found.p < _LEVEL
+        (doubts if differ else remarks).append(_of_variances(dgp, found))
     for doubt in doubts:
         warn(doubt)
     drawn = dgp.source if effect is None else _with_outcome(dgp, own, y)
@@ -148,8 +150,9 @@ def _was_treated(dgp: "WithEffect") -> bool:
     source = dgp.source
     if not isinstance(source, Panel) or not {dgp.treatment, dgp.outcome} <= set(source):
         return False
-    values = np.asarray(source[dgp.treatment])
-    return len(np.unique(values if source.mask is None else values[np.asarray(source.mask)])) > 1
+    values = np.asarray(source[dgp.treatment], dtype=float)
+    observed = np.isfinite(values) & (True if source.mask is None else np.asarray(source.mask))
+    return len(np.unique(values[observed])) > 1
 
 
 def _own(dgp: "WithEffect") -> OwnTreatment:
@@ -240,15 +243,25 @@ def _of_single_units(dgp: "WithEffect", effect: OwnEffect) -> list[str]:
     ]
 
 
-def _of_variances(dgp: "WithEffect", own: OwnTreatment, y: Cells) -> list[str]:
-    """Say whether treated units were more or less variable before treatment than untreated ones."""
+def _compared(dgp: "WithEffect", own: OwnTreatment, y: Cells) -> VarianceRatio | None:
     number, stratum = _exchanged(dgp)
-    found = pre_period_variances(y, own.observed, own.start, number=number, stratum=stratum)
-    if found is None or found.p >= _LEVEL:
-        return []
-    return [
+    return pre_period_variances(y, own.observed, own.start, number=number, stratum=stratum)
+
+
+def _of_variances(dgp: "WithEffect", found: VarianceRatio | None) -> str:
+    """Say whether treated units were more or less variable before treatment than untreated ones."""
+    if found is None:
+        return (
+            "Variances of treated and untreated units before treatment cannot be compared: no "
+            "period has changes of two units of each."
+        )
+    said = (
         f"Before treatment the variance of changes in {dgp.outcome!r} was {found.ratio:.2g} times "
-        f"as large in treated units as in controls (p = {found.p:.3f}): placebo estimates of "
-        "permuted paths mix the two, and have another variance than the estimate on the data; "
-        "permute within strata= of alike units."
-    ]
+        f"as large in treated units as in untreated ones (p = {found.p:.3f})"
+    )
+    if found.p >= _LEVEL:
+        return f"{said}."
+    return (
+        f"{said}: placebo estimates of permuted paths mix the two, and have another variance than "
+        "the estimate on the data; permute within strata= of alike units."
+    )

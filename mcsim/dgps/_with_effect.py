@@ -97,7 +97,14 @@ def with_effect(
     Raises
     ------
     InputError
-        For a source that is none, an unknown outcome, an assignment that does not fit the panel.
+        For a source that is none, an unknown outcome, an assignment that does not fit the panel, a
+        panel that was treated itself without ``untreated``.
+
+    Warns
+    -----
+    UserWarning
+        If one unit alone is treated in the panel, whose own error leaves with the effect; if
+        `permuted` units differ in their variances before treatment.
 
     References
     ----------
