@@ -25,7 +25,7 @@ PARTS = {
         "Bootstrap", "DynamicPanel", "ErrorComponents", "FactorModel", "InteractiveEffects",
         "LinearIV", "PotentialOutcomes", "at_random", "by_cohort", "by_exposure", "by_path",
         "by_probability", "by_unit_factors", "heterogeneous", "in_random_periods",
-        "unit_factor_probabilities",
+        "permuted", "unit_factor_probabilities",
         "with_effect",
     ],
     "estimators": [

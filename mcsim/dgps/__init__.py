@@ -17,6 +17,7 @@ from mcsim.dgps._error_components import ErrorComponents as ErrorComponents
 from mcsim.dgps._factor_model import FactorModel as FactorModel
 from mcsim.dgps._interactive_effects import InteractiveEffects as InteractiveEffects
 from mcsim.dgps._linear_iv import LinearIV as LinearIV
+from mcsim.dgps._permuted import permuted as permuted
 from mcsim.dgps._potential_outcomes import PotentialOutcomes as PotentialOutcomes
 from mcsim.dgps._probabilities import by_probability as by_probability
 from mcsim.dgps._unit_factors import by_unit_factors as by_unit_factors

@@ -24,6 +24,13 @@ def codes_of(panel: Panel, name: str) -> np.ndarray:
     return values[np.arange(len(values)), first]
 
 
+def numbered(panel: Panel, name: str | None) -> np.ndarray:
+    """Number from 0 the values that a concrete panel's units have; without a column, the units."""
+    if name is None:
+        return np.arange(panel.n_units)
+    return np.unique(codes_of(panel, name), return_inverse=True)[1].reshape(-1)
+
+
 def cluster_count(panel: Panel, cluster: str | None) -> int | None:
     """How many units (clusters) there are to draw from; None where that is not known yet."""
     if cluster is None:

@@ -23,6 +23,8 @@ from mcsim.dgps._composition import (
 )
 from mcsim.dgps._ensemble import FITTED, ONE_FIT, Ensemble, bare, is_generator
 from mcsim.dgps._factors import brief, field_names, is_number, under
+from mcsim.dgps._permuted import with_treatment
+from mcsim.dgps._untreated import FIXED, Untreated, faults_of_untreated, untreated_source
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 _TRUTH_DRAWS = 2**12  # samples drawn for a population ATT
@@ -36,6 +38,7 @@ def with_effect(
     assignment: Any,
     effect: Any = 0.0,
     treatment: str = "d",
+    untreated: Untreated | None = None,
     truth: TruthOf = "sample",
     horizons: Sequence[int] = (),
     n_units: int | None = None,
@@ -54,7 +57,7 @@ def with_effect(
     outcome : str
         The column that the effect is added to.
     assignment : callable
-        ``assignment(key, panel)`` gives zeros and ones (unit, period): `at_random`,
+        ``assignment(key, panel)`` gives zeros and ones (unit, period): `permuted`, `at_random`,
         `in_random_periods`, `by_cohort`, `by_probability`, `by_path`, `by_unit_factors`, or a
         function (a value that is neither makes the sample NaN, so that estimators fail on it). A
         factor of the design that has the name of one of its fields takes that field's place.
@@ -66,6 +69,14 @@ def with_effect(
         for the same with a path.
     treatment : str
         Name of the treatment's column; one that the source has is replaced.
+    untreated : {"average", "event", "as is"}, optional
+        How the outcomes of a panel that was treated itself become untreated ones; it must be given
+        where the panel's column ``treatment`` varies. The estimated average effect is removed from
+        all treated cells, or the average effects by event time; or nothing is. It is estimated by
+        `mcsim.estimators.imputation`, or is the two-way coefficient where treatment is given up.
+        Then all deviations from unit and period means are multiplied by sqrt((G - 1) / (G - 2)), G
+        the units (clusters) that are permuted, since the estimate took a part of them along; with
+        S strata, by sqrt((G - S) / (G - S - 1)).
     truth : {"sample", "population"}
         The ATT over the treated cells of each sample; or over all samples, computed once per cell
         with its Monte Carlo error (none for a number).
@@ -86,7 +97,14 @@ def with_effect(
     Raises
     ------
     InputError
-        For a source that is none, an unknown outcome, an assignment that does not fit the panel.
+        For a source that is none, an unknown outcome, an assignment that does not fit the panel, a
+        panel that was treated itself without ``untreated``.
+
+    Warns
+    -----
+    UserWarning
+        If one unit alone is treated in the panel, whose own error leaves with the effect; if
+        `permuted` units differ in their variances before treatment.
 
     References
     ----------
@@ -118,14 +136,25 @@ def with_effect(
     if is_number(effect):
         effect = float(effect)
     ensemble = isinstance(source, (list, tuple))
+    assignment = with_treatment(assignment, treatment)
     times, sizes = tuple(horizons), (n_units, n_periods)
     dgps = [
         WithEffect(one, outcome, assignment, effect, treatment, truth, times, *sizes, schema)
         for one in map(bare, source if ensemble else [source])
     ]
     raise_all(faults_of_ensemble(source) if ensemble else [])
-    raise_all(list(dict.fromkeys(f for dgp in dgps for f in faults_of_composition(dgp))))
-    dgps = tuple(replace(dgp, schema=schema_with_treatment(dgp)) for dgp in dgps)
+    found = [
+        fault
+        for dgp in dgps
+        for fault in (*faults_of_composition(dgp), *faults_of_untreated(dgp, untreated))
+    ]
+    raise_all(list(dict.fromkeys(found)))
+    schemas = [schema_with_treatment(dgp) for dgp in dgps]
+    sources = [untreated_source(dgp, untreated) for dgp in dgps]
+    dgps = tuple(
+        replace(dgp, source=one, schema=its)
+        for dgp, one, its in zip(dgps, sources, schemas, strict=True)
+    )
     return Ensemble(dgps) if ensemble else dgps[0]
 
 
@@ -187,14 +216,13 @@ class WithEffect:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a reader may not conclude."""
-        fixed = (
-            "The panel is one and the same in every replication, only the treatment is random: "
-            "bias and coverage are over assignments, given these outcomes.",
+        own = (
+            *getattr(self.source, "caveats", ()),
+            *getattr(self.assignment, "caveats", ()),
         )
-        own = tuple(getattr(self.source, "caveats", ()))
         if is_generator(self.source):
             return (ONE_FIT, FITTED, *own)
-        return fixed if isinstance(self.source, Panel) else own
+        return (FIXED, *own) if isinstance(self.source, Panel) else own
 
     @property
     def common_shocks(self) -> str | None:

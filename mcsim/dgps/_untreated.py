@@ -1,0 +1,267 @@
+"""Untreated outcomes of a panel that was treated: its own effect is removed once, on the host."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from mcsim._core import Panel, Sample
+from mcsim._design import Design
+from mcsim._pytree import pytree
+from mcsim._warnings import warn
+from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances
+from mcsim.dgps._own_effect import OwnEffect, OwnTreatment, own_effect
+from mcsim.dgps._permuted import permuted
+from mcsim.dgps._two_way import Cells, two_way_residual
+from mcsim.dgps._units import numbered
+from mcsim.errors import did_you_mean, raise_all
+
+if TYPE_CHECKING:
+    from mcsim.dgps._with_effect import WithEffect
+
+Untreated = Literal["average", "event", "as is"]
+
+FIXED = (
+    "The panel is one and the same in every replication, only the treatment is random: "
+    "bias and coverage are over assignments, given these outcomes."
+)
+
+_LEVEL = 0.05  # of the test whether variances before treatment differ
+
+
+@pytree("panel", "drawn")
+@dataclass(frozen=True)
+class UntreatedPanel:
+    """A real panel as a source of untreated outcomes: the same in every sample.
+
+    Attributes
+    ----------
+    panel : Panel
+        As it came; its definition.
+    outcome, treatment : str
+        Columns: what the treatment had an effect on, and who was treated when.
+    untreated : {"average", "event", "as is"}
+        Which effect is removed.
+    permutation_df : int
+        Units (clusters) that are permuted, less the number of strata.
+    drawn : Panel
+        The same panel with untreated outcomes.
+    caveats : tuple of str
+        What a reader may not conclude.
+    """
+
+    panel: Panel
+    outcome: str
+    treatment: str
+    untreated: Untreated
+    permutation_df: int
+    drawn: Panel = field(compare=False)
+    caveats: tuple[str, ...] = field(compare=False)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors of a design that it reads: none."""
+        return ()
+
+    @property
+    def summary(self) -> str:
+        """One line for the head of a report."""
+        if self.untreated == "as is":
+            return repr(self.panel)
+        what = {"average": "the average effect", "event": "the average effects by event time"}
+        return f"{self.panel!r} less {what[self.untreated]} of {self.treatment}"
+
+    def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
+        """Return the panel."""
+        return Sample(self.drawn, {})
+
+
+def untreated_source(dgp: "WithEffect", untreated: Untreated | None) -> Any:
+    """Return the source without the effect of its own treatment, or as it is if it has none.
+
+    Raises
+    ------
+    InputError
+        If the effect cannot be estimated.
+
+    Warns
+    -----
+    UserWarning
+        If one unit alone is treated, or if permuted units differ in their variances.
+    """
+    if untreated is None or not _was_treated(dgp):
+        return dgp.source
+    if untreated != "as is":
+        raise_all(_faults_of_removal(dgp, untreated))
+    own, df, effect = _own(dgp), _permutation_df(dgp), None
+    remarks, doubts, y = [FIXED], [], own.y
+    if untreated != "as is":
+        effect = own_effect(own, by_event=untreated == "event")
+        y = _rescaled(own.y - effect.of_cell, own.observed, df)
+        remarks.append(_of_removal(dgp, effect))
+        doubts += _of_single_units(dgp, effect)
+    if isinstance(dgp.assignment, permuted):
+        found = _compared(dgp, own, y)
+        differ = found is not None and found.p < _LEVEL
+        (doubts if differ else remarks).append(_of_variances(dgp, found))
+    for doubt in doubts:
+        warn(doubt)
+    drawn = dgp.source if effect is None else _with_outcome(dgp, own, y)
+    columns = dgp.outcome, dgp.treatment
+    return UntreatedPanel(dgp.source, *columns, untreated, df, drawn, (*remarks, *doubts))
+
+
+def faults_of_untreated(dgp: "WithEffect", untreated: Any) -> list[str]:
+    """Say what is wrong with the word for untreated outcomes, or that one is needed."""
+    faults, path, name = [], dgp.assignment, dgp.treatment
+    if isinstance(path, permuted) and path.treatment != name:
+        faults.append(
+            f"treatment: got {name!r} beside permuted(treatment={path.treatment!r}), expected one "
+            "name, that of the data's own treatment"
+        )
+    return [*faults, *_faults_of_word(dgp, untreated)]
+
+
+def _faults_of_word(dgp: "WithEffect", untreated: Any) -> list[str]:
+    kinds = get_args(Untreated)
+    if untreated is not None and untreated not in kinds:
+        return [f"untreated: got {untreated!r}{did_you_mean(str(untreated), kinds)}"]
+    if not _was_treated(dgp):
+        if untreated in (None, "as is"):
+            return []
+        return [
+            f"untreated: got {untreated!r}, but the source is no panel with a column "
+            f"{dgp.treatment!r} that varies; name the data's own treatment with treatment=, or "
+            "leave untreated= out"
+        ]
+    if untreated is None:
+        return [
+            f"untreated: got none for a panel that was treated itself (its column "
+            f"{dgp.treatment!r} varies), whose outcomes contain that effect; expected 'average' or "
+            "'event' to remove its estimate, 'as is' to keep it, or another name as treatment="
+        ]
+    return []
+
+
+def _was_treated(dgp: "WithEffect") -> bool:
+    """Whether the source is a panel with a varying column of the treatment's name."""
+    source = dgp.source
+    if not isinstance(source, Panel) or not {dgp.treatment, dgp.outcome} <= set(source):
+        return False
+    values = np.asarray(source[dgp.treatment], dtype=float)
+    observed = np.isfinite(values) & (True if source.mask is None else np.asarray(source.mask))
+    return len(np.unique(values[observed])) > 1
+
+
+def _own(dgp: "WithEffect") -> OwnTreatment:
+    panel: Panel = dgp.source
+    y, d = (np.asarray(panel[name], dtype=float) for name in (dgp.outcome, dgp.treatment))
+    seen = np.ones(y.shape, bool) if panel.mask is None else np.asarray(panel.mask)
+    observed = seen & np.isfinite(y) & np.isfinite(d)
+    return OwnTreatment(y, observed & (d == 1), observed)
+
+
+def _permutation_df(dgp: "WithEffect") -> int:
+    number, stratum = _exchanged(dgp)
+    return len(np.unique(number)) - len(np.unique(stratum))
+
+
+def _exchanged(dgp: "WithEffect") -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the units (clusters) that an assignment exchanges, and of the strata within."""
+    panel, assignment = dgp.source, dgp.assignment
+    number = numbered(panel, getattr(assignment, "cluster", None))
+    strata = getattr(assignment, "strata", None)
+    return number, np.zeros_like(number) if strata is None else numbered(panel, strata)
+
+
+def _faults_of_removal(dgp: "WithEffect", untreated: Untreated) -> list[str]:
+    own, name = _own(dgp), dgp.treatment
+    if not np.isin(np.asarray(dgp.source[name])[own.observed], (0.0, 1.0)).all():
+        return [
+            f"untreated: got {untreated!r}, but {name!r} has other values than 0 and 1; expected "
+            "'as is', outcomes from which you removed the effect"
+        ]
+    if untreated == "event" and not own.absorbing:
+        return [
+            f"untreated: got 'event', but {name!r} switches off again, so that event times are not "
+            "defined; expected 'average' or 'as is'"
+        ]
+    faults = []
+    if not np.isfinite(own_effect(own).average):
+        faults.append(
+            f"untreated: got {untreated!r}, but the effect of {name!r} is not identified: no unit "
+            "is observed treated and untreated beside others; expected 'as is', outcomes from "
+            "which you removed it"
+        )
+    df = _permutation_df(dgp)
+    if df < 2:
+        faults.append(
+            f"untreated: got {untreated!r} with {df + 1} units (clusters) to permute, expected at "
+            "least 3, more than the treated and the untreated one"
+        )
+    return faults
+
+
+def _rescaled(y: Cells, observed: np.ndarray, df: int) -> Cells:
+    """Give deviations from unit and period effects the variance that the removal cost them.
+
+    An effect that is estimated in these data takes one of the degrees of freedom of the permuted
+    units with it: with it the residuals of treated units are too small, as in any regression.
+    """
+    return y + (np.sqrt(df / (df - 1)) - 1.0) * two_way_residual(y, observed)
+
+
+def _with_outcome(dgp: "WithEffect", own: OwnTreatment, y: Cells) -> Panel:
+    values = dgp.source[dgp.outcome]
+    kept = np.where(own.observed, y, np.asarray(values, dtype=float))
+    return dgp.source.with_columns({dgp.outcome: jnp.asarray(kept, dtype=float)})
+
+
+def _of_removal(dgp: "WithEffect", effect: OwnEffect) -> str:
+    by_event = " by event time" if effect.by_event else ""
+    return (
+        f"The estimated average effect of {dgp.treatment} on {dgp.outcome}, {effect.average:.3g} "
+        f"({effect.method}), was removed from the treated cells{by_event}; what differs between "
+        "treated units stays in their outcomes."
+    )
+
+
+def _of_single_units(dgp: "WithEffect", effect: OwnEffect) -> list[str]:
+    """Say which of the estimates rest on one treated unit or cluster."""
+    cluster = getattr(dgp.assignment, "cluster", None)
+    number = numbered(dgp.source, cluster)
+    groups = {what: number[cells.any(axis=1)] for what, cells in effect.used.items()}
+    alone = [what for what, treated in groups.items() if len(np.unique(treated)) == 1]
+    if not alone:
+        return []
+    what = "unit" if cluster is None else f"cluster of {cluster!r}"
+    return [
+        f"One {what} alone is treated ({', '.join(alone)}), so that its own error left with the "
+        "effect: its treated outcomes vary too little."
+    ]
+
+
+def _compared(dgp: "WithEffect", own: OwnTreatment, y: Cells) -> VarianceRatio | None:
+    number, stratum = _exchanged(dgp)
+    return pre_period_variances(y, own.observed, own.start, number=number, stratum=stratum)
+
+
+def _of_variances(dgp: "WithEffect", found: VarianceRatio | None) -> str:
+    """Say whether treated units were more or less variable before treatment than untreated ones."""
+    if found is None:
+        return (
+            "Variances of treated and untreated units before treatment cannot be compared: no "
+            "period has changes of two units of each."
+        )
+    said = (
+        f"Before treatment the variance of changes in {dgp.outcome!r} was {found.ratio:.2g} times "
+        f"as large in treated units as in untreated ones (p = {found.p:.3f})"
+    )
+    if found.p >= _LEVEL:
+        return f"{said}."
+    return (
+        f"{said}: placebo estimates of permuted paths mix the two, and have another variance than "
+        "the estimate on the data; permute within strata= of alike units."
+    )
