@@ -21,6 +21,7 @@ from mcsim.dgps._composition import (
     faults_of_ensemble,
     schema_with_treatment,
 )
+from mcsim.dgps._effects import periods_treated
 from mcsim.dgps._ensemble import FITTED, ONE_FIT, Ensemble, bare, is_generator
 from mcsim.dgps._factors import brief, field_names, is_number, under
 from mcsim.errors import InputError, did_you_mean, raise_all
@@ -256,7 +257,7 @@ class WithEffect:
         treated = jnp.where((treated == 0) | (treated == 1), treated, jnp.nan)
         effect = self._effect(design)
         if callable(effect):
-            exposure = (jnp.cumsum(treated, axis=1) * treated).astype(int)
+            exposure = (periods_treated(treated, panel.calendar) * treated).astype(int)
             effect = jnp.asarray(effect(effect_key, exposure, panel), dtype=float)
             _require_shape("effect", effect, shape)
             effect = jnp.where(treated > 0, effect, 0.0)
@@ -296,7 +297,7 @@ def _att_at(event_time: int, panel: Panel, treated: Array, effect: Any) -> Array
     """Average effect over the observed cells that have been treated for so long; 0 before."""
     if event_time < 0:
         return jnp.zeros(())
-    exposed = treated * (jnp.cumsum(treated, axis=1) == event_time + 1)
+    exposed = treated * (periods_treated(treated, panel.calendar) == event_time + 1)
     total, count = _totals(panel, exposed, effect)
     return total / count
 

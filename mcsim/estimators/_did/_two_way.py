@@ -240,7 +240,7 @@ def _with_dummies(
     """Put a dummy of each event time in the treatment's place; the ends are treated as asked."""
     data = adoption.data
     n_periods = data.shape[1]
-    event = jnp.arange(n_periods) - adoption.start[:, None]
+    event = adoption.event
     ever = (adoption.start < n_periods)[:, None]
     inside = ~ever | ((event >= -leads) & (event <= lags))
     if ends == "binned":
