@@ -148,10 +148,13 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-def check_categories(estimator: Any, schema: Schema | None) -> None:
-    """Let an estimator that knows its columns refuse categories, whose numbers are codes."""
+def check_categories(estimator: Any, schema: Schema | None, panel: Panel) -> None:
+    """Let an estimator that knows its columns refuse categories that the panel does not know.
+
+    Of those that the panel knows, it makes dummies.
+    """
     if schema is not None and hasattr(estimator, "check_schema"):
-        estimator.check_schema(schema)
+        estimator.check_schema(schema, panel)
 
 
 def chunk_size(panel: Mapping[str, Any]) -> int:

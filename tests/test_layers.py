@@ -34,7 +34,7 @@ ESTIMATORS = [
     "_regression",
     "_variance",
     "_linear_model",
-    "_native _fit _arguments",
+    "_native _dummies _fit _arguments",
     "_formula",
     "_parsing",
     "_expression _algebra",

@@ -206,6 +206,8 @@ class WithEffect:
         """Draw one sample."""
         panel, treated, effect, known = self._draw(key, design)
         known |= {f"att[{e}]": _att_at(e, panel, treated, effect) for e in self.horizons}
+        if self.treatment in panel.nominal:  # its new values are numbers
+            panel = panel.select([name for name in panel if name != self.treatment])
         sample = panel.with_columns(
             {self.outcome: panel[self.outcome] + treated * effect, self.treatment: treated}
         )

@@ -28,6 +28,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log": jnp.log,
     "sqrt": jnp.sqrt,
     "exp": jnp.exp,
+    "level": lambda code, level: jnp.where(jnp.isnan(code), jnp.nan, code == level),
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
@@ -53,7 +54,10 @@ class Number:
 
 @dataclass(frozen=True)
 class Apply:
-    """A function of `FUNCTIONS`, applied; or ``lag``, which needs the panel's calendar."""
+    """A function of `FUNCTIONS`, applied; or ``lag``, which needs the panel's calendar.
+
+    ``level`` is no function that a formula may name: `_dummies` makes dummies with it.
+    """
 
     function: str
     arguments: tuple["Expression", ...]
