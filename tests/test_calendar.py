@@ -192,7 +192,7 @@ def test_event_times_of_cohorts_are_years():
     y, never = Y[:, PLACES], START == 8
     effects = {}
     for cohort in (1, 2, 5):  # at the positions 1, 2 and 4
-        g, own = PLACES.index(cohort), cohort == START
+        g, own = PLACES.index(cohort), np.equal(START, cohort)
         for t in range(1, 6):
             base = g - 1 if t >= g else t - 1
             change = y[:, t] - y[:, base]

@@ -69,14 +69,12 @@ class NativeEstimator:
         require_float64("estimate")
         return _estimate(self, key, panel)
 
-    def check_schema(self, schema: Schema, panel: Panel) -> None:
-        """Raise if a column is categorical and the panel does not know it: codes are no amounts."""
+    def check_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> None:
+        """Raise if a column is categorical and not nominal in the panel: codes are no amounts."""
         coded = [
             name
             for name in self.formula.columns
-            if name in schema.names
-            and schema[name].kind == "categorical"
-            and name not in panel.nominal
+            if name in schema.names and schema[name].kind == "categorical" and name not in nominal
         ]
         raise_all(faults_of_categories(self.formula, coded))
 
