@@ -15,9 +15,11 @@ import mcsim
 from mcsim import Design, Panel, from_frame, to_frame
 from mcsim._calendar import Calendar
 from mcsim._fingerprint import describe
+from mcsim._host_samples import stack_samples
+from mcsim._worker import Payload, estimate_piece, piece_of
 from mcsim.dgps import Bootstrap, FactorModel, by_exposure, with_effect
 from mcsim.dgps._effects import periods_treated
-from mcsim.errors import InputError
+from mcsim.errors import ContractError, InputError
 from mcsim.estimators import (
     arellano_bond,
     callaway_santanna,
@@ -289,3 +291,33 @@ def test_a_calendar_that_a_slice_has_outlived_is_refused():
     shorter = jax.tree.map(lambda column: column[:, :3], panel)
     with pytest.raises(InputError, match="3 periods with the calendar of 6"):
         ols("y ~ lag(y)")(None, shorter)
+
+
+def yearly_frame(rng, years=YEARS):
+    index = pd.MultiIndex.from_product([range(3), years], names=["firm", "year"])
+    region = pd.Categorical(rng.choice(["n", "s", "w"], len(index)), ["n", "s", "w"])
+    return pd.DataFrame({"y": rng.normal(size=len(index)), "region": region}, index)
+
+
+def test_samples_of_a_host_dgp_keep_calendar_and_categories():
+    frames = [yearly_frame(np.random.default_rng(seed)) for seed in range(2)]
+    columns, mask, _, schema = stack_samples("host", [(frame, {}) for frame in frames])
+    static = schema.static_part(tuple(columns), len(YEARS))
+    batch = Panel.batch({n: jnp.asarray(v) for n, v in columns.items()}, mask, static)
+    assert batch.calendar.places == tuple(PLACES)
+    assert batch.nominal == {"region": 3}
+    other = yearly_frame(np.random.default_rng(2), [2000, 2001, 2002, 2003, 2004, 2005])
+    with pytest.raises(ContractError, match="its samples differ in distances between periods"):
+        stack_samples("host", [(frames[0], {}), (other, {})])
+
+
+def test_a_host_estimator_without_a_schema_gets_the_places_as_periods():
+    def last_period(rng, frame):
+        return mcsim.Estimate(float(frame.index.get_level_values("time").max()))
+
+    panel = Panel({"y": Y[:, PLACES]}, jnp.asarray(Y[:, PLACES] > -9), periods=YEARS)
+    batch = jax.tree.map(lambda leaf: leaf[None], panel)
+    payload = Payload(mcsim.host(last_period), None)
+    (outcome,) = estimate_piece(payload, piece_of(batch), np.zeros((1, 2), np.uint32))
+    assert outcome.estimates["", ""].value == 7.0
+    assert mcsim.estimate(mcsim.host(last_period), panel)["value"].item() == 7.0
