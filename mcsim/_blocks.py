@@ -149,9 +149,11 @@ class CellRunner:
                 f"replications {first} to {last}"
             ) from None
         mask = columns.pop(MASK, None)
-        batch = [jax.numpy.asarray(values) for values in columns.values()]
+        batch = {name: jax.numpy.asarray(values) for name, values in columns.items()}
+        n_periods = next(iter(batch.values())).shape[-1]
+        static = schema.static_part(tuple(batch), n_periods)
         mask = None if mask is None else jax.numpy.asarray(mask)
-        return Sample(Panel.tree_unflatten(tuple(columns), [*batch, mask]), truth), schema
+        return Sample(Panel.batch(batch, mask, static), truth), schema
 
     def estimate(self, estimator: EstimatorPlan, first: int, panels: Panel) -> Any:
         """Estimate on the panels of the chunk from replication ``first``."""

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
 
+from mcsim._calendar import Calendar, places_of
 from mcsim._design import Design
 from mcsim.errors import InputError, UnknownName, did_you_mean
 
@@ -54,13 +55,31 @@ WITH_VALUE = tuple(int(status) for status in Status if status.has_value)
 SUCCESSES = tuple(Status(status).label for status in WITH_VALUE)
 
 
+class StaticPart(NamedTuple):
+    """What of a panel is known when a program is traced; panels that share it share programs.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns.
+    periods : tuple of int or None
+        The places of the periods on their calendar; None if they are 0, 1, 2, ...
+    nominal : tuple of (str, int or None)
+        The columns whose values are codes 0, 1, ... of categories, with the number of categories.
+    """
+
+    names: tuple[str, ...]
+    periods: tuple[int, ...] | None = None
+    nominal: tuple[tuple[str, int | None], ...] = ()
+
+
 @jax.tree_util.register_pytree_with_keys_class
 class Panel(Mapping[str, Array]):
     """Columns observed for units over periods; a cross-section has one period.
 
-    A pytree whose leaves are the columns and the mask; its static part is the column names alone,
-    so that panels of one shape share one compiled program. Labels, categories and the names of the
-    user's index live in the `Schema`.
+    A pytree whose leaves are the columns and the mask. Its static part is the column names, which
+    columns are nominal, and the places of the periods on their calendar, so that panels of one
+    shape share one compiled program. Labels and the names of the user's index live in the `Schema`.
 
     Parameters
     ----------
@@ -68,6 +87,20 @@ class Panel(Mapping[str, Array]):
         One array per column; a vector (unit,) is taken as a cross-section.
     mask : array of bool (unit, period), optional
         True where the cell is observed. None: all are.
+    periods : sequence of int, optional
+        Where the periods stand on their calendar, ascending: lags, differences and event times
+        count in these places. They are kept as distances from the first. None: 0, 1, 2, ...
+    nominal : mapping of str to int, or sequence of str
+        The columns that hold codes 0, 1, ... of categories, with the number of categories where it
+        is known. A formula of mcsim makes dummies of them.
+
+    Attributes
+    ----------
+    mask : array of bool (unit, period) or None
+    calendar : Calendar
+        The places of the periods.
+    nominal : dict of str to int or None
+        The number of categories of each nominal column; None where it is not known.
 
     Examples
     --------
@@ -76,9 +109,18 @@ class Panel(Mapping[str, Array]):
     Panel(3 units x 1 period: y)
     >>> float(panel["y"].sum())
     7.0
+    >>> Panel({"y": [[1.0, 2.0, 4.0]]}, periods=[2000, 2001, 2004]).calendar.places
+    (0, 1, 4)
     """
 
-    def __init__(self, columns: Mapping[str, Any], mask: Bool[Array, "unit period"] | None = None):
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        mask: Bool[Array, "unit period"] | None = None,
+        *,
+        periods: Sequence[int] | None = None,
+        nominal: Mapping[str, int | None] | Sequence[str] = (),
+    ):
         if not columns:
             raise InputError("columns: got none, expected at least one column of numbers")
         arrays = {str(name): _as_column(values) for name, values in columns.items()}
@@ -87,6 +129,22 @@ class Panel(Mapping[str, Array]):
             raise InputError(f"columns: got shapes {shapes}, expected one shape (unit, period)")
         self._columns: dict[str, Array] = arrays
         self.mask = mask
+        self._periods = places_of(periods, self.n_periods)
+        self._nominal = _as_nominal(nominal, arrays)
+
+    @classmethod
+    def batch(
+        cls,
+        columns: Mapping[str, Array],
+        mask: Array | None = None,
+        static: "StaticPart | None" = None,
+    ) -> "Panel":
+        """Return panels side by side, of columns (rep, unit, period), without checks.
+
+        Calendar and nominal columns are those of ``static``; None: the default ones.
+        """
+        static = (static or StaticPart(()))._replace(names=tuple(columns))
+        return cls.tree_unflatten(static, [*columns.values(), mask])
 
     def __getitem__(self, name: str) -> Array:
         try:
@@ -120,31 +178,58 @@ class Panel(Mapping[str, Array]):
         """Number of periods; 1 for a cross-section."""
         return next(iter(self._columns.values())).shape[-1]
 
+    @property
+    def calendar(self) -> Calendar:
+        """The places of the periods on their calendar."""
+        places = tuple(range(self.n_periods)) if self._periods is None else self._periods
+        if len(places) != self.n_periods:
+            raise InputError(
+                f"panel: got {self.n_periods} periods with the calendar of {len(places)}; where "
+                "periods are left out, build it anew: Panel(columns, mask, periods=...)"
+            )
+        return Calendar(places)
+
+    @property
+    def nominal(self) -> dict[str, int | None]:
+        """The number of categories of each nominal column; None where it is not known."""
+        return {name: levels for name, levels in self._nominal if name in self._columns}
+
+    @property
+    def static_part(self) -> StaticPart:
+        """What is known of it when a program is traced."""
+        return StaticPart(tuple(self._columns), self._periods, tuple(self.nominal.items()))
+
     def with_columns(self, columns: Mapping[str, Any]) -> "Panel":
         """Return a panel with these columns added or replaced."""
-        return Panel({**self._columns, **columns}, self.mask)
+        return self._with({**self._columns, **columns}, self.mask)
 
     def select(self, names: Sequence[str]) -> "Panel":
         """Return a panel with these columns only, in this order."""
-        return Panel({name: self[name] for name in names}, self.mask)
+        return self._with({name: self[name] for name in names}, self.mask)
 
     def take(self, units: Any) -> "Panel":
         """Return the panel of these units (indices, a mask or a slice), in their order."""
         units = units if isinstance(units, slice) else jnp.asarray(units)
         columns = {name: array[units] for name, array in self._columns.items()}
-        return Panel(columns, None if self.mask is None else self.mask[units])
+        return self._with(columns, None if self.mask is None else self.mask[units])
+
+    def _with(self, columns: Mapping[str, Any], mask: Array | None) -> "Panel":
+        """Return a panel of other columns with the same calendar and nominal columns."""
+        nominal = {name: levels for name, levels in self._nominal if name in columns}
+        return Panel(columns, mask, periods=self._periods, nominal=nominal)
 
     def tree_flatten_with_keys(self):
-        """Split into (keyed leaves, static names), for JAX."""
+        """Split into (keyed leaves, static part), for JAX."""
         leaves = [(jax.tree_util.DictKey(name), array) for name, array in self._columns.items()]
-        return [*leaves, (jax.tree_util.GetAttrKey("mask"), self.mask)], tuple(self._columns)
+        return [*leaves, (jax.tree_util.GetAttrKey("mask"), self.mask)], self.static_part
 
     @classmethod
-    def tree_unflatten(cls, names: tuple[str, ...], leaves: Sequence[Any]) -> "Panel":
+    def tree_unflatten(cls, static: StaticPart, leaves: Sequence[Any]) -> "Panel":
         """Rebuild without checks: JAX passes tracers and placeholders through here."""
         panel = object.__new__(cls)
-        panel._columns = dict(zip(names, leaves[:-1], strict=True))
+        panel._columns = dict(zip(static.names, leaves[:-1], strict=True))
         panel.mask = leaves[-1]
+        panel._periods, panel._nominal = static.periods, static.nominal
         return panel
 
 
@@ -164,6 +249,18 @@ def _as_column(values: Any) -> Array:
     if array.ndim != 2:
         raise InputError(f"columns: got an array of shape {array.shape}, expected (unit, period)")
     return array
+
+
+def _as_nominal(
+    nominal: Mapping[str, int | None] | Sequence[str], columns: Mapping[str, Any]
+) -> tuple[tuple[str, int | None], ...]:
+    if isinstance(nominal, str):
+        raise InputError(f"nominal: got {nominal!r}, expected names: [{nominal!r}]")
+    known = dict(nominal) if isinstance(nominal, Mapping) else dict.fromkeys(nominal)
+    for name in known:
+        if name not in columns:
+            raise UnknownName(f"nominal: {name!r} is not in the panel{did_you_mean(name, columns)}")
+    return tuple(sorted(known.items()))
 
 
 class Sample(NamedTuple):

@@ -148,10 +148,15 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-def check_categories(estimator: Any, schema: Schema | None) -> None:
-    """Let an estimator that knows its columns refuse categories, whose numbers are codes."""
+def check_categories(
+    estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]
+) -> None:
+    """Let an estimator that knows its columns refuse categories that the panel does not know.
+
+    Of those that the panel knows, its ``nominal`` columns, it makes dummies.
+    """
     if schema is not None and hasattr(estimator, "check_schema"):
-        estimator.check_schema(schema)
+        estimator.check_schema(schema, nominal)
 
 
 def chunk_size(panel: Mapping[str, Any]) -> int:

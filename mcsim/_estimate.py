@@ -70,7 +70,7 @@ def estimate(
                 for label, e in single.items()
             }
         else:
-            check_categories(estimator, schema)
+            check_categories(estimator, schema, panel.nominal)
             batch = jax.tree.map(lambda leaf: leaf[None], panel)
             estimates = estimate_chunk(name, estimator, keys, batch)
         rows = native_rows([estimates], [], np.array([0]), "estimate")

@@ -23,6 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from mcsim._core import Panel
+from mcsim._pytree import identity_fields
 from mcsim._sources import names_used, normalized_source
 
 Description = Any  # what json.dumps takes
@@ -87,7 +89,7 @@ class _Describer:
         if dataclasses.is_dataclass(thing):
             return self._dataclass(thing)
         if isinstance(thing, Mapping):
-            return {str(name): self.of(value) for name, value in thing.items()}
+            return self._mapping(thing)
         if isinstance(thing, (set, frozenset)):
             return sorted((self.of(item) for item in thing), key=repr)
         if isinstance(thing, functools.partial):
@@ -108,12 +110,17 @@ class _Describer:
         return {**source, **described, "constants": self._quietly(constants)}
 
     def _dataclass(self, thing: Any) -> Description:
-        fields = {
-            field.name: self.of(getattr(thing, field.name))
-            for field in dataclasses.fields(thing)
-            if field.compare
-        }
+        fields = {name: self.of(getattr(thing, name)) for name in identity_fields(thing)}
         return {"class": self.of(type(thing)), **fields}
+
+    def _mapping(self, thing: Mapping) -> Description:
+        """Describe the entries; of a panel the calendar and nominal columns too, if it has any."""
+        described = {str(name): self.of(value) for name, value in thing.items()}
+        if isinstance(thing, Panel):
+            static = thing.static_part
+            parts = {"panel: periods": static.periods, "panel: nominal": static.nominal}
+            described |= {name: self.of(part) for name, part in parts.items() if part}
+        return described
 
     def _callable(self, thing: Any) -> Description:
         if inspect.ismethod(thing):

@@ -1,6 +1,7 @@
 """The border between pandas and panels: `from_frame` checks and converts, `to_frame` goes back."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
+from mcsim._periods import places_of_labels
 from mcsim._schema import BOOLEAN, Schema, infer_schema
 from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
@@ -21,6 +23,7 @@ def from_frame(
     columns: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
     missing: Literal["error", "keep"] = "error",
+    step: int | None = None,
 ) -> tuple[Panel, Schema]:
     """Turn a frame into a panel of float64 columns and the schema that leads back.
 
@@ -40,6 +43,12 @@ def from_frame(
         Columns to be taken as categories. Columns of pandas' categorical type always are.
     missing : {"error", "keep"}
         Missing values are refused, or stay as NaN, for trainers that complete single cells.
+    step : int, optional
+        How far apart one period and the next are: in units of the labels if they are numbers, in
+        months if they are dates. Lags, differences and event times count in such steps, and find
+        nothing where a period is absent. Default: the greatest common divisor of the distances,
+        so that biennial waves are one period apart. Text labels, and dates of which several lie
+        in a month (days, weeks), are counted one after another.
 
     Returns
     -------
@@ -53,7 +62,13 @@ def from_frame(
     ------
     InputError
         For missing or duplicate index entries, infinite values, missing ones unless they are kept,
-        strings that are not declared categorical, unknown columns: all reported together.
+        strings that are not declared categorical, unknown columns: all reported together. For a
+        step that is not positive, or of which distances between periods are no multiples.
+
+    Warns
+    -----
+    UserWarning
+        Once for a step that was found and is neither 1 nor a month, quarter or year.
 
     Examples
     --------
@@ -87,6 +102,7 @@ def from_frame(
     periods, period_labels = _codes(flat, time) if time else (np.zeros(len(flat), int), (0,))
     if time is not None and unit is not None:
         _warn_of_alphabet(flat[time], units, periods)
+    places = places_of_labels(period_labels, time, step)
     shape = len(unit_labels), len(period_labels)
     arrays = {name: _scatter(values, units, periods, shape) for name, values in data.items()}
     observed = _scatter(np.ones(len(flat)), units, periods, shape)
@@ -99,7 +115,9 @@ def from_frame(
         period_labels=period_labels,
         unit_labels=unit_labels,
     )
-    return Panel(arrays, mask), schema
+    nominal = {name: len(own) for name, own in levels.items() if own != BOOLEAN}
+    panel = Panel(arrays, mask, periods=places, nominal=nominal)
+    return panel, replace(schema, places=panel.static_part.periods or ())
 
 
 def to_frame(panel: Panel, schema: Schema | None = None) -> pd.DataFrame:
@@ -110,7 +128,7 @@ def to_frame(panel: Panel, schema: Schema | None = None) -> pd.DataFrame:
     panel : Panel
         The panel; cells outside its mask are left out.
     schema : Schema, optional
-        Names and kinds; default: plain numbers, units and periods counted from 0.
+        Names and kinds; default: plain numbers, units counted from 0, periods by their places.
 
     Returns
     -------
@@ -123,16 +141,20 @@ def to_frame(panel: Panel, schema: Schema | None = None) -> pd.DataFrame:
     [1.5, 2.0]
     """
     columns = {name: np.asarray(panel[name]) for name in panel}
-    return columns_to_frame(columns, None if panel.mask is None else np.asarray(panel.mask), schema)
+    mask = None if panel.mask is None else np.asarray(panel.mask)
+    return columns_to_frame(columns, mask, schema, panel.static_part.periods)
 
 
 def columns_to_frame(
-    columns: Mapping[str, np.ndarray], mask: np.ndarray | None, schema: Schema | None
+    columns: Mapping[str, np.ndarray],
+    mask: np.ndarray | None,
+    schema: Schema | None,
+    places: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """Do what `to_frame` does from NumPy arrays (unit, period), without touching JAX."""
     units, periods = next(iter(columns.values())).shape
     known: Sequence[Any] = range(units)
-    labels: Sequence[Any] = range(periods)
+    labels: Sequence[Any] = places or range(periods)
     if schema is not None and len(schema.unit_labels) == units:
         known = schema.unit_labels
     if schema is not None and len(schema.period_labels) == periods:

@@ -47,6 +47,7 @@ def stack_samples(
     panels, schemas = [panel for panel, _ in converted], [schema for _, schema in converted]
     _check_alike(name, "columns", [tuple(panel) for panel in panels])
     _check_alike(name, "units and periods", [(p.n_units, p.n_periods) for p in panels])
+    _check_alike(name, "distances between periods", [p.calendar.places for p in panels])
     _check_alike(name, "estimands", [tuple(truth) for _, truth in samples])
     _check_alike(name, "categories", [_levels(schema) for schema in schemas])
     columns = {c: np.stack([np.asarray(panel[c]) for panel in panels]) for c in panels[0]}

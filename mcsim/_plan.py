@@ -167,7 +167,8 @@ def _draft(
         estimator, labels = study.methods[name], []
         if sample is not None and not isinstance(estimator, HostEstimator):
             labels = estimate_labels(name, estimator, sample.panel)
-            check_categories(estimator, getattr(cell.dgp, "schema", None))
+            nominal = sample.panel.nominal
+            check_categories(estimator, getattr(cell.dgp, "schema", None), nominal)
         plan = EstimatorPlan(name, estimator, digest(method), method["block"], tuple(labels))
         estimators.append(plan)
     key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}

@@ -8,6 +8,27 @@ import jax
 
 T = TypeVar("T")
 
+ADDED_LATER = {"added_later": True}
+"""Metadata of a field that older definitions and model files do not know; see `identity_fields`."""
+
+
+def identity_fields(thing: Any) -> tuple[str, ...]:
+    """Return the fields that say what a dataclass is: those that its equality knows.
+
+    A field that was added later counts once it differs from its default, so that definitions and
+    files from before stay what they were.
+    """
+    return tuple(
+        field.name
+        for field in dataclasses.fields(thing)
+        if field.compare
+        and not (ADDED_LATER.items() <= field.metadata.items() and _holds_default(thing, field))
+    )
+
+
+def _holds_default(thing: Any, field: dataclasses.Field) -> bool:
+    return getattr(thing, field.name) == field.default
+
 
 def pytree(*data: str) -> Callable[[type[T]], type[T]]:
     """Register a dataclass as a pytree whose leaves are in the fields ``data``.

@@ -11,6 +11,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from mcsim._calendar import places_of
+from mcsim._core import Panel, StaticPart
+from mcsim._pytree import ADDED_LATER
 from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 
 Kind = Literal["continuous", "integer", "binary", "categorical"]
@@ -101,6 +104,9 @@ class Schema:
         The user's labels of the periods, ascending.
     unit_labels : tuple
         The user's labels of the units; no part of equality, since generated units are others.
+    places : tuple of int
+        The places of the periods on their calendar, counted from the first; empty if they follow
+        one another. Panels that a schema makes have them.
     """
 
     columns: tuple[Column, ...]
@@ -108,6 +114,7 @@ class Schema:
     time: str = "time"
     period_labels: tuple[Any, ...] = (0,)
     unit_labels: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    places: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
@@ -150,6 +157,27 @@ class Schema:
         """Return the schema of these columns only, in this order."""
         return replace(self, columns=tuple(self[name] for name in names))
 
+    def panel(self, columns: Mapping[str, Any], mask: Any = None) -> Panel:
+        """Return a panel of columns (unit, period) with this schema's calendar and categories."""
+        n_periods = next(iter(columns.values())).shape[-1]
+        static = self.static_part(tuple(columns), n_periods)
+        return Panel(columns, mask, periods=static.periods, nominal=dict(static.nominal))
+
+    def static_part(self, names: tuple[str, ...], n_periods: int) -> StaticPart:
+        """Return the static part of panels of these columns and the first periods.
+
+        Periods beyond the schema's last one follow it one by one.
+        """
+        last = self.places[-1] if self.places else 0
+        beyond = range(last + 1, last + 1 + n_periods - len(self.places))
+        periods = (*self.places[:n_periods], *beyond) if self.places else None
+        nominal = tuple(
+            (column.name, len(column.levels))
+            for column in sorted(self.columns, key=lambda column: column.name)
+            if column.kind == "categorical" and column.name in names
+        )
+        return StaticPart(names, places_of(periods, n_periods), nominal)
+
 
 def infer_schema(
     columns: Mapping[str, Any],
@@ -169,7 +197,8 @@ def infer_schema(
     Parameters
     ----------
     columns : mapping of str to array (unit, period)
-        The columns, for instance a `Panel`; cells with NaN are left out.
+        The columns, for instance a `Panel`; cells with NaN are left out. A panel tells its nominal
+        columns, whose labels are then their codes, and its calendar.
     levels : mapping of str to tuple
         Labels of the categorical columns.
     unit, time, period_labels, unit_labels
@@ -186,15 +215,36 @@ def infer_schema(
     treat  binary       [0, 1]
     age    integer      [17, 55]
     """
-    levels = levels or {}
+    levels, places = levels or {}, None
+    if isinstance(columns, Panel):
+        levels = {name: _codes(columns, name) for name in columns.nominal} | dict(levels)
+        places = columns.static_part.periods
     described = tuple(
         _describe(name, np.asarray(values, dtype=np.float64), levels.get(name))
         for name, values in columns.items()
     )
     periods = np.atleast_2d(np.asarray(next(iter(columns.values())))).shape[-1]
     panel_like = np.asarray(next(iter(columns.values()))).ndim == 2
-    labels = period_labels or (tuple(range(periods)) if panel_like else (0,))
-    return Schema(described, unit, time, labels, unit_labels)
+    labels = period_labels or places or (tuple(range(periods)) if panel_like else (0,))
+    return Schema(described, unit, time, labels, unit_labels, places or ())
+
+
+def schema_of(panel: Panel, schema: Schema | None) -> Schema:
+    """Return the schema of a panel's columns: the one given, or else the one inferred.
+
+    The calendar is the panel's, which a schema that was made apart from it may not know.
+    """
+    if schema is None:
+        return infer_schema(panel)
+    return replace(schema.select(tuple(panel)), places=panel.static_part.periods or schema.places)
+
+
+def _codes(panel: Panel, name: str) -> tuple[int, ...]:
+    number = panel.nominal[name]
+    if number is None:
+        values = np.asarray(panel[name])
+        number = int(values[np.isfinite(values)].max(initial=0)) + 1
+    return tuple(range(number))
 
 
 def _describe(name: str, values: np.ndarray, levels: tuple | None) -> Column:

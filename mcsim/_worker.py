@@ -40,10 +40,18 @@ MASK = "__mask__"
 """The key under which a piece's mask travels with its columns."""
 
 
+PLACES = "__places__"
+"""The key of the places of the periods (rep, period), where they are not 0, 1, 2, ..."""
+
+
 def piece_of(panels: Panel) -> dict[str, np.ndarray]:
-    """Return the columns (rep, unit, period) of panels as they travel, the mask among them."""
-    mask = {} if panels.mask is None else {MASK: np.asarray(panels.mask)}
-    return {name: np.asarray(panels[name]) for name in panels} | mask
+    """Return the columns (rep, unit, period) of panels as they travel, with mask and places."""
+    columns = {name: np.asarray(panels[name]) for name in panels}
+    extra = {} if panels.mask is None else {MASK: np.asarray(panels.mask)}
+    if (places := panels.static_part.periods) is not None:
+        reps = len(next(iter(columns.values())))
+        extra[PLACES] = np.broadcast_to(np.asarray(places), (reps, len(places)))
+    return columns | extra
 
 
 _OUTPUT_KEPT = 2_000  # characters of what a function printed, kept with its failure
@@ -202,7 +210,7 @@ def estimate_piece(
     payload : Payload
         The estimator and the schema.
     columns : mapping of str to array (rep, unit, period)
-        The panels, the mask under `MASK`.
+        The panels, the mask under `MASK`, the places under `PLACES`.
     words : array of uint32 (rep, 2)
         The replications' keys.
     """
@@ -213,12 +221,13 @@ def estimate_piece(
 
 
 def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarray) -> Outcome:
-    mask = columns.pop(MASK, None)
+    mask, places = columns.pop(MASK, None), columns.pop(PLACES, None)
     began = time.perf_counter()
     with _captured() as output:
         try:
             estimator, schema = payload.parts
-            frame = columns_to_frame(columns, mask, schema)
+            labels = None if places is None else places.tolist()
+            frame = columns_to_frame(columns, mask, schema, labels)
             found = estimator(rng_from_words(words), frame), Status.OK, ""
         except MemoryError:
             found = {}, Status.OOM, traceback.format_exc()

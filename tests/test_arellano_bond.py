@@ -307,7 +307,7 @@ def test_a_full_mask_gives_the_balanced_result():
 
 def lanes(panels: list[dict]) -> Panel:
     stacked = {name: jnp.stack([p[name] for p in panels]) for name in panels[0]}
-    return Panel.tree_unflatten(tuple(stacked), [*stacked.values(), None])
+    return Panel.batch(stacked)
 
 
 @pytest.mark.parametrize("steps", [1, 2])

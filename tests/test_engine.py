@@ -16,7 +16,7 @@ from mcsim.errors import ContractError, InputError, UnknownName
 from mcsim.testing import constant_dgp, exact_estimator
 
 KEYS = jax.random.split(jax.random.key(0), 4)
-PANELS = Panel.tree_unflatten(("y",), [jnp.arange(12.0).reshape(4, 3, 1), None])
+PANELS = Panel.batch({"y": jnp.arange(12.0).reshape(4, 3, 1)})
 
 
 class Counted:
@@ -178,7 +178,7 @@ def test_a_singular_lane_leaves_its_neighbors_as_they_are():
     keys = jax.random.split(jax.random.key(0), 64)
     spoiled = x.at[17].set(1.0)
     whole, holed = (
-        estimate_chunk("ols", solving, keys, Panel.tree_unflatten(("x", "y"), [batch, y, None]))
+        estimate_chunk("ols", solving, keys, Panel.batch({"x": batch, "y": y}))
         for batch in (x, spoiled)
     )
     others = np.arange(64) != 17
@@ -206,7 +206,7 @@ def solve(key, panel):
     solved = jax.scipy.linalg.solve_triangular(x, jnp.ones((16, 3)), lower=True)
     return mcsim.Estimate(solved.sum())
 
-panels = mcsim.Panel.tree_unflatten(("x",), [jnp.eye(16) + jnp.full((512, 16, 16), 0.1), None])
+panels = mcsim.Panel.batch({"x": jnp.eye(16) + jnp.full((512, 16, 16), 0.1)})
 keys = jax.random.split(jax.random.key(0), 512)
 
 def work():

@@ -99,6 +99,7 @@ def test_other_kinds_of_numbers(dtype):
     assert panel["y"][:, 0].tolist() == [0.0, 1.0, 1.0]
 
 
+@pytest.mark.filterwarnings("ignore:time. periods in")  # two or more years apart
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(

@@ -20,9 +20,9 @@ LAYERS = [
     "_sources",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
-    "_host_samples _host _engine _readers datasets _frames _schema _labels",
-    "_panel_statistics _cache _cpus _keys _precision _pytree _core _design _warnings errors "
-    "_version",
+    "_host_samples _host _engine _readers datasets _frames _periods _schema _labels",
+    "_panel_statistics _cache _cpus _keys _precision _pytree _core _calendar _design _warnings "
+    "errors _version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 
@@ -34,7 +34,7 @@ ESTIMATORS = [
     "_regression",
     "_variance",
     "_linear_model",
-    "_native _fit _arguments",
+    "_native _dummies _fit _arguments",
     "_formula",
     "_parsing",
     "_expression _algebra",

@@ -426,7 +426,7 @@ def test_broken_lanes_leave_their_neighbors_alone(toy, effects, masked):
         "g": g.at[3].set(jnp.arange(6.0)),
     }
     columns = {name: spoiled.get(name, batch[name]) for name in panel}
-    worse = Panel.tree_unflatten(tuple(columns), [*columns.values(), batch.mask])
+    worse = Panel.batch(columns, batch.mask)
     estimator = regression(f"y ~ a + b{effects}", vcov=ALL)
     run = jax.jit(jax.vmap(lambda p: estimator(None, p)))
     fine, spoilt = run(batch), run(worse)

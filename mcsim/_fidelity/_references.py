@@ -16,6 +16,9 @@ from jaxtyping import Array, Float, Int, Key
 from mcsim._core import Panel
 from mcsim.errors import InputError
 
+Nominal = tuple[tuple[str, int | None], ...]
+"""The nominal columns of a panel, with the number of their categories."""
+
 
 class _Groups(NamedTuple):
     """The distinct values of the given columns, and where their rows lie."""
@@ -37,6 +40,8 @@ class RowBootstrap:
         The training rows, sorted by group.
     groups : groups
         The values of the given columns, first row and number of rows of each group.
+    nominal : tuple of (str, int or None)
+        The nominal columns, with the number of their categories.
 
     Examples
     --------
@@ -52,6 +57,7 @@ class RowBootstrap:
     given: tuple[str, ...]
     values: Float[Array, "row column"]
     groups: _Groups
+    nominal: Nominal = ()
 
     @classmethod
     def fit(
@@ -65,7 +71,7 @@ class RowBootstrap:
     ) -> "RowBootstrap":
         """Keep the rows of a cross-section; the other arguments are those of every trainer."""
         rows, groups = _sorted_by_group(panel, tuple(given))
-        return cls(tuple(panel), tuple(given), rows, groups)
+        return cls(tuple(panel), tuple(given), rows, groups, panel.static_part.nominal)
 
     def sample(
         self, key: Key[Array, ""], n_units: int, *, given: Mapping[str, Any] | None = None
@@ -75,7 +81,7 @@ class RowBootstrap:
         uniform = jax.random.uniform(key, (n_units,), dtype=jnp.float64)
         place = jnp.floor(uniform * self.groups.counts[group]).astype(int)
         drawn = self.values[self.groups.starts[group] + place]
-        return _as_panel(self.names, jnp.where(known[:, None], drawn, jnp.nan))
+        return _as_panel(self.names, jnp.where(known[:, None], drawn, jnp.nan), self.nominal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +97,8 @@ class MultivariateNormal:
         Symmetric square roots of the covariance matrices.
     groups : groups
         The values of the given columns in each group.
+    nominal : tuple of (str, int or None)
+        The nominal columns, with the number of their categories.
 
     Examples
     --------
@@ -106,6 +114,7 @@ class MultivariateNormal:
     means: Float[Array, "group column"]
     factors: Float[Array, "group column column"]
     groups: _Groups
+    nominal: Nominal = ()
 
     @classmethod
     def fit(
@@ -124,7 +133,8 @@ class MultivariateNormal:
         parts = np.split(np.asarray(rows), np.asarray(groups.starts)[1:])
         means = jnp.asarray([part.mean(axis=0) for part in parts])
         factors = jnp.asarray([_square_root(np.cov(part, rowvar=False)) for part in parts])
-        return cls(tuple(panel), tuple(given), means, factors, groups)
+        nominal = panel.static_part.nominal
+        return cls(tuple(panel), tuple(given), means, factors, groups, nominal)
 
     def sample(
         self, key: Key[Array, ""], n_units: int, *, given: Mapping[str, Any] | None = None
@@ -136,7 +146,7 @@ class MultivariateNormal:
         for index in range(len(self.means)):  # few groups: a gather of matrices would be larger
             rows = self.means[index] + noise @ self.factors[index]
             drawn = jnp.where((group == index)[:, None], rows, drawn)
-        return _as_panel(self.names, jnp.where(known[:, None], drawn, jnp.nan))
+        return _as_panel(self.names, jnp.where(known[:, None], drawn, jnp.nan), self.nominal)
 
 
 def _sorted_by_group(panel: Panel, given: tuple[str, ...]) -> tuple[Array, _Groups]:
@@ -170,5 +180,5 @@ def _square_root(covariance: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(np.maximum(eigenvalues, 0.0))) @ vectors.T
 
 
-def _as_panel(names: tuple[str, ...], rows: Array) -> Panel:
-    return Panel({name: rows[:, index] for index, name in enumerate(names)})
+def _as_panel(names: tuple[str, ...], rows: Array, nominal: Nominal) -> Panel:
+    return Panel({name: rows[:, k] for k, name in enumerate(names)}, nominal=dict(nominal))

@@ -15,6 +15,7 @@ from numpy import ndarray
 from mcsim._core import Panel
 from mcsim._fidelity._law import OnRealData, monte_carlo_p_value
 from mcsim._panel_statistics import panel_statistics
+from mcsim._schema import Schema
 
 LONG = 20  # periods from which statistics of single series mean something
 Drawn = dict[str, Float[ndarray, "panel unit period"]]
@@ -23,13 +24,17 @@ Found = dict[tuple[str, str], Float[ndarray, " _"]]
 
 
 def estimates_on(
-    key: Key[Array, ""], estimators: Sequence[OnRealData], drawn: Drawn, draws: int
+    key: Key[Array, ""],
+    estimators: Sequence[OnRealData],
+    drawn: Drawn,
+    schema: Schema,
+    draws: int,
 ) -> Found:
     """Run each estimator that runs on the real data on the first ``draws`` panels."""
     found: Found = {}
-    panels = Panel.tree_unflatten(
-        tuple(drawn), [*(jnp.asarray(values[:draws]) for values in drawn.values()), None]
-    )
+    static = schema.static_part(tuple(drawn), next(iter(drawn.values())).shape[-1])
+    columns = {name: jnp.asarray(values[:draws]) for name, values in drawn.items()}
+    panels = Panel.batch(columns, static=static)
     for index, estimator in enumerate(estimators):
         if estimator.program is None:
             continue

@@ -110,12 +110,12 @@ def generated_row(
         drawn = draw_panels(keys[0], member.generator, max(reps, draws), real.shape, names)
         cubes = _units(drawn, layout).cube.reshape(-1, *real.units.cube.shape)
         split = _split(keys[1], index, member, drawn, cubes, real, ruler, sizes)
-        estimates = estimates_on(keys[2], estimators, drawn, draws)
+        estimates = estimates_on(keys[2], estimators, drawn, layout.schema, draws)
         statistics = statistics_on(drawn, layout.outcomes)
         splits.append(split._replace(estimates=estimates, statistics=statistics))
         for outcome, found in _rejected(keys[3], cubes, layout, reps).items():
             rejected[outcome].append(found)
-        sample = sample or Panel({name: drawn[name][0] for name in names})
+        sample = sample or layout.schema.panel({name: drawn[name][0] for name in names})
     assert sample is not None
     return Row(splits, rejected, sample)
 

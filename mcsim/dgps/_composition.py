@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from mcsim._core import Panel
-from mcsim._schema import Column, Schema
+from mcsim._schema import Column, Schema, infer_schema
 from mcsim.dgps._ensemble import is_frame, is_generator
 from mcsim.dgps._factors import faults_of_sizes, is_number, is_whole
 from mcsim.errors import did_you_mean
@@ -35,6 +35,8 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
     if columns is not None and dgp.outcome not in columns:
         faults.append(f"outcome: got {dgp.outcome!r}{did_you_mean(dgp.outcome, columns)}")
     schema = _schema_of(dgp)
+    if schema is None and isinstance(source, Panel) and source.nominal:
+        schema = infer_schema(source)
     if schema is not None and dgp.outcome in schema.names and schema[dgp.outcome].nominal:
         levels = ", ".join(map(str, schema[dgp.outcome].levels))
         faults.append(

@@ -1,7 +1,8 @@
 """Effects that differ between units and over time, as ``effect(key, exposure, panel)``.
 
-Exposure (unit, period) is 1 in a unit's first treated period, 2 in its second, 0 where it is not
-treated. Any function that returns the effect of every cell is one; these are ready-made.
+Exposure (unit, period) is 1 in a unit's first treated period, 2 in the next of the calendar, 0
+where it is not treated. Any function that returns the effect of every cell is one; these are
+ready-made.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from mcsim._calendar import Calendar
 from mcsim._core import Panel
 from mcsim._pytree import pytree
 from mcsim.dgps._factors import faults_of_numbers, is_whole
@@ -110,6 +112,20 @@ class heterogeneous:
         """Draw the effect of every unit."""
         (z,) = normals(key, (panel.n_units, 1))
         return jnp.broadcast_to(self.mean + self.sd * z, exposure.shape)
+
+
+def periods_treated(
+    treated: Float[Array, "unit period"], calendar: Calendar
+) -> Float[Array, "unit period"]:
+    """Return for how many periods of the calendar a unit has been treated, the present one too.
+
+    A treatment that holds on from one period of the panel to its next held in between.
+    """
+    if calendar.consecutive:
+        return jnp.cumsum(treated, axis=1)
+    passed = jnp.asarray(np.diff(calendar.places, prepend=calendar.places[0] - 1))
+    before = jnp.pad(treated, ((0, 0), (1, 0)))[:, :-1]
+    return jnp.cumsum(treated * jnp.where(before > 0, passed, 1), axis=1)
 
 
 def _along(path: tuple[float, ...], exposure: Int[Array, "unit period"]) -> Any:

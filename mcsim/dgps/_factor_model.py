@@ -4,7 +4,7 @@ The data-driven design of Arkhangelsky et al. (2021), American Economic Review 1
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from mcsim._calendar import Calendar
 from mcsim._core import Panel, Sample, require_panel
 from mcsim._design import Design
-from mcsim._pytree import pytree
+from mcsim._pytree import ADDED_LATER, pytree
 from mcsim.dgps._factors import faults_of_sizes, field_names, is_whole, under
 from mcsim.dgps._normals import normals
 from mcsim.errors import InputError, did_you_mean, raise_all
@@ -46,6 +47,8 @@ class FactorModel:
     n_units : int or None
         None: the rows as they are. A number, or the design's factor ``n_units``: so many rows,
         drawn with replacement in each sample.
+    calendar : Calendar or None
+        The places of the periods; None: one after another.
 
     References
     ----------
@@ -70,6 +73,7 @@ class FactorModel:
     carried: dict[str, Float[Array, " unit"]]
     coefficients: tuple[float, ...] = ()
     n_units: int | None = None
+    calendar: Calendar | None = field(default=None, metadata=ADDED_LATER)
 
     def __repr__(self) -> str:
         units, periods = np.shape(self.additive)
@@ -145,13 +149,15 @@ class FactorModel:
         rows, periods = systematic.mean(1, keepdims=True), systematic.mean(0, keepdims=True)
         additive = rows + periods - systematic.mean()
         noise = y - systematic
-        coefficients = tuple(float(c) for c in np.round(_autoregression(noise, lags), 2))
-        correlation = _correlations(coefficients, y.shape[1])
+        calendar = panel.calendar
+        coefficients = tuple(float(c) for c in np.round(_autoregression(noise, lags, calendar), 2))
+        correlation = _correlations(coefficients, calendar)
         size = np.linalg.norm(noise.T @ noise / len(y)) / np.linalg.norm(correlation)
         root = np.sqrt(size) * np.linalg.cholesky(correlation).T
         f, m, noise_map = (jnp.asarray(a) for a in (additive, systematic - additive, root))
         carried = {name: jnp.asarray(panel[name][:, 0], dtype=float) for name in carry}
-        return cls(outcome, f, m, noise_map, carried, coefficients)
+        gaps = None if calendar.consecutive else calendar
+        return cls(outcome, f, m, noise_map, carried, coefficients, calendar=gaps)
 
     def without(self, *parts: str) -> "FactorModel":
         """Return the model without some of its parts.
@@ -200,7 +206,7 @@ class FactorModel:
         columns = {model.outcome: systematic + z @ model.noise}
         for name, values in carried.items():
             columns[name] = jnp.broadcast_to(values[:, None], systematic.shape)
-        return Sample(Panel(columns), {})
+        return Sample(Panel(columns, periods=model.calendar and model.calendar.places), {})
 
 
 def standardized(values: Any) -> np.ndarray:
@@ -239,16 +245,23 @@ def _faults_of_fit(panel, outcome, rank, lags, carry) -> list[str]:
     return faults
 
 
-def _autoregression(noise: np.ndarray, lags: int) -> np.ndarray:
+def _autoregression(noise: np.ndarray, lags: int, calendar: Calendar) -> np.ndarray:
     """Pooled least squares of each value on the ones before it, without an intercept."""
     if lags == 0:
         return np.zeros(0)
-    t = noise.shape[1]
-    lagged = np.stack([noise[:, lags - j : t - j].ravel() for j in range(1, lags + 1)], axis=1)
-    return np.linalg.lstsq(lagged, noise[:, lags:].ravel(), rcond=None)[0]
+    sources = zip(*(calendar.before(j) for j in range(1, lags + 1)), strict=True)
+    complete = [(t, own) for t, own in enumerate(sources) if None not in own]
+    if not complete:
+        raise InputError(
+            f"lags: got {lags}, but no period of the panel has the {lags} before it (places "
+            f"{list(calendar.places)}); lower lags"
+        )
+    periods, before = [t for t, _ in complete], np.array([own for _, own in complete])
+    lagged = np.stack([noise[:, own].ravel() for own in before.T], axis=1)
+    return np.linalg.lstsq(lagged, noise[:, periods].ravel(), rcond=None)[0]
 
 
-def _correlations(coefficients: tuple[float, ...], n_periods: int) -> np.ndarray:
+def _correlations(coefficients: tuple[float, ...], calendar: Calendar) -> np.ndarray:
     """The correlation matrix of a stationary autoregression, by its Yule-Walker equations."""
     p = len(coefficients)
     roots = np.roots([1.0, *(-c for c in coefficients)])
@@ -265,7 +278,6 @@ def _correlations(coefficients: tuple[float, ...], n_periods: int) -> np.ndarray
             else:
                 matrix[k, lag - 1] -= c
     path = [1.0, *(np.linalg.solve(matrix, right) if p else [])]
-    for k in range(len(path), n_periods):
+    for k in range(len(path), calendar.span):
         path.append(sum(c * path[k - j] for j, c in enumerate(coefficients, start=1)))
-    lag = np.abs(np.arange(n_periods)[:, None] - np.arange(n_periods))
-    return np.asarray(path)[lag]
+    return np.asarray(path)[np.abs(np.subtract.outer(calendar.places, calendar.places))]

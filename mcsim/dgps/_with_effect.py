@@ -21,6 +21,7 @@ from mcsim.dgps._composition import (
     faults_of_ensemble,
     schema_with_treatment,
 )
+from mcsim.dgps._effects import periods_treated
 from mcsim.dgps._ensemble import FITTED, ONE_FIT, Ensemble, bare, is_generator
 from mcsim.dgps._factors import brief, field_names, is_number, under
 from mcsim.dgps._permuted import with_treatment
@@ -233,6 +234,8 @@ class WithEffect:
         """Draw one sample."""
         panel, treated, effect, known = self._draw(key, design)
         known |= {f"att[{e}]": _att_at(e, panel, treated, effect) for e in self.horizons}
+        if self.treatment in panel.nominal:  # its new values are numbers
+            panel = panel.select([name for name in panel if name != self.treatment])
         sample = panel.with_columns(
             {self.outcome: panel[self.outcome] + treated * effect, self.treatment: treated}
         )
@@ -284,7 +287,7 @@ class WithEffect:
         treated = jnp.where((treated == 0) | (treated == 1), treated, jnp.nan)
         effect = self._effect(design)
         if callable(effect):
-            exposure = (jnp.cumsum(treated, axis=1) * treated).astype(int)
+            exposure = (periods_treated(treated, panel.calendar) * treated).astype(int)
             effect = jnp.asarray(effect(effect_key, exposure, panel), dtype=float)
             _require_shape("effect", effect, shape)
             effect = jnp.where(treated > 0, effect, 0.0)
@@ -324,7 +327,7 @@ def _att_at(event_time: int, panel: Panel, treated: Array, effect: Any) -> Array
     """Average effect over the observed cells that have been treated for so long; 0 before."""
     if event_time < 0:
         return jnp.zeros(())
-    exposed = treated * (jnp.cumsum(treated, axis=1) == event_time + 1)
+    exposed = treated * (periods_treated(treated, panel.calendar) == event_time + 1)
     total, count = _totals(panel, exposed, effect)
     return total / count
 

@@ -7,13 +7,20 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcsim._calendar import Calendar
 from mcsim._core import Panel
 
 
-def shift(values: Float[Array, "unit period"], periods: int) -> Float[Array, "unit period"]:
-    """Return the values of some periods ago; NaN where there were none."""
-    before = jnp.full_like(values[:, :periods], jnp.nan)
-    return jnp.concatenate([before, values[:, : values.shape[1] - periods]], axis=1)
+def lagged(
+    values: Float[Array, "unit period"], periods: int, calendar: Calendar
+) -> Float[Array, "unit period"]:
+    """Return the values of some periods of the calendar ago; NaN where there were none."""
+    if calendar.consecutive:
+        before = jnp.full_like(values[:, :periods], jnp.nan)
+        return jnp.concatenate([before, values[:, : values.shape[1] - periods]], axis=1)
+    source = calendar.before(periods)
+    known = jnp.asarray([position is not None for position in source])
+    return jnp.where(known, values[:, jnp.asarray([position or 0 for position in source])], jnp.nan)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -21,7 +28,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log": jnp.log,
     "sqrt": jnp.sqrt,
     "exp": jnp.exp,
-    "lag": shift,
+    "level": lambda code, level: jnp.where(jnp.isnan(code), jnp.nan, code == level),
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
@@ -47,7 +54,10 @@ class Number:
 
 @dataclass(frozen=True)
 class Apply:
-    """A function of `FUNCTIONS`, applied."""
+    """A function of `FUNCTIONS`, applied; or ``lag``, which needs the panel's calendar.
+
+    ``level`` is no function that a formula may name: `_dummies` makes dummies with it.
+    """
 
     function: str
     arguments: tuple["Expression", ...]
@@ -78,6 +88,12 @@ def longest_lag(term: Term) -> int:
     return max(_longest_lag(factor) for factor in term)
 
 
+def periods_of(term: Term, calendar: Calendar) -> tuple[int, ...]:
+    """Return the positions of the periods of which the panel has every lag that a term needs."""
+    known = [_periods(factor, calendar) for factor in term]
+    return tuple(sorted(set.intersection(*known)))
+
+
 def evaluate(term: Term, panel: Panel) -> Float[Array, "unit period"]:
     """Evaluate a term on a panel, in float64."""
     values = [_value(factor, panel) for factor in term]
@@ -87,9 +103,11 @@ def evaluate(term: Term, panel: Panel) -> Float[Array, "unit period"]:
     return product
 
 
-def observed_cells(term: Term, mask: Bool[Array, "unit period"]) -> Bool[Array, "unit period"]:
-    """Return where a term can be told: where its columns, lagged as it says, are observed."""
-    cells = [_observed(factor, mask) for factor in term]
+def observed_cells(
+    term: Term, mask: Bool[Array, "unit period"], calendar: Calendar
+) -> Bool[Array, "unit period"]:
+    """Return where a term is known: where its columns, lagged as it says, are observed."""
+    cells = [_observed(factor, mask, calendar) for factor in term]
     return jnp.stack([cell for cell in cells if cell is not None]).all(axis=0)
 
 
@@ -106,27 +124,51 @@ def _value(expression: Expression, panel: Panel) -> Any:
             return jnp.asarray(panel[name], dtype=jnp.float64)
         case Number(value):
             return value
+        case Apply("lag", (inner, Number(periods))):
+            inner, periods = _whole_lag(inner, int(periods), panel.calendar)
+            return lagged(_value(inner, panel), periods, panel.calendar)
         case Apply(function, arguments):
             return FUNCTIONS[function](*(_value(argument, panel) for argument in arguments))
 
 
-def _observed(expression: Expression, mask: Any) -> Any:
+def _whole_lag(inner: Expression, periods: int, calendar: Calendar) -> tuple[Expression, int]:
+    """Take ``lag(lag(x))`` as ``lag(x, 2)``: the period between need not be in the panel."""
+    match inner:
+        case Apply("lag", (deeper, Number(more))) if not calendar.consecutive:
+            return _whole_lag(deeper, periods + int(more), calendar)
+    return inner, periods
+
+
+def _observed(expression: Expression, mask: Any, calendar: Calendar) -> Any:
     match expression:
         case Name():
             return mask
-        case Apply("lag", (lagged, Number(periods))):
-            return jnp.nan_to_num(shift(_observed(lagged, mask).astype(float), int(periods))) > 0
+        case Apply("lag", (inner, Number(periods))):
+            inner, periods = _whole_lag(inner, int(periods), calendar)
+            before = lagged(_observed(inner, mask, calendar).astype(float), periods, calendar)
+            return jnp.nan_to_num(before) > 0
         case Apply(_, arguments):
-            cells = [_observed(argument, mask) for argument in arguments]
+            cells = [_observed(argument, mask, calendar) for argument in arguments]
             cells = [cell for cell in cells if cell is not None]
             return jnp.stack(cells).all(axis=0) if cells else None
     return None
 
 
+def _periods(expression: Expression, calendar: Calendar) -> set[int]:
+    match expression:
+        case Apply("lag", (inner, Number(periods))):
+            inner, periods = _whole_lag(inner, int(periods), calendar)
+            known = _periods(inner, calendar)
+            return {t for t, source in enumerate(calendar.before(periods)) if source in known}
+        case Apply(_, arguments):
+            return set.intersection(*(_periods(argument, calendar) for argument in arguments))
+    return set(range(len(calendar.places)))
+
+
 def _longest_lag(expression: Expression) -> int:
     match expression:
-        case Apply("lag", (lagged, Number(periods))):
-            return int(periods) + _longest_lag(lagged)
+        case Apply("lag", (inner, Number(periods))):
+            return int(periods) + _longest_lag(inner)
         case Apply(_, arguments):
             return max(_longest_lag(argument) for argument in arguments)
     return 0

@@ -158,8 +158,8 @@ def parse_regression(text: str) -> RegressionFormula:
     Parameters
     ----------
     text : str
-        Terms as in `parse_treatment_formula`, and ``lag(x)`` or ``lag(x, 2)``, the value of the
-        unit's period before, or two before. A constant is always there (``y ~ 1`` has nothing
+        Terms as in `parse_treatment_formula`, and ``lag(x)`` or ``lag(x, 2)``, the unit's value one
+        or two periods of the calendar before. A constant is always there (``y ~ 1`` has nothing
         else); effects are ``unit``, ``time`` or both.
 
     Returns

@@ -12,7 +12,8 @@ from jaxtyping import Array, Key
 from mcsim._core import Estimate, Panel
 from mcsim._precision import require_float64
 from mcsim._schema import Schema
-from mcsim.errors import did_you_mean, raise_all
+from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
 from mcsim.estimators._formula import check_columns
 
 
@@ -68,20 +69,14 @@ class NativeEstimator:
         require_float64("estimate")
         return _estimate(self, key, panel)
 
-    def check_schema(self, schema: Schema) -> None:
-        """Raise if a column is categorical: its codes would be taken as amounts."""
+    def check_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> None:
+        """Raise if a column is categorical and not nominal in the panel: codes are no amounts."""
         coded = [
             name
             for name in self.formula.columns
-            if name in schema.names and schema[name].kind == "categorical"
+            if name in schema.names and schema[name].kind == "categorical" and name not in nominal
         ]
-        raise_all(
-            [
-                f"formula {str(self.formula)!r}: {name!r} is categorical; make a 0/1 column of "
-                "each level but one, for instance with pandas.get_dummies"
-                for name in coded
-            ]
-        )
+        raise_all(faults_of_categories(self.formula, coded))
 
     def __repr__(self) -> str:
         shown = ((name, _alone(value)) for name, value in self.options if value is not None)
@@ -94,8 +89,24 @@ def _estimate(
     estimator: NativeEstimator, key: Key[Array, ""] | None, panel: Panel
 ) -> Mapping[tuple[str, str], Estimate]:
     check_columns(estimator.formula.columns, panel)
-    estimates = estimator.numerics(key, panel, estimator.formula, **dict(estimator.options))
+    formula, names = with_dummies(estimator.formula, panel.nominal)
+    options = _of_dummies(estimator, names) if names else dict(estimator.options)
+    estimates = estimator.numerics(key, panel, formula, **options)
     return OrderedDict(estimates)  # of a dict, JAX would sort the keys
+
+
+def _of_dummies(estimator: NativeEstimator, names: Names) -> dict[str, Any]:
+    """Return the options with dummies in place of the nominal columns that they name."""
+    options = dict(estimator.options)
+    for option in ("term", "predetermined", "endogenous"):
+        if options.get(option):
+            options[option] = spread(options[option], names)
+    if options.get("estimand") is not None and len(options["term"]) > 1:
+        raise InputError(
+            f"estimand: {options['estimand']!r} labels one coefficient, but the category has "
+            f"{len(options['term'])}: {', '.join(options['term'])}; leave estimand= out"
+        )
+    return options
 
 
 def native(numerics: Numerics, formula: Formula, **options: Any) -> NativeEstimator:

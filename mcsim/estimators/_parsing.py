@@ -104,8 +104,9 @@ def _expression(node: ast.AST) -> Expression:  # noqa: PLR0911  one case, one re
             return Apply(_ARITHMETIC[type(operator)], (_expression(left), _expression(right)))
         case ast.Call(ast.Name("C"), _, _):
             raise InputError(
-                f"{ast.unparse(node)}: categories are not expanded here; add a column of 0 and 1 "
-                "for each level but one and name those columns"
+                f"{ast.unparse(node)}: name the column alone; one that from_frame(frame, "
+                "categorical=[...]) took as categories enters as a column of 0 and 1 for each "
+                "level but one"
             )
         case ast.Call(ast.Name(function), [argument], []) if function in _CALLS:
             return Apply(function, (_expression(argument),))

@@ -194,9 +194,7 @@ def test_aipw_and_its_logit(tell):
     d = (rng.random((128, 500)) < 1 / (1 + np.exp(-x[..., 0]))).astype(float)
     y = d + x.sum(-1) + rng.normal(size=(128, 500))
     columns = {"y": y, "d": d, "x1": x[..., 0], "x2": x[..., 1], "x3": x[..., 2]}
-    panels = mcsim.Panel.tree_unflatten(
-        tuple(columns), [*(jax.numpy.asarray(a)[..., None] for a in columns.values()), None]
-    )
+    panels = mcsim.Panel.batch({n: jax.numpy.asarray(a)[..., None] for n, a in columns.items()})
     keys = jax.random.split(jax.random.key(0), 128)
 
     def with_statsmodels(i):

@@ -43,6 +43,18 @@ class Adoption(NamedTuple):
         return jnp.arange(self.data.shape[1]) >= self.start[:, None]
 
     @property
+    def event(self) -> Int[Array, "unit period"]:
+        """Periods of the calendar since a unit's first treated one, 0 in it, negative before.
+
+        Of a unit that is never treated they say nothing.
+        """
+        calendar = self.data.calendar
+        if calendar.consecutive:
+            return jnp.arange(self.data.shape[1]) - self.start[:, None]
+        places = jnp.asarray(calendar.places)
+        return places - jnp.append(places, places[-1] + 1)[self.start][:, None]
+
+    @property
     def dated(self) -> Bool[Array, " unit"]:
         """Whether a unit's start is known: the cell before its first treated one is observed."""
         periods = jnp.arange(self.data.shape[1])

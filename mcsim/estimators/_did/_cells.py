@@ -8,39 +8,41 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
+from mcsim._calendar import Calendar
 from mcsim.errors import InputError
 
 
 class CohortPeriods(NamedTuple):
-    """Cells that a panel of so many periods can have, each a cohort in a period.
+    """Cells that a panel of these periods can have, each a cohort in a period.
 
     Attributes
     ----------
     cohort, period, base : array of int (cell,)
         Positions of the first treated period, of the period, and of the one it is compared with.
+    event : array of int (cell,)
+        Periods of the calendar since treatment started; negative before.
     """
 
     cohort: Int[np.ndarray, " cell"]
     period: Int[np.ndarray, " cell"]
     base: Int[np.ndarray, " cell"]
-
-    @property
-    def event(self) -> Int[np.ndarray, " cell"]:
-        """Periods since treatment started; negative before."""
-        return self.period - self.cohort
+    event: Int[np.ndarray, " cell"]
 
 
-def cells_of(n_periods: int, base: str) -> CohortPeriods:
+def cells_of(calendar: Calendar, base: str) -> CohortPeriods:
     """List the cells with a period to compare with.
 
     Examples
     --------
-    >>> cells_of(3, "varying").event.tolist(), cells_of(3, "universal").event.tolist()
+    >>> calendar = Calendar((0, 1, 2))
+    >>> cells_of(calendar, "varying").event.tolist(), cells_of(calendar, "universal").event.tolist()
     ([0, 1, -1, 0], [0, 1, -2, 0])
     """
+    n_periods, places = len(calendar.places), np.asarray(calendar.places)
     cohort, period = (a.ravel() for a in np.mgrid[1:n_periods, 0:n_periods])
     before = np.where((period >= cohort) | (base == "universal"), cohort - 1, period - 1)
-    return keep(CohortPeriods(cohort, period, before), (before >= 0) & (before != period))
+    cells = CohortPeriods(cohort, period, before, places[period] - places[cohort])
+    return keep(cells, (before >= 0) & (before != period))
 
 
 def keep(cells: CohortPeriods, chosen: Bool[np.ndarray, " cell"]) -> CohortPeriods:

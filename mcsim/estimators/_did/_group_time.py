@@ -33,7 +33,7 @@ def fit_callaway_santanna(
 ) -> dict[tuple[str, str], Estimate]:
     """Effects of cells, averaged; variances by influence functions."""
     adoption = read_adoption(formula, panel, balanced=True)
-    cells = cells_of(adoption.data.shape[1], base)
+    cells = cells_of(adoption.data.calendar, base)
     if horizons is not None:
         cells = at_horizons(cells, horizons)
     if aggregation != "event":
@@ -98,7 +98,8 @@ def _from_covariates(
 
     number = len(cells.cohort)
     batch = max(size for size in range(1, n_periods + 1) if number % size == 0)
-    effects = jax.lax.map(effect, tuple(map(jnp.asarray, cells)), batch_size=batch)
+    positions = tuple(map(jnp.asarray, (cells.cohort, cells.period, cells.base)))
+    effects = jax.lax.map(effect, positions, batch_size=batch)
     return GroupTime(
         value=effects.value,
         present=effects.present,

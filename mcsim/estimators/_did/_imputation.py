@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mcsim._calendar import Calendar
 from mcsim._core import Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._algebra import generalized_inverse, invert
@@ -53,7 +54,7 @@ def fit_imputation(
 ) -> dict[tuple[str, str], Estimate]:
     """Effects imputed where that is possible, and averaged; the conservative variance."""
     adoption = read_adoption(formula, panel)
-    _check_horizons(horizons, adoption.data.shape[1])
+    _check_horizons(horizons, adoption.data.calendar)
     treated = adoption.treated * adoption.data.observed
     model = _untreated(adoption.data.observed - treated)
     counted = treated * _imputable(model.weight)
@@ -95,12 +96,18 @@ def _labels(horizons: tuple[int, ...]) -> tuple[str, ...]:
     return (*map(label, horizons), "att")
 
 
-def _check_horizons(horizons: tuple[int, ...], n_periods: int) -> None:
-    late = [horizon for horizon in horizons if horizon > n_periods - 2]
-    if late:
+def _check_horizons(horizons: tuple[int, ...], calendar: Calendar) -> None:
+    """Refuse event times that no unit with an untreated period can have."""
+    after = calendar.places[1:]
+    possible = {later - first for first in after for later in after if later >= first}
+    wrong = [horizon for horizon in horizons if horizon not in possible]
+    if wrong:
+        known = (
+            f"at most {max(possible)}" if calendar.consecutive else f"some of {sorted(possible)}"
+        )
         raise InputError(
-            f"horizons: got {late}, expected at most {n_periods - 2}: a panel of {n_periods} "
-            "periods has one before treatment"
+            f"horizons: got {wrong}, expected {known}: a panel of {len(calendar.places)} periods "
+            "has one before treatment"
         )
 
 
@@ -129,7 +136,7 @@ def _imputable(untreated: Cells) -> Bool[Array, "unit period"]:
 
 def _targets(adoption: Adoption, counted: Cells, horizons: tuple[int, ...]) -> Targets:
     """Return each target's weights on the effects: the same for all cells it averages."""
-    event = jnp.arange(counted.shape[1]) - adoption.start[:, None]
+    event = adoption.event
     dated = counted * adoption.dated[:, None]
     chosen = jnp.stack([*(dated * (event == h) for h in horizons), counted])
     return chosen / jnp.maximum(chosen.sum(axis=(1, 2), keepdims=True), 1.0)

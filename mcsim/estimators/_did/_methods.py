@@ -38,8 +38,9 @@ def callaway_santanna(
     """Estimate effects cohort by cohort and period by period, and average them.
 
     Each cohort in each period is compared with units that are not treated, from the last period
-    before it adopts. Units treated from the first period on are left out, and so are cells without
-    a control. The panel must be balanced and treatment is for good.
+    before it adopts that the panel has. Event times count periods of the calendar. Units treated
+    from the first period on are left out, and so are cells without a control. The panel must be
+    balanced and treatment is for good.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from mcsim.estimators._did._adoption import (
 )
 from mcsim.estimators._did._arguments import event_times, faults_of_window
 from mcsim.estimators._did._influence import label
+from mcsim.estimators._dummies import with_dummies
 from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_treatment_formula
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
@@ -228,6 +229,7 @@ def twfe_weights(panel: Panel, formula: str) -> Float[Array, "unit period"]:
     require_float64("twfe_weights")
     parsed = parse_treatment_formula(formula)
     check_columns(parsed.columns, panel)
+    parsed, _ = with_dummies(parsed, panel.nominal)
     data = read_treatment(parsed, panel)
     fit = fit_linear(data, BOTH, (0,))
     treated = data.x[0] == 1
@@ -240,7 +242,7 @@ def _with_dummies(
     """Put a dummy of each event time in the treatment's place; the ends are treated as asked."""
     data = adoption.data
     n_periods = data.shape[1]
-    event = jnp.arange(n_periods) - adoption.start[:, None]
+    event = adoption.event
     ever = (adoption.start < n_periods)[:, None]
     inside = ~ever | ((event >= -leads) & (event <= lags))
     if ends == "binned":

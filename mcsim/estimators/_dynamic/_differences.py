@@ -11,12 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mcsim._calendar import Calendar
 from mcsim._core import Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._dynamic._instruments import Layout, Levels, arrange
-from mcsim.estimators._expression import Term, evaluate, longest_lag, observed_cells
+from mcsim.estimators._expression import (
+    Term,
+    evaluate,
+    longest_lag,
+    observed_cells,
+    periods_of,
+)
 from mcsim.estimators._formula import RegressionFormula
-from mcsim.estimators._linear_model._data import read_regression
+from mcsim.estimators._linear_model._data import in_periods, periods_with_lags, read_regression
 
 
 class LaggedLevels(NamedTuple):
@@ -47,6 +54,8 @@ class Differences(NamedTuple):
     n_slopes : int
         Regressors that are not dummies.
     status : int array ()
+    calendar : Calendar
+        The periods of the equations.
     """
 
     y: Float[Array, "unit equation"]
@@ -57,6 +66,7 @@ class Differences(NamedTuple):
     layout: Layout
     n_slopes: int
     status: Int[Array, ""]
+    calendar: Calendar
 
     def times_instruments(
         self, e: Float[Array, "*many unit equation"]
@@ -103,11 +113,16 @@ def read_differences(
         If no equation is left, or fewer instruments than coefficients: known when the program is
         traced.
     """
-    layout = _layout(formula, levels, len(own), panel.n_periods, collapse)
+    layout, equations = _layout(formula, levels, len(own), panel.calendar, collapse)
     data = read_regression(formula, panel)
-    use = None if data.weight is None else data.weight[:, 1:] * data.weight[:, :-1]
+    later, earlier = data.calendar.adjacent
+    use = None
+    if data.weight is not None:
+        use = in_periods(data.weight, later) * in_periods(data.weight, earlier)
     own_levels = jnp.concatenate([data.x[jnp.asarray(own, int)], data.z])
-    y, x, exogenous = (_difference(array, use) for array in (data.y, data.x, own_levels))
+    y, x, exogenous = (
+        _difference(array, data.calendar, use) for array in (data.y, data.x, own_levels)
+    )
     source, broken = _source(formula, panel, levels, exogenous)
     z = source[:, layout.column]
     return Differences(
@@ -119,6 +134,7 @@ def read_differences(
         layout=layout,
         n_slopes=len(x),
         status=jnp.where(broken, Status.NAN, data.status).astype(jnp.int32),
+        calendar=equations,
     )
 
 
@@ -126,22 +142,16 @@ def _layout(
     formula: RegressionFormula,
     levels: Sequence[LaggedLevels],
     n_own: int,
-    n_periods: int,
+    calendar: Calendar,
     collapse: bool,
-) -> Layout:
-    """Lay out the instruments, of which there must be enough."""
-    n_equations = n_periods - 1 - max(longest_lag(term) for term in formula.terms)
-    if n_equations < 1:
-        raise InputError(
-            f"formula {str(formula)!r}: got {n_periods} periods, expected at least "
-            f"{n_periods - n_equations + 1}: lags and the first difference use up the others"
-        )
-    period_effects = "time" in formula.effects
+) -> tuple[Layout, Calendar]:
+    """Lay out the instruments, of which there must be enough; return the equations' periods too."""
+    n_periods, equations = len(calendar.places), _equations(formula, calendar)
+    period_effects, n_equations = "time" in formula.effects, len(equations.places)
     layout = arrange(
-        [Levels(longest_lag(each.term), each.nearest, each.farthest) for each in levels],
+        [_places(each, calendar) for each in levels],
         n_own + len(formula.instruments),
-        n_periods=n_periods,
-        n_equations=n_equations,
+        equations=equations,
         period_effects=period_effects,
         collapse=collapse,
     )
@@ -152,11 +162,32 @@ def _layout(
             f"coefficients in {n_periods} periods, expected at least as many; take more lags as "
             "instruments or fewer regressors"
         )
-    return layout
+    return layout, equations
 
 
-def _difference(columns: Float[Array, "*many unit period"], use: Array | None) -> Array:
-    difference = columns[..., 1:] - columns[..., :-1]
+def _places(levels: LaggedLevels, calendar: Calendar) -> Levels:
+    known = calendar.take(periods_of(levels.term, calendar))
+    return Levels(known.places, levels.nearest, levels.farthest)
+
+
+def _equations(formula: RegressionFormula, calendar: Calendar) -> Calendar:
+    """Return the periods that, like the ones before them, have every lag of the formula."""
+    with_lags = calendar.take(periods_with_lags(formula, calendar))
+    later, _ = with_lags.adjacent
+    if not later:
+        needed = max(longest_lag(term) for term in formula.terms) + 2
+        raise InputError(
+            f"formula {str(formula)!r}: got {calendar}, expected at least {needed} that follow one "
+            "another: lags and the first difference use up the others"
+        )
+    return with_lags.take(later)
+
+
+def _difference(
+    columns: Float[Array, "*many unit period"], calendar: Calendar, use: Array | None
+) -> Array:
+    later, earlier = calendar.adjacent
+    difference = in_periods(columns, later) - in_periods(columns, earlier)
     return difference if use is None else use * difference
 
 
@@ -188,11 +219,11 @@ def _levels(panel: Panel, terms: Sequence[Term]) -> tuple[list[Array], Bool[Arra
     """Return each term's levels from its first period, and whether an observed one is no number."""
     levels, broken = [], jnp.zeros((), bool)
     for term in terms:
-        start = longest_lag(term)
-        level = evaluate(term, panel)[:, start:]
+        periods = periods_of(term, panel.calendar)
+        level = in_periods(evaluate(term, panel), periods)
         bad = ~jnp.isfinite(level)
         if panel.mask is not None:
-            observed = observed_cells(term, panel.mask)[:, start:]
+            observed = in_periods(observed_cells(term, panel.mask, panel.calendar), periods)
             bad &= observed
             level = jnp.where(observed, level, 0.0)
         levels.append(level)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mcsim._calendar import Calendar
 from mcsim.estimators._algebra import combine, generalized_inverse, invert
 from mcsim.estimators._dynamic._differences import Differences
 
@@ -108,10 +109,13 @@ def gmm(data: Differences, steps: int) -> Gmm:
     return Gmm(steps, first, last, cross, error_variance(data, first))
 
 
-def differenced_errors(n_equations: int) -> Float[np.ndarray, "equation equation"]:
-    """Return the covariance of first differences of independent errors, H: 2 and -1 beside it."""
-    off = np.eye(n_equations, k=1)
-    return 2 * np.eye(n_equations) - off - off.T
+def differenced_errors(equations: Calendar) -> Float[np.ndarray, "equation equation"]:
+    """Return the covariance of first differences of independent errors, H.
+
+    It is 2 on the diagonal, and -1 for two differences that follow one another.
+    """
+    distance = np.abs(np.subtract.outer(equations.places, equations.places))
+    return 2.0 * (distance == 0) - (distance == 1)
 
 
 def cross_products(data: Differences) -> Cross:
@@ -122,7 +126,7 @@ def cross_products(data: Differences) -> Cross:
 
 def first_step(data: Differences, cross: Cross) -> Step:
     """Weight by the covariance of the moments if the errors in levels are independent and alike."""
-    covariance = data.cross_instruments(differenced_errors(data.y.shape[1]))
+    covariance = data.cross_instruments(differenced_errors(data.calendar))
     return _solve(data, cross, covariance)
 
 

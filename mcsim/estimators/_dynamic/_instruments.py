@@ -5,6 +5,7 @@ cells, each the product of a source column and one equation; moments are compute
 then added up, so that the zeros cost nothing.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from mcsim._calendar import Calendar
 
 Cell = tuple[int, int]
 """A source column and an equation."""
@@ -22,15 +25,15 @@ class Levels(NamedTuple):
 
     Attributes
     ----------
-    start : int
-        The first period in which the variable is there: a lagged one is not in the first periods.
+    places : tuple of int
+        The places of the periods in which the variable is there: a lagged one is not in the first.
     nearest : int
         How many periods back the nearest level is.
     farthest : int or None
         How many periods back the farthest is; None for all there are.
     """
 
-    start: int
+    places: tuple[int, ...]
     nearest: int
     farthest: int | None
 
@@ -70,14 +73,13 @@ def arrange(
     levels: Sequence[Levels],
     n_own: int,
     *,
-    n_periods: int,
-    n_equations: int,
+    equations: Calendar,
     period_effects: bool,
     collapse: bool,
 ) -> Layout:
     """Lay out the instruments over source columns in this order.
 
-    The columns are: each variable's levels, period after period from its start; each exogenous
+    The columns are: each variable's levels, period after period; each exogenous
     variable's differences, equation after equation; a one, if there are period effects.
 
     Parameters
@@ -86,8 +88,8 @@ def arrange(
         The variables that are instrumented by their lagged levels.
     n_own : int
         Exogenous variables, whose differences are their own instruments.
-    n_periods, n_equations : int
-        Periods of the panel; differenced equations, which are its last periods.
+    equations : Calendar
+        The periods of the differenced equations.
     period_effects : bool
         Whether every equation has an intercept, which is its own instrument.
     collapse : bool
@@ -96,32 +98,28 @@ def arrange(
     instruments: list[list[Cell]] = []
     column = 0
     for variable in levels:
-        cells = _cells_of_levels(variable, column, n_periods, n_equations)
+        cells = _cells_of_levels(variable, column, equations)
         instruments += _collapsed(cells) if collapse else [[cell] for _, cell in cells]
-        column += n_periods - variable.start
-    equations = range(n_equations)
+        column += len(variable.places)
+    numbers = range(len(equations.places))
     for _ in range(n_own):
-        instruments.append([(column + equation, equation) for equation in equations])
-        column += n_equations
+        instruments.append([(column + equation, equation) for equation in numbers])
+        column += len(numbers)
     if period_effects:
-        instruments += [[(column, equation)] for equation in equations]
+        instruments += [[(column, equation)] for equation in numbers]
     flat = np.array(list(chain.from_iterable(instruments)), dtype=int).reshape(-1, 2)
     return Layout(flat[:, 0], flat[:, 1], tuple(map(len, instruments)))
 
 
-def _cells_of_levels(
-    variable: Levels, column: int, n_periods: int, n_equations: int
-) -> list[tuple[int, Cell]]:
+def _cells_of_levels(variable: Levels, column: int, equations: Calendar) -> list[tuple[int, Cell]]:
     """Return (lag, cell) for every level that an equation may use, oldest level first."""
-    cells = []
-    for equation in range(n_equations):
-        period = n_periods - n_equations + equation
-        oldest = variable.start
-        if variable.farthest is not None:
-            oldest = max(oldest, period - variable.farthest)
-        for level in range(oldest, period - variable.nearest + 1):
-            cells.append((period - level, (column + level - variable.start, equation)))
-    return cells
+    farthest = math.inf if variable.farthest is None else variable.farthest
+    return [
+        (place - level, (column + number, equation))
+        for equation, place in enumerate(equations.places)
+        for number, level in enumerate(variable.places)
+        if variable.nearest <= place - level <= farthest
+    ]
 
 
 def _collapsed(cells: Iterable[tuple[int, Cell]]) -> Iterator[list[Cell]]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from mcsim._core import Estimate
 from mcsim.estimators._dynamic._differences import Differences
 from mcsim.estimators._dynamic._gmm import Gmm, differenced_errors
+from mcsim.estimators._expression import lagged
 from mcsim.estimators._fit import statistic
 
 Matrix = Float[Array, "regressor regressor"]
@@ -56,7 +57,7 @@ def serial_correlation(
     """
     step = fit.last
     e = step.residual
-    before = jnp.pad(e, ((0, 0), (order, 0)))[:, : e.shape[1]]
+    before = _residuals_before(data, e, order)
     if data.use is not None:
         before = before * data.use
     product = (before * e).sum(axis=1)
@@ -65,8 +66,17 @@ def serial_correlation(
         own = (product**2).sum()
         shared = step.influence.T @ product
     else:
-        smooth = before @ differenced_errors(e.shape[1])
+        smooth = before @ differenced_errors(data.calendar)
         own = error_variance * (before * smooth).sum()
         shared = error_variance * step.projection @ data.times_instruments(smooth).sum(axis=0)
     spread = own - 2 * slope @ shared + slope @ covariance @ slope
     return product.sum() / jnp.sqrt(spread)
+
+
+def _residuals_before(
+    data: Differences, residual: Float[Array, "unit equation"], order: int
+) -> Float[Array, "unit equation"]:
+    """Return the residuals of some periods before; 0 where there is no equation."""
+    if data.calendar.consecutive:
+        return jnp.pad(residual, ((0, 0), (order, 0)))[:, : residual.shape[1]]
+    return jnp.nan_to_num(lagged(residual, order, data.calendar))

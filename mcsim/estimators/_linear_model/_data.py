@@ -5,14 +5,23 @@ and zeros in every column. A panel without gaps has no weights at all, which is 
 is wrong with the data is data too: a status in place of an exception.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
+from mcsim._calendar import Calendar
 from mcsim._core import Panel, Status
 from mcsim.errors import InputError, UnknownName, did_you_mean
-from mcsim.estimators._expression import Term, columns_of, evaluate, longest_lag, observed_cells
+from mcsim.estimators._expression import (
+    Term,
+    columns_of,
+    evaluate,
+    longest_lag,
+    observed_cells,
+    periods_of,
+)
 from mcsim.estimators._formula import RegressionFormula
 
 Columns = Float[Array, "column unit period"]
@@ -34,6 +43,8 @@ class Regression(NamedTuple):
         1 where the cell is observed and 0 elsewhere; None where every cell is.
     status : int array ()
         ``OK``, or ``NAN`` where an observed cell holds no number.
+    calendar : Calendar
+        The places of its periods.
     """
 
     y: Cells
@@ -41,6 +52,7 @@ class Regression(NamedTuple):
     z: Columns
     weight: Cells | None
     status: Int[Array, ""]
+    calendar: Calendar
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -78,34 +90,54 @@ class Counts(NamedTuple):
 
 
 def read_regression(formula: RegressionFormula, panel: Panel) -> Regression:
-    """Read the columns of a regression off a panel; periods that only lags need are dropped.
+    """Read the columns of a regression off a panel; periods that lack a lag are dropped.
 
     Raises
     ------
     InputError
         If no period is left after the lags: known when the program is traced.
     """
-    lag = max(longest_lag(term) for term in formula.terms)
-    if panel.n_periods <= lag:
+    calendar = panel.calendar
+    periods = periods_with_lags(formula, calendar)
+    if not periods:
+        lag = max(longest_lag(term) for term in formula.terms)
         raise InputError(
-            f"formula {str(formula)!r}: it looks {lag} periods back, the panel has "
-            f"{panel.n_periods}; expected more periods than that"
+            f"formula {str(formula)!r}: it looks {lag} periods back, the panel has {calendar}; "
+            "expected more periods than that"
         )
     columns = {name: panel[name][:, :] for name in formula.columns}
     if panel.mask is not None:
         # What is not observed may hold anything; zero keeps it out of sums and out of NaN.
         columns = {name: jnp.where(panel.mask, column, 0) for name, column in columns.items()}
-    clean = Panel(columns)
-    weight = None if panel.mask is None else _weight(formula.terms, panel.mask)[:, lag:]
-    y = evaluate(formula.outcome, clean)[:, lag:]
-    x = _stack((*formula.endogenous, *formula.regressors), clean, lag)
-    z = _stack(formula.instruments, clean, lag)
+    clean = Panel(columns, periods=calendar.places)
+    weight = None
+    if panel.mask is not None:
+        weight = in_periods(_weight(formula.terms, panel.mask, calendar), periods)
+    y = in_periods(evaluate(formula.outcome, clean), periods)
+    x = _stack((*formula.endogenous, *formula.regressors), clean, periods)
+    z = _stack(formula.instruments, clean, periods)
     if weight is not None:
         y, x, z = (jnp.where(weight > 0, array, 0.0) for array in (y, x, z))
     # A sum is finite only if its terms are; those of squares are needed anyway.
     sums = [y.sum()[None], sums_of_squares(x), sums_of_squares(z)]
     numbers = jnp.isfinite(jnp.concatenate(sums)).all()
-    return Regression(y, x, z, weight, jnp.where(numbers, Status.OK, Status.NAN).astype(jnp.int32))
+    status = jnp.where(numbers, Status.OK, Status.NAN).astype(jnp.int32)
+    return Regression(y, x, z, weight, status, calendar.take(periods))
+
+
+def periods_with_lags(formula: RegressionFormula, calendar: Calendar) -> tuple[int, ...]:
+    """Return the positions of the periods that have every lag of the formula."""
+    known = [set(periods_of(term, calendar)) for term in formula.terms]
+    return tuple(sorted(set.intersection(*known)))
+
+
+def in_periods(
+    array: Shaped[Array, "*many period"], periods: Sequence[int]
+) -> Shaped[Array, "*many kept"]:
+    """Return the periods at these positions, by a slice where they are adjacent."""
+    if periods[-1] - periods[0] == len(periods) - 1:
+        return array[..., periods[0] : periods[-1] + 1]
+    return array[..., jnp.asarray(periods)]
 
 
 def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[Array, ""]]:
@@ -150,13 +182,13 @@ def sums_of_squares(columns: Columns) -> Float[Array, " column"]:
     return (columns**2).sum(axis=(1, 2))
 
 
-def _stack(terms: tuple[Term, ...], panel: Panel, lag: int) -> Columns:
+def _stack(terms: tuple[Term, ...], panel: Panel, periods: tuple[int, ...]) -> Columns:
     if not terms:
-        return jnp.zeros((0, panel.n_units, panel.n_periods - lag))
-    return jnp.stack([evaluate(term, panel)[:, lag:] for term in terms])
+        return jnp.zeros((0, panel.n_units, len(periods)))
+    return jnp.stack([in_periods(evaluate(term, panel), periods) for term in terms])
 
 
-def _weight(terms: tuple[Term, ...], mask: Array) -> Cells:
-    """Observed is a cell of which every term can be told."""
-    told = [observed_cells(term, mask) for term in terms if columns_of(term)]
-    return jnp.stack(told).all(axis=0).astype(float)
+def _weight(terms: tuple[Term, ...], mask: Array, calendar: Calendar) -> Cells:
+    """Observed is a cell of which every term is known."""
+    known = [observed_cells(term, mask, calendar) for term in terms if columns_of(term)]
+    return jnp.stack(known).all(axis=0).astype(float)

@@ -3,20 +3,21 @@
 What the regressions differ in; all of them do the same to outcome, regressors and instruments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcsim.estimators._linear_model._data import Cells, Regression
+from mcsim.errors import InputError
+from mcsim.estimators._linear_model._data import Cells, Regression, in_periods
 
 
 def unit_means(data: Regression) -> Regression:
     """Return means over a unit's observed periods, as a panel of one period."""
     n_cells = data.observed.sum(axis=1, keepdims=True)
     weight = None if data.weight is None else (n_cells > 0).astype(float)
-    return _each(data, lambda array: _means(array, n_cells), weight)
+    return _each(data, lambda array: _means(array, n_cells), weight, (0,))
 
 
 def quasi_demeaned(data: Regression, theta: Float[Array, "unit 1"]) -> Regression:
@@ -29,17 +30,35 @@ def quasi_demeaned(data: Regression, theta: Float[Array, "unit 1"]) -> Regressio
 
 
 def differences(data: Regression) -> Regression:
-    """Return changes between adjacent periods that are both observed."""
+    """Return changes from the period before on the calendar, where both are observed.
+
+    Raises
+    ------
+    InputError
+        If no period has one before it: known when the program is traced.
+    """
+    later, earlier = data.calendar.adjacent
+    if not later:
+        raise InputError(
+            "panel: differences need at least 2 periods (after lags) of which one follows the "
+            f"other, got {data.calendar}"
+        )
+
+    def change(array: Array) -> Array:
+        if data.calendar.consecutive:
+            return jnp.diff(array)
+        return in_periods(array, later) - in_periods(array, earlier)
+
     if data.weight is None:
-        return _each(data, jnp.diff, None)
-    weight = data.weight[:, 1:] * data.weight[:, :-1]
-    return _each(data, lambda array: weight * jnp.diff(array), weight)
+        return _each(data, change, None, later)
+    weight = in_periods(data.weight, later) * in_periods(data.weight, earlier)
+    return _each(data, lambda array: weight * change(array), weight, later)
 
 
-def in_periods(data: Regression, start: int, stop: int) -> Regression:
-    """Return the periods from ``start`` to the one before ``stop``."""
+def between_periods(data: Regression, start: int, stop: int) -> Regression:
+    """Return the periods from the position ``start`` to the one before ``stop``."""
     weight = None if data.weight is None else data.weight[:, start:stop]
-    return _each(data, lambda array: array[..., start:stop], weight)
+    return _each(data, lambda array: array[..., start:stop], weight, range(start, stop))
 
 
 def without_singletons(data: Regression, effects: tuple[str, ...]) -> Regression:
@@ -65,10 +84,19 @@ def without_singletons(data: Regression, effects: tuple[str, ...]) -> Regression
     return _each(data, lambda array: jnp.where(weight > 0, array, 0.0), weight)
 
 
-def _each(data: Regression, change: Callable[[Array], Array], weight: Cells | None) -> Regression:
-    """Do the same to outcome, regressors and instruments, along their last two axes."""
+def _each(
+    data: Regression,
+    change: Callable[[Array], Array],
+    weight: Cells | None,
+    periods: Sequence[int] | None = None,
+) -> Regression:
+    """Do the same to outcome, regressors and instruments, along their last two axes.
+
+    ``periods`` are the positions of those that are left; None: all.
+    """
     y, x, z = (change(array) for array in (data.y, data.x, data.z))
-    return Regression(y, x, z, weight, data.status)
+    calendar = data.calendar if periods is None else data.calendar.take(periods)
+    return Regression(y, x, z, weight, data.status, calendar)
 
 
 def _means(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from mcsim._core import Panel, require_panel
 from mcsim._precision import require_float64
 from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.estimators._dummies import spread, with_dummies
 from mcsim.estimators._formula import RegressionFormula, check_columns
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
@@ -108,6 +109,8 @@ def cluster_diagnostics(
     cluster = options["cluster"][0]
     name = options["term"][0] if term is None else term
     check_columns((*formula.columns, *{cluster}.difference(AXES)), panel)
+    formula, names = with_dummies(formula, panel.nominal)
+    name = spread((name,), names)[0]
     data = read_with_effects(formula, panel, options["ssc"])
     solver = options.get("solver", "cholesky")
     fit = fit_linear(data, formula.effects, formula.positions((name,)), solver=solver)

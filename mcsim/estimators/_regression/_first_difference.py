@@ -5,7 +5,6 @@ from typing import Any
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
-from mcsim.errors import InputError
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
@@ -38,8 +37,8 @@ def first_difference(
 ) -> NativeEstimator:
     """Regress the changes of the outcome on the changes of the regressors.
 
-    Unit effects drop out, and with them the constant. A change needs a period and the one before:
-    across a gap there is none. With two periods it is `fixed_effects`.
+    Unit effects drop out, and with them the constant. A change needs a period and the one before it
+    on the panel's calendar: across a gap there is none. With two periods it is `fixed_effects`.
 
     Parameters
     ----------
@@ -107,13 +106,7 @@ def fit_first_difference(
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
     """Least squares on differences, without a constant unless there is a trend."""
-    levels = read_regression(formula, panel)
-    if levels.shape[1] < 2:
-        raise InputError(
-            f"formula {str(formula)!r}: differences need at least 2 periods (after lags), got "
-            f"{levels.shape[1]}"
-        )
-    data = differences(levels)
+    data = differences(read_regression(formula, panel))
     fit = fit_linear(
         data,
         formula.effects,

@@ -47,8 +47,10 @@ def fixed_effects(
     ----------
     formula : str
         ``"y ~ x1 + x2 | unit + time"``: regressors may be columns, products ``a:b`` and ``a*b``,
-        ``log(x)``, ``sqrt(x)``, ``exp(x)``, ``I(x**2)`` and lags ``lag(x)``, ``lag(x, 2)``; the
-        effects are the panel's own axes, ``unit``, ``time``, or both.
+        ``log(x)``, ``sqrt(x)``, ``exp(x)``, ``I(x**2)`` and lags ``lag(x)``, ``lag(x, 2)``, which
+        count periods of the panel's calendar; a nominal column ``g`` enters as its dummies, with
+        the coefficients ``g[1]``, ``g[2]``, ... The effects are the panel's own axes, ``unit``,
+        ``time``, or both.
     term : str or sequence of str, optional
         The coefficients to report, as the formula writes them; all by default.
     estimand : str, optional

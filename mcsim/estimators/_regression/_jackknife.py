@@ -11,7 +11,7 @@ from mcsim.estimators._fit import first_status
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
-from mcsim.estimators._linear_model._transforms import in_periods
+from mcsim.estimators._linear_model._transforms import between_periods
 from mcsim.estimators._native import NativeEstimator, names_of
 from mcsim.estimators._regression._options import (
     Inference,
@@ -124,7 +124,7 @@ def jackknifed(data: Regression, effects: tuple[str, ...], terms: tuple[int, ...
     every = tuple(range(len(data.x)))
     whole = fit_linear(data, effects, every)
     halves = [
-        (fit_linear(in_periods(data, *half), effects, every), half)
+        (fit_linear(between_periods(data, *half), effects, every), half)
         for half in _halves(data.shape[1])
     ]
     coef, influence, status = 2.0 * whole.coef, 2.0 * whole.influence, whole.status

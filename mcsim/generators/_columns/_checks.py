@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mcsim._core import Panel
-from mcsim._schema import Column, Schema, infer_schema
+from mcsim._schema import Column, Schema, schema_of
 from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 
@@ -44,8 +44,7 @@ def check_training(
         if not finite[name]
     ]
     raise_all(faults)
-    schema = infer_schema(panel) if schema is None else schema.select(tuple(panel))
-    schema = replace(schema, unit_labels=())
+    schema = replace(schema_of(panel, schema), unit_labels=())
     for name in panel:
         faults += faults_of_column(schema[name], np.asarray(panel[name]))
     raise_all(faults + _faults_of_arms(panel, given, schema))

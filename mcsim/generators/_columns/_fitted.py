@@ -105,7 +105,7 @@ class FittedGenerator:
         n_columns = len(self.order)
         uniforms = jax.random.uniform(key, (n_units, n_columns, 2), jnp.float32, 1e-7, 1 - 1e-7)
         columns = _draw(self, known, uniforms)
-        return Panel({name: columns[name][:, None] for name in self.schema.names})
+        return self.schema.panel({name: columns[name][:, None] for name in self.schema.names})
 
     def _known(self, n_units: int, given: Mapping[str, Any]) -> dict[str, Array]:
         if isinstance(n_units, bool) or not isinstance(n_units, (int, np.integer)) or n_units < 1:

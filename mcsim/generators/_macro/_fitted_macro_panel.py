@@ -135,7 +135,7 @@ class FittedMacroPanel:
         periods = self.n_periods if n_periods is None else n_periods
         raise_all(faults_of_sample(self, n_units, periods, given))
         values = _draw(replace(self, losses={}, rows=None), int(n_units), int(periods), key)
-        return Panel({self.schema.names[0]: values})
+        return self.schema.panel({self.schema.names[0]: values})
 
 
 def _caveats_of_placebos(losses: Mapping[str, np.ndarray]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from mcsim._core import Panel, require_panel
 from mcsim._keys import require_key
-from mcsim._schema import Schema, infer_schema
+from mcsim._schema import Schema, schema_of
 from mcsim.errors import raise_all
 from mcsim.generators._macro._checks import (
     faults_of_kind,
@@ -146,9 +146,8 @@ class MacroPanel:
         raise_all(faults_of_training(panel, given, rows))
         (name,) = panel
         values = np.asarray(panel[name], np.float64)
-        schema = infer_schema({name: values}) if schema is None else schema.select((name,))
+        schema = replace(schema_of(panel, schema), unit_labels=())
         raise_all(faults_of_kind(schema[name]))
-        schema = replace(schema, unit_labels=())
 
         def train(missing: list[int]) -> list[FittedMacroPanel]:
             chosen = [values if rows[m] is None else values[rows[m]] for m in missing]

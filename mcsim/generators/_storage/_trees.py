@@ -7,7 +7,7 @@ built, by their own constructors, so their checks apply; nothing is imported or 
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcsim._labels import decode_label, encode_label
+from mcsim._pytree import identity_fields
 
 Classes = Mapping[str, type]
 Tensors = dict[str, np.ndarray]
@@ -44,7 +45,7 @@ def encode_tree(tree: Any, classes: Classes, tensors: Tensors, place: str = "") 
     if isinstance(tree, (jax.Array, np.ndarray)):
         return _encode_array(tree, tensors, place)
     if type(tree) in classes.values():
-        parts = {name: getattr(tree, name) for name in stored_fields(type(tree))}
+        parts = {name: getattr(tree, name) for name in stored_fields(tree)}
         entries = _encode_all(parts, classes, tensors, place)
         return {"class": type(tree).__name__, "fields": entries}
     if type(tree) in (tuple, list):
@@ -84,11 +85,9 @@ def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "")
     return _decode_static(entry, place)
 
 
-def stored_fields(cls: Any) -> tuple[str, ...]:
-    """Return the fields of a class that a file holds: those that its equality knows."""
-    if not is_dataclass(cls):
-        return cls._fields
-    return tuple(field.name for field in fields(cls) if field.compare)
+def stored_fields(tree: Any) -> tuple[str, ...]:
+    """Return the fields of a class or of one of its instances that a file holds."""
+    return identity_fields(tree) if is_dataclass(tree) else tree._fields
 
 
 def _build(cls: Any, parts: dict[str, Any]) -> Any:

@@ -117,7 +117,8 @@ class Latent:
             raise InputError("z: got values that are not finite, expected finite ones")
         vectors = _decode(self._model, z).astype(jnp.float64)
         columns = self._part.coding.values(vectors)
-        return Panel({n: columns[n] for n in self.generator.schema.names if n in columns})
+        schema = self.generator.schema
+        return schema.panel({n: columns[n] for n in schema.names if n in columns})
 
     def reconstruct(self, panel: Panel) -> Panel:
         """Return the units of a panel as they come back from the mean of their latent law.

@@ -249,9 +249,9 @@ class FittedPanel:
         columns = _draw(replace(self, losses={}, rows=None), n_units, periods, key, values)
         columns = {name: columns[name] for name in self.schema.names}
         if all(part.complete for part in self.parts):
-            return Panel(columns)
+            return self.schema.panel(columns)
         observed = [jnp.isfinite(values) for values in columns.values()]
-        return Panel(columns, jnp.stack(observed).all(axis=0))
+        return self.schema.panel(columns, jnp.stack(observed).all(axis=0))
 
 
 FIXED_SHOCKS = (

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mcsim._core import Panel, require_panel
-from mcsim._schema import Schema, infer_schema
+from mcsim._schema import Schema, schema_of
 from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._columns._checks import faults_of_column, warn_of_constants
@@ -57,7 +57,7 @@ def check_panel(
             *_faults_of_cluster(trainer.cluster, columns, given),
         ]
     )
-    schema = infer_schema(columns) if schema is None else schema.select(tuple(columns))
+    schema = schema_of(panel.with_columns(columns), schema)
     raise_all([f for n in columns for f in faults_of_column(schema[n], _finite(columns[n]))])
     if trainer.cluster is not None:
         free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "atoms": (), "levels": ()}

@@ -1,0 +1,80 @@
+"""From the labels of periods to their places on the calendar, that is: how far apart they are.
+
+The step from one period to the next is the greatest common divisor of the distances between labels,
+as in fixest's "unitary" panels; Stata's ``tsset, delta()`` is ``step``.
+"""
+
+import datetime
+import math
+from collections.abc import Sequence
+from functools import reduce
+from numbers import Integral, Real
+from typing import Any
+
+import pandas as pd
+
+from mcsim._warnings import warn
+from mcsim.errors import InputError
+
+_MONTHS = (1, 3, 12)  # steps of dates that need no word: months, quarters, years
+
+
+def places_of_labels(
+    labels: Sequence[Any], name: str | None, step: int | None
+) -> tuple[int, ...] | None:
+    """Return the places of periods with these ascending labels; None: one after another.
+
+    Raises
+    ------
+    InputError
+        For a step that is not a positive whole number, that labels do not have, or of which
+        distances between labels are no multiples.
+    """
+    _check_step(step)
+    if name is None:
+        if step is not None:
+            raise InputError(f"step: got {step} without periods; name their column with time=...")
+        return None
+    counted, unit = _as_numbers(labels)
+    if counted is None:
+        if step is not None:
+            raise InputError(
+                f"step: got {step} with periods such as {labels[0]!r}, expected whole numbers or "
+                f"dates at most one a month in {name!r}; leave step out, and periods are counted "
+                "one after another"
+            )
+        return None
+    distances = [number - counted[0] for number in counted]
+    found = reduce(math.gcd, distances)
+    if step is not None and found % step:
+        raise InputError(
+            f"step: got {step}, but periods in {name!r} are {found} {unit}apart or multiples of "
+            f"that; expected a divisor of {found}, or no step"
+        )
+    if step is None and found not in (0, *(_MONTHS if unit else (1,))):
+        warn(
+            f"time: periods in {name!r} are {found} {unit}apart or multiples of that, which is "
+            f"taken as one period: lag(x) is the value of {found} {unit}before; step= says another"
+        )
+    return tuple(distance // (step or found or 1) for distance in distances)
+
+
+def _check_step(step: Any) -> None:
+    if step is None:
+        return
+    if isinstance(step, bool) or not isinstance(step, Integral) or step < 1:
+        raise InputError(
+            f"step: got {step!r}, expected a whole number of at least 1: the distance from one "
+            "period to the next, in months for dates"
+        )
+
+
+def _as_numbers(labels: Sequence[Any]) -> tuple[list[int] | None, str]:
+    """Return whole numbers that labels stand for, and the word for their unit; None: no such."""
+    if all(isinstance(label, Real) and not isinstance(label, bool) for label in labels):
+        whole = all(float(label).is_integer() for label in labels)
+        return ([int(label) for label in labels] if whole else None), ""
+    if all(isinstance(label, (datetime.date, pd.Period)) for label in labels):
+        months = [12 * label.year + label.month - 1 for label in labels]
+        return (months if len(set(months)) == len(months) else None), "months "
+    return None, ""
