@@ -948,10 +948,31 @@ def test_each_given_level_has_a_law_of_its_own(trainer):
     np.testing.assert_array_equal(drawn["treat"][:, 0], treat)
 
 
-def test_an_unseen_given_value_is_nan():
+def test_an_unseen_given_value_is_an_error_and_under_jit_nan():
+    """As of generators that draw column by column: no rows of NaN among the others."""
     generator = GaussianCopula().fit(KEY, arms(), given=["treat"])
-    drawn = generator.sample(KEY, 3, given={"treat": np.array([0.0, 1.0, 2.0])})
-    np.testing.assert_array_equal(np.isnan(drawn["y"][:, 0]), [False, False, True])
+    treat = [0, 1, 2]
+    with pytest.raises(
+        InputError, match=r"column 'treat': \[2.0\] unseen in training \(seen: 0, 1\)"
+    ):
+        generator.sample(KEY, 3, given={"treat": treat})
+    with pytest.raises(InputError, match="column 'treat': 1 values are not finite"):
+        generator.sample(KEY, 2, given={"treat": [0.0, np.nan]})
+    drawn = jax.jit(lambda given: generator.sample(KEY, 3, given={"treat": given})["y"])(
+        jnp.asarray(treat)
+    )
+    np.testing.assert_array_equal(np.isnan(drawn[:, 0]), [False, False, True])
+
+
+def test_an_unseen_joint_value_is_an_error_though_each_value_was_seen():
+    groups = np.repeat([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]], 20, axis=0)
+    y = np.random.default_rng(0).normal(size=60)
+    panel = Panel({"a": groups[:, 0], "b": groups[:, 1], "y": y})
+    generator = GaussianCopula().fit(KEY, panel, given=["a", "b"])
+    with pytest.raises(
+        InputError, match=r"columns \['a', 'b'\]: \[\(1.0, 1.0\)\] unseen in training"
+    ):
+        generator.sample(KEY, 2, given={"a": [0.0, 1.0], "b": [1.0, 1.0]})
 
 
 @pytest.mark.parametrize(
