@@ -14,6 +14,9 @@ from mcsim._schema import BOOLEAN, Schema, infer_schema
 from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 
+LARGEST_WHOLE = 2.0**53  # up to it float64 holds every whole number
+BEYOND_INT64 = 2.0**63
+
 
 def from_frame(
     frame: pd.DataFrame,
@@ -62,8 +65,9 @@ def from_frame(
     ------
     InputError
         For missing or duplicate index entries, infinite values, missing ones unless they are kept,
-        strings that are not declared categorical, unknown columns: all reported together. For a
-        step that is not positive, or of which distances between periods are no multiples.
+        strings that are not declared categorical, complex numbers, whole numbers that float64 does
+        not hold, unknown columns: all reported together. For a step that is not positive, or of
+        which distances between periods are no multiples.
 
     Warns
     -----
@@ -223,19 +227,52 @@ def _faults_of_repeats(flat, index) -> list[str]:
 def _faults_of_values(name: str, series: pd.Series) -> list[str]:
     if isinstance(series.dtype, pd.CategoricalDtype):
         return []
-    try:
-        numbers = series.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError):
-        wrong = series[pd.to_numeric(series, errors="coerce").isna()]
-        return [
-            f"column {name!r}: got values like {wrong.iloc[0]!r}, expected numbers; "
-            f"declare it with categorical=[{name!r}] or leave it out with columns=[...]"
-        ]
-    if not np.isfinite(numbers).all():
-        return [f"column {name!r}: {int((~np.isfinite(numbers)).sum())} infinite values"]
+    unheld = _not_held(series)
+    if unheld:
+        remedy = f"declare it with categorical=[{name!r}] or leave it out with columns=[...]"
+        return [f"column {name!r}: got {unheld}; {remedy}"]
+    infinite = int((~np.isfinite(series.to_numpy(dtype=np.float64))).sum())
+    if infinite:
+        return [f"column {name!r}: {infinite} infinite values"]
     if not pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_object_dtype(series):
         return [f"column {name!r}: got dtype {series.dtype}, expected numbers"]
     return []
+
+
+def _not_held(series: pd.Series) -> str:
+    """Name the first cell that float64 does not hold, and what was expected; "" if it holds all."""
+    imaginary = _complex_cell(series)
+    if imaginary is not None:
+        return f"the complex number {imaginary}, expected real ones"
+    try:
+        numbers = series.to_numpy(dtype=np.float64)
+    except OverflowError:
+        return "whole numbers beyond those of float64, expected numbers that it holds"
+    except (TypeError, ValueError):
+        wrong = series[pd.to_numeric(series, errors="coerce").isna()]
+        return f"values like {wrong.iloc[0]!r}, expected numbers"
+    changed = _whole_number_changed(series, numbers)
+    if changed is None:
+        return ""
+    held = "expected numbers that float64 holds (all up to 2**53)"
+    return f"the whole number {changed}, {held}"
+
+
+def _complex_cell(series: pd.Series) -> Any:
+    """Return the first complex number; a panel would keep its real part only."""
+    if not pd.api.types.is_complex_dtype(series) and not pd.api.types.is_object_dtype(series):
+        return None
+    return next((cell for cell in series if np.iscomplexobj(cell)), None)
+
+
+def _whole_number_changed(series: pd.Series, numbers: np.ndarray) -> Any:
+    """Return the first whole number that its float64 is not equal to."""
+    if pd.api.types.is_float_dtype(series):
+        return None
+    far = np.abs(numbers) >= LARGEST_WHOLE
+    pairs = zip(series[far], numbers[far], strict=True)
+    whole = (pair for pair in pairs if isinstance(pair[0], (int, np.integer)))
+    return next((cell for cell, number in whole if int(cell) != int(number)), None)
 
 
 def _as_numbers(flat, wanted, categorical) -> tuple[dict[str, np.ndarray], dict[str, tuple]]:
@@ -295,6 +332,6 @@ def _restore(values: np.ndarray, name: str, schema: Schema | None) -> Any:
         return values  # which pandas' integers and bools cannot be
     if column.levels == BOOLEAN:
         return values.astype(bool)
-    if column.kind in ("binary", "integer"):
+    if column.kind in ("binary", "integer") and (np.abs(values) < BEYOND_INT64).all():
         return values.astype(np.int64)
     return values

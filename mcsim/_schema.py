@@ -247,6 +247,25 @@ def _codes(panel: Panel, name: str) -> tuple[int, ...]:
     return tuple(range(number))
 
 
+def taken_by_value(column: Column, distinct: np.ndarray) -> bool:
+    """Whether all that a column can hold are its distinct values.
+
+    Categories, integers with few values, and columns in which at most one value is no mass point.
+
+    Examples
+    --------
+    >>> values = np.array([0.5, 1.25, 2.0])
+    >>> taken_by_value(Column("y", "continuous", atoms=(0.5, 1.25, 2.0)), values)
+    True
+    >>> taken_by_value(Column("y", "continuous", atoms=(0.5,)), values)
+    False
+    """
+    if column.kind in ("binary", "categorical"):
+        return True
+    few = column.kind == "integer" and len(distinct) <= FEW_LEVELS
+    return few or int(np.isin(distinct, column.atoms, invert=True).sum()) < 2
+
+
 def _describe(name: str, values: np.ndarray, levels: tuple | None) -> Column:
     if levels == BOOLEAN:
         return Column(name, "binary", 0.0, 1.0, levels=BOOLEAN)

@@ -18,6 +18,7 @@ from mcsim.generators._columns._likelihood import apply_some
 from mcsim.generators._networks import apply, initialize
 from mcsim.generators._training import run_segment
 
+KEY = jax.random.key(1)
 TINY = Autoregressive(hidden=(8,), steps=5, batch_size=32)
 TOP = 25862.32
 
@@ -81,6 +82,39 @@ def test_draws_have_the_moments_of_each_arm_before_anything_is_learned():
         drawn, own = drawn[drawn > 0], own[own > 0]
         assert drawn.mean() == pytest.approx(own.mean(), rel=0.02)
         assert drawn.std() == pytest.approx(own.std(), rel=0.04)
+
+
+@pytest.fixture(scope="module")
+def heaped():
+    """3,000 controls: 0 (40 %), 1,000 and 2,000 (10 % each), else any; 100 treated: any."""
+    rng = np.random.default_rng(0)
+    n, treat = 3_100, (np.arange(3_100) >= 3_000).astype(float)
+    heap = np.select([(u := rng.uniform(size=n)) < 0.4, u < 0.5, u < 0.6], [0.0, 1e3, 2e3], np.nan)
+    y = np.where((treat == 1) | np.isnan(heap), rng.uniform(0, 10_000, n), heap)
+    columns = {"treat": treat, "x": rng.normal(size=n), "y": y}
+    return columns, TINY.fit(jax.random.key(0), Panel(columns), given=["treat"], progress=False)
+
+
+def drawn_outcome(generator, treat, n=50_000):
+    return np.asarray(generator.sample(KEY, n, given={"treat": np.full(n, treat)})["y"])[:, 0]
+
+
+def test_all_mass_points_of_the_last_column_have_their_shares(heaped):
+    """Zeros were .19 for .40, and 2,000s .33 for .10: shares of rows, by counting."""
+    columns, generator = heaped
+    y, drawn = columns["y"][columns["treat"] == 0], drawn_outcome(generator, 0.0)
+    for atom in (0.0, 1_000.0, 2_000.0):
+        assert (drawn == atom).mean() == pytest.approx((y == atom).mean(), abs=0.01)
+    assert drawn.mean() == pytest.approx(y.mean(), rel=0.03)
+
+
+def test_mass_points_that_an_arm_never_showed_share_half_a_row(heaped):
+    """Half a row of 100 for all three together, not for each."""
+    columns, generator = heaped
+    heaps = (0.0, 1_000.0, 2_000.0)
+    assert not np.isin(columns["y"][columns["treat"] == 1], heaps).any()
+    share = np.isin(drawn_outcome(generator, 1.0), heaps).mean()
+    assert share == pytest.approx(0.5 / 100.5, abs=4 * (0.005 / 50_000) ** 0.5)
 
 
 def test_what_it_is(panel, generator):

@@ -569,6 +569,21 @@ def given_up(c):
     return c | {"d": d}
 
 
+def given_up_for_good(c):
+    """One unit, in the last period: the others stay treated."""
+    d = c["d"].copy()
+    d[np.flatnonzero(d[:, -1])[0], -1] = 0
+    return c | {"d": d}
+
+
+def given_up_by_those_treated_at_first(c):
+    """Units that `callaway_santanna` would leave out, were they treated for good."""
+    d = c["d"].copy()
+    d[d.sum(axis=1) == 0] = np.arange(6) < 2
+    d[0] = 0
+    return c | {"d": d}
+
+
 def no_never_treated(c):
     return c | {"d": np.maximum(c["d"], np.arange(6) == 5)}
 
@@ -597,7 +612,12 @@ def nan_treatment(c):
         *[(m, nan_outcome, Status.NAN) for m in METHODS],
         *[(m, nan_treatment, Status.NAN) for m in METHODS],
         *[(m, all_from_the_start, Status.INVALID_INPUT) for m in METHODS if m != "did"],
-        *[(m, given_up, Status.INVALID_INPUT) for m in METHODS if m != "did"],
+        *[
+            (method, change, Status.INVALID_INPUT)
+            for method in METHODS
+            if method != "did"
+            for change in (given_up, given_up_for_good, given_up_by_those_treated_at_first)
+        ],
         ("did", all_from_the_start, Status.SINGULAR),
         ("did", given_up, Status.OK),
         ("did", at_once, Status.SINGULAR),
@@ -610,6 +630,12 @@ def nan_treatment(c):
 )
 def test_bad_data_are_a_status(method, change, status):
     assert statuses(METHODS[method], change(staggered(0))) == {status}
+
+
+@pytest.mark.parametrize("aggregation", ["event", "group", "calendar"])
+def test_a_treatment_given_up_is_refused_in_every_aggregation(aggregation):
+    estimator = callaway_santanna("y ~ d", aggregation=aggregation, control="notyet")
+    assert statuses(estimator, given_up_for_good(staggered(0))) == {Status.INVALID_INPUT}
 
 
 def test_no_never_treated_is_fine_with_those_not_yet():

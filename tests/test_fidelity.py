@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
 from mcsim import Estimate, Panel, Status, datasets, from_frame, infer_schema
 from mcsim._fidelity import FidelityTable, MultivariateNormal, RowBootstrap, fidelity
@@ -16,6 +17,7 @@ from mcsim._fidelity._cast import cast_generator, cast_real, rows_needed
 from mcsim._fidelity._classifier import Classifier, _auc
 from mcsim._fidelity._law import laws, monte_carlo_p_value, on_real_data
 from mcsim._fidelity._layout import read_layout, stratified_parts
+from mcsim._fidelity._menu import draws_for, holm, outside, with_holm
 from mcsim._fidelity._overlap import fit_propensity
 from mcsim._fidelity._pool import draw_pool
 from mcsim._fidelity._sources import Member
@@ -287,6 +289,81 @@ def test_p_value_counts_the_tails_and_is_never_zero():
     assert np.isnan(monte_carlo_p_value(np.nan, law))
 
 
+def test_holm_is_that_of_statsmodels():
+    p_values = np.random.default_rng(0).uniform(size=12) ** 3
+    expected = multipletests(p_values, method="holm")[1]
+    np.testing.assert_allclose(holm(p_values), expected, rtol=1e-12)
+    gaps = np.insert(p_values, [0, 5], np.nan)
+    np.testing.assert_allclose(holm(gaps), np.insert(expected, [0, 5], np.nan), rtol=1e-12)
+
+
+def accusation_rates(correlation, shift=0.0, estimates=12, reps=1_500):
+    """How often any of a generator's estimates is accused: one by one, and by the verdict.
+
+    The real estimates have the law of the drawn ones, but for a shift of the first, in sds.
+    """
+    rng, draws = np.random.default_rng(0), draws_for(estimates)
+    common = np.sqrt(correlation) * rng.normal(size=(reps, draws + 1, 1))
+    found = common + np.sqrt(1 - correlation) * rng.normal(size=(reps, draws + 1, estimates))
+    found[:, 0, 0] += shift
+    single, together = [], []
+    for real, law in zip(found[:, 0], found[:, 1:], strict=True):
+        p_values = [monte_carlo_p_value(v, x) for v, x in zip(real, law.T, strict=True)]
+        head = {"estimator": "e", "estimand": "", "draws": draws}
+        single.append(min(p_values) < 0.05)
+        together.append(bool(outside(with_holm([head | {"p_value": p} for p in p_values]))))
+    return np.mean(single), np.mean(together)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_a_perfect_generator_is_accused_in_five_percent_whatever_the_menu(correlation):
+    """Twelve tests of 5 % accuse in 1 - .95^12 = 46 % of cases if they are independent."""
+    single, together = accusation_rates(correlation)
+    assert together < 0.05 + 3 * (0.05 * 0.95 / 1_500) ** 0.5
+    if not correlation:
+        assert single == pytest.approx(1 - 0.95**12, abs=0.04)
+        assert together > 0.02
+    assert accusation_rates(correlation, shift=6.0, reps=100)[1] == 1.0
+
+
+def placed(p_values, draws=200):
+    records = [
+        {"estimator": f"e{k}", "estimand": "", "p_value": p, "draws": draws}
+        for k, p in enumerate(p_values)
+    ]
+    return verdict([], with_holm(records))
+
+
+def test_the_verdict_on_estimates_says_holm_and_what_it_cannot_resolve():
+    assert placed([0.03]) == "would not produce your estimates: e0 (p 0.03)"
+    two = "would not produce your estimates: e1 (p 0.02), by Holm over 2 estimates"
+    assert placed([0.3, 0.01]) == two
+    assert placed([0.03, 0.04]).endswith("your 2 estimates inside its law")
+    few = placed([2 / 201] + [0.5] * 11)
+    assert few.endswith("not resolvable with 200 draws whether it would produce your 12 estimates "
+                        "(draws=480 can tell)")  # fmt: skip
+    assert "inside its law" not in few
+    assert placed([2 / 481] + [0.5] * 11, draws=480).startswith("would not produce")
+    assert placed([0.5] * 12).endswith("your 12 estimates inside its law")
+
+
+def test_without_a_number_of_draws_there_are_as_many_as_the_verdict_needs(monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def reached(*arguments):
+        raise Reached(arguments[-1])
+
+    def level(key, panel):
+        return {f"e{k}": Estimate(panel["y"].mean() + k) for k in range(6)}
+
+    monkeypatch.setattr("mcsim._fidelity._entry.laws", reached)
+    options = {"key": KEY, "given": ("treat",), "folds": 2, "estimators": {"level": level}}
+    for draws, expected in ((None, 240), (50, 50)):
+        with pytest.raises(Reached, match=f"^{expected}$"):
+            fidelity(draw(60), {"truth": Truth()}, draws=draws, **options, **QUICK)
+
+
 def test_p_values_are_uniform_if_the_generator_is_the_truth():
     (program,) = on_real_data({"difference": difference}, draw(80), KEY)
     found = []
@@ -404,6 +481,8 @@ def test_the_estimates_lie_within_the_right_laws(table):
     real = difference(KEY, draw())["att", "a"].value
     assert rows["value"].to_numpy() == pytest.approx(float(real), abs=1e-12)
     assert (rows["estimand"] == "att").all()
+    assert (rows["p_holm"] == rows["p_value"]).all()  # one estimate
+    assert "(Holm)" in str(table)
     # sd of a difference in means with 100 and 300 units, variances 2
     assert rows.loc["truth", "sd"] == pytest.approx(np.sqrt(2 / 100 + 2 / 300), rel=0.2)
 
@@ -538,6 +617,16 @@ def test_status_weighs_the_interval_against_floor_and_bar(value, lower, upper, s
     _, found = judged(records)
     assert found["status"] == status
     assert (found["floor"], found["bar"]) == (0.5, 0.6)
+
+
+def test_an_area_of_one_fold_has_the_noise_of_chance():
+    """No spread over folds: a few rows are too few to say that a classifier tells nothing."""
+
+    def status(half):
+        single = record("auc_cross", 0.52) | {"null_lower": 0.5 - half, "null_upper": 0.5 + half}
+        return judged([record("auc_cross", 0.49, generator="real"), single])[1]["status"]
+
+    assert [status(half) for half in (0.03, 0.2)] == ["passes", "not resolvable"]
 
 
 def test_a_value_below_the_floor_but_above_its_bar_is_not_resolvable():

@@ -1,5 +1,7 @@
 """The border between pandas and panels."""
 
+from fractions import Fraction
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -97,6 +99,46 @@ def test_other_kinds_of_numbers(dtype):
     panel, _ = from_frame(pd.DataFrame({"y": pd.Series([0, 1, 1], dtype=dtype)}))
     assert panel["y"].dtype == np.float64
     assert panel["y"][:, 0].tolist() == [0.0, 1.0, 1.0]
+
+
+BIG = 2**53
+
+
+@pytest.mark.parametrize(
+    ("cells", "match"),
+    [
+        (np.array([BIG, BIG + 1]), rf"whole number {BIG + 1}, expected numbers that float64 holds"),
+        (np.array([2**63, 2**63 + 1], np.uint64), f"whole number {2**63 + 1}"),
+        (pd.array([1, -BIG - 1], dtype="Int64"), f"whole number -{BIG + 1}"),
+        (np.array([1, BIG + 1], object), f"whole number {BIG + 1}"),
+        (np.array([1, 10**400], object), "whole numbers beyond those of float64"),
+        (np.array([1.0, 2.0 + 1.0j]), r"complex number \(1\+0j\), expected real ones"),
+        (np.array([1.0, 2.0 + 1.0j], object), r"complex number \(2\+1j\)"),
+    ],
+)
+def test_numbers_that_float64_does_not_hold_are_refused(cells, match):
+    """They came back as 2**53 twice, or as their real part."""
+    with pytest.raises(InputError, match=rf"column 'y': got.*{match}.*categorical=\['y'\]"):
+        from_frame(pd.DataFrame({"y": cells}))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [[BIG, -BIG], [2**60, 1], [1e20, 2e300], [2**63, 0], [-(2**63), 0], [0.1, 2**53 + 2]],
+    ids=str,
+)
+def test_numbers_that_float64_holds_come_back_the_same(cells):
+    back = to_frame(*from_frame(pd.DataFrame({"y": cells})))["y"].tolist()
+    assert [Fraction(cell) for cell in back] == [Fraction(cell) for cell in cells]
+
+
+def test_labels_of_any_size_are_kept():
+    """Codes of units and categories are small, whatever their labels are."""
+    frame = pd.DataFrame({"firm": [BIG + 1, BIG], "g": [2**64, 2**64 + 1], "y": [1.0, 2.0]})
+    panel, schema = from_frame(frame, "firm", categorical=["g"])
+    back = to_frame(panel, schema)
+    assert back.index.tolist() == [BIG, BIG + 1]
+    assert back["g"].tolist() == [2**64 + 1, 2**64]
 
 
 @pytest.mark.filterwarnings("ignore:time. periods in")  # two or more years apart

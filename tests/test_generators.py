@@ -408,6 +408,26 @@ def test_coupled_draws_follow_the_law_of_uncoupled_ones(earnings):
     assert (np.diff(coupled[np.argsort(np.asarray(uniforms[:, 0]), kind="stable")]) >= 0).all()
 
 
+def test_a_heavy_mass_point_is_not_overwritten_by_the_next_ones():
+    """The shares are those of the rows, by counting; more noise is a larger value.
+
+    The interval of the uniforms that is the share of zeros reaches beyond the share of smaller
+    values that are no mass points and the next mass point.
+    """
+    rng = np.random.default_rng(0)
+    values = np.repeat([0.0, 1_000.0, 2_000.0], [1_200, 300, 300])
+    values = np.append(values, rng.uniform(0, 10_000, 1_200))
+    head = Mixture("y", (0.0, 1_000.0, 2_000.0), 3, 25, False, 0.0, np.inf)
+    table = head.table(values, np.zeros(3_000, np.int64), 1, values)
+    n = 10_000
+    uniforms = jnp.asarray((np.arange(n) + 0.5) / n, jnp.float32)[:, None].repeat(2, 1)
+    outputs, arm = jnp.zeros((n, head.n_outputs), jnp.float32), jnp.zeros(n, jnp.int32)
+    drawn = np.asarray(head.draw(table, outputs, arm, None, uniforms, True))
+    shares = [(drawn == atom).mean() for atom in head.atoms]
+    assert shares == pytest.approx([0.4, 0.1, 0.1], abs=2 / n)
+    assert (np.diff(drawn) >= 0).all()
+
+
 def test_scores_and_values_are_inverse(earnings):
     head, table, values = earnings
     loose = np.sort(values[~np.isin(values, head.atoms)])[50:-50]

@@ -193,6 +193,12 @@ def test_host_dgps_that_break_the_contract():
     def missing_values(rng, design):
         return pd.DataFrame({"y": [1.0, np.nan]}), {"mean": 0.0}
 
+    def large_numbers(rng, design):
+        return pd.DataFrame({"id": [2**53 + 1, 2**53]}), {"mean": 0.0}
+
+    def complex_numbers(rng, design):
+        return pd.DataFrame({"y": [1.0, 2.0 + 1.0j]}), {"mean": 0.0}
+
     def raising(rng, design):
         raise ValueError("no luck")
 
@@ -205,6 +211,8 @@ def test_host_dgps_that_break_the_contract():
     refused(without_truth, r"returned DataFrame, expected \(frame, truth\)")
     refused(truth_in_words, "the truth of mean is not a number")
     refused(missing_values, "column 'y': 1 missing values")
+    refused(large_numbers, f"column 'id': got the whole number {2**53 + 1}")
+    refused(complex_numbers, "column 'y': got the complex number")
     refused(raising, r"'raising' fails in replication 0:(?s:.*)ValueError: no luck")
     refused(unknown_factor, "factor 'meen' is not in the design")
 

@@ -28,7 +28,7 @@ from mcsim._panel_fidelity._real import read_real
 from mcsim._panel_fidelity._score import read_ruler, scores, squared
 from mcsim._panel_fidelity._sources import split_halves
 from mcsim._panel_fidelity._two_sample import combined_p_value, features, twins_of, two_sample
-from mcsim._panel_fidelity._verdict import verdict
+from mcsim._panel_fidelity._verdict import told_apart, verdict
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.estimators import fixed_effects
 
@@ -590,6 +590,8 @@ def test_estimates_lie_inside_the_law_of_the_truth(table):
     assert frame["value"].to_numpy() == pytest.approx(float(real.value))
     assert frame.loc["truth", "p_value"] > 0.01
     assert frame.loc["truth", "draws"] == 40
+    assert frame["p_holm"].equals(frame["p_value"])  # one estimate
+    assert " ".join(str(table).split()).count("for their number (Holm)") == 1
     # plim of within slope: .5 (1 + s^2) / ... with x = .5 y + e: cov / var = .5 / (.25 + 1)
     assert frame.loc["truth", "mean"] == pytest.approx(0.4, abs=0.02)
 
@@ -704,13 +706,34 @@ def test_a_verdict_that_resolves_nothing_says_so():
     score |= {"ratio_lower": 0.9, "ratio_upper": 1.3}
     floor = {"copies": 0.0}
     own = {"copies": 0.0, "memorization": 0.8, "c2st_auc": 0.6, "c2st_p_value": 0.2}
-    words = verdict(records, score, own, floor, [])
+    words = verdict(records, score, own | {"c2st_auc_noise": 0.15}, floor, [])
     assert words == (
         "stays close to its training units (memorization 0.80); inference not resolvable at any of "
         "2 breaks: too few units; panel score 1.20, 1.10 [0.90, 1.30] x the best reference that "
-        "does not copy (mixture): not resolvable; a classifier does not tell its units from real "
-        "ones (AUC 0.60, p 0.20)"
+        "does not copy (mixture): not resolvable; classifier not resolvable (AUC 0.60 ± 0.15, "
+        "p 0.20): too few units"
     )
+
+
+@pytest.mark.parametrize(
+    ("n_held", "auc", "words"),
+    [
+        (20, 0.50, "classifier not resolvable (AUC 0.50 ± 0.18, p 0.50): too few units"),
+        (300, 0.50, "a classifier does not tell its units from real ones (AUC 0.50, p 0.50)"),
+        (300, 0.58, "classifier not resolvable (AUC 0.58 ± 0.05, p 0.50): too few units"),
+    ],
+)
+def test_a_classifier_that_could_not_tell_is_not_resolvable(n_held, auc, words):
+    """The sd of the Mann-Whitney statistic under its null: sqrt((2 n + 1) / 12) / n."""
+    noise = 1.96 * np.sqrt((2 * n_held + 1) / 12) / n_held
+    found = {"c2st_auc": auc, "c2st_auc_noise": noise, "c2st_p_value": 0.5}
+    assert told_apart(found) == words
+
+
+def test_the_noise_of_an_area_is_that_of_the_mann_whitney_statistic():
+    n = 200
+    found = compare(rows_of(0, n), rows_of(1, n), permutations=999)
+    assert found.auc_noise == pytest.approx(1.96 * np.sqrt((2 * n + 1) / 12) / n, rel=0.15)
 
 
 def test_outcomes_move_apart_over_time():

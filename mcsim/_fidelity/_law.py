@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from mcsim._core import WITH_VALUE, Estimate, Estimator, Panel, Status
 from mcsim._fidelity._layout import Layout, Matrix
+from mcsim._fidelity._menu import with_holm
 from mcsim._fidelity._pool import generate
 from mcsim._fidelity._sources import Member
 from mcsim.errors import InputError
@@ -97,7 +98,12 @@ def laws(
             head = {"generator": name, "estimator": estimator.name, "estimand": estimand}
             tail = {"status": estimator.status, "note": estimator.note}
             records.append({**head, "value": value, **_describe(value, sets), **tail})
-    return records
+    return with_holm(records)
+
+
+def n_estimates(estimators: Sequence[OnRealData]) -> int:
+    """Return how many estimates the real data have."""
+    return sum(bool(np.isfinite(v)) for e in estimators for v in e.values.values())
 
 
 def _drawn(

@@ -13,12 +13,16 @@ from mcsim._fidelity._verdict import FAILS, MISSING, UNRESOLVED
 
 WIDTH = 100
 MARKS = {FAILS: "!", UNRESOLVED: "?", MISSING: ""}
+HOLM = (
+    "Each p-value is of one estimate. Verdicts correct a generator's p-values for their number "
+    "(Holm): one that is right is accused in at most 5 % of cases, however many the estimates are."
+)
 LEGEND = "! beyond its bar   ? not resolvable at this N   (sd over folds)   [95 % of chance alone]"
 DECIMALS = {"copies": 1, "atoms": 2}
 MEASURE_COLUMNS = ("generator", "measure", "arm", "value", "sd", "lower", "upper")
 MEASURE_COLUMNS += ("null_lower", "null_upper", "floor", "bar", "status", "note")
 ESTIMATE_COLUMNS = ("generator", "estimator", "estimand", "value", "mean", "sd", "sd_between")
-ESTIMATE_COLUMNS += ("lower", "upper", "p_value", "draws", "failed", "status", "note")
+ESTIMATE_COLUMNS += ("lower", "upper", "p_value", "p_holm", "draws", "failed", "status", "note")
 Cells = list[list[str]]
 
 
@@ -67,7 +71,9 @@ class FidelityTable:
     ``estimates``
         Each estimator's value on the real data within its law under the generator, at the real
         numbers of units and arms: a small p-value says that the generator would not have
-        produced your estimate. Under the bootstrap it does by construction.
+        produced your estimate. Under the bootstrap it does by construction. Verdicts go by the
+        p-values corrected for the number of estimates (Holm 1979), so that a generator that is
+        right is accused in at most 5 % of cases.
 
     Attributes
     ----------
@@ -79,7 +85,8 @@ class FidelityTable:
     estimates : pandas.DataFrame
         One row per generator and estimator: ``value`` on the real data; ``mean``, ``sd``,
         ``lower``, ``upper`` (2.5 and 97.5 %) of its law under the generator, ``sd_between`` the
-        members' means, two-sided ``p_value``, ``draws``, ``failed``, ``status``.
+        members' means, two-sided ``p_value``, ``p_holm`` (corrected for the number of the
+        generator's estimates), ``draws``, ``failed``, ``status``.
     verdicts : dict of str to str
         A sentence per generator.
     n_units, folds : int
@@ -99,13 +106,17 @@ class FidelityTable:
             textwrap.fill(f"{name}: {words}", WIDTH, subsequent_indent="  ")
             for name, words in self.verdicts.items()
         ]
-        return "\n\n".join([head, *blocks, LEGEND, *verdicts])
+        return "\n\n".join([head, *blocks, *self._legends(), *verdicts])
 
     def to_markdown(self) -> str:
         """Return the tables and the verdicts in Markdown."""
         blocks = [_markdown(cells) for cells in self._blocks(per_block=100)]
         verdicts = [f"- **{_escaped(n)}**: {_escaped(v)}" for n, v in self.verdicts.items()]
-        return "\n\n".join([*blocks, LEGEND, "\n".join(verdicts)])
+        return "\n\n".join([*blocks, *self._legends(), "\n".join(verdicts)])
+
+    def _legends(self) -> list[str]:
+        """Say what marks and p-values mean."""
+        return [LEGEND, *([textwrap.fill(HOLM, WIDTH)] if len(self.estimates) else [])]
 
     def _blocks(self, per_block: int = 4) -> list[Cells]:
         names = list(dict.fromkeys(self.measures["generator"]))

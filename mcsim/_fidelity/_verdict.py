@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcsim._fidelity._menu import n_inside, outside, unresolved
 from mcsim._fidelity._sources import REAL
 
 Record = dict[str, Any]
 
 PASSES, FAILS, UNRESOLVED = "passes", "fails", "not resolvable"
 MISSING, REFERENCE = "missing", "reference"
-LEVEL = 0.05  # below this p-value an estimate lies outside the generator's law
 COPYING_RATIO, COPYING_POINTS = 0.5, 20.0
+CHANCE, AUC_SLACK = 0.5, 0.10
+AUC_BAR = CHANCE + AUC_SLACK  # from which a classifier tells rows apart
 COPYING = ("auc_training", "copies", "nn_ratio")  # what copying alone can fail
 
 
@@ -33,9 +35,9 @@ class Bar(NamedTuple):
 
 
 BARS: Mapping[str, Bar] = {
-    "auc_training": Bar(floor=0.5, slack=0.10, worse=0),
-    "auc_holdout": Bar(floor=0.5, slack=0.10),
-    "auc_cross": Bar(floor=0.5, slack=0.10),
+    "auc_training": Bar(floor=CHANCE, slack=AUC_SLACK, worse=0),
+    "auc_holdout": Bar(floor=CHANCE, slack=AUC_SLACK),
+    "auc_cross": Bar(floor=CHANCE, slack=AUC_SLACK),
     "copies": Bar(slack=2.0),
     "nn_ratio": Bar(floor=1.0, factor=0.9, worse=-1),
     "transport": Bar(factor=1.15),
@@ -68,9 +70,10 @@ def judged(records: Sequence[Record]) -> list[Record]:
 
 
 def _half(row: Record) -> float:
-    """Half the width of a measure's interval, 0 where it has none."""
-    half = (row["upper"] - row["lower"]) / 2
-    return half if np.isfinite(half) else 0.0
+    """Half the width of a measure's interval over folds, else of that by chance, else 0."""
+    ends = ("lower", "upper"), ("null_lower", "null_upper")
+    halves = [(row.get(upper, np.nan) - row.get(lower, np.nan)) / 2 for lower, upper in ends]
+    return next((half for half in halves if np.isfinite(half)), 0.0)
 
 
 def _status(value: float, noise: float, floor: float, bar: float, worse: int) -> str:
@@ -90,15 +93,13 @@ def verdict(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
     copying = _copying(measures)
     failing = [r for r in measures if r["status"] == FAILS]
     failing = [r for r in failing if not (copying and r["measure"] in COPYING)]
-    outside = [r for r in estimates if r["p_value"] < LEVEL]
     parts = [copying] if copying else []
     if failing:
         parts.append(f"fails: {', '.join(map(_worded, failing))}")
-    if outside:
-        words = ", ".join(f"{r['estimator']} (p {r['p_value']:.2f})" for r in outside)
-        parts.append(f"would not produce your estimates: {words}")
+    parts += [words for words in (outside(estimates),) if words]
     if not parts:
         parts.append(_passes(measures, estimates))
+    parts += [words for words in (unresolved(estimates),) if words]
     for status, words in ((UNRESOLVED, "not resolvable at this N"), (MISSING, "missing")):
         labels = [_label(r) for r in measures if r["status"] == status]
         if labels:
@@ -108,7 +109,7 @@ def verdict(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
 
 def _passes(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
     passed = sum(r["status"] == PASSES for r in measures)
-    inside = sum(r["p_value"] >= LEVEL for r in estimates)
+    inside = n_inside(estimates)
     estimated = f", your {inside} estimates inside its law" if inside else ""
     return f"passes: {passed} measures within their bars{estimated}"
 

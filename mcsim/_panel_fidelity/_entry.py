@@ -34,7 +34,7 @@ def fidelity(
     folds: int = FOLDS,
     n_generated: int | None = None,
     replications: int = REPLICATIONS,
-    draws: int = 200,
+    draws: int | None = None,
     permutations: int = 500,
     progress: bool = False,
 ) -> FidelityTable | PanelFidelityTable:
@@ -86,8 +86,9 @@ def fidelity(
         Cross-sections: rows drawn per fitted generator; default 100,000.
     replications : int
         Panels: placebo laws per generator, each on a generated panel of the real size of its own.
-    draws : int
-        Samples per generator for the laws of the estimates.
+    draws : int, optional
+        Samples per generator for the laws of the estimates; default 200, or 40 per estimate, so
+        that p-values that are corrected for their number can fall below 5 %.
     permutations : int
         Permutations of the labels for classifiers; panels: at least 40, since with fewer no
         p-value over splits can fall below 5 %. The test needs 7 held-out units.

@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from mcsim._core import Panel
 from mcsim._fidelity._law import OnRealData, monte_carlo_p_value
+from mcsim._fidelity._menu import with_holm
 from mcsim._panel_statistics import panel_statistics
 from mcsim._schema import Schema
 
@@ -70,7 +71,7 @@ def estimate_records(
             head = {"generator": name, "estimator": estimator.name, "estimand": estimand}
             tail = {"status": estimator.status, "note": estimator.note}
             records.append({**head, "value": value, **_law(value, sets), **tail})
-    return records
+    return with_holm(records)
 
 
 def _law(value: float, sets: Sequence[ndarray]) -> dict[str, Any]:

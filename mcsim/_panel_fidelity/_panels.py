@@ -97,7 +97,7 @@ def _with_note_on_test(fits: Fits) -> Fits:
 def _faults_of_sizes(splits: int, sizes: Sizes) -> list[str]:
     least = Sizes(1, 1, FEWEST_PERMUTATIONS)._asdict()
     given = {"splits": (splits, 2)}
-    given |= {name: (n, least[name]) for name, n in sizes._asdict().items()}
+    given |= {name: (n, least[name]) for name, n in sizes._asdict().items() if n is not None}
     return [
         f"{name}: got {n!r}, expected a whole number of at least {least}"
         for name, (n, least) in given.items()

@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float, Key
 from numpy import ndarray
 
 from mcsim._core import Panel
-from mcsim._fidelity._law import OnRealData
+from mcsim._fidelity._law import OnRealData, n_estimates
+from mcsim._fidelity._menu import draws_for
 from mcsim._panel_fidelity._draws import draw_panels
 from mcsim._panel_fidelity._estimates import Drawn, Found, estimates_on, statistics_on
 from mcsim._panel_fidelity._inference import changes_in_means, log_sd
@@ -27,11 +28,18 @@ TESTED_SPLITS = 5  # the classifier is slow, and more splits of the same units t
 
 
 class Sizes(NamedTuple):
-    """How much is drawn: placebo laws, samples for the laws of estimates, permutations."""
+    """How much is drawn: placebo laws, samples for the laws of estimates, permutations.
+
+    Without a number of ``draws`` there are as many as the verdict on the estimates needs.
+    """
 
     replications: int
-    draws: int
+    draws: int | None
     permutations: int
+
+    def draws_of(self, estimators: Sequence[OnRealData]) -> int:
+        """Return the number of samples for the laws of these estimators' estimates."""
+        return draws_for(n_estimates(estimators)) if self.draws is None else self.draws
 
 
 class Split(NamedTuple):
@@ -102,7 +110,8 @@ def generated_row(
     sizes: Sizes,
 ) -> Row:
     """Compare each member's draws with the units that it did not see."""
-    reps, draws = (-(-n // len(members)) for n in (sizes.replications, sizes.draws))
+    asked = sizes.replications, sizes.draws_of(estimators)
+    reps, draws = (-(-n // len(members)) for n in asked)
     names, layout = real.layout.schema.names, real.layout
     splits, rejected, sample = [], {name: [] for name in layout.outcomes}, None
     for index, member in enumerate(members):

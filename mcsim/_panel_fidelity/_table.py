@@ -17,7 +17,8 @@ SCORE_COLUMNS = ("generator", "component", "value", "sd", "lower", "upper", "aga
                  "ratio_upper", "status")  # fmt: skip
 MEASURE_COLUMNS = ("generator", "measure", "outcome", "value", "sd", "floor", "splits")
 ESTIMATE_COLUMNS = ("generator", "estimator", "estimand", "value", "mean", "sd", "sd_between",
-                    "lower", "upper", "p_value", "draws", "failed", "status", "note")  # fmt: skip
+                    "lower", "upper", "p_value", "p_holm", "draws", "failed", "status",
+                    "note")  # fmt: skip
 STATISTIC_COLUMNS = ("generator", "outcome", "statistic", "value", "mean", "lower", "upper",
                      "inside")  # fmt: skip
 
@@ -61,7 +62,10 @@ class PanelFidelityTable:
         * ``c2st_auc``, ``c2st_accuracy_real``, ``c2st_accuracy_generated``, ``c2st_p_value``:
           gradient-boosted trees tell generated units from held-out ones, out of fold, after noise
           of .15 standard deviations on both; AUC .5 if they cannot. The p-value permutes labels,
-          and is twice the median over splits (which share units).
+          and is twice the median over splits (which share units). ``c2st_auc_noise`` is half the
+          width of the interval that holds 95 % of the areas under permuted labels: where the AUC
+          plus that is above .6 and the p-value is not small, units are too few to say that a
+          classifier does not tell them apart: *not resolvable*.
         * ``sliced_w1``, ``marginal_w1``: Wasserstein-1 distances of whole units over projections,
           and by outcome and period, in standard deviations.
         * ``atoms``: largest difference of the share of a mass point, in percentage points.
@@ -72,7 +76,8 @@ class PanelFidelityTable:
     estimates : pandas.DataFrame
         Each estimator's value on the real data, and mean, sd, 2.5 and 97.5 % of its law on
         generated panels of the real size; a small ``p_value`` says that the generator would not
-        have produced your estimate.
+        have produced your estimate. Verdicts go by ``p_holm``, corrected for the number of the
+        generator's estimates (Holm 1979): one that is right is accused in at most 5 % of cases.
     statistics : pandas.DataFrame
         Of panels with 20 periods or more: `mcsim`'s panel statistics of the real panel, mean and
         5-95 % range over generated ones, and whether the real one lies inside.

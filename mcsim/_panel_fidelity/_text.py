@@ -47,7 +47,11 @@ MEASURES = (
     "in sd; by outcome the mean correlation of units, generated less held-out, as it is (corr) and "
     "as Pesaran's CD; and the share of date effects that is the same in every panel (frozen)."
 )
-ESTIMATES = "Your estimates inside their law: mean (sd) over generated panels, p-value."
+ESTIMATES = (
+    "Your estimates inside their law: mean (sd) over generated panels, p-value of each. Verdicts "
+    "correct a generator's p-values for their number (Holm): one that is right is accused in at "
+    "most 5 % of cases, however many the estimates are."
+)
 STATISTICS = "Statistics of the series: mean [5 %, 95 %] over generated panels; * real one outside."
 
 

@@ -21,9 +21,22 @@ Features = Float[ndarray, "unit feature"]
 
 
 class TwoSample(NamedTuple):
-    """Area under the ROC curve, accuracy on real and on generated units, permutation p-value."""
+    """What the test gives.
+
+    Attributes
+    ----------
+    auc : float
+        Area under the ROC curve.
+    auc_noise : float
+        Half the width of the interval that holds 95 % of the areas under permuted labels.
+    accuracy_real, accuracy_generated : float
+        Shares of real and of generated units that are told to be what they are.
+    p_value : float
+        By permutation of the labels.
+    """
 
     auc: float
+    auc_noise: float
     accuracy_real: float
     accuracy_generated: float
     p_value: float
@@ -85,7 +98,7 @@ def two_sample(
         NaN where a side has fewer than `FEWEST_HELD` units.
     """
     if min(len(real), len(generated)) < FEWEST_HELD:
-        return TwoSample(np.nan, np.nan, np.nan, np.nan)
+        return TwoSample(*[np.nan] * len(TwoSample._fields))
     x = np.concatenate([real, generated])
     labels = np.repeat([False, True], [len(real), len(generated)])
     of_twins = rng.permutation(int(twins.max()) + 1) % FOLDS
@@ -97,10 +110,11 @@ def two_sample(
         scored[~fit] = _chances(x[fit], labels[fit], x[~fit], seed)
     ranks, below = rankdata(scored), scored <= 0.5
     auc = _area(ranks, labels)
-    null = [_area(ranks, rng.permutation(labels)) for _ in range(permutations)]
-    at_least = int(np.sum(np.asarray(null) >= auc - 1e-12))
+    null = np.array([_area(ranks, rng.permutation(labels)) for _ in range(permutations)])
+    at_least, ends = int(np.sum(null >= auc - 1e-12)), np.quantile(null, [0.025, 0.975])
     accuracy = float(below[~labels].mean()), float(1 - below[labels].mean())
-    return TwoSample(auc, *accuracy, (at_least + 1) / (permutations + 1))
+    noise = float(np.diff(ends)[0] / 2)
+    return TwoSample(auc, noise, *accuracy, (at_least + 1) / (permutations + 1))
 
 
 def _chances(x: ndarray, labels: Bool[ndarray, " unit"], scored: ndarray, seed: int) -> ndarray:

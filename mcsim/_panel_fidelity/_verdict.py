@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mcsim._fidelity._menu import n_inside, outside, unresolved
+from mcsim._fidelity._verdict import AUC_BAR
 from mcsim._panel_fidelity._inference import RIGHT, UNRESOLVED, WRONG
 from mcsim._panel_fidelity._score import Scores
 
@@ -42,13 +44,8 @@ def verdict(
         in_inference(inference),
         in_score(score),
         told_apart(measures),
+        outside(estimates) or unresolved(estimates) or in_law(estimates),
     ]
-    outside = [r for r in estimates if r["p_value"] < LEVEL]
-    if outside:
-        words = ", ".join(f"{r['estimator']} (p {r['p_value']:.2f})" for r in outside)
-        parts.append(f"would not produce your estimates: {words}")
-    elif any(r["p_value"] >= LEVEL for r in estimates):
-        parts.append("your estimates lie inside its law")
     return "; ".join(part for part in parts if part)
 
 
@@ -105,13 +102,28 @@ def in_score(score: Record) -> str:
 
 
 def told_apart(measures: Mapping[str, float]) -> str:
-    """Say whether a classifier tells its units from real ones."""
+    """Say whether a classifier tells its units from real ones, or whether these are too few.
+
+    It does not where even an area that is larger, by what chance gives in 95 % of cases, would lie
+    below the bar.
+    """
     auc, p_value = measures.get("c2st_auc", np.nan), measures.get("c2st_p_value", np.nan)
     if not np.isfinite(auc):
         return ""
     if p_value < LEVEL:
         return f"a classifier tells its units from real ones (AUC {auc:.2f}, p {p_value:.3f})"
+    noise = measures["c2st_auc_noise"]
+    if auc + noise > AUC_BAR:
+        return (
+            f"classifier not resolvable (AUC {auc:.2f} ± {noise:.2f}, p {p_value:.2f}): too few "
+            "units"
+        )
     return f"a classifier does not tell its units from real ones (AUC {auc:.2f}, p {p_value:.2f})"
+
+
+def in_law(estimates: Sequence[Record]) -> str:
+    """Say that the real estimates lie inside their law, if there are any."""
+    return "your estimates lie inside its law" if n_inside(estimates) else ""
 
 
 def of_all_outcomes(measures: pd.DataFrame, name: str) -> dict[str, float]:

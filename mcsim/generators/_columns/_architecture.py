@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from mcsim._schema import FEW_LEVELS, Column, Schema
+from mcsim._schema import Column, Schema, taken_by_value
 from mcsim.generators._columns._cells import Group, allowed_levels, group_columns
 from mcsim.generators._columns._levels import Levels
 from mcsim.generators._columns._mixture import Mixture
@@ -140,8 +140,7 @@ def _head(column: Column, values: np.ndarray, components: int, free: bool) -> He
     levels = tuple(distinct.tolist())
     if column.kind in ("binary", "categorical"):
         return Levels(column.name, levels, ordered=False)
-    off = distinct[~np.isin(distinct, column.atoms)]
-    if len(off) < 2 or (column.kind == "integer" and len(distinct) <= FEW_LEVELS):
+    if taken_by_value(column, distinct):
         return Levels(column.name, levels, ordered=True, free=free)
     many = np.sum(~np.isin(values, column.atoms)) >= MANY_ROWS
     knots, integer = MANY_KNOTS if many else FEW_KNOTS, column.kind == "integer"

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
 from mcsim._core import Panel
@@ -16,6 +15,7 @@ from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._columns._architecture import Architecture, Tables
 from mcsim.generators._columns._drawing import exact_draw
 from mcsim.generators._columns._levels import Levels
+from mcsim.generators._given import faults_of_given_values
 from mcsim.generators._networks import Params
 
 CHUNK = 16_384  # rows that pass through the networks at once
@@ -162,18 +162,8 @@ class FittedGenerator:
 
 def _faults_of_values(head: Any, values: Array) -> list[str]:
     """Check concrete values; inside jit, units with unknown categories become NaN instead."""
-    if isinstance(values, Tracer):
-        return []
-    found = np.asarray(values)
-    if not np.isfinite(found).all():
-        return [f"given column {head.name!r}: {(~np.isfinite(found)).sum()} values are not finite"]
-    if not isinstance(head, Levels):
-        return []
-    unseen = np.unique(found[~np.isin(found, head.values)])
-    if not unseen.size:
-        return []
-    known = ", ".join(f"{value:g}" for value in head.values)
-    return [f"given column {head.name!r}: {unseen[:5].tolist()} unseen in training (seen: {known})"]
+    seen = tuple((value,) for value in head.values) if isinstance(head, Levels) else None
+    return faults_of_given_values((head.name,), (values,), seen)
 
 
 @jax.jit

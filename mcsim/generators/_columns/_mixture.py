@@ -245,11 +245,13 @@ class Mixture:
             return jnp.sum(weights * jax.nn.sigmoid((score[:, None] - location) / scale), axis=1)
 
         atom, shift = jnp.full(uniform.shape, -1), jnp.zeros_like(uniform)
+        smaller = jnp.zeros_like(uniform)  # share of the atoms below, whether a unit passes them
         for number, point in enumerate(self.atoms):
-            left = below(jnp.full_like(uniform, self._atom_score(table, point))) + shift
+            left = below(jnp.full_like(uniform, self._atom_score(table, point))) + smaller
+            smaller = smaller + shares[:, number]
             atom = jnp.where((uniform >= left) & (uniform < left + shares[:, number]), number, atom)
             passed = uniform >= left + shares[:, number]
-            shift = jnp.where(passed, shift + shares[:, number], shift)
+            shift = jnp.where(passed, smaller, shift)
         target = jnp.minimum(uniform - shift, jnp.sum(weights, axis=1) * (1 - 1e-6))
 
         def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:

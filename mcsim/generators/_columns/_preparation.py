@@ -105,11 +105,16 @@ def _moments(rows: np.ndarray) -> np.ndarray:
 
 
 def _lift(shares: np.ndarray | None, by_arm: list[np.ndarray]) -> np.ndarray | None:
-    """Give what an arm never showed half a row, since zero shares have no logarithm."""
+    """Give the parts that an arm never showed half a row together: a share of 0 has no logarithm.
+
+    With half a row each, a small arm would take over all the heaps of a large one.
+    """
     if shares is None:
         return None
-    least = np.array([[0.5 / len(rows)] for rows in by_arm])
-    shares = np.maximum(shares, least)
+    rows = np.array([[len(own)] for own in by_arm])
+    unseen = shares * rows < 0.5
+    each = 0.5 / rows / np.maximum(unseen.sum(axis=1, keepdims=True), 1)
+    shares = np.where(unseen, each, shares)
     return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

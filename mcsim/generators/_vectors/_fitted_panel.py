@@ -15,6 +15,7 @@ from mcsim._keys import require_key
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import did_you_mean, raise_all
+from mcsim.generators._given import faults_of_given_values
 from mcsim.generators._vectors._coding import Coding
 from mcsim.generators._vectors._groups import Groups
 from mcsim.generators._vectors._margins import Margin
@@ -226,14 +227,15 @@ class FittedPanel:
         Returns
         -------
         Panel
-            Float64 columns in the schema's order. A unit with given values that training did not
-            see is NaN. Bootstraps of units with missing cells give a mask.
+            Float64 columns in the schema's order. Under jit, a unit with given values that were not
+            seen in training is NaN; outside it is an error. Bootstraps of units with missing cells
+            give a mask.
 
         Raises
         ------
         InputError
             For a wrong number of units, more periods than the data had, and given columns that are
-            missing, unknown or of another length.
+            missing, unknown, of another length, or hold values unseen in training.
         """
         require_key(key)
         periods = self.n_periods if n_periods is None else n_periods
@@ -246,6 +248,7 @@ class FittedPanel:
             ]
         )
         values = [jnp.asarray(known[n], jnp.float64).reshape(n_units) for n in self.given]
+        raise_all(faults_of_given_values(self.given, values, self.levels) if self.given else [])
         columns = _draw(replace(self, losses={}, rows=None), n_units, periods, key, values)
         columns = {name: columns[name] for name in self.schema.names}
         if all(part.complete for part in self.parts):
@@ -288,7 +291,7 @@ def _faults_of_given(names: tuple[str, ...], known: Mapping[str, Any], n_units: 
         if name not in names
     ]
     faults += [f"given column {name!r} is missing" for name in names if name not in known]
-    shapes = {name: jnp.shape(known[name]) for name in known if name in names}
+    shapes = {name: np.shape(known[name]) for name in known if name in names}
     return faults + [
         f"given column {name!r}: got shape {shape}, expected ({n_units},)"
         for name, shape in shapes.items()

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from scipy.special import ndtr, ndtri
 
 from mcsim._pytree import pytree
-from mcsim._schema import FEW_LEVELS, Column
+from mcsim._schema import Column, taken_by_value
 
 KNOTS = 400  # of the quantile function, at most, apart from mass points
 BUCKET = 128  # tables are as long as a multiple of it
@@ -145,8 +145,7 @@ def fit_margin(column: Column, values: np.ndarray, levels: np.ndarray | None = N
         return replace(ordered, points=shown.astype(np.float64), numbers=levels[shown])
     cells = np.sort(values[np.isfinite(values)].ravel())
     distinct = np.unique(cells)
-    few = column.kind == "integer" and len(distinct) <= FEW_LEVELS
-    discrete = column.kind in ("binary", "categorical") or few or len(distinct) < 3
+    discrete = taken_by_value(column, distinct) or len(distinct) < 3
     points = distinct if discrete else distinct[np.isin(distinct, column.atoms)]
     first, last = (np.searchsorted(cells, points, side) / len(cells) for side in ("left", "right"))
     least = 0.25 / len(cells)
