@@ -21,7 +21,8 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import Task, WorkerPool
 from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
-from mcsim._store import Store, read_block, write_block, write_json
+from mcsim._store import Store, read_block, write_block
+from mcsim._store_files import write_json
 from mcsim._truth import CellTruth
 from mcsim._worker import MASK, Outcome, Payload, draw_piece
 from mcsim.errors import InputError, StoreError
@@ -200,7 +201,7 @@ class CellRunner:
         return rows.assign(truth=truth)
 
     def _record_failures(self, block: HostBlock, outcomes: list[Outcome]) -> None:
-        folder = self.store.path / "failures" / self.plan.hash[:12] / block.estimator.hash[:12]
+        folder = self.store.failures(self.plan.hash, block.estimator.hash)
         failed = [(rep, o) for rep, o in enumerate(outcomes, block.start) if o.trouble]
         for rep, outcome in failed[:_FAILURES_KEPT]:
             content = {

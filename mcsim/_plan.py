@@ -36,7 +36,8 @@ from mcsim._keys import (
     stream_key,
 )
 from mcsim._readers import FullLabel
-from mcsim._store import Store, read_json, write_json
+from mcsim._store import Store
+from mcsim._store_files import write_json
 from mcsim._study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
@@ -228,7 +229,7 @@ def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
     faults = []
     for plan in plans:
         file = store.cell(plan.hash) / "cell.json"
-        held = read_json(file)["design"] if file.exists() else {}
+        held = store.read(file, "design")["design"] if file.exists() else {}
         for name, value in plan.cell.design.effective().items():
             if name in held and canonical_value(held[name]) != canonical_value(value):
                 faults.append(
