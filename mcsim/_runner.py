@@ -17,9 +17,10 @@ from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
 from mcsim._host import HostDGP, HostEstimator
+from mcsim._host_draws import check_draws
 from mcsim._keys import root_key
 from mcsim._open import results_of
-from mcsim._plan import CellPlan, plan
+from mcsim._plan import CellPlan, plan, register
 from mcsim._pool import WorkerPool
 from mcsim._precision import require_float64
 from mcsim._progress import Progress
@@ -100,6 +101,9 @@ def run(
         pool = WorkerPool(workers if _needs_processes(study) else 0)
         try:
             plans = plan(study, seed, home, accept_changes=accept_changes)
+            check_draws(plans, home, pool)
+            for cell_plan in plans:
+                register(home, cell_plan)
             asked = manifest(study, seed, reps, plans)
             with _recorded(home, asked, source) as record:
                 truths = store_truths(plans, home, pool)

@@ -10,6 +10,7 @@ import io
 import linecache
 import os
 import pickle
+import random
 import re
 import signal
 import sys
@@ -18,7 +19,7 @@ import time
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from multiprocessing import connection, parent_process
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from mcsim._core import Estimate, Panel, Status
 from mcsim._design import Design
 from mcsim._fingerprint import is_library
 from mcsim._frames import columns_to_frame
-from mcsim._host import rng_from_words
+from mcsim._host import HostDGP, rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._readers import FullLabel
 from mcsim._sources import names_used
@@ -78,6 +79,8 @@ class Payload:
     def __init__(self, *parts: Any):
         try:
             self._pickled = _by_value(parts)
+        except McsimError:
+            raise
         except Exception as error:
             raise InputError(
                 f"host function {getattr(parts[0], 'name', parts[0])!r} cannot be sent to worker "
@@ -93,6 +96,12 @@ class Payload:
         """The functions; raises what unpickling raises."""
         return _load(self._pickled)
 
+    def copies(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the functions again and again, each time in the state in which they were sent."""
+        functions, buffers = _unpacked(self._pickled)
+        while True:
+            yield _rebuilt(functions, buffers)
+
 
 def _by_value(parts: tuple) -> bytes:
     """Pickle, the modules of users' functions by value: a worker may not find them by name."""
@@ -103,25 +112,61 @@ def _by_value(parts: tuple) -> bytes:
     pickled = io.BytesIO()
     pickler = _Pickler(pickled)
     pickler.dump((parts, [_named_in_strings(part) for part in parts]))
-    return pickle.dumps((pickled.getvalue(), pickler.sources))
+    if isinstance(parts[0], HostDGP) and pickler.generators:
+        raise InputError(_own_generator(parts[0], pickler.generators[0]))
+    buffers = [buffer.raw().tobytes() for buffer in pickler.buffers]
+    return pickle.dumps((pickled.getvalue(), buffers, pickler.sources))
+
+
+def _own_generator(dgp: HostDGP, generator: Any) -> str:
+    """Say which generator a DGP holds, by its name where it is a global or closed over."""
+    function = inspect.unwrap(dgp.function)
+    space = inspect.getclosurevars(function) if inspect.isfunction(function) else None
+    known = {**space.globals, **space.nonlocals} if space else {}
+    names = [repr(name) for name, value in known.items() if value is generator]
+    kind = f"{type(generator).__module__.partition('.')[0]} {type(generator).__name__}"
+    return (
+        f"dgp {dgp.name!r}: it holds a random generator of its own ({' '.join([kind, *names])}), "
+        "which is no part of a replication's key; draw from its argument rng alone"
+    )
 
 
 class _Pickler(cloudpickle.Pickler):
     """Keeps the file of every function, so that a traceback names the user's line.
 
-    cloudpickle 3.1.3 writes ``<dynamic-code>`` in its place.
+    cloudpickle 3.1.3 writes ``<dynamic-code>`` in its place. The global generators of NumPy and
+    `random`, which functions such as ``numpy.random.normal`` hold, stay those of the process: they
+    are seeded for every replication.
 
     Attributes
     ----------
+    buffers : list of PickleBuffer
+        Memory of large arrays.
+    generators : list of object
+        Other random generators.
     sources : dict of str to list of str
         Lines of what is no file: cells of a notebook, blocks of a page. A worker cannot read them.
     """
 
     def __init__(self, file: io.BytesIO):
-        super().__init__(file)
+        super().__init__(file, buffer_callback=self._is_small)
         self.sources: dict[str, list[str]] = {}
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.generators: list[Any] = []
+
+    def _is_small(self, buffer: pickle.PickleBuffer) -> bool:
+        """Whether an array is pickled with all else; the memory of a large one is kept apart."""
+        if buffer.raw().nbytes < _LARGE:
+            return True
+        self.buffers.append(buffer)
+        return False
 
     def reducer_override(self, obj: Any) -> Any:
+        for of_process in (_numpy_generator, _python_generator):
+            if obj is of_process():
+                return of_process, ()
+        if isinstance(obj, _GENERATORS):
+            self.generators.append(obj)
         if not isinstance(obj, types.CodeType):
             return super().reducer_override(obj)
         name = obj.co_filename
@@ -130,6 +175,24 @@ class _Pickler(cloudpickle.Pickler):
             self.sources |= {name: lines} if lines else {}
         build, arguments = self.dispatch_table[types.CodeType](obj)[:2]
         return _code_in_file, (name, build, arguments)
+
+
+_LARGE = 2**20  # bytes of an array that host DGPs share between calls, and may not change
+
+_GENERATORS = (
+    np.random.Generator,
+    np.random.RandomState,
+    np.random.BitGenerator,
+    random.Random,
+)
+
+
+def _numpy_generator() -> Any:
+    return np.random.normal.__self__  # type: ignore[attr-defined]
+
+
+def _python_generator() -> Any:
+    return random.random.__self__  # type: ignore[attr-defined]
 
 
 def _code_in_file(name: str, build: Callable[..., types.CodeType], arguments: tuple) -> Any:
@@ -164,10 +227,20 @@ def _arrived(pickled: bytes) -> Payload:
 
 @lru_cache(maxsize=64)
 def _load(pickled: bytes) -> tuple[Any, ...]:
-    functions, sources = pickle.loads(pickled)
+    functions, buffers = _unpacked(pickled)
+    return _rebuilt(functions, [bytearray(buffer) for buffer in buffers])
+
+
+def _unpacked(pickled: bytes) -> tuple[bytes, list[bytes]]:
+    functions, buffers, sources = pickle.loads(pickled)
     for name, lines in sources.items():
         linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
-    parts, hidden = cloudpickle.loads(functions)
+    return functions, buffers
+
+
+def _rebuilt(functions: bytes, buffers: Sequence[Any]) -> tuple[Any, ...]:
+    """Unpickle; arrays in buffers of bytes are shared, and cannot be changed."""
+    parts, hidden = pickle.loads(functions, buffers=buffers)
     for part, names in zip(parts, hidden, strict=True):
         if names:
             known = inspect.unwrap(getattr(part, "function", part)).__globals__
@@ -228,9 +301,9 @@ def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarra
 
 
 def draw_piece(
-    payload: Payload, design: Design, words: np.ndarray, first: int
+    payload: Payload, design: Design, words: np.ndarray, reps: Sequence[int]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], Any]:
-    """Draw every replication of a piece from a host DGP.
+    """Draw every replication of a piece from a host DGP, each from the same state of its globals.
 
     Parameters
     ----------
@@ -240,8 +313,8 @@ def draw_piece(
         The cell's design.
     words : array of uint32 (rep, 2)
         The replications' keys.
-    first : int
-        Number of the first replication, for messages.
+    reps : sequence of int
+        Numbers of the replications, for messages.
 
     Returns
     -------
@@ -254,8 +327,11 @@ def draw_piece(
     InputError
         If the DGP fails, or its samples cannot stand in one array.
     """
+    samples = [
+        _draw(dgp, design, word, rep)
+        for word, rep, (dgp,) in zip(words, reps, payload.copies(), strict=False)
+    ]
     (dgp,) = payload.parts
-    samples = [_draw(dgp, design, word, rep) for rep, word in enumerate(words, first)]
     columns, mask, truths, schema = stack_samples(dgp.name, samples)
     return columns if mask is None else {**columns, MASK: mask}, truths, schema
 
