@@ -31,7 +31,7 @@ from mcsim._core import Estimate, Panel, Status
 from mcsim._design import Design
 from mcsim._fingerprint import is_library
 from mcsim._frames import columns_to_frame
-from mcsim._host import HostDGP, rng_from_words
+from mcsim._host import GLOBAL_GENERATORS, HostDGP, rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._readers import FullLabel
 from mcsim._sources import names_used
@@ -162,7 +162,7 @@ class _Pickler(cloudpickle.Pickler):
         return False
 
     def reducer_override(self, obj: Any) -> Any:
-        for of_process in (_numpy_generator, _python_generator):
+        for of_process in GLOBAL_GENERATORS:
             if obj is of_process():
                 return of_process, ()
         if isinstance(obj, _GENERATORS):
@@ -185,14 +185,6 @@ _GENERATORS = (
     np.random.BitGenerator,
     random.Random,
 )
-
-
-def _numpy_generator() -> Any:
-    return np.random.normal.__self__  # type: ignore[attr-defined]
-
-
-def _python_generator() -> Any:
-    return random.random.__self__  # type: ignore[attr-defined]
 
 
 def _code_in_file(name: str, build: Callable[..., types.CodeType], arguments: tuple) -> Any:

@@ -114,7 +114,7 @@ def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame
         What values are divided by.
     """
     table = estimates[["estimator", "estimand", "inference"]].copy()
-    errors = [min(error / scale, _COARSEST) for error in estimates["se"]]
+    errors = [min(se / scale, _COARSEST) if se > 0 else _COARSEST for se in estimates["se"]]
     for name in ("value", "se", "lower", "upper"):
         table[name] = list(map(rounded, estimates[name] / scale, errors))
     return table.assign(status=estimates["status"])

@@ -149,7 +149,6 @@ def with_global_functions(rng, design):
     return frame_of([global_normal(), norm.rvs(), random.gauss(0.0, 1.0), np.random.normal()])  # noqa: NPY002
 
 
-@pytest.mark.filterwarnings("ignore:the definition of an object")
 def test_global_functions_of_numpy_scipy_and_random_draw_from_the_key():
     """Also under their own names: the generator that they hold is the one that is seeded."""
     rows = rows_of(with_global_functions, reps=64)

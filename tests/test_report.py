@@ -105,12 +105,13 @@ def test_no_row_is_rounded_by_the_errors_of_another():
 
 
 def test_estimates_on_real_data_show_two_digits_of_their_error_and_three_decimals():
-    about = {"estimator": ["a", "b"], "estimand": "att", "inference": "", "status": "ok"}
-    numbers = {"value": [-0.1, 0.25], "se": [0.4, 31.0], "lower": [-0.9, -60.0], "upper": 60.0}
+    about = {"estimator": [*"abc"], "estimand": "att", "inference": "", "status": "ok"}
+    numbers = {"value": [-0.1, 0.25, 250.0], "se": [0.4, 31.0, np.nan], "upper": 60.0}
+    numbers |= {"lower": [-0.9, -60.0, np.nan]}
     table = report.estimates_table(pd.DataFrame(about | numbers), scale=1000.0)
-    assert table["value"].tolist() == ["-0.00010", "0.000"]
-    assert table["se"].tolist() == ["0.00040", "0.031"]
-    assert table["lower"].tolist() == ["-0.00090", "-0.060"]
+    assert table["value"].tolist() == ["-0.00010", "0.000", "0.250"]
+    assert table["se"].tolist() == ["0.00040", "0.031", "nan"]
+    assert table["lower"].tolist() == ["-0.00090", "-0.060", "nan"]
 
 
 def test_missing_figures_are_dashes():
