@@ -35,12 +35,12 @@ from mcsim._keys import (
     root_key,
     stream_key,
 )
+from mcsim._payload import Payload
 from mcsim._readers import FullLabel
 from mcsim._store import Store
 from mcsim._store_files import write_json
 from mcsim._study import Cell, Study
 from mcsim._version import __version__
-from mcsim._worker import Payload
 from mcsim.errors import StoreMismatch, raise_all
 
 

@@ -16,6 +16,7 @@ from mcsim._frames import to_frame
 from mcsim._intervals import complete_intervals
 from mcsim._keys import Stream
 from mcsim._open import results_of
+from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan, plan
 from mcsim._pool import WorkerPool
 from mcsim._progress import Progress
@@ -25,7 +26,7 @@ from mcsim._runner import manifest
 from mcsim._store import Store
 from mcsim._study import Study
 from mcsim._truth import CellTruth
-from mcsim._worker import Payload, estimate_piece, piece_of
+from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import InputError, UnknownName
 
 _ROWS_SHOWN = 10

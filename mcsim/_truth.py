@@ -11,12 +11,13 @@ import numpy as np
 from mcsim._core import Panel
 from mcsim._engine import estimate_chunk, sentences
 from mcsim._keys import Stream
+from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
 from mcsim._readers import UNNAMED, FullLabel
 from mcsim._store import Store
 from mcsim._store_files import write_json
-from mcsim._worker import Payload, estimate_piece, piece_of
+from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import ContractError, did_you_mean
 
 
