@@ -11,20 +11,21 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-import pebble
 
 from mcsim._core import Panel, Sample
 from mcsim._engine import NATIVE_BLOCK, draw_chunk, estimate_chunk
 from mcsim._host_blocks import HostBlock, HostBlocks
+from mcsim._host_draws import draws_of
 from mcsim._keys import Stream
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import Task, WorkerPool
 from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
-from mcsim._store import Store, read_block, write_block, write_json
+from mcsim._store import Store, read_block, write_block
+from mcsim._store_files import write_json
 from mcsim._truth import CellTruth
-from mcsim._worker import MASK, Outcome, Payload, draw_piece
-from mcsim.errors import InputError, StoreError
+from mcsim._worker import MASK, Outcome, draw_piece
+from mcsim.errors import StoreError
 
 _FAILURES_KEPT = 20  # tracebacks kept of a block
 
@@ -130,8 +131,8 @@ class CellRunner:
     def _begin_draw(self, first: int) -> Callable[[], Drawn]:
         cell, keys = self.plan.cell, self.plan.keys(Stream.DGP, first, first + self.plan.chunk)
         if not self.plan.is_native:
-            words, payload = np.asarray(jax.random.key_data(keys)), Payload(cell.dgp)
-            task = self.pool.submit(draw_piece, payload, cell.seen, words, first)
+            words, reps = np.asarray(jax.random.key_data(keys)), range(first, first + len(keys))
+            task = self.pool.submit(draw_piece, self.plan.payload, cell.seen, words, reps)
             return lambda: self._receive(task, first)
         sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
         if first == 0 and self.plan.chunk > 1:
@@ -140,14 +141,8 @@ class CellRunner:
 
     def _receive(self, task: Task, first: int) -> Drawn:
         """Wait for the samples of a host DGP."""
-        try:
-            columns, truth, schema = task.result()
-        except pebble.ProcessExpired as error:
-            last = first + self.plan.chunk - 1
-            raise InputError(
-                f"dgp {self.plan.cell.dgp_name!r}: its process died ({error}) in one of the "
-                f"replications {first} to {last}"
-            ) from None
+        last = first + self.plan.chunk - 1
+        columns, truth, schema = draws_of(self.plan, task, first, last)
         mask = columns.pop(MASK, None)
         batch = {name: jax.numpy.asarray(values) for name, values in columns.items()}
         n_periods = next(iter(batch.values())).shape[-1]
@@ -202,7 +197,7 @@ class CellRunner:
         return rows.assign(truth=truth)
 
     def _record_failures(self, block: HostBlock, outcomes: list[Outcome]) -> None:
-        folder = self.store.path / "failures" / self.plan.hash[:12] / block.estimator.hash[:12]
+        folder = self.store.failures(self.plan.hash, block.estimator.hash)
         failed = [(rep, o) for rep, o in enumerate(outcomes, block.start) if o.trouble]
         for rep, outcome in failed[:_FAILURES_KEPT]:
             content = {

@@ -1,10 +1,13 @@
 """Estimators that fail often, in a sentence with the reason: a table of dashes would hide it."""
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from mcsim._core import SUCCESSES
 from mcsim._results import Results
-from mcsim._store import Store, read_json
+from mcsim._store import Store
+from mcsim.errors import StoreError
 
 MANY_FAILURES = 0.5
 """Share of replications from which an estimator's failures are told, and the exit code is 4."""
@@ -24,7 +27,7 @@ def failure_sentences(results: Results, store: Store) -> Iterator[str]:
         failed = rows[(rows["estimator"] == name) & ~rows["status"].isin(SUCCESSES)]
         statuses = ", ".join(failed["status"].unique())
         yield f"estimator {name!r} failed in {share:.0%} of replications: {statuses}" + _reason(
-            name, store
+            name, results, store
         )
 
     for (name, inference), share in _without_se(results).items():
@@ -41,10 +44,21 @@ def _without_se(results: Results) -> dict[tuple[str, str], float]:
     return {tuple(key): float(s) for key, s in shares.items() if s > MANY_FAILURES}  # type: ignore[misc]
 
 
-def _reason(estimator: str, store: Store) -> str:
-    for file in sorted(store.path.glob("failures/*/*/*.json")):
-        record = read_json(file)
-        if record["estimator"] == estimator:
-            lines = [line for line in record["trouble"].splitlines() if line.strip()]
-            return f" ({lines[-1].strip()})" if lines else ""
+def _reason(estimator: str, results: Results, store: Store) -> str:
+    """Return the last line of the first failure among the rows shown, in brackets."""
+    for record in _records(estimator, results, store):
+        lines = [line for line in record["trouble"].splitlines() if line.strip()]
+        return f" ({lines[-1].strip()})" if lines else ""
     return ""
+
+
+def _records(estimator: str, results: Results, store: Store) -> Iterator[dict[str, Any]]:
+    """Yield what is recorded of failures of this estimator, as these results define it."""
+    for cell in results.study["cells"]:
+        for name, definition in cell["estimators"]:
+            files = store.failures(cell["hash"], definition).glob("r*.json")
+            for file in sorted(files) if name == estimator else ():
+                with contextlib.suppress(StoreError):  # a reason, not a result
+                    record = store.read(file, "rep", "trouble")
+                    if record["rep"] < results.study["reps"]:
+                        yield record

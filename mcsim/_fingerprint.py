@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
+from mcsim._host import GLOBAL_GENERATORS
 from mcsim._pytree import identity_fields
 from mcsim._sources import names_used, normalized_source
 
@@ -167,6 +168,8 @@ class _Describer:
             return self.of(things)
 
     def _object(self, thing: Any) -> Description:
+        if any(thing is of_process() for of_process in GLOBAL_GENERATORS):
+            return {"opaque": type(thing).__qualname__}  # host functions find it seeded
         state = getattr(thing, "__dict__", None)
         if state or (state is not None and not is_library(type(thing).__module__)):
             kept = {name: value for name, value in state.items() if not name.startswith("__")}

@@ -186,6 +186,18 @@ def rng_from_words(words: np.ndarray) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=low | high << 32))
 
 
+def _numpy_generator() -> Any:
+    return np.random.normal.__self__  # type: ignore[attr-defined]
+
+
+def _python_generator() -> Any:
+    return random.random.__self__  # type: ignore[attr-defined]
+
+
+GLOBAL_GENERATORS = (_numpy_generator, _python_generator)
+"""Return the generators that ``numpy.random.normal`` and ``random.random`` draw from."""
+
+
 @contextlib.contextmanager
 def seeded_global_state(rng: np.random.Generator) -> Iterator[None]:
     """Seed NumPy's and Python's global generators from a copy of ``rng``, and put them back."""

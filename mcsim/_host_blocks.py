@@ -12,9 +12,10 @@ import pebble
 from mcsim._core import Sample, Status
 from mcsim._engine import HOST_BLOCK
 from mcsim._keys import Stream
+from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import Task, WorkerPool
-from mcsim._worker import Outcome, Payload, estimate_piece, piece_of
+from mcsim._worker import Outcome, estimate_piece, piece_of
 
 _PIECE = 16  # replications sent to a worker at once; one where each has its own timeout
 

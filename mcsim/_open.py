@@ -1,4 +1,4 @@
-"""Opening a store: the rows of the study that it ran last, put in order. Nothing is executed."""
+"""Opening a store: the rows of one of its studies, put in order. Nothing is executed."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,22 @@ import pandas as pd
 
 from mcsim._intervals import complete_intervals
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
-from mcsim._store import Store, read_block, read_json
+from mcsim._store import Store, read_block
+from mcsim._store_files import missing
 from mcsim.errors import StoreError
 
 
-def open_results(path: str | Path, *, level: float | None = None) -> Results:
-    """Open the results of the study that a store ran last. Nothing of the store is executed.
+def open_results(
+    path: str | Path, *, study: str | None = None, level: float | None = None
+) -> Results:
+    """Open the results of a study from its store. Nothing of the store is executed.
 
     Parameters
     ----------
     path : path
         Folder of the store.
+    study : str, optional
+        Hash of the study, or its first letters; default the study that was run last.
     level : float, optional
         Another confidence level than the study's. An estimator's own limits stay as they are.
 
@@ -30,16 +35,24 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     Raises
     ------
     StoreError
-        If the folder is no store, or holds no run or no replication yet.
+        If the folder is no store, holds no run or no replication yet, or is damaged.
+    UnknownName
+        If it holds no such study.
     """
     store = Store.open(path)
-    study = store.latest_study()
-    study = {**study, "level": study["level"] if level is None else level}
+    manifest = store.study(store.find_study(study))
+    return results_of(store, manifest if level is None else {**manifest, "level": level})
+
+
+def results_of(store: Store, study: Mapping[str, Any]) -> Results:
+    """Return the results of the study that a manifest describes."""
     frames, truths = [], []
     for cell in study["cells"]:
         truths += _truths_of(store, cell)
         for name, estimator in cell["estimators"]:
             rows = _rows_of(store, cell["hash"], estimator, study["reps"])
+            if len(rows):
+                _require_truth(store, cell, estimator)
             frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
     if not any(map(len, frames)):
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
@@ -49,6 +62,35 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
     return Results(replicates, truth, study, (*GENERAL_CAVEATS, *study["caveats"]))
+
+
+def other_studies(store: Store, shown: str) -> str:
+    """Return a sentence that names the studies with rows that the shown one lacks, or nothing."""
+    manifest = store.study(shown)
+    names = [name for name in store.studies() if name != shown]
+    others = [about for name in names if (about := _in_words(store, name, manifest))]
+    if not others:
+        return ""
+    held = ", ".join(others)
+    return f"This is study {shown}, run last; the store also holds {held}: choose with --study."
+
+
+def _in_words(store: Store, name: str, shown: Mapping[str, Any]) -> str:
+    """Say what a study is; nothing if all of its rows are among those of the shown one."""
+    try:
+        study = store.study(name)
+    except StoreError:
+        return f"{name} (damaged)"
+    if _parts(study) <= _parts(shown) and study["reps"] <= shown["reps"]:
+        return ""
+    dgps = dict.fromkeys(cell["dgp"] for cell in study["cells"])
+    estimators = dict.fromkeys(e for cell in study["cells"] for e, _ in cell["estimators"])
+    what = f"{' and '.join(dgps)}; {' and '.join(estimators)}"
+    return f"{name} ({what}; {study['reps']:,} replications, seed {study['seed']})"
+
+
+def _parts(study: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {(cell["hash"], e) for cell in study["cells"] for _, e in cell["estimators"]}
 
 
 def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame:
@@ -111,12 +153,20 @@ def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     file = store.cell(cell["hash"]) / "truth.json"
     if not file.exists():
         return []
-    stored = read_json(file)
+    stored = store.read(file, "values", "kind")
     where = {"dgp": cell["dgp"], **cell["design"]}
     return [
         {**where, "estimand": name, "value": value, "mcse": mcse, "kind": stored["kind"]}
         for name, (value, mcse) in stored["values"].items()
     ]
+
+
+def _require_truth(store: Store, cell: Mapping[str, Any], estimator: str) -> None:
+    """Raise if a truth that was computed is gone: its Monte Carlo error would count as zero."""
+    file = store.cell(cell["hash"]) / "truth.json"
+    own = store.estimator(cell["hash"], estimator) / "truth.json"
+    if cell.get("truth_computed") and not (file.exists() or own.exists()):
+        raise missing(file)
 
 
 def _tidy(frames: list[pd.DataFrame], study: Mapping[str, Any]) -> pd.DataFrame:

@@ -35,8 +35,10 @@ from mcsim._keys import (
     root_key,
     stream_key,
 )
+from mcsim._payload import Payload
 from mcsim._readers import FullLabel
-from mcsim._store import Store, read_json, write_json
+from mcsim._store import Store
+from mcsim._store_files import write_json
 from mcsim._study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
@@ -58,13 +60,16 @@ class EstimatorPlan:
         Replications in a stored block.
     labels : tuple of (estimand, inference)
         What its estimates are of, where a dry run can tell: not for host estimators.
+    definition : dict
+        What the hash is of.
     """
 
     name: str
     estimator: Any
     hash: str
     block: int
-    labels: tuple[FullLabel, ...] = ()
+    labels: tuple[FullLabel, ...]
+    definition: Mapping[str, Any]
 
     @property
     def is_host(self) -> bool:
@@ -90,6 +95,8 @@ class CellPlan:
         All of the study's.
     estimands : tuple of str
         Of which the samples carry a truth, where a dry run can tell: not for host DGPs.
+    definition : dict
+        What the hash is of.
     """
 
     cell: Cell
@@ -97,12 +104,18 @@ class CellPlan:
     key: Key[Array, ""]
     chunk: int
     estimators: tuple[EstimatorPlan, ...]
-    estimands: tuple[str, ...] = ()
+    estimands: tuple[str, ...]
+    definition: Mapping[str, Any]
 
     @property
     def is_native(self) -> bool:
         """Whether its samples are drawn by a compiled program."""
         return not isinstance(self.cell.dgp, HostDGP)
+
+    @functools.cached_property
+    def payload(self) -> Payload:
+        """The host DGP for worker processes, in the state that it has before the first draw."""
+        return Payload(self.cell.dgp)
 
     def keys(self, stream: Stream, start: int, stop: int) -> Key[Array, " rep"]:
         """Return the keys of replications start..stop of a stream."""
@@ -114,7 +127,7 @@ class CellPlan:
 
 
 def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False) -> list[CellPlan]:
-    """Plan a run and register its cells and estimators in the store.
+    """Plan a run and check it against the store, in which nothing is written.
 
     Parameters
     ----------
@@ -135,7 +148,7 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
     root = root_key(seed)
     methods = {name: _estimator_definition(name, e) for name, e in study.methods.items()}
     drafts = [_draft(cell, study, methods, root, seed) for cell in study.cells()]
-    _check_defaults(store, [cell_plan for cell_plan, _ in drafts])
+    _check_defaults(store, drafts)
     differences = list(_differences(store, drafts, methods))
     if differences and not accept_changes:
         raise StoreMismatch(
@@ -144,14 +157,12 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
             + "\nuse another store, go back to the old definition, or compute the new one beside "
             "the old with --accept-changes (accept_changes=True)"
         )
-    for cell_plan, definition in drafts:
-        _register(store, cell_plan, definition, methods)
-    return [cell_plan for cell_plan, _ in drafts]
+    return drafts
 
 
 def _draft(
     cell: Cell, study: Study, methods: Mapping[str, dict], root: Key[Array, ""], seed: int
-) -> tuple[CellPlan, dict[str, Any]]:
+) -> CellPlan:
     """Plan a cell; native parts are traced, so that what is wrong with them is told at once."""
     native = not isinstance(cell.dgp, HostDGP)
     sample = sample_shape(cell.dgp_name, cell.dgp, cell.seen) if native else None
@@ -169,11 +180,13 @@ def _draft(
             labels = estimate_labels(name, estimator, sample.panel)
             nominal = sample.panel.nominal
             check_categories(estimator, getattr(cell.dgp, "schema", None), nominal)
-        plan = EstimatorPlan(name, estimator, digest(method), method["block"], tuple(labels))
+        plan = EstimatorPlan(
+            name, estimator, digest(method), method["block"], tuple(labels), method
+        )
         estimators.append(plan)
     key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}
     hash_ = digest(definition)
-    return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths)), definition
+    return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths), definition)
 
 
 def environment(chunk: int) -> dict[str, Any]:
@@ -193,26 +206,27 @@ def _estimator_definition(name: str, estimator: Any) -> dict[str, Any]:
     return {"estimator": name, "definition": describe(estimator), "block": block}
 
 
-def _register(store: Store, plan: CellPlan, definition: dict, methods: Mapping[str, dict]) -> None:
+def register(store: Store, plan: CellPlan) -> None:
+    """Write the definitions of a cell and its estimators to the store, where they are not yet."""
     folder = store.cell(plan.hash)
     if not (folder / "cell.json").exists():
         design = plan.cell.design.effective()
-        write_json(folder / "cell.json", {**definition, "design": design, "hash": plan.hash})
+        write_json(folder / "cell.json", {**plan.definition, "design": design, "hash": plan.hash})
     for estimator in plan.estimators:
         file = store.estimator(plan.hash, estimator.hash) / "est.json"
         if not file.exists():
-            write_json(file, {**methods[estimator.name], "hash": estimator.hash})
+            write_json(file, {**estimator.definition, "hash": estimator.hash})
 
 
 def _differences(
-    store: Store, drafts: list[tuple[CellPlan, dict[str, Any]]], methods: Mapping[str, dict]
+    store: Store, drafts: list[CellPlan], methods: Mapping[str, dict]
 ) -> Iterator[str]:
     stored = dict(store.cells())
-    for draft, definition in drafts:
-        identity = _identity(definition)
+    for draft in drafts:
+        identity = _identity(draft.definition)
         held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
         if held and draft.hash[:12] not in held:
-            yield from difference(f"cell {draft.cell.name!r}", _last(held), definition)
+            yield from difference(f"cell {draft.cell.name!r}", _last(held), draft.definition)
     for name, method in methods.items():
         held = {
             hash_: other
@@ -229,7 +243,7 @@ def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
     faults = []
     for plan in plans:
         file = store.cell(plan.hash) / "cell.json"
-        held = read_json(file)["design"] if file.exists() else {}
+        held = store.read(file, "design")["design"] if file.exists() else {}
         for name, value in plan.cell.design.effective().items():
             if name in held and canonical_value(held[name]) != canonical_value(value):
                 faults.append(

@@ -15,19 +15,22 @@ from mcsim._core import Panel
 from mcsim._frames import to_frame
 from mcsim._intervals import complete_intervals
 from mcsim._keys import Stream
-from mcsim._open import open_results
+from mcsim._open import results_of
+from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan, plan
 from mcsim._pool import WorkerPool
 from mcsim._progress import Progress
 from mcsim._results import Results
 from mcsim._rows import host_rows, native_rows
+from mcsim._runner import manifest
 from mcsim._store import Store
 from mcsim._study import Study
 from mcsim._truth import CellTruth
-from mcsim._worker import Payload, estimate_piece, piece_of
+from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import InputError, UnknownName
 
 _ROWS_SHOWN = 10
+_ALL = 2**63 - 1  # replications: whatever the store holds
 
 
 def replay(
@@ -63,8 +66,11 @@ def replay(
     """
     if rep < 0:
         raise InputError(f"rep: got {rep}, expected a whole number from 0")
-    results, home = open_results(store), Store.open(store)
-    found = _find(plan(study, results.study["seed"], home), cell)
+    home = Store.open(store)
+    seed = _seed_of(home, cell)
+    plans = plan(study, seed, home)
+    found = _find(plans, cell)
+    results = results_of(home, manifest(study, seed, _ALL, plans))
     first, at = rep - rep % found.chunk, rep % found.chunk
     runner = CellRunner(
         found, 0, home, WorkerPool(0), CellTruth(), Progress(study, [], 0, shown=False),
@@ -89,6 +95,13 @@ def replay_text(study: Study, store: str | Path, cell: str, rep: int) -> str:
         f"{len(sample):,} rows, the first {min(len(sample), _ROWS_SHOWN)}:\n"
         f"{sample.head(_ROWS_SHOWN).to_string()}\n\n{rows.to_string(index=False)}"
     )
+
+
+def _seed_of(store: Store, cell: str) -> int:
+    """Return the seed of the cell; of the study run last, where the store has no such cell."""
+    cells = [about for _, about in store.cells() if about["hash"].startswith(cell)]
+    seeds = {int(about["seed"]) for about in cells}
+    return seeds.pop() if len(seeds) == 1 else store.study(store.find_study())["seed"]
 
 
 def _find(plans: list[CellPlan], cell: str) -> CellPlan:

@@ -17,16 +17,17 @@ from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
 from mcsim._host import HostDGP, HostEstimator
+from mcsim._host_draws import check_draws
 from mcsim._keys import root_key
-from mcsim._open import open_results
-from mcsim._plan import CellPlan, plan
+from mcsim._open import results_of
+from mcsim._plan import CellPlan, plan, register
 from mcsim._pool import WorkerPool
 from mcsim._precision import require_float64
 from mcsim._progress import Progress
 from mcsim._results import Results
 from mcsim._store import Store
 from mcsim._study import Study, faults_of_reps
-from mcsim._truth import CellTruth, store_truths, warn_without_truth
+from mcsim._truth import CellTruth, computes_truth, store_truths, warn_without_truth
 from mcsim.errors import InputError, StoreError, raise_all
 
 
@@ -100,7 +101,11 @@ def run(
         pool = WorkerPool(workers if _needs_processes(study) else 0)
         try:
             plans = plan(study, seed, home, accept_changes=accept_changes)
-            with _recorded(home, study, seed, reps, plans, source) as record:
+            check_draws(plans, home, pool)
+            for cell_plan in plans:
+                register(home, cell_plan)
+            asked = manifest(study, seed, reps, plans)
+            with _recorded(home, asked, source) as record:
                 truths = store_truths(plans, home, pool)
                 with Progress(study, plans, reps, shown=progress) as display:
                     record["timings"] = _execute(
@@ -108,7 +113,7 @@ def run(
                     )
         finally:
             pool.stop()
-        results = open_results(folder)
+        results = results_of(home, home.study(record["study"]))
         for sentence in failure_sentences(results, home):
             warnings.warn(sentence, stacklevel=2)
         return results
@@ -137,11 +142,11 @@ def _needs_processes(study: Study) -> bool:
 
 @contextlib.contextmanager
 def _recorded(
-    home: Store, study: Study, seed: int, reps: int, plans: list[CellPlan], source: Path | None
+    home: Store, asked: Mapping[str, Any], source: Path | None
 ) -> Iterator[dict[str, Any]]:
     """Record the run in the store, and how it ended."""
-    manifest = home.write_study(_manifest(study, seed, reps, plans), source).name
-    record: dict[str, Any] = {"study": manifest, "state": "running", "pid": os.getpid()}
+    study, order = home.write_study(asked, source).name, home.next_order()
+    record = {"study": study, "order": order, "state": "running", "pid": os.getpid()}
     name, started = home.write_run(record), time.monotonic()
     try:
         yield record
@@ -163,7 +168,8 @@ def _folder(store: str | Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict[str, Any]:
+def manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict[str, Any]:
+    """Return what a store keeps of a study: enough to find its rows and to read them."""
     caveats = [c for dgp in study.dgps.values() for c in getattr(dgp, "caveats", ())]
     return {
         "aim": study.aim,
@@ -181,6 +187,7 @@ def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict
                 "hash": p.hash,
                 "dgp": p.cell.dgp_name,
                 "design": dict(p.cell.design),
+                "truth_computed": computes_truth(p.cell.dgp),
                 "estimators": [[e.name, e.hash] for e in p.estimators],
             }
             for p in plans

@@ -10,8 +10,9 @@
     models/<hash>.safetensors              fitted generators
     quarantine/                            blocks that failed their checksum
 
-A block is written under a temporary name, synced and renamed, so that a crash leaves no half block
-and two runs at once compute at worst the same block twice.
+A file is written under a temporary name, synced and renamed, so that a crash leaves no half block
+and two runs at once compute at worst the same block twice. Blocks and JSON files hold a checksum of
+what is in them.
 """
 
 import contextlib
@@ -30,10 +31,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mcsim._store_files import damaged, read_json, write_bytes, write_json
 from mcsim._version import __version__
-from mcsim.errors import StoreError
+from mcsim.errors import StoreError, UnknownName
 
-FORMAT = 1
+FORMAT = 2
+"""Of stores written now: JSON files hold a checksum, which format 1 (mcsim to 0.2) did not."""
+
+READABLE = (1, FORMAT)
 
 COLUMNS = {
     "rep": pa.int64(),
@@ -59,9 +64,12 @@ class Store:
     ----------
     path : Path
         The folder.
+    sealed : bool
+        Whether all of its JSON files hold a checksum, as they do from format 2 on.
     """
 
     path: Path
+    sealed: bool = True
 
     @classmethod
     def create(cls, path: str | Path) -> "Store":
@@ -79,8 +87,7 @@ class Store:
                 write_json(marker, {"format": FORMAT, "created_by": f"mcsim {__version__}"})
         except OSError as error:
             raise StoreError(f"store: {store.path} cannot be a store: {error}") from None
-        store._check_format()
-        return store
+        return cls._of_known_format(store.path)
 
     @classmethod
     def open(cls, path: str | Path) -> "Store":
@@ -88,13 +95,22 @@ class Store:
         store = cls(Path(path))
         if not (store.path / "STORE.json").exists():
             raise StoreError(f"store: {store.path} is not a store (it has no STORE.json)")
-        store._check_format()
+        return cls._of_known_format(store.path)
+
+    @classmethod
+    def _of_known_format(cls, path: Path) -> "Store":
+        marker = path / "STORE.json"
+        found = read_json(marker, "format", sealed=False)["format"]
+        if found not in READABLE:
+            readable = " and ".join(map(str, READABLE))
+            raise StoreError(f"store: {path} has format {found}, this mcsim reads {readable}")
+        store = cls(path, sealed=found == FORMAT)
+        store.read(marker)
         return store
 
-    def _check_format(self) -> None:
-        found = read_json(self.path / "STORE.json").get("format")
-        if found != FORMAT:
-            raise StoreError(f"store: {self.path} has format {found}, this mcsim reads {FORMAT}")
+    def read(self, file: Path, *fields: str) -> dict[str, Any]:
+        """Read a JSON file of the store that must hold these fields, or raise `StoreError`."""
+        return read_json(file, *fields, sealed=self.sealed)
 
     @property
     def models(self) -> Path:
@@ -112,12 +128,16 @@ class Store:
     def cells(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (hash, definition) of every cell."""
         for file in sorted(self.path.glob("cells/*/cell.json")):
-            yield file.parent.name, read_json(file)
+            yield file.parent.name, self.read(file, "dgp", "factors", "seed", "design", "hash")
 
     def estimators(self, cell: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (hash, definition) of every estimator of a cell."""
         for file in sorted(self.cell(cell).glob("est/*/est.json")):
-            yield file.parent.name, read_json(file)
+            yield file.parent.name, self.read(file, "estimator", "definition", "hash")
+
+    def failures(self, cell: str, estimator: str) -> Path:
+        """Folder of what went wrong with an estimator in a cell."""
+        return self.path / "failures" / cell[:12] / estimator[:12]
 
     def block(self, cell: str, estimator: str, start: int, size: int) -> Path:
         """File of a block."""
@@ -141,12 +161,36 @@ class Store:
             write_bytes(folder / "study.py", source.read_bytes())
         return folder
 
-    def latest_study(self) -> dict[str, Any]:
-        """Return the manifest of the study that was run last."""
-        runs = sorted(self.path.glob("runs/*.json"))
+    def find_study(self, study: str | None = None) -> str:
+        """Return the hash of a study from its first letters; of the one run last from None."""
+        if study is None:
+            return self.studies()[-1]
+        names = [folder.name for folder in sorted(self.path.glob("studies/*"))]
+        found = [name for name in names if name.startswith(study)]
+        if len(found) != 1:
+            raise UnknownName(f"study: got {study!r}, expected one of {', '.join(names)}")
+        return found[0]
+
+    def studies(self) -> list[str]:
+        """Return the hashes of the studies, in the order in which they were run last."""
+        files = sorted(self.path.glob("runs/*.json"))
+        runs = sorted((self.read(file, "study") for file in files), key=_order)
         if not runs:
             raise StoreError(f"store: {self.path} holds no run yet; use mcsim run")
-        return read_json(self.path / "studies" / read_json(runs[-1])["study"] / "study.json")
+        return list(dict.fromkeys(record["study"] for record in reversed(runs)))[::-1]
+
+    def study(self, name: str) -> dict[str, Any]:
+        """Return the manifest of a study from its hash."""
+        file = self.path / "studies" / name / "study.json"
+        manifest = self.read(file, "cells", "reps", "seed", "level", "null", "caveats", "dgps")
+        if any(not {"hash", "dgp", "design", "estimators"} <= {*c} for c in manifest["cells"]):
+            raise damaged(file, "is damaged: its cells lack a field")
+        return manifest
+
+    def next_order(self) -> int:
+        """Return the place of a new run among those recorded: clocks may be set back."""
+        files = self.path.glob("runs/*.json")
+        return 1 + max((_order(self.read(file)) for file in files), default=0)
 
     def write_run(self, record: Mapping[str, Any], name: str | None = None) -> str:
         """Record a run, or update its record; return its name."""
@@ -190,7 +234,7 @@ def read_block(file: Path) -> pd.DataFrame:
         footer = dict(json.loads((table.schema.metadata or {})[b"mcsim"]))
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
-    if footer.get("format") != FORMAT or table.column_names != list(COLUMNS):
+    if footer.get("format") not in READABLE or table.column_names != list(COLUMNS):
         raise StoreError(f"block {file.name}: has another format")
     if footer.get("address") != _address(file):
         raise StoreError(f"block {file.name}: belongs elsewhere")
@@ -215,36 +259,10 @@ def _checksum(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
+def _order(record: Mapping[str, Any]) -> int:
+    """Place of a run among all; those of mcsim to 0.2 come first, in the order of their names."""
+    return int(record.get("order", 0))
+
+
 def _is_temporary(file: Path) -> bool:
     return ".tmp-" in file.name
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, safe against a crash."""
-    write_bytes(file, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read JSON, or raise `StoreError`."""
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"store: {file} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise StoreError(f"store: {file} holds {type(content).__name__}, expected an object")
-    return content
-
-
-def write_bytes(file: Path, content: Any) -> None:
-    """Write a file under a temporary name, sync it, rename it."""
-    temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"store: {file} cannot be written: {error}") from None

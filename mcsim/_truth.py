@@ -11,11 +11,13 @@ import numpy as np
 from mcsim._core import Panel
 from mcsim._engine import estimate_chunk, sentences
 from mcsim._keys import Stream
+from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
 from mcsim._readers import UNNAMED, FullLabel
-from mcsim._store import Store, read_json, write_json
-from mcsim._worker import Payload, estimate_piece, piece_of
+from mcsim._store import Store
+from mcsim._store_files import write_json
+from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import ContractError, did_you_mean
 
 
@@ -73,13 +75,18 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
         )
 
 
+def computes_truth(dgp: Any) -> bool:
+    """Whether the truth of a DGP's cells is computed once, and stored in truth.json."""
+    return callable(getattr(dgp, "truth", None))
+
+
 def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:
     dgp, file = plan.cell.dgp, store.cell(plan.hash) / "truth.json"
     kind = str(getattr(dgp, "truth_kind", "known"))
-    if not hasattr(dgp, "truth") or not callable(dgp.truth):
+    if not computes_truth(dgp):
         return CellTruth(kind=kind)
-    stored = read_json(file) if file.exists() else {}
-    if "values" not in stored:
+    stored = store.read(file, "values", "kind") if file.exists() else None
+    if stored is None:
         with sentences(f"dgp {plan.cell.dgp_name!r}: its truth"):
             found = dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.seen)
         if isinstance(found, Panel):
@@ -108,7 +115,7 @@ def _own_truths(
         file = store.estimator(plan.hash, estimator.hash) / "truth.json"
         if not file.exists():
             write_json(file, {"own": _own_truth(population, plan, estimator, pool)})
-        own[estimator.name] = read_json(file)["own"]
+        own[estimator.name] = store.read(file, "own")["own"]
     return own
 
 

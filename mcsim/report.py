@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 
 from mcsim._conditional import MARK, NOTE, conditional_rows
+from mcsim._figures import figure, rounded
 from mcsim._results import DEFAULT_MEASURES, Results
 from mcsim._study import GENERATOR
 from mcsim.errors import InputError, did_you_mean
 from mcsim.measures import Comparison
 
 Format = Literal["text", "markdown", "latex"]
+
+_COARSEST = 0.01  # estimates on real data have three decimals at least
 
 _POWER_OF_SCALE = {
     **dict.fromkeys(
@@ -32,6 +35,9 @@ def results_table(
     over: str | None = None,
 ) -> pd.DataFrame:
     """Return the summary of a study as a table of text: figures, errors in round brackets.
+
+    Each figure is rounded to two digits of its own Monte Carlo error. It has none where that error
+    is zero: all replications agree.
 
     Where an ensemble of generators is averaged over, the standard deviation between generators
     stands in square brackets: it is what another fit might give. A dagger marks errors that allow
@@ -88,32 +94,13 @@ def _figures(summary: pd.DataFrame, name: str, scale: float) -> list[str]:
     values = summary[name].to_numpy(dtype=float) / divisor
     errors = _column(summary, f"{name}_mcse") / divisor
     between = _column(summary, f"{name}_between") / divisor
-    digits = _digits(errors)
-    return [
-        _figure(value, error, spread, digits)
-        for value, error, spread in zip(values, errors, between, strict=True)
-    ]
+    return [figure(*row) for row in zip(values, errors, between, strict=True)]
 
 
 def _column(summary: pd.DataFrame, name: str) -> np.ndarray:
     if name not in summary:
         return np.full(len(summary), np.nan)
     return summary[name].to_numpy(dtype=float)
-
-
-def _digits(errors: np.ndarray) -> int:
-    """Decimals that show the typical error to one digit, at least two and at most four."""
-    known = errors[np.isfinite(errors) & (errors > 0)]
-    return int(np.clip(-np.floor(np.log10(np.median(known))), 2, 4)) if known.size else 2
-
-
-def _figure(value: float, error: float, spread: float, digits: int) -> str:
-    if np.isnan(value):
-        return "-"
-    text = f"{value:.{digits}f}"
-    if not np.isnan(error):
-        text += f" ({error:.{digits}f})"
-    return text if np.isnan(spread) else f"{text} [{spread:.{digits}f}]"
 
 
 def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame:
@@ -127,8 +114,9 @@ def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame
         What values are divided by.
     """
     table = estimates[["estimator", "estimand", "inference"]].copy()
+    errors = [min(se / scale, _COARSEST) if se > 0 else _COARSEST for se in estimates["se"]]
     for name in ("value", "se", "lower", "upper"):
-        table[name] = [f"{number / scale:.3f}" for number in estimates[name]]
+        table[name] = list(map(rounded, estimates[name] / scale, errors))
     return table.assign(status=estimates["status"])
 
 
@@ -147,14 +135,14 @@ def comparison_table(compared: Comparison) -> pd.DataFrame:
     """
     table = compared.table
     labels = [*compared.labels, "measure"]
-    digits = _digits(table["mcse"].to_numpy(dtype=float))
     shown = table[labels].map(_label)
-    for name in ("published", "ours"):
-        errors = table["published_mcse" if name == "published" else "mcse"].to_numpy(dtype=float)
-        shown[name] = [
-            _figure(value, error, np.nan, digits) if error else f"{value:.{digits}f}"
-            for value, error in zip(table[name], errors, strict=True)
-        ]
+    shown["published"] = [
+        figure(value, known) if known else rounded(value, error)
+        for value, known, error in zip(
+            table["published"], table["published_mcse"], table["mcse"], strict=True
+        )
+    ]
+    shown["ours"] = list(map(figure, table["ours"], table["mcse"]))
     shown["difference / MCSE"] = [f"{z:+.1f}" for z in table["z"]]
     shown.attrs["labels"] = labels
     return shown

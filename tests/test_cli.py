@@ -17,15 +17,16 @@ import pytest
 
 import mcsim
 from mcsim._replay import replay
+from mcsim._store import Store
 from mcsim.cli import main
 from mcsim.cli._frames import schema_for
 from mcsim.generators import GaussianCopula, load, save
-from mcsim.testing import constant_dgp
+from mcsim.testing import constant_dgp, exact_estimator
 
 STUDY = """
 import jax.numpy as jnp
 import mcsim
-from mcsim.testing import constant_dgp
+from mcsim.testing import constant_dgp, exact_estimator
 
 def mean(key, panel):
     y = panel["y"]
@@ -609,3 +610,72 @@ def test_models_that_are_given_columns_are_not_sampled_blindly(tmp_path):
     done = mcsim_command("sample", save(fit, tmp_path / "m"), "-n", 5)
     assert done.returncode == 2
     assert "was fit given ['treat']" in done.stderr
+
+
+# Several studies in one store
+
+ONE = mcsim.Study({"one": constant_dgp()}, {"slow": exact_estimator(bias=1.0)})
+TWO = mcsim.Study({"two": constant_dgp()}, {"fast": exact_estimator(bias=2.0)})
+
+
+def run_in(store, study, reps=20):
+    return mcsim.run(study, reps=reps, store=store, workers=0, progress=False)
+
+
+FILE_OF_TWO = """
+import jax
+import mcsim
+from mcsim.testing import constant_dgp, exact_estimator
+
+study = mcsim.Study({"two": constant_dgp()}, {"fast": exact_estimator(bias=2.0)}, reps=20)
+
+def report(results, folder):
+    (folder / "dgps.txt").write_text(" ".join(results.study["dgps"]))
+"""
+
+
+def test_the_command_prints_reports_and_judges_the_rows_of_its_own_file(tmp_path):
+    @mcsim.host(estimand="mean")
+    def failing(frame):
+        raise ValueError("of study one")
+
+    with pytest.warns(UserWarning, match="of study one"):
+        run_in(tmp_path / "s", mcsim.Study({"one": constant_dgp()}, {"slow": failing}))
+    (record,) = tmp_path.glob("s/runs/*.json")  # of another machine, whose clock is ahead
+    record.rename(record.with_name("29990101T000000.000000-abcdef.json"))
+    file = tmp_path / "two.py"
+    file.write_text(FILE_OF_TWO)
+    done = mcsim_command("run", file, "--store", tmp_path / "s", "--workers", 0)
+    assert done.returncode == 0  # 4 where an estimator fails as that of study one does
+    assert "fast" in done.stdout
+    assert "slow" not in done.stdout + done.stderr
+    assert "of study one" not in done.stderr
+    assert (tmp_path / "s" / "report" / "dgps.txt").read_text() == "two"
+
+
+def test_show_takes_a_study_and_names_the_others(tmp_path):
+    run_in(tmp_path, ONE)
+    run_in(tmp_path, TWO)
+    one, two = Store.open(tmp_path).studies()
+    last = mcsim_command("show", tmp_path)
+    assert "fast" in last.stdout
+    assert last.stderr == (
+        f"This is study {two}, run last; the store also holds {one} (one; slow; 20 replications, "
+        "seed 0): choose with --study.\n"
+    )
+    chosen = mcsim_command("show", tmp_path, "--study", one[:5])
+    assert "slow" in chosen.stdout
+    assert "fast" not in chosen.stdout
+    assert chosen.stderr == ""
+    assert list(mcsim.open(tmp_path, study=one).study["dgps"]) == ["one"]
+    unknown = mcsim_command("show", tmp_path, "--study", "xyz")
+    assert unknown.returncode == 2
+    assert f"study: got 'xyz', expected one of {', '.join(sorted([one, two]))}" in unknown.stderr
+
+
+def test_show_names_no_study_whose_rows_it_shows(tmp_path):
+    run_in(tmp_path, ONE, reps=10)
+    run_in(tmp_path, mcsim.Study({**ONE.dgps, **TWO.dgps}, ONE.methods), reps=20)
+    assert mcsim_command("show", tmp_path).stderr == ""
+    run_in(tmp_path, ONE, reps=10)  # the larger one has rows that are not shown now
+    assert "(one and two; slow; 20 replications, seed 0)" in mcsim_command("show", tmp_path).stderr

@@ -100,7 +100,7 @@ def test_table_and_figure():
     compared = mcsim.compare(SUMMARY, paper(published_mcse=[0.04, 0.03]))
     table = report.comparison_table(compared)
     assert table["difference / MCSE"].tolist() == ["+0.6", "+1.8"]
-    assert table["ours"].tolist() == ["0.10 (0.03)", "0.40 (0.04)"]
+    assert table["ours"].tolist() == ["0.100 (0.030)", "0.400 (0.040)"]
     axes = plots.comparison(compared).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0.0", "0.8"]
 

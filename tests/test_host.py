@@ -224,7 +224,7 @@ def test_a_host_dgp_that_dies_is_told_by_name():
     def dying(rng, design):
         os._exit(1)
 
-    with pytest.raises(InputError, match=r"dgp 'd': its process died .* replications 0 to 63"):
+    with pytest.raises(InputError, match=r"dgp 'd': its process died .* replications 0 to 1"):
         rows_of(mcsim.host(dying), {"mean": host_mean}, workers=2)
 
 

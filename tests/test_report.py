@@ -1,13 +1,16 @@
 """Tables: the right figures in the right units, with their errors, safely escaped."""
 
+import re
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 import mcsim
 from mcsim import report
+from mcsim._figures import figure
 from mcsim.testing import constant_dgp, exact_estimator
 
 
@@ -27,15 +30,15 @@ def results() -> mcsim.Results:
 
 def test_scale_divides_outcome_units_only(results):
     table = report.results_table(results).set_index("estimator")
-    assert table.loc["wrong", "bias"].startswith("-0.40 ")
-    assert table.loc["wrong", "coverage"].startswith("0.00")
-    assert table.loc["right", "model se"].startswith("0.10 ")
-    assert table.loc["right", "coverage"].startswith("1.00")
+    assert table.loc["wrong", "bias"] == "-0.40"  # without error: no replication differs
+    assert table.loc["wrong", "coverage"].startswith("0.000 (")
+    assert table.loc["right", "model se"] == "0.10"
+    assert table.loc["right", "coverage"].startswith("1.000 (")
 
 
 def test_mse_is_divided_by_the_square_of_the_scale(results):
     table = report.results_table(results, measures=["mse"]).set_index("estimator")
-    assert table.loc["wrong", "mse"].startswith("0.16 ")
+    assert table.loc["wrong", "mse"] == "0.16"
 
 
 def test_columns_that_tell_nothing_apart_are_left_out(results):
@@ -43,9 +46,72 @@ def test_columns_that_tell_nothing_apart_are_left_out(results):
     assert "estimand" not in report.results_table(results)
 
 
-def test_digits_follow_the_monte_carlo_error():
-    summary = pd.DataFrame({"bias": [0.12345, 1.5], "bias_mcse": [0.0012, 0.0011]})
-    assert report._figures(summary, "bias", 1.0) == ["0.123 (0.001)", "1.500 (0.001)"]
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (0.12345, 0.0012, "0.1235 (0.0012)"),
+        (1.5, 0.011, "1.500 (0.011)"),
+        (-0.00004, 0.01234, "0.000 (0.012)"),
+        (0.12345, 0.00996, "0.123 (0.010)"),  # 0.0100 to two digits is 0.010
+        (-1234.5678, 98.76, "-1235 (99)"),
+        (-1234.5678, 987.6, "-1235 (988)"),
+        (0.0009, 0.000004, "0.0009000 (0.0000040)"),
+        (2.5e-10, 1.23e-11, "2.50e-10 (1.2e-11)"),
+        (-1e300, 1.2e299, "-1.00e+300 (1.2e+299)"),
+        (1e300, np.nan, "1.0e+300"),
+        (0.0, 1e-12, "0 (1.0e-12)"),
+        (-0.0, 0.0, "0.00"),
+        (0.75, 0.0, "0.75"),
+        (0.1, 1e-18, "0.10"),  # 1e-18 is what floating-point numbers leave
+        (0.00042, np.nan, "0.00042"),
+        (np.inf, np.nan, "inf"),
+        (np.nan, np.nan, "-"),
+    ],
+)
+def test_a_figure_has_two_digits_of_its_own_error(value, error, shown):
+    assert figure(value, error) == shown
+
+
+def test_a_spread_between_generators_has_two_digits_of_its_own():
+    assert figure(0.1234, 0.0123, 0.00456) == "0.123 (0.012) [0.0046]"
+
+
+def test_no_row_is_rounded_by_the_errors_of_another():
+    """Factors of 100, 1 and .001: the last rows read -0.00 (0.00), width 0.0009 (0.0000)."""
+
+    def draw(key, design):
+        y = design["scale"] * jax.random.normal(key, (20,))
+        return mcsim.Sample(mcsim.Panel({"y": y}), {"mean": 0.0})
+
+    def mean(key, panel):
+        y = panel["y"]
+        return {"mean": mcsim.Estimate(y.mean(), y.std(ddof=1) / y.size**0.5, df=y.size - 1)}
+
+    measures = ["bias", "empirical_se", "model_se", "width", "coverage"]
+    study = mcsim.Study({"d": draw}, {"mean": mean}, mcsim.grid(scale=[100.0, 1.0, 0.001]))
+    results = mcsim.run(study, reps=64, workers=0, progress=False)
+    shown, summary = report.results_table(results, measures=measures), results.summary()
+    assert summary["bias"].abs().min() < 1e-4
+    for name in measures:
+        for text in shown[name.replace("_", " ")]:
+            value, error = text.strip(")").split(" (")
+            assert len(re.sub(r"^0\.0*|\.", "", error)) == 2
+            assert len(value.partition(".")[2]) == len(error.partition(".")[2])
+    rows = results.summary(measures=["bias"])
+    for text, value, error in zip(shown["bias"], rows["bias"], rows["bias_mcse"], strict=True):
+        first, second = (float(part.strip("()")) for part in text.split())
+        assert second == pytest.approx(error, rel=0.05)
+        assert abs(first - value) < 0.05 * error
+
+
+def test_estimates_on_real_data_show_two_digits_of_their_error_and_three_decimals():
+    about = {"estimator": [*"abc"], "estimand": "att", "inference": "", "status": "ok"}
+    numbers = {"value": [-0.1, 0.25, 250.0], "se": [0.4, 31.0, np.nan], "upper": 60.0}
+    numbers |= {"lower": [-0.9, -60.0, np.nan]}
+    table = report.estimates_table(pd.DataFrame(about | numbers), scale=1000.0)
+    assert table["value"].tolist() == ["-0.00010", "0.000", "0.250"]
+    assert table["se"].tolist() == ["0.00040", "0.031", "nan"]
+    assert table["lower"].tolist() == ["-0.00090", "-0.060", "nan"]
 
 
 def test_missing_figures_are_dashes():

@@ -1,5 +1,6 @@
 """The commands for studies: ``run``, ``show``, ``replay``."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +10,15 @@ from rich.console import Console
 
 from mcsim._failures import frequent_failures
 from mcsim._keys import digest
-from mcsim._open import open_results
+from mcsim._open import open_results, other_studies
 from mcsim._replay import replay_text
 from mcsim._results import Results
 from mcsim._runner import run
-from mcsim._store import Store, read_json, write_json
+from mcsim._store import Store
+from mcsim._store_files import read_json, write_json
 from mcsim._study_file import StudyFile, load_study_file
 from mcsim.cli._app import app, in_sentences
+from mcsim.errors import StoreError
 from mcsim.generators import model_cache
 from mcsim.report import notes, render, results_table
 
@@ -91,12 +94,19 @@ def show_command(
     level: Annotated[
         float | None, typer.Option(help="Another confidence level than the study's.")
     ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Hash of a study in the store; default the one run last.")
+    ] = None,
 ) -> None:
     """Show the results of a store as a table. The study's file is not needed, and not run."""
-    results = open_results(store, level=level)
+    home = Store.open(store)
+    shown = home.find_study(study)
+    results = open_results(store, study=shown, level=level)
     typer.echo(render(results_table(results, measures=measure, over=over), table, _width()))
     below = notes(results)
     typer.echo("\n" + (below if table != "latex" else "% " + below.replace("\n", "\n% ")))
+    if study is None and (others := other_studies(home, shown)):
+        typer.echo(others, err=True)
 
 
 @app.command("replay")
@@ -120,9 +130,10 @@ def _report(loaded: StudyFile, results: Results, store: Path) -> None:
     folder, source = store / "report", loaded.path.read_text(encoding="utf-8")
     about = {"study": digest(results.study), "file": digest({"source": source})}
     stamp = folder / "made_for.json"
-    if stamp.exists() and read_json(stamp) == about:
-        typer.echo(f"Tables and figures in {folder}")
-        return
+    with contextlib.suppress(StoreError):  # none yet, or damaged
+        if read_json(stamp) == about:
+            typer.echo(f"Tables and figures in {folder}")
+            return
     folder.mkdir(parents=True, exist_ok=True)
     with model_cache(store / "models"):
         loaded.report(results, folder)

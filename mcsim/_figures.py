@@ -1,0 +1,69 @@
+"""Figures as text: each rounded to two digits of its own Monte Carlo error."""
+
+import math
+
+LEAST_DECIMALS = 2  # of a figure without an error
+MOST_DECIMALS, MOST_BEFORE = 8, 9  # digits after and before the point, then powers of ten
+ROUNDING = 1e-12  # an error below this share of its figure is one of floating-point numbers
+
+
+def figure(value: float, error: float = math.nan, spread: float = math.nan) -> str:
+    """Return a figure with its error in round brackets and a spread in square ones.
+
+    Parameters
+    ----------
+    value : float
+        The figure; a dash where it is missing.
+    error : float
+        Its Monte Carlo error, shown to two digits; the figure has the same decimals. Left out where
+        it is missing, or zero: replications do not vary then.
+    spread : float
+        A standard deviation between generators, to two digits of its own.
+
+    Examples
+    --------
+    >>> figure(0.12345, 0.0123), figure(-0.0001, 0.0123), figure(1234.5, 678.9)
+    ('0.123 (0.012)', '0.000 (0.012)', '1234 (679)')
+    >>> figure(0.25, 0.0), figure(0.00042), figure(2.5e-10, 1.23e-11)
+    ('0.25', '0.00042', '2.50e-10 (1.2e-11)')
+    """
+    if math.isnan(value):
+        return "-"
+    text = rounded(value, error)
+    if not math.isnan(error) and abs(error) > ROUNDING * abs(value):
+        text += f" ({rounded(error, error)})"
+    return text if math.isnan(spread) else f"{text} [{rounded(spread, spread)}]"
+
+
+def rounded(value: float, error: float = math.nan) -> str:
+    """Return a number with the decimals that show two digits of an error; of its own without one.
+
+    Examples
+    --------
+    >>> rounded(0.12345, 0.00996), rounded(-0.004, 0.5), rounded(3.0), rounded(-0.0)
+    ('0.123', '0.00', '3.00', '0.00')
+    """
+    if not math.isfinite(value):
+        return f"{value}"
+    known = math.isfinite(error) and abs(error) > ROUNDING * abs(value)
+    decimals = decimals_of(error if known else value)
+    size = _exponent(max(abs(value), abs(error)) if known else value)
+    if decimals > MOST_DECIMALS or size >= MOST_BEFORE:
+        text = f"{value:.{max(1, decimals + _exponent(value))}e}" if value else "0"
+    else:
+        text = f"{value:.{max(0 if known else LEAST_DECIMALS, decimals)}f}"
+    return text.removeprefix("-") if _is_zero(text) else text
+
+
+def decimals_of(number: float) -> int:
+    """Return the decimals that show two digits of a number, fewer than none for 100 and more."""
+    return 1 - _exponent(number)
+
+
+def _exponent(number: float) -> int:
+    """Power of ten of the first digit, after rounding to two digits."""
+    return int(f"{number:.1e}".partition("e")[2])
+
+
+def _is_zero(text: str) -> bool:
+    return not any(digit in text.partition("e")[0] for digit in "123456789")

@@ -1,0 +1,87 @@
+"""Checks of host DGPs before anything is stored: they must draw from their argument rng alone."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pebble
+
+from mcsim._keys import Stream
+from mcsim._plan import CellPlan
+from mcsim._pool import Task, WorkerPool
+from mcsim._store import Store
+from mcsim._worker import draw_piece
+from mcsim.errors import InputError, raise_all
+
+
+def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> None:
+    """Draw replication 0 of every new cell of a host DGP twice in a row, and replication 1 once.
+
+    Parameters
+    ----------
+    plans : sequence of CellPlan
+        The cells; those that the store knows were checked when they were new.
+    store : Store
+        The store.
+    pool : WorkerPool
+        Where host functions run.
+
+    Raises
+    ------
+    InputError
+        If two draws of replication 0 differ, or a DGP has a random generator of its own.
+
+    Warns
+    -----
+    UserWarning
+        If replications 0 and 1 are the same sample.
+    """
+    new = [p for p in plans if not p.is_native and not (store.cell(p.hash) / "cell.json").exists()]
+    tasks = [_submit(p, pool) for p in new]
+    drawn = [(p.cell.dgp_name, draws_of(p, task, 0, 1)) for p, task in zip(new, tasks, strict=True)]
+    raise_all(list(dict.fromkeys(fault for name, draws in drawn for fault in _faults(name, draws))))
+    for name in dict.fromkeys(name for name, draws in drawn if _are_equal(draws[0], 1, 2)):
+        warnings.warn(
+            f"dgp {name!r}: replications 0 and 1 are the same sample; draw from its argument rng "
+            "(a generator made with a seed in the function starts anew in every replication)",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def draws_of(plan: CellPlan, task: Task, first: int, last: int) -> Any:
+    """Wait for draws of a host DGP, of the replications from the first to the last."""
+    try:
+        return task.result()
+    except pebble.ProcessExpired as error:
+        raise InputError(
+            f"dgp {plan.cell.dgp_name!r}: its process died ({error}) in one of the "
+            f"replications {first} to {last}"
+        ) from None
+
+
+def _submit(plan: CellPlan, pool: WorkerPool) -> Task:
+    words = np.asarray(jax.random.key_data(plan.keys(Stream.DGP, 0, 2)))
+    return pool.submit(draw_piece, plan.payload, plan.cell.seen, words[[0, 0, 1]], (0, 0, 1))
+
+
+def _faults(name: str, draws: Any) -> list[str]:
+    columns, truths, _ = draws
+    differing = [column for column in columns if not _are_equal({column: columns[column]}, 0, 1)]
+    if not _are_equal(truths, 0, 1):
+        differing.append("the truth")
+    if not differing:
+        return []
+    return [
+        f"dgp {name!r}: two draws of replication 0 differ (in {', '.join(differing)}), so that no "
+        "replication could be drawn again; draw from its argument rng alone, not from a generator "
+        "without a seed, the clock, or a state that outlives the call"
+    ]
+
+
+def _are_equal(columns: Any, one: int, other: int) -> bool:
+    """Whether two of the draws are equal in all of these columns."""
+    pairs = ((values[one], values[other]) for values in columns.values())
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
