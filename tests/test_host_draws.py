@@ -213,3 +213,30 @@ def test_nothing_is_said_of_a_dgp_that_draws_from_rng():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows_of(without_globals)
+
+
+HELPER = """
+import numpy as np
+
+generator = np.random.default_rng(1)
+
+def noise():
+    return generator.normal(size=5)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:the definition of an object")
+def test_a_generator_in_an_imported_module_stops_before_anything_is_stored(tmp_path, monkeypatch):
+    """A module that is imported is not copied: its state outlives the call, and shows."""
+    (tmp_path / "noisy_helper.py").write_text(HELPER)
+    monkeypatch.syspath_prepend(tmp_path)
+    import noisy_helper  # type: ignore[import-not-found]
+    from noisy_helper import noise  # type: ignore[import-not-found]
+
+    for draws in (
+        lambda rng, design: frame_of(rng.normal(size=5) + noisy_helper.noise()),
+        lambda rng, design: frame_of(rng.normal(size=5) + noise()),
+    ):
+        with pytest.raises(InputError, match=r"two draws of replication 0 differ \(in y\)"):
+            rows_of(draws, store=tmp_path / "s")
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["STORE.json"]

@@ -10,7 +10,9 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study, run
+from mcsim._open import other_studies
 from mcsim._replay import replay
+from mcsim._store import Store
 from mcsim.testing import constant_dgp, exact_estimator
 
 
@@ -77,6 +79,18 @@ def test_a_replay_finds_the_seed_of_its_cell_and_not_that_of_the_last_run(tmp_pa
     assert (rows["value"] == rows["stored"]).all()
     _, beyond = replay(ONE, tmp_path, cell[:6], 30)  # in the store, where blocks are whole
     assert beyond["stored"].notna().all()
+
+
+def test_a_damaged_study_is_named_and_hides_no_other(tmp_path):
+    run_in(tmp_path, ONE)
+    run_in(tmp_path, TWO)
+    store = Store.open(tmp_path)
+    one, two = store.studies()
+    (tmp_path / "studies" / one / "study.json").write_text("{}")
+    assert names_in(mcsim.open(tmp_path)) == ROWS_OF_TWO
+    assert f"the store also holds {one} (damaged): choose" in other_studies(store, two)
+    with pytest.raises(mcsim.errors.StoreError, match="its checksum is wrong; delete it and run"):
+        mcsim.open(tmp_path, study=one)
 
 
 # Reasons of failures
