@@ -8,8 +8,10 @@ from typing import Any
 import pandas as pd
 
 from mcsim._intervals import complete_intervals
+from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store, read_block, read_json
+from mcsim._warnings import warn
 from mcsim.errors import StoreError
 
 
@@ -26,6 +28,13 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     Returns
     -------
     Results
+        Its caveats name the estimates whose own limits or p-values are not at the level and null
+        that the tables state.
+
+    Warns
+    -----
+    UserWarning
+        For estimates whose own limits stay at the study's level, where another one is asked for.
 
     Raises
     ------
@@ -34,7 +43,6 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     """
     store = Store.open(path)
     study = store.latest_study()
-    study = {**study, "level": study["level"] if level is None else level}
     frames, truths = [], []
     for cell in study["cells"]:
         truths += _truths_of(store, cell)
@@ -43,12 +51,18 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
             frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
     if not any(map(len, frames)):
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
-    replicates = _tidy(_name_failures(frames), study)
+    rows = pd.concat(_name_failures(frames), ignore_index=True)
+    unmoved = limits_left_behind(rows, study["level"], level)
+    for sentence in unmoved:
+        warn(sentence)
+    caveats = (*GENERAL_CAVEATS, *study["caveats"], *out_of_reach(rows, study), *unmoved)
+    study = {**study, "level": study["level"] if level is None else level}
+    replicates = _tidy(rows, study)
     truth_columns = ["dgp", *factors_of(study), "estimand", "value", "mcse", "kind"]
     truth = pd.DataFrame(truths, columns=truth_columns)
     whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
-    return Results(replicates, truth, study, (*GENERAL_CAVEATS, *study["caveats"]))
+    return Results(replicates, truth, study, caveats)
 
 
 def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame:
@@ -119,8 +133,7 @@ def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _tidy(frames: list[pd.DataFrame], study: Mapping[str, Any]) -> pd.DataFrame:
-    rows = pd.concat(frames, ignore_index=True)
+def _tidy(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
     factors = factors_of(study)
     order = [*factors, "dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower"]
     rows = rows[[*order, "upper", "df", "p_value", "truth", "status"]]

@@ -18,6 +18,7 @@ from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import root_key
+from mcsim._null_and_level import names_taken
 from mcsim._open import open_results
 from mcsim._plan import CellPlan, plan
 from mcsim._pool import WorkerPool
@@ -174,6 +175,7 @@ def _manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict
         "caveats": list(dict.fromkeys([*caveats, *study.caveats])),
         "dgps": {name: str(getattr(dgp, "summary", "")) for name, dgp in study.dgps.items()},
         "common_shocks": _common_shocks(study),
+        "taken": {name: list(names_taken(e)) for name, e in study.methods.items()},
         "seed": seed,
         "reps": reps,
         "cells": [

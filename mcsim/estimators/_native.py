@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
+from mcsim._null_and_level import LEVEL, NULL, check_agreement
 from mcsim._precision import require_float64
 from mcsim._schema import Schema
 from mcsim.errors import did_you_mean, raise_all
@@ -66,7 +67,31 @@ class NativeEstimator:
             the program is traced. What the numbers allow is told by each estimate's status.
         """
         require_float64("estimate")
-        return _estimate(self, key, panel)
+        return _estimate(self._at(NULL, LEVEL), key, panel)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Which of ``"null"`` and ``"level"`` its own p-values and limits depend on."""
+        return tuple(name for name, _ in self.options if name in ("null", "level"))
+
+    def with_null_and_level(self, null: float, level: float) -> "NativeEstimator":
+        """Return the estimator whose own p-values and limits are of this null and level.
+
+        It is the same estimator where no variance has p-values and limits of its own.
+
+        Raises
+        ------
+        InputError
+            If the estimator was given other values.
+        """
+        check_agreement(dict(self.options), {"null": null, "level": level})
+        return self._at(null, level)
+
+    def _at(self, null: float, level: float) -> "NativeEstimator":
+        """Fill in a null and a level that the user left open."""
+        asked = {"null": float(null), "level": float(level)}
+        options = tuple((n, asked.get(n) if v is None else v) for n, v in self.options)
+        return self if options == self.options else replace(self, options=options)
 
     def check_schema(self, schema: Schema) -> None:
         """Raise if a column is categorical: its codes would be taken as amounts."""
