@@ -1,13 +1,16 @@
 """Estimators that fail often, in a sentence with the reason: a table of dashes would hide it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from textwrap import shorten
 
-from mcsim._core import SUCCESSES
+from mcsim._core import SUCCESSES, Status
 from mcsim._results import Results
 from mcsim._store import Store, read_json
 
 MANY_FAILURES = 0.5
 """Share of replications from which an estimator's failures are told, and the exit code is 4."""
+
+LONGEST = 400  # characters of a reason
 
 
 def frequent_failures(results: Results) -> dict[str, float]:
@@ -22,29 +25,35 @@ def failure_sentences(results: Results, store: Store) -> Iterator[str]:
     for name, share in frequent_failures(results).items():
         rows = results.replicates
         failed = rows[(rows["estimator"] == name) & ~rows["status"].isin(SUCCESSES)]
-        statuses = ", ".join(failed["status"].unique())
-        yield f"estimator {name!r} failed in {share:.0%} of replications: {statuses}" + _reason(
-            name, store
+        statuses = list(failed["status"].unique())
+        yield (
+            f"estimator {name!r} failed in {share:.0%} of replications: {', '.join(statuses)}"
+            + _bracketed(_said(name, statuses, store)[-1:])
         )
 
     for (name, inference), share in _without_se(results).items():
         yield (
             f"estimator {name!r} has no standard error {inference} in {share:.0%} of replications: "
-            "it is not defined there"
+            "it is not defined there" + _bracketed(_said(name, [Status.NO_SE.label], store))
         )
 
 
 def _without_se(results: Results) -> dict[tuple[str, str], float]:
     """Return the share without a standard error of every inference that often has none."""
     rows = results.replicates
-    shares = rows["status"].eq("no_se").groupby([rows["estimator"], rows["inference"]]).mean()
+    missing = rows["status"].eq(Status.NO_SE.label)
+    shares = missing.groupby([rows["estimator"], rows["inference"]]).mean()
     return {tuple(key): float(s) for key, s in shares.items() if s > MANY_FAILURES}  # type: ignore[misc]
 
 
-def _reason(estimator: str, store: Store) -> str:
+def _said(estimator: str, statuses: Sequence[str], store: Store) -> list[str]:
+    """Return the lines that an estimator's first record of these statuses holds."""
     for file in sorted(store.path.glob("failures/*/*/*.json")):
         record = read_json(file)
-        if record["estimator"] == estimator:
-            lines = [line for line in record["trouble"].splitlines() if line.strip()]
-            return f" ({lines[-1].strip()})" if lines else ""
-    return ""
+        if record["estimator"] == estimator and record["status"] in statuses:
+            return [line.strip() for line in record["trouble"].splitlines() if line.strip()]
+    return []
+
+
+def _bracketed(lines: Sequence[str]) -> str:
+    return f" ({shorten('; '.join(lines), LONGEST, placeholder=' ...')})" if lines else ""

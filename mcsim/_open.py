@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from mcsim._core import Status
 from mcsim._intervals import complete_intervals
 from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
@@ -89,7 +90,7 @@ def _name_failures(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     filled = [frame for frame in frames if len(frame)]
     rows = pd.concat([f[["estimator", "estimand", "inference"]] for f in filled])
     known = rows[rows["estimand"] != ""].drop_duplicates()
-    return [_complete(_name_failures_in(frame, known)) for frame in filled]
+    return [_name_missing_se(_complete(_name_failures_in(frame, known))) for frame in filled]
 
 
 def _name_failures_in(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -119,6 +120,22 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     constant = [c for c in rows if rows[c].nunique(dropna=False) == 1 and c != "status"]
     full.loc[lacking, constant] = rows[constant].iloc[0].to_numpy()
     return full.fillna({"status": "error"})[list(rows.columns)]
+
+
+def _name_missing_se(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give the status ``no_se`` to estimates without inference where their label has it elsewhere.
+
+    A single replication cannot tell them from those of an estimator that gives no standard errors.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The rows of one estimator in one cell.
+    """
+    fine = rows["status"] == Status.OK.label
+    bare = rows[["se", "lower", "upper", "p_value"]].isna().all(axis=1)
+    elsewhere = (fine & ~bare).groupby([rows["estimand"], rows["inference"]]).transform("any")
+    return rows.assign(status=rows["status"].mask(fine & bare & elsewhere, Status.NO_SE.label))
 
 
 def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
