@@ -190,8 +190,8 @@ def test_host_dgps_that_break_the_contract():
     def truth_in_words(rng, design):
         return pd.DataFrame({"y": [1.0]}), {"mean": "zero"}
 
-    def missing_values(rng, design):
-        return pd.DataFrame({"y": [1.0, np.nan]}), {"mean": 0.0}
+    def infinite_values(rng, design):
+        return pd.DataFrame({"y": [1.0, np.inf]}), {"mean": 0.0}
 
     def raising(rng, design):
         raise ValueError("no luck")
@@ -204,7 +204,7 @@ def test_host_dgps_that_break_the_contract():
     refused(other_levels, "its samples differ in categories")
     refused(without_truth, r"returned DataFrame, expected \(frame, truth\)")
     refused(truth_in_words, "the truth of mean is not a number")
-    refused(missing_values, "column 'y': 1 missing values")
+    refused(infinite_values, "column 'y': 1 infinite values")
     refused(raising, r"'raising' fails in replication 0:(?s:.*)ValueError: no luck")
     refused(unknown_factor, "factor 'meen' is not in the design")
 

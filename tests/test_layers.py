@@ -22,8 +22,8 @@ LAYERS = [
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _schema _labels",
-    "_panel_statistics _cache _cpus _keys _precision _pytree _core _design _null_and_level "
-    "_warnings errors _version",
+    "_panel_statistics _cache _cpus _keys _precision _missing_cells _pytree _core _design "
+    "_null_and_level _warnings errors _version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,12 +48,21 @@ class NativeEstimator:
         ``numerics(key, panel, formula, **options)``.
     options : tuple of (str, value)
         The method's options, its variances (``vcov``) among them.
+    groups : tuple of str
+        The clusters of its variances; no part of what it is, since its options decide them.
     """
 
     name: str
     formula: Formula
     numerics: Numerics
     options: tuple[tuple[str, Any], ...] = ()
+    groups: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that it reads: the formula's, and those of clusters."""
+        groups = [name for name in self.groups if name not in ("unit", "time")]
+        return tuple(dict.fromkeys([*self.formula.columns, *groups]))
 
     def __call__(
         self, key: Key[Array, ""] | None, panel: Panel, /
@@ -123,10 +132,16 @@ def _estimate(
     return OrderedDict(estimates)  # of a dict, JAX would sort the keys
 
 
-def native(numerics: Numerics, formula: Formula, **options: Any) -> NativeEstimator:
-    """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``."""
+def native(
+    numerics: Numerics, formula: Formula, *, groups: tuple[str, ...] | None = None, **options: Any
+) -> NativeEstimator:
+    """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``.
+
+    ``groups`` are the clusters of its variances, by default those of its option ``cluster``.
+    """
     name = numerics.__name__.removeprefix("fit_")
-    return NativeEstimator(name, formula, numerics, tuple(options.items()))
+    groups = groups if groups is not None else names_of(options.get("cluster") or ())
+    return NativeEstimator(name, formula, numerics, tuple(options.items()), groups)
 
 
 def names_of(argument: Any) -> tuple[Any, ...]:

@@ -84,7 +84,8 @@ def fixed_effects(
     NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``(term, vcov)``. A collinear
         design, or a regressor that the effects explain, is ``SINGULAR``; no more observations than
-        parameters are ``INVALID_INPUT``; a NaN among the observed cells is ``NAN``.
+        parameters are ``INVALID_INPUT``; a NaN among the observed cells is ``NAN`` in a call;
+        studies and `mcsim.estimate` leave such cells out.
 
     Raises
     ------

@@ -93,10 +93,12 @@ def regression(
             *_faults_of_resampling(asked.resampling),
         ]
     )
-    resampled = any(parse_vcov(name, cluster).kind in RESAMPLED for name in vcov)
+    variances = [parse_vcov(name, cluster) for name in vcov]
+    resampled = any(variance.kind in RESAMPLED for variance in variances)
     return native(
         numerics,
         formula,
+        groups=tuple(dict.fromkeys(name for variance in variances for name in variance.clusters)),
         term=terms,
         estimand=asked.estimand,
         vcov=vcov,
