@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Panel, Sample
+from mcsim._core import Panel, Sample, Status
 from mcsim._engine import NATIVE_BLOCK, draw_chunk, estimate_chunk
 from mcsim._host_blocks import HostBlock, HostBlocks
 from mcsim._host_draws import draws_of
@@ -197,15 +197,17 @@ class CellRunner:
         return rows.assign(truth=truth)
 
     def _record_failures(self, block: HostBlock, outcomes: list[Outcome]) -> None:
+        """Keep what went wrong, and why standard errors are missing."""
         folder = self.store.failures(self.plan.hash, block.estimator.hash)
         failed = [(rep, o) for rep, o in enumerate(outcomes, block.start) if o.trouble]
-        for rep, outcome in failed[:_FAILURES_KEPT]:
+        lacking = [(rep, o) for rep, o in enumerate(outcomes, block.start) if o.remark]
+        for rep, outcome in failed[:_FAILURES_KEPT] + lacking[:_FAILURES_KEPT]:
             content = {
                 "cell": self.plan.cell.name,
                 "estimator": block.estimator.name,
                 "rep": rep,
-                "status": outcome.status.label,
-                "trouble": outcome.trouble,
+                "status": outcome.status.label if outcome.trouble else Status.NO_SE.label,
+                "trouble": outcome.trouble or outcome.remark,
                 "replay": f"mcsim replay FILE --store {shlex.quote(str(self.store.path))} "
                 f"--cell {self.plan.hash[:12]} --rep {rep}",
             }

@@ -22,8 +22,9 @@ from mcsim.errors import InputError, UnknownName, did_you_mean
 class Status(IntEnum):
     """What became of one estimate. Inside jit a status is data; in frames it is its label.
 
-    All but ``OK`` and ``NO_SE`` are failures. ``NO_SE`` is an estimate whose inference is not
-    defined: its value counts, in every measure that needs no standard error.
+    All but ``OK`` and ``NO_SE`` are failures. ``OK`` has something that counts: a value, or a
+    p-value or an interval alone. ``NO_SE`` is an estimate whose inference is not defined: its value
+    counts, in every measure that needs no standard error.
     """
 
     OK = 0
@@ -44,15 +45,15 @@ class Status(IntEnum):
         return self.name.lower()
 
     @property
-    def has_value(self) -> bool:
-        """Whether the estimate is there, with a standard error or without."""
+    def has_result(self) -> bool:
+        """Whether there is a result, with a standard error or without."""
         return self in (Status.OK, Status.NO_SE)
 
 
-WITH_VALUE = tuple(int(status) for status in Status if status.has_value)
-"""The statuses of estimates that are there, as numbers; `SUCCESSES` are their labels."""
+WITH_RESULT = tuple(int(status) for status in Status if status.has_result)
+"""The statuses of results, as numbers; `SUCCESSES` are their labels."""
 
-SUCCESSES = tuple(Status(status).label for status in WITH_VALUE)
+SUCCESSES = tuple(Status(status).label for status in WITH_RESULT)
 
 
 class StaticPart(NamedTuple):
@@ -275,7 +276,9 @@ class Estimate(NamedTuple):
 
     Where ``lower``, ``upper`` or ``p_value`` is NaN, mcsim uses value -+ t(df) se (normal where
     ``df`` is infinite) at the study's level and null; an estimator with limits of its own
-    (percentile bootstrap, Anderson-Rubin) gives them here.
+    (percentile bootstrap, Anderson-Rubin) gives them here. A p-value or limits without a value are
+    a result too. A standard error that was given and is not above zero is none: where nothing else
+    can stand for it, the status becomes ``NO_SE``.
 
     Attributes
     ----------

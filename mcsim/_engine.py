@@ -18,6 +18,7 @@ from jaxtyping import Array, Key
 from mcsim._core import Estimate, Panel, Sample
 from mcsim._cpus import PROGRAMS
 from mcsim._design import Design
+from mcsim._missing_cells import missing_cells, without_cells
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
 from mcsim.errors import ContractError, InputError, McsimError
@@ -90,9 +91,24 @@ def estimate_chunk(
         If the estimator returns something else than estimates.
     InputError
         If it cannot be traced.
+
+    Notes
+    -----
+    Replications in which a column that the estimator reads is NaN are estimated without these
+    cells; where the estimator refuses panels with gaps, they keep the status ``nan``. The others
+    are the same bits with or without such neighbors.
     """
     with sentences(f"estimator {name!r}"), PROGRAMS:
-        return jax.block_until_ready(_estimate(*_split(estimator), name, keys, panels))
+        estimates = jax.block_until_ready(_estimate(*_split(estimator), name, keys, panels))
+        missing = missing_cells(estimator, panels)
+        if missing is None:
+            return estimates
+        try:
+            again = _estimate(*_split(estimator), name, keys, without_cells(panels, missing))
+        except InputError:
+            return estimates
+        here = missing.any(axis=(1, 2))
+        return jax.tree.map(lambda plain, gaps: jnp.where(here, gaps, plain), estimates, again)
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:

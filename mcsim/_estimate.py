@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel, require_panel
-from mcsim._engine import check_categories, estimate_chunk
+from mcsim._engine import check_categories, estimate_chunk, sentences
 from mcsim._frames import to_frame
 from mcsim._host import HostEstimator, rng_from_words
 from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
+from mcsim._null_and_level import with_null_and_level
 from mcsim._precision import require_float64
 from mcsim._rows import native_rows
 from mcsim._schema import Schema
@@ -36,7 +37,8 @@ def estimate(
     schema : Schema, optional
         Names and categories for host estimators.
     level, null : float
-        Confidence level, and the value that p-values are of.
+        Confidence level, and the value that p-values are of; as in a `Study`, handed to estimators
+        whose own p-values and limits depend on them.
     seed : int
         Seed of the key of resampling estimators.
 
@@ -48,7 +50,7 @@ def estimate(
     Raises
     ------
     InputError
-        If an estimator does not fit the panel.
+        If an estimator does not fit the panel, or was given another null or level.
 
     Examples
     --------
@@ -61,7 +63,9 @@ def estimate(
     require_panel(panel)
     keys = jax.random.split(root_key(seed), 1)
     frames = []
-    for name, estimator in named("estimators", estimators):
+    for name, asked in named("estimators", estimators):
+        with sentences(f"estimator {name!r}"):
+            estimator = with_null_and_level(asked, null, level)
         if isinstance(estimator, HostEstimator):
             rng = rng_from_words(np.asarray(jax.random.key_data(keys))[0])
             single = estimator(rng, to_frame(panel, schema))

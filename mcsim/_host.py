@@ -8,13 +8,14 @@ import contextlib
 import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
 from mcsim._core import Estimate
+from mcsim._null_and_level import function_with_null_and_level, keywords_taken
 from mcsim._readers import FullLabel, Terms, read_result
 from mcsim.errors import InputError, raise_all
 
@@ -50,11 +51,27 @@ class HostEstimator:
 
     def __call__(self, rng: np.random.Generator, frame: pd.DataFrame) -> dict[FullLabel, Estimate]:
         """Run the function on a copy of the frame and read its result at once."""
-        takes_rng = len(inspect.signature(self.function).parameters) == 2
+        takes_rng = len(_positions(self.function)) == 2
         arguments = (rng, frame.copy()) if takes_rng else (frame.copy(),)
         with seeded_global_state(rng):
             result = self.function(*arguments)
             return read_result(result, term=self.term, estimand=self.estimand, extract=self.extract)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Which of ``null`` and ``level`` its function has as keywords."""
+        return keywords_taken(self.function)
+
+    def with_null_and_level(self, null: float, level: float) -> "HostEstimator":
+        """Return the estimator whose function is called with these, of those it has keywords for.
+
+        Raises
+        ------
+        InputError
+            If the function was given other values.
+        """
+        bound = function_with_null_and_level(self.function, null, level)
+        return self if bound is self.function else replace(self, function=bound)
 
 
 @dataclass(frozen=True)
@@ -106,8 +123,9 @@ def host(
     function : callable
         An estimator ``f(frame)`` or ``f(rng, frame)`` that returns an `Estimate` or a fitted result
         of statsmodels, linearmodels, pyfixest, DoubleML, econml or diff-diff; a dict of label to
-        either; or a generator of pairs (label, either), each read before the next is made. Or a DGP
-        ``f(rng, design) -> (frame, truth)``.
+        either; or a generator of pairs (label, either), each read before the next is made. Where
+        its own limits and p-value need the study's level and null, it takes them as keywords,
+        ``f(frame, *, level=0.95, null=0.0)``. Or a DGP ``f(rng, design) -> (frame, truth)``.
     term : str or mapping of estimand to str, optional
         The coefficient to read from a fitted result; a mapping reads several, each a row. Not
         needed where a result has one coefficient only.
@@ -169,7 +187,7 @@ def _check_options(term: Any, estimand: Any, extract: Any, timeout: float | None
 def _lift(function, term, estimand, extract, timeout) -> "HostEstimator | HostDGP":
     if not callable(function):
         raise InputError(f"host: got {function!r}, expected a function")
-    names = list(inspect.signature(function).parameters)
+    names = _positions(function)
     if len(names) == 2 and names[1] == "design":
         return HostDGP(function)
     if len(names) not in (1, 2):
@@ -178,6 +196,12 @@ def _lift(function, term, estimand, extract, timeout) -> "HostEstimator | HostDG
             "(rng, frame) or, for a DGP, (rng, design)"
         )
     return HostEstimator(function, term, estimand, extract, timeout)
+
+
+def _positions(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments but for the keywords that a study fills in."""
+    taken = keywords_taken(function)
+    return [name for name in inspect.signature(function).parameters if name not in taken]
 
 
 def rng_from_words(words: np.ndarray) -> np.random.Generator:

@@ -7,10 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from mcsim._core import Status
 from mcsim._intervals import complete_intervals
+from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store, read_block
 from mcsim._store_files import missing
+from mcsim._warnings import warn
 from mcsim.errors import StoreError
 
 
@@ -31,6 +34,13 @@ def open_results(
     Returns
     -------
     Results
+        Its caveats name the estimates whose own limits or p-values are not at the level and null
+        that the tables state.
+
+    Warns
+    -----
+    UserWarning
+        For estimates whose own limits stay at the study's level, where another one is asked for.
 
     Raises
     ------
@@ -40,12 +50,11 @@ def open_results(
         If it holds no such study.
     """
     store = Store.open(path)
-    manifest = store.study(store.find_study(study))
-    return results_of(store, manifest if level is None else {**manifest, "level": level})
+    return results_of(store, store.study(store.find_study(study)), level)
 
 
-def results_of(store: Store, study: Mapping[str, Any]) -> Results:
-    """Return the results of the study that a manifest describes."""
+def results_of(store: Store, study: Mapping[str, Any], level: float | None = None) -> Results:
+    """Return the results of the study that a manifest describes, at its level or another."""
     frames, truths = [], []
     for cell in study["cells"]:
         truths += _truths_of(store, cell)
@@ -56,12 +65,18 @@ def results_of(store: Store, study: Mapping[str, Any]) -> Results:
             frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
     if not any(map(len, frames)):
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
-    replicates = _tidy(_name_failures(frames), study)
+    rows = pd.concat(_name_failures(frames), ignore_index=True)
+    unmoved = limits_left_behind(rows, study["level"], level)
+    for sentence in unmoved:
+        warn(sentence)
+    caveats = (*GENERAL_CAVEATS, *study["caveats"], *out_of_reach(rows, study), *unmoved)
+    study = {**study, "level": study["level"] if level is None else level}
+    replicates = _tidy(rows, study)
     truth_columns = ["dgp", *factors_of(study), "estimand", "value", "mcse", "kind"]
     truth = pd.DataFrame(truths, columns=truth_columns)
     whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
-    return Results(replicates, truth, study, (*GENERAL_CAVEATS, *study["caveats"]))
+    return Results(replicates, truth, study, caveats)
 
 
 def other_studies(store: Store, shown: str) -> str:
@@ -117,7 +132,7 @@ def _name_failures(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     filled = [frame for frame in frames if len(frame)]
     rows = pd.concat([f[["estimator", "estimand", "inference"]] for f in filled])
     known = rows[rows["estimand"] != ""].drop_duplicates()
-    return [_complete(_name_failures_in(frame, known)) for frame in filled]
+    return [_name_missing_se(_complete(_name_failures_in(frame, known))) for frame in filled]
 
 
 def _name_failures_in(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -149,6 +164,22 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
     return full.fillna({"status": "error"})[list(rows.columns)]
 
 
+def _name_missing_se(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give the status ``no_se`` to estimates without inference where their label has it elsewhere.
+
+    A single replication cannot tell them from those of an estimator that gives no standard errors.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The rows of one estimator in one cell.
+    """
+    fine = rows["status"] == Status.OK.label
+    bare = rows[["se", "lower", "upper", "p_value"]].isna().all(axis=1)
+    elsewhere = (fine & ~bare).groupby([rows["estimand"], rows["inference"]]).transform("any")
+    return rows.assign(status=rows["status"].mask(fine & bare & elsewhere, Status.NO_SE.label))
+
+
 def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     file = store.cell(cell["hash"]) / "truth.json"
     if not file.exists():
@@ -169,8 +200,7 @@ def _require_truth(store: Store, cell: Mapping[str, Any], estimator: str) -> Non
         raise missing(file)
 
 
-def _tidy(frames: list[pd.DataFrame], study: Mapping[str, Any]) -> pd.DataFrame:
-    rows = pd.concat(frames, ignore_index=True)
+def _tidy(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
     factors = factors_of(study)
     order = [*factors, "dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower"]
     rows = rows[[*order, "upper", "df", "p_value", "truth", "status"]]

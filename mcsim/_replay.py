@@ -124,8 +124,8 @@ def _host_rows(
     words = np.asarray(jax.random.key_data(found.keys(Stream.ESTIMATOR, rep, rep + 1)))
     payload = Payload(estimator.estimator, schema)
     outcomes = estimate_piece(payload, columns, words)
-    if outcomes[0].trouble:
-        warnings.warn(f"estimator {estimator.name!r}: {outcomes[0].trouble}", stacklevel=2)
+    if said := outcomes[0].trouble or outcomes[0].remark:
+        warnings.warn(f"estimator {estimator.name!r}: {said}", stacklevel=2)
     rows = host_rows(outcomes, [], np.array([rep]), "estimate")
     return rows.assign(estimator=estimator.name)
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcsim._core import WITH_VALUE, Estimate, Status
-from mcsim._readers import UNNAMED, FullLabel
+from mcsim._core import WITH_RESULT, Estimate, Status
+from mcsim._readers import UNNAMED, FullLabel, has_se, settled
 
 _NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
 
@@ -93,12 +93,13 @@ def _rows(
 ) -> pd.DataFrame:
     """Interleave arrays (label, rep) to rows: all labels of a replication, then the next."""
     numbers = {name: np.asarray(fields[name], dtype=np.float64).T.ravel() for name in _NUMBERS}
-    status = _status(np.asarray(fields["status"]).T.ravel(), numbers["value"])
-    there = np.isin(status, WITH_VALUE)
-    for name in ("value", "se", "lower", "upper", "p_value"):
-        numbers[name] = np.where(there, numbers[name], np.nan)
-    with np.errstate(invalid="ignore"):
-        numbers["se"] = np.where(numbers["se"] > 0, numbers["se"], np.nan)
+    told = Estimate(**numbers, status=np.asarray(fields["status"]).T.ravel())
+    status = settled(told)
+    there = np.isin(status, WITH_RESULT)
+    value = there & np.isfinite(told.value)
+    keep = dict.fromkeys(("lower", "upper", "p_value"), there)
+    for name, kept in {"value": value, "se": value & has_se(told), **keep}.items():
+        numbers[name] = np.where(kept, numbers[name], np.nan)
     estimands, inferences = (np.array(part, dtype=object) for part in zip(*labels, strict=True))
     return pd.DataFrame(
         {
@@ -110,13 +111,6 @@ def _rows(
             "status": _LABELS[status],
         }
     )
-
-
-def _status(told: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """What estimators told, where it is a status; an estimate that is no number is a failure."""
-    known = (told >= 0) & (told < len(Status))
-    status = np.where(known, told.astype(int), int(Status.ERROR))
-    return np.where(np.isin(status, WITH_VALUE) & ~np.isfinite(value), int(Status.NAN), status)
 
 
 def _truths(truths: Sequence[Mapping[str, Any]], labels: Sequence[FullLabel], n: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from mcsim._failures import failure_sentences
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._host_draws import check_draws
 from mcsim._keys import root_key
+from mcsim._null_and_level import names_taken
 from mcsim._open import results_of
 from mcsim._plan import CellPlan, plan, register
 from mcsim._pool import WorkerPool
@@ -180,6 +181,7 @@ def manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict[
         "caveats": list(dict.fromkeys([*caveats, *study.caveats])),
         "dgps": {name: str(getattr(dgp, "summary", "")) for name, dgp in study.dgps.items()},
         "common_shocks": _common_shocks(study),
+        "taken": {name: list(names_taken(e)) for name, e in study.methods.items()},
         "seed": seed,
         "reps": reps,
         "cells": [

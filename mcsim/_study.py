@@ -1,5 +1,6 @@
 """The study: DGPs and designs crossed with estimators, and the cells that come of it."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 from mcsim._design import Design
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import cell_identity, digest
+from mcsim._null_and_level import with_null_and_level
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 GENERATOR = "generator"
@@ -32,7 +34,8 @@ class Study:
     null : float
         The value that tests are of.
     level : float
-        Confidence level of intervals; tests reject at 1 - level.
+        Confidence level of intervals; tests reject at 1 - level. Estimators whose own p-values and
+        limits depend on the null or the level take both from here.
     caveats : sequence of str
         What a reader may not conclude; printed under every table, after the DGPs' own.
     reps : int
@@ -43,7 +46,8 @@ class Study:
     Raises
     ------
     InputError
-        For an empty grid, duplicate cells, two estimators of one name, or a level outside (0, 1).
+        For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), or
+        an estimator that was given another null or level.
 
     Examples
     --------
@@ -73,7 +77,7 @@ class Study:
             + _faults_of_parts("dgp", self.dgp)
             + _faults_of_parts("estimators", self.estimators)
         )
-        raise_all(_faults_of_factors(self.dgps, designs))
+        raise_all(_faults_of_factors(self.dgps, designs) + self._faults_of_null_and_level())
         raise_all(_faults_of_cells(self.cells()))
 
     @property
@@ -81,10 +85,23 @@ class Study:
         """The DGPs by name."""
         return dict(named("dgp", self.dgp))
 
-    @property
+    @functools.cached_property
     def methods(self) -> dict[str, Any]:
-        """The estimators by name."""
-        return dict(named("estimators", self.estimators))
+        """The estimators by name, at the study's null and level."""
+        return {
+            name: with_null_and_level(estimator, self.null, self.level)
+            for name, estimator in named("estimators", self.estimators)
+        }
+
+    def _faults_of_null_and_level(self) -> list[str]:
+        """Say which estimators were given another null or level than the study's."""
+        faults = []
+        for name, estimator in named("estimators", self.estimators):
+            try:
+                with_null_and_level(estimator, self.null, self.level)
+            except InputError as error:
+                faults.append(f"estimators: {name!r}: {error}")
+        return faults
 
     def cells(self) -> list["Cell"]:
         """Return every cell: one DGP (one member of an ensemble) under one design."""

@@ -49,12 +49,25 @@ _OUTPUT_KEPT = 2_000  # characters of what a function printed, kept with its fai
 
 
 class Outcome(NamedTuple):
-    """What one replication gave: estimates, or the text of what went wrong."""
+    """What one replication gave: estimates, or the text of what went wrong.
+
+    Attributes
+    ----------
+    estimates : dict of (estimand, inference) to Estimate
+    status : Status
+        ``OK``, or what became of the function.
+    trouble : str
+        What went wrong; empty where there are estimates.
+    seconds : float
+    remark : str
+        Which standard errors are missing, and what the function warned of; empty where none is.
+    """
 
     estimates: dict[FullLabel, Estimate]
     status: Status
     trouble: str
     seconds: float = 0.0
+    remark: str = ""
 
 
 def ready() -> bool:
@@ -106,8 +119,20 @@ def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarra
         except MemoryError:
             found = {}, Status.OOM, traceback.format_exc()
         except (Exception, SystemExit):
-            found = {}, Status.ERROR, traceback.format_exc() + output.getvalue()
-    return Outcome(*found, time.perf_counter() - began)
+            found = {}, Status.ERROR, output.getvalue() + traceback.format_exc()
+    seconds = time.perf_counter() - began
+    return Outcome(*found, seconds, _missing_se(found[0], output.getvalue()))
+
+
+def _missing_se(estimates: Mapping[FullLabel, Estimate], said: str) -> str:
+    """Say which estimates have no standard error, and what the function printed and warned of."""
+    missing = [
+        f"{' '.join(filter(None, label)) or 'the estimate'}: got the standard error {e.se:g}, "
+        "expected a number above 0\n"
+        for label, e in estimates.items()
+        if e.status == Status.NO_SE
+    ]
+    return "".join(missing) + (said if missing else "")
 
 
 def draw_piece(
@@ -168,12 +193,17 @@ class _Head(io.StringIO):
 
 @contextlib.contextmanager
 def _captured() -> Iterator[io.StringIO]:
-    """Keep what user code prints and warns from the terminal."""
+    """Keep what user code prints and warns from the terminal: a line for every warning."""
     output = _Head()
+
+    def keep(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        output.write(f"{category.__name__}: {message}\n")
+
     with (
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(output),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
         yield output

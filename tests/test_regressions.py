@@ -732,8 +732,8 @@ def test_every_fault_is_a_sentence_and_all_come_together(arguments, pieces):
 @pytest.mark.parametrize(
     ("option", "wrong"),
     [
-        ("null", ["a", None, True, float("nan")]),
-        ("level", ["a", None, True, 1.0]),
+        ("null", ["a", [0.0], True, float("nan")]),
+        ("level", ["a", [0.9], True, 1.0]),
         ("resamples", [True, 0, 2.5, None]),
         ("solver", ["lu", ["qr"], None]),
         ("vcov", [None, [["CR1"]], 3, []]),

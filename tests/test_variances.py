@@ -403,13 +403,18 @@ def test_hc2_is_unbiased_and_bell_mccaffrey_covers():
 def test_too_few_clusters_and_groups_that_vary(toy):
     frame = toy[0].assign(one=1.0, two=toy[0].i % 2, c=lambda f: f.a**2, moves=toy[0].t)
     panel, _ = mcsim.from_frame(frame, unit="i", time="t")
-    broken = ["CR1(one)", "CR2:BM(one)", "CR3(one)", "CR0(two)", "CR1(moves)", "CR2(moves)"]
-    estimates = ols("y ~ a + b + c", vcov=[*broken, "CR1"])(None, panel)
+    broken = ["CR1(one)", "CR2:BM(one)", "CR3(one)", "CR0(moves)", "CR1(moves)", "CR2(moves)"]
+    estimates = ols("y ~ a + b + c", vcov=[*broken, "CR1", "CR0(two)"])(None, panel)
     for name in broken:
         estimate = estimates["a", name]
         assert (estimate.status, np.isnan(estimate.se)) == (Status.NO_SE, True), name
         assert estimate.value == estimates["a", "CR1"].value
     assert estimates["a", "CR1"].status == Status.OK
+    x = np.column_stack([np.ones(len(frame)), frame[["a", "b", "c"]]])
+    residual = frame["y"] - x @ np.linalg.lstsq(x, frame["y"], rcond=None)[0]
+    weights = np.linalg.pinv(x)[1]  # two clusters, four coefficients
+    scores = (weights * residual).groupby(frame["two"]).sum()
+    assert float(estimates["a", "CR0(two)"].se) == pytest.approx(np.sqrt((scores**2).sum()))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key
 from numpy import ndarray
 
-from mcsim._core import WITH_VALUE, Estimate, Estimator, Panel, Status
+from mcsim._core import WITH_RESULT, Estimate, Estimator, Panel, Status
 from mcsim._fidelity._layout import Layout, Matrix
 from mcsim._fidelity._menu import with_holm
 from mcsim._fidelity._pool import generate
@@ -69,7 +69,7 @@ def _by_estimand(result: Any) -> dict[str, Estimate]:
 
 
 def _values(found: Mapping[str, Estimate]) -> dict[str, Array]:
-    here = jnp.asarray(WITH_VALUE)
+    here = jnp.asarray(WITH_RESULT)
     return {
         estimand: jnp.where(jnp.isin(jnp.asarray(e.status), here), jnp.asarray(e.value), jnp.nan)
         for estimand, e in found.items()

@@ -10,3 +10,5 @@ from mcsim._readers._labels import full_label as full_label
 from mcsim._readers._labels import label_all as label_all
 from mcsim._readers._read import Terms as Terms
 from mcsim._readers._read import read_result as read_result
+from mcsim._readers._status import has_se as has_se
+from mcsim._readers._status import settled as settled

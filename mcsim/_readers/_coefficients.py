@@ -2,7 +2,8 @@
 
 Which distribution a library used is told by its own interval: the first of the candidates under
 which value -+ t(df) se gives the printed limits and p-value. Where none does (a bootstrap, a median
-over repetitions), the library's limits and p-value are kept.
+over repetitions), the library's limits and p-value are kept. A standard error that it could not
+compute, as of a likelihood whose Hessian has no inverse, is missing: no failure of the estimate.
 """
 
 import math
@@ -15,6 +16,7 @@ from numpy import ndarray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mcsim._core import Estimate, Status
+from mcsim._readers._status import has_own_inference, has_se
 from mcsim.errors import ContractError, did_you_mean
 
 _SAME = 1e-6  # relative to the half width: far below t(1e5) against normal
@@ -79,9 +81,13 @@ def numbers(values: Any) -> Float[ndarray, " term"]:
 
 def _with_distribution(printed: Estimate, dfs: tuple[float, ...], level: float) -> Estimate:
     """Replace limits and p-value by the df that gives them, where one does."""
-    value, se, lower, upper, _, p_value, _ = printed
+    value, se, lower, upper, _, p_value, status = printed
     bare = printed._replace(lower=math.nan, upper=math.nan, p_value=math.nan)
-    if not se > 0 or math.isnan(lower) or math.isnan(upper):
+    if not has_se(printed):
+        if math.isnan(se) and has_own_inference(printed):
+            return printed
+        return bare._replace(status=Status.NO_SE if status == Status.OK else status)
+    if math.isnan(lower) or math.isnan(upper):
         return bare
     for df in dfs:
         half = _critical_value(df, level) * se

@@ -18,6 +18,7 @@ from mcsim._readers import (
 )
 from mcsim._readers._coefficients import Coefficients
 from mcsim._readers._labels import UNNAMED, FullLabel, full_label
+from mcsim._readers._status import settled
 from mcsim.errors import ContractError
 
 Terms = str | Mapping[str, str] | None
@@ -67,7 +68,7 @@ def read_result(
             label = _label(key, name or estimand)
             if label in estimates:
                 raise ContractError(f"it returned two estimates of one label: {label}")
-            estimates[label] = estimate
+            estimates[label] = estimate._replace(status=int(settled(estimate)))
     if not estimates:
         raise ContractError("it returned an empty dict, expected an estimate")
     return estimates

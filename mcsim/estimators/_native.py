@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import jax
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
+from mcsim._null_and_level import LEVEL, NULL, check_agreement
 from mcsim._precision import require_float64
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean, raise_all
@@ -48,12 +49,21 @@ class NativeEstimator:
         ``numerics(key, panel, formula, **options)``.
     options : tuple of (str, value)
         The method's options, its variances (``vcov``) among them.
+    groups : tuple of str
+        The clusters of its variances; no part of what it is, since its options decide them.
     """
 
     name: str
     formula: Formula
     numerics: Numerics
     options: tuple[tuple[str, Any], ...] = ()
+    groups: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that it reads: the formula's, and those of clusters."""
+        groups = [name for name in self.groups if name not in ("unit", "time")]
+        return tuple(dict.fromkeys([*self.formula.columns, *groups]))
 
     def __call__(
         self, key: Key[Array, ""] | None, panel: Panel, /
@@ -67,7 +77,31 @@ class NativeEstimator:
             the program is traced. What the numbers allow is told by each estimate's status.
         """
         require_float64("estimate")
-        return _estimate(self, key, panel)
+        return _estimate(self._at(NULL, LEVEL), key, panel)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Which of ``"null"`` and ``"level"`` its own p-values and limits depend on."""
+        return tuple(name for name, _ in self.options if name in ("null", "level"))
+
+    def with_null_and_level(self, null: float, level: float) -> "NativeEstimator":
+        """Return the estimator whose own p-values and limits are of this null and level.
+
+        It is the same estimator where no variance has p-values and limits of its own.
+
+        Raises
+        ------
+        InputError
+            If the estimator was given other values.
+        """
+        check_agreement(dict(self.options), {"null": null, "level": level})
+        return self._at(null, level)
+
+    def _at(self, null: float, level: float) -> "NativeEstimator":
+        """Fill in a null and a level that the user left open."""
+        asked = {"null": float(null), "level": float(level)}
+        options = tuple((n, asked.get(n) if v is None else v) for n, v in self.options)
+        return self if options == self.options else replace(self, options=options)
 
     def check_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> None:
         """Raise if a column is categorical and not nominal in the panel: codes are no amounts."""
@@ -109,10 +143,16 @@ def _of_dummies(estimator: NativeEstimator, names: Names) -> dict[str, Any]:
     return options
 
 
-def native(numerics: Numerics, formula: Formula, **options: Any) -> NativeEstimator:
-    """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``."""
+def native(
+    numerics: Numerics, formula: Formula, *, groups: tuple[str, ...] | None = None, **options: Any
+) -> NativeEstimator:
+    """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``.
+
+    ``groups`` are the clusters of its variances, by default those of its option ``cluster``.
+    """
     name = numerics.__name__.removeprefix("fit_")
-    return NativeEstimator(name, formula, numerics, tuple(options.items()))
+    groups = groups if groups is not None else names_of(options.get("cluster") or ())
+    return NativeEstimator(name, formula, numerics, tuple(options.items()), groups)
 
 
 def names_of(argument: Any) -> tuple[Any, ...]:

@@ -88,8 +88,9 @@ def read_columns(frame: pd.DataFrame, roles: Roles) -> Columns:
     arrays = {role: _numbers(frame, role, getattr(roles, role), faults) for role in NUMERIC}
     with np.errstate(invalid="ignore"):
         _check_ranges(arrays, roles, faults)
-    failed = ~np.isfinite(arrays["value"]) | ~_succeeded(frame, roles.status, faults)
+    failed = ~_has_result(arrays) | ~_succeeded(frame, roles.status, faults)
     raise_all(faults)
+    arrays["value"] = np.where(np.isfinite(arrays["value"]), arrays["value"], np.nan)
     arrays["truth_mcse"] = np.nan_to_num(arrays["truth_mcse"])
     return Columns(**arrays, failed=failed)
 
@@ -129,6 +130,12 @@ def _check_ranges(
     given = ~(np.isnan(lower) | np.isnan(upper))
     if np.any(given) and np.all(lower[given] > upper[given]):
         faults.append("lower, upper: every lower limit exceeds its upper limit; are they swapped?")
+
+
+def _has_result(arrays: dict[str, Float[ndarray, " row"]]) -> Bool[ndarray, " row"]:
+    """Whether there is a value; or, without one, a p-value or an interval."""
+    interval = ~(np.isnan(arrays["lower"]) | np.isnan(arrays["upper"]))
+    return np.isfinite(arrays["value"]) | np.isfinite(arrays["p_value"]) | interval
 
 
 def _succeeded(frame: pd.DataFrame, status: str | None, faults: list[str]) -> Bool[ndarray, " row"]:

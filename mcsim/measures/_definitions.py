@@ -157,6 +157,8 @@ def bias_eliminated_coverage(reps: Replications, rule: Rule) -> Measured:
     """Share of the intervals that hold truth + bias: what coverage would be without bias."""
     lower, upper, target = reps.complete("lower", "upper", "target")
     (spread,) = reps.complete("spread")
+    if len(spread) == 0:
+        return Measured(nan, nan, 0)
     return _share(int(np.sum(_holds(lower, upper, target + mean(spread)))), len(target))
 
 
@@ -192,12 +194,12 @@ def relative_precision(reps: Replications, rule: Rule) -> Measured:
 
 
 def share_failed(reps: Replications, rule: Rule) -> Measured:
-    """Share of the replications without an estimate."""
+    """Share of the replications without a result: no value, no p-value and no interval."""
     return _share(int(np.sum(reps.failed)), len(reps.failed))
 
 
 def successes(reps: Replications, rule: Rule) -> Measured:
-    """Count of the replications with an estimate."""
+    """Count of the replications with a result."""
     count = int(np.sum(~reps.failed))
     return Measured(count, nan, count)
 

@@ -43,7 +43,9 @@ class Replications:
 
 def replications(columns: Columns, level: float, reference: Float[ndarray, " row"]) -> Replications:
     """Derive errors, intervals and rejections, row by row."""
-    value = np.where(columns.failed, np.nan, columns.value)
+    # A test or an interval may have no value: it counts in measures of tests and intervals alone.
+    missing = columns.failed | np.isnan(columns.value)
+    value = np.where(missing, np.nan, columns.value)
     target = np.where(np.isnan(columns.truth), 0.0, columns.truth)
     lower, upper = _intervals(columns, value, level)
     return Replications(
@@ -52,7 +54,7 @@ def replications(columns: Columns, level: float, reference: Float[ndarray, " row
         target=target,
         truth=columns.truth,
         truth_mcse=columns.truth_mcse,
-        se=np.where(columns.failed, np.nan, columns.se),
+        se=np.where(missing, np.nan, columns.se),
         lower=lower,
         upper=upper,
         rejected=_rejections(columns, lower, upper, level),

@@ -60,8 +60,8 @@ def summarize(
         It is one error shared by all replications of a group, so it does not shrink with n.
     status
         Column of words, ``"ok"`` for a success and ``"no_se"`` for one whose standard error is not
-        defined. Any other word, or an estimate that is missing or
-        infinite, is a failure.
+        defined. Any other word is a failure, and so is a row without a result: the estimate is
+        missing or infinite, and there is no p-value and no interval.
     by
         Columns that separate the groups: design factors, estimand, inference.
     method
@@ -123,7 +123,7 @@ def summarize(
     width                     mean of upper - lower
     relative_precision        100 (variance of the reference / variance - 1), on replications
                               where both succeed
-    share_failed              share of the replications without an estimate
+    share_failed              share of the replications without a result
     n                         replications with an estimate
     ========================  ==================================================================
 

@@ -37,8 +37,8 @@ def did(
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
     resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
+    null: float | None = None,
+    level: float | None = None,
 ) -> NativeEstimator:
     """Estimate one effect by two-way fixed effects: in a block design, differences in differences.
 
@@ -95,8 +95,8 @@ def event_study(
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
     resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
+    null: float | None = None,
+    level: float | None = None,
 ) -> NativeEstimator:
     """Estimate effects by periods since treatment started, by two-way fixed effects with dummies.
 

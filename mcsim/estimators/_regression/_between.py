@@ -31,8 +31,8 @@ def between(
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
     resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
+    null: float | None = None,
+    level: float | None = None,
 ) -> NativeEstimator:
     """Regress unit means on unit means, each unit counting once.
 

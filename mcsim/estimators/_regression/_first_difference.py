@@ -32,8 +32,8 @@ def first_difference(
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
     resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
+    null: float | None = None,
+    level: float | None = None,
 ) -> NativeEstimator:
     """Regress the changes of the outcome on the changes of the regressors.
 

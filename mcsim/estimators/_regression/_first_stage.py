@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax.scipy.special import betainc
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._fit import statistic
@@ -13,6 +13,7 @@ from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._variance._inference import infer
 
 LABEL = "first_stage_F"
+NEGLIGIBLE = 1e-10  # eigenvalue of a correlation matrix, taken as zero
 
 
 def first_stage(
@@ -57,9 +58,17 @@ def _wald(
         variance[i, j] = (variance[i, j] - variance[i, i] - variance[j, j]) / 2.0
         variance[j, i] = variance[i, j]
     matrix = jnp.stack([jnp.stack([variance[i, j] for j in range(n)]) for i in range(n)])
-    fine = jnp.isfinite(matrix).all()
+    fine = jnp.isfinite(matrix).all() & _has_full_rank(matrix)
     matrix = jnp.where(fine, matrix, jnp.eye(n))
     value = coef @ jnp.linalg.solve(matrix, coef) / n
     df = sums[0, 0].df
     tail = betainc(df / 2.0, n / 2.0, df / (df + n * value))
     return statistic(jnp.where(fine, value, jnp.nan), status, p_value=tail)
+
+
+def _has_full_rank(matrix: Float[Array, "term term"]) -> Bool[Array, ""]:
+    """Whether a variance has an inverse: that of more terms than clusters - 1 has none."""
+    scale = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
+    scaled = matrix / jnp.outer(scale, scale)
+    values = jnp.linalg.eigvalsh(jnp.where(jnp.isfinite(scaled), scaled, 0.0))
+    return jnp.abs(values).min() > NEGLIGIBLE

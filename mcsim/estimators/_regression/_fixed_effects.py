@@ -34,8 +34,8 @@ def fixed_effects(
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
     resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
+    null: float | None = None,
+    level: float | None = None,
 ) -> NativeEstimator:
     """Regress with unit effects, period effects, or both.
 
@@ -77,15 +77,17 @@ def fixed_effects(
         (G-1)/G for ``"CR3"``, or factors of 1 and the normal distribution.
     resamples : int
         Draws of ``"wild"`` and ``"RI"``.
-    null, level : float
-        The value that their p-values test, and the level of their own limits.
+    null, level : float, optional
+        The value that their p-values test, and the level of their own limits. Default: those of
+        the study or of `mcsim.estimate`, outside of them 0 and 0.95. A study refuses other ones.
 
     Returns
     -------
     NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``(term, vcov)``. A collinear
         design, or a regressor that the effects explain, is ``SINGULAR``; no more observations than
-        parameters are ``INVALID_INPUT``; a NaN among the observed cells is ``NAN``.
+        parameters are ``INVALID_INPUT``; a NaN among the observed cells is ``NAN`` in a call;
+        studies and `mcsim.estimate` leave such cells out.
 
     Raises
     ------

@@ -29,11 +29,14 @@ RESAMPLED = ("wild", "RI")
 
 
 class Resampling(NamedTuple):
-    """What a user may ask of the variances that resample; see `fixed_effects`."""
+    """What a user may ask of the variances that resample; see `fixed_effects`.
+
+    None for the null or the level is that of the study.
+    """
 
     resamples: int
-    null: float
-    level: float
+    null: float | None
+    level: float | None
 
 
 class Inference(NamedTuple):
@@ -90,10 +93,12 @@ def regression(
             *_faults_of_resampling(asked.resampling),
         ]
     )
-    resampled = any(parse_vcov(name, cluster).kind in RESAMPLED for name in vcov)
+    variances = [parse_vcov(name, cluster) for name in vcov]
+    resampled = any(variance.kind in RESAMPLED for variance in variances)
     return native(
         numerics,
         formula,
+        groups=tuple(dict.fromkeys(name for variance in variances for name in variance.clusters)),
         term=terms,
         estimand=asked.estimand,
         vcov=vcov,
@@ -178,9 +183,9 @@ def _faults_of_resampling(asked: Resampling | None) -> list[str]:
     (resamples, null, level), faults = asked, []
     if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 1:
         faults.append(f"resamples: got {resamples!r}, expected a whole number of at least 1")
-    if not _is_number(level) or not 0.0 < level < 1.0:
+    if level is not None and (not _is_number(level) or not 0.0 < level < 1.0):
         faults.append(f"level: got {level!r}, expected one between 0 and 1, such as 0.95")
-    if not _is_number(null) or not math.isfinite(null):
+    if null is not None and (not _is_number(null) or not math.isfinite(null)):
         faults.append(f"null: got {null!r}, expected a finite number")
     return faults
 
@@ -192,6 +197,6 @@ def _is_number(value: Any) -> bool:
 def _as_options(asked: Resampling) -> dict[str, Any]:
     return {
         "resamples": asked.resamples,
-        "null": float(asked.null),
-        "level": float(asked.level),
+        "null": None if asked.null is None else float(asked.null),
+        "level": None if asked.level is None else float(asked.level),
     }

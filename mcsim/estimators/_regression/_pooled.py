@@ -30,8 +30,8 @@ def ols(
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
     resamples: int = 999,
-    null: float = 0.0,
-    level: float = 0.95,
+    null: float | None = None,
+    level: float | None = None,
     solver: Literal["cholesky", "qr"] = "cholesky",
 ) -> NativeEstimator:
     """Regress on all cells of a panel, or on a cross-section, by least squares.

@@ -53,8 +53,8 @@ def random_effects(
     vcov: Names = "CR1",
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
-    null: float = 0.0,
-    level: float = 0.95,
+    null: float | None = None,
+    level: float | None = None,
     resamples: int = 999,
 ) -> NativeEstimator:
     """Regress with random unit effects, uncorrelated with the regressors.

@@ -10,6 +10,8 @@ from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._setting import Setting
 from mcsim.estimators._variance._small_sample import SmallSample, for_cells, for_clusters
 
+CANCELED = 1e-20  # share of the squared influences of cells, below which sums are rounding errors
+
 
 def iid(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
     """One variance of the errors."""
@@ -27,14 +29,17 @@ def heteroskedastic(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
 def clustered(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
     """Liang & Zeger (1986): CR0 and CR1; two-way by Cameron, Gelbach & Miller (2011).
 
-    Of two ways, the variance by each less the one by where they meet; NaN where it is negative.
+    Of two ways, the variance by each less the one by where they meet; NaN where it is negative, or
+    where influences cancel within every cluster: residuals are orthogonal to a regressor that
+    varies in one of them only, such as its dummy.
     """
     factor, df = rule_of_clusters(fit, vcov, setting)
     squares = sum(_squares(fit, (name,), setting) for name in vcov.clusters)
     if len(vcov.clusters) == 2:
         squares = squares - _squares(fit, vcov.clusters, setting)
         squares = jnp.where(squares < 0, jnp.nan, squares)
-    return Variance(factor * squares, df)
+    canceled = squares <= CANCELED * (fit.influence**2).sum(axis=(1, 2))
+    return Variance(factor * jnp.where(canceled, jnp.nan, squares), df)
 
 
 def rule_of_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) -> SmallSample:

@@ -67,7 +67,8 @@ def for_cells(rule: str, vcov: Vcov, counts: Counts) -> SmallSample:
 def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSample:
     """Return the rule for CR0 to CR3 with some number of clusters.
 
-    Fewer than two clusters, or fewer than regressors, leave no variance.
+    Fewer than two clusters leave no variance. Fewer than regressors leave one of each coefficient;
+    it is the variance of several together that has no inverse then.
     """
     factor, kind, n = 1.0, vcov.kind, counts.observations
     if kind == "CR1" or (kind == "CR3" and rule == "fixest-0.13"):
@@ -75,8 +76,7 @@ def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSam
     if kind == "CR3" and rule in ("jackknife", "stata-xtreg", "stata-areg"):
         factor = _ratio(number - 1, number)
     df = {"linearmodels": n - parameters(counts), "none": jnp.inf}.get(rule, number - 1)
-    enough = (number >= 2) & (number >= counts.slopes)
-    return SmallSample(jnp.where(enough, factor, jnp.nan), df)
+    return SmallSample(jnp.where(number >= 2, factor, jnp.nan), df)
 
 
 def for_kernel(rule: str, counts: Counts) -> SmallSample:

@@ -99,7 +99,7 @@ def wild(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
     alpha = round(1.0 - setting.level, 12)
     p_value = jax.vmap(_p_value)(moments, fit.coef - setting.null)
     lower, upper = jax.vmap(lambda of_term: _limits(of_term, alpha), out_axes=1)(moments)
-    told = (number >= 2) & (number >= fit.counts.slopes)
+    told = number >= 2
     return Variance(
         variance=jnp.full_like(fit.coef, jnp.nan),
         lower=jnp.where(told, fit.coef - lower, jnp.nan),
