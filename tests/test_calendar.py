@@ -234,8 +234,9 @@ def test_event_times_of_cohorts_are_years():
         (arellano_bond("y ~ lag(y)"), "it looks 1 periods back|expected at least 3 that follow"),
         (imputation("y ~ d", horizons=1), r"expected some of \[0, 2\]"),
         (ols("y ~ x", vcov="NW(5)"), "has 5 lags, the panel 5 periods"),
+        (event_study("y ~ d", leads=2, lags=2), r"can have the event times \[1\]; add them"),
     ],
-    ids=["lag", "difference", "dynamic", "horizon", "kernel"],
+    ids=["lag", "difference", "dynamic", "horizon", "kernel", "window"],
 )
 def test_a_calendar_without_the_periods_needed_is_refused(estimator, message):
     columns = {"y": Y[:, :3], "x": X[:, :3], "d": D[:, 1:4]}
