@@ -72,12 +72,11 @@ def places_of(periods: Any, n_periods: int) -> tuple[int, ...] | None:
     """
     if periods is None:
         return None
-    places: tuple[int, ...] = ()
     try:
-        places = tuple(int(place) for place in periods)
+        places = [int(place) for place in periods]
         whole = all(place == given for place, given in zip(places, periods, strict=True))
     except (TypeError, ValueError):
-        whole = False
+        places, whole = [], False
     if not whole or len(places) != n_periods or any(b <= a for a, b in pairwise(places)):
         raise InputError(
             f"periods: got {periods!r}, expected {n_periods} ascending whole numbers, the places "

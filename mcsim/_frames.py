@@ -50,8 +50,9 @@ def from_frame(
         How far apart one period and the next are: in units of the labels if they are numbers, in
         months if they are dates. Lags, differences and event times count in such steps, and find
         nothing where a period is absent. Default: the greatest common divisor of the distances,
-        so that biennial waves are one period apart. Text labels, and dates of which several lie
-        in a month (days, weeks), are counted one after another.
+        so that biennial waves are one period apart; of numbers that are not whole (2000.25) the
+        smallest distance. Text labels, and dates of which several lie in a month (days, weeks), are
+        counted one after another.
 
     Returns
     -------
@@ -72,7 +73,8 @@ def from_frame(
     Warns
     -----
     UserWarning
-        Once for a step that was found and is neither 1 nor a month, quarter or year.
+        For a step that was found and is neither 1 nor a month, quarter or year, and for numbers
+        without a common step.
 
     Examples
     --------

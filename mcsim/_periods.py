@@ -11,12 +11,14 @@ from functools import reduce
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mcsim._warnings import warn
 from mcsim.errors import InputError
 
 _MONTHS = (1, 3, 12)  # steps of dates that need no word: months, quarters, years
+_ROUNDING = 0.05  # of the smallest distance, in labels such as 2000.08
 
 
 def places_of_labels(
@@ -41,9 +43,9 @@ def places_of_labels(
             raise InputError(
                 f"step: got {step} with periods such as {labels[0]!r}, expected whole numbers or "
                 f"dates at most one a month in {name!r}; leave step out, and periods are counted "
-                "one after another"
+                "by their distances if they are numbers, else one after another"
             )
-        return None
+        return _fractions(labels, name)
     distances = [number - counted[0] for number in counted]
     found = reduce(math.gcd, distances)
     if step is not None and found % step:
@@ -59,6 +61,24 @@ def places_of_labels(
     return tuple(distance // (step or found or 1) for distance in distances)
 
 
+def _fractions(labels: Sequence[Any], name: str) -> tuple[int, ...] | None:
+    """Count numbers that are not whole, such as 2000.25, in their smallest distance."""
+    if not all(map(_is_number, labels)):
+        return None
+    ratios = (np.asarray(labels, float) - labels[0]) / np.diff(labels).min()
+    if np.abs(ratios - ratios.round()).max() < _ROUNDING:
+        return tuple(map(int, ratios.round()))
+    warn(
+        f"time: the distances between periods in {name!r} are no multiples of the smallest one, "
+        "so that periods are counted one after another; turn them into dates (pd.to_datetime)"
+    )
+    return None
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, Real) and not isinstance(label, bool)
+
+
 def _check_step(step: Any) -> None:
     if step is None:
         return
@@ -71,7 +91,7 @@ def _check_step(step: Any) -> None:
 
 def _as_numbers(labels: Sequence[Any]) -> tuple[list[int] | None, str]:
     """Return whole numbers that labels stand for, and the word for their unit; None: no such."""
-    if all(isinstance(label, Real) and not isinstance(label, bool) for label in labels):
+    if all(map(_is_number, labels)):
         whole = all(float(label).is_integer() for label in labels)
         return ([int(label) for label in labels] if whole else None), ""
     if all(isinstance(label, (datetime.date, pd.Period)) for label in labels):

@@ -70,9 +70,19 @@ def numbers(estimates):
         (pd.PeriodIndex(["2000Q1", "2000Q2", "2000Q4"], freq="Q"), [0, 1, 3]),
         (pd.to_datetime(["2000-01-03", "2000-01-07", "2000-01-10"]), [0, 1, 2]),
         (["1990", "1991", "1999"], [0, 1, 2]),
-        ([0.5, 1.5, 4.5], [0, 1, 2]),
+        ([2000.25, 2000.5, 2001.25], [0, 1, 4]),
     ],
-    ids=["years", "floats", "quarters", "months", "year ends", "periods", "days", "text", "halves"],
+    ids=[
+        "years",
+        "floats",
+        "quarters",
+        "months",
+        "year ends",
+        "periods",
+        "days",
+        "text",
+        "fractions",
+    ],
 )
 def test_the_step_is_that_of_the_labels(labels, places):
     frame = pd.DataFrame({"id": 1, "t": labels, "y": [1.0, 2.0, 4.0, 3.0, 5.0, 0.0][: len(labels)]})
@@ -90,6 +100,13 @@ def test_waves_keep_their_lags_and_the_step_is_told():
     assert panel.calendar.places == (0, 1, 3)
     every_year, _ = from_frame(frame, "id", "year", step=1)
     assert every_year.calendar.places == (0, 2, 6)
+
+
+def test_numbers_without_a_common_step_are_counted_one_after_another():
+    frame = pd.DataFrame({"id": 1, "t": [0.0, 1.0, 2.5], "y": [1.0, 2.0, 4.0]})
+    with pytest.warns(UserWarning, match="'t' are no multiples of the smallest one"):
+        panel, _ = from_frame(frame, "id", "t")
+    assert panel.calendar.consecutive
 
 
 @pytest.mark.parametrize(
@@ -217,8 +234,9 @@ def test_event_times_of_cohorts_are_years():
         (arellano_bond("y ~ lag(y)"), "it looks 1 periods back|expected at least 3 that follow"),
         (imputation("y ~ d", horizons=1), r"expected some of \[0, 2\]"),
         (ols("y ~ x", vcov="NW(5)"), "has 5 lags, the panel 5 periods"),
+        (event_study("y ~ d", leads=2, lags=2), r"can have the event times \[1\]; add them"),
     ],
-    ids=["lag", "difference", "dynamic", "horizon", "kernel"],
+    ids=["lag", "difference", "dynamic", "horizon", "kernel", "window"],
 )
 def test_a_calendar_without_the_periods_needed_is_refused(estimator, message):
     columns = {"y": Y[:, :3], "x": X[:, :3], "d": D[:, 1:4]}
@@ -303,7 +321,8 @@ def test_samples_of_a_host_dgp_keep_calendar_and_categories():
     frames = [yearly_frame(np.random.default_rng(seed)) for seed in range(2)]
     columns, mask, _, schema = stack_samples("host", [(frame, {}) for frame in frames])
     static = schema.static_part(tuple(columns), len(YEARS))
-    batch = Panel.batch({n: jnp.asarray(v) for n, v in columns.items()}, mask, static)
+    assert mask is None
+    batch = Panel.batch({n: jnp.asarray(v) for n, v in columns.items()}, static=static)
     assert batch.calendar.places == tuple(PLACES)
     assert batch.nominal == {"region": 3}
     other = yearly_frame(np.random.default_rng(2), [2000, 2001, 2002, 2003, 2004, 2005])

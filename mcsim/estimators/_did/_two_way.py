@@ -6,8 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from mcsim._calendar import Calendar
 from mcsim._core import Estimate, Panel, Status
 from mcsim._precision import require_float64
+from mcsim.errors import InputError
 from mcsim.estimators._arguments import faults_of_choice, plain
 from mcsim.estimators._did._adoption import (
     BOTH,
@@ -181,6 +183,7 @@ def fit_event_study(
     """Least squares on a dummy for each event time but the reference, and on the effects."""
     adoption = read_adoption(formula, panel)
     times = tuple(e for e in range(-leads, lags + 1) if e not in reference)
+    _check_event_times([e for e in times if -leads < e < lags], adoption.data.calendar)
     data = as_counted(_with_dummies(adoption, leads, lags, times, ends), BOTH, ssc)
     fit = fit_linear(data, BOTH, tuple(range(len(times))))
     fit = _with_average(fit, tuple(k for k, e in enumerate(times) if e >= 0))
@@ -234,6 +237,17 @@ def twfe_weights(panel: Panel, formula: str) -> Float[Array, "unit period"]:
     fit = fit_linear(data, BOTH, (0,))
     treated = data.x[0] == 1
     return jnp.where(fit.status == Status.OK, jnp.where(treated, fit.loading[0], 0.0), jnp.nan)
+
+
+def _check_event_times(times: Sequence[int], calendar: Calendar) -> None:
+    """Refuse event times inside the window that a calendar with gaps cannot have."""
+    possible = {later - first for first in calendar.places for later in calendar.places}
+    absent = [event for event in times if event not in possible]
+    if absent and not calendar.consecutive:
+        raise InputError(
+            f"reference: no unit of a panel of {calendar} can have the event times {absent}; add "
+            "them to reference=, or take a narrower window"
+        )
 
 
 def _with_dummies(
