@@ -16,7 +16,7 @@ from mcsim.generators import WGAN, fit_many
 from mcsim.generators._columns._cells import allowed_levels, group_columns
 from mcsim.generators._columns._levels import Levels
 from mcsim.generators._columns._mixture import Mixture
-from mcsim.generators._columns._preparation import generation_order, odds_of
+from mcsim.generators._columns._preparation import _lift, generation_order, odds_of
 from mcsim.generators._training import run_segment
 
 TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
@@ -406,6 +406,15 @@ def test_coupled_draws_follow_the_law_of_uncoupled_ones(earnings):
             (free <= np.quantile(free, q)).mean(), abs=5 * (0.5 / n) ** 0.5
         )
     assert (np.diff(coupled[np.argsort(np.asarray(uniforms[:, 0]), kind="stable")]) >= 0).all()
+
+
+def test_categories_that_an_arm_never_showed_share_half_a_row_as_mass_points_do():
+    """By hand: 9 and 90 rows; an arm with all categories keeps its shares."""
+    shares = np.array([[2 / 3, 1 / 3, 0.0, 0.0], [0.4, 0.3, 0.2, 0.1]])
+    lifted = _lift(shares, [np.arange(9), np.arange(90)])
+    assert lifted is not None
+    by_hand = [6 / 9.5, 3 / 9.5, 0.25 / 9.5, 0.25 / 9.5]
+    np.testing.assert_allclose(lifted, [by_hand, shares[1]], rtol=1e-6)
 
 
 def test_a_heavy_mass_point_is_not_overwritten_by_the_next_ones():

@@ -36,7 +36,7 @@ def faults_of_given_values(
     if not unseen:
         return []
     columns = f"columns {list(names)}" if len(names) > 1 else f"column {names[0]!r}"
-    came = [row if len(row) > 1 else row[0] for row in unseen[:SHOWN]]
+    came = [row[0] if len(names) == 1 else row for row in unseen[:SHOWN]]
     were = ", ".join(map(_worded, seen))
     return [f"given {columns}: {came} unseen in training (seen: {were}); give seen values only"]
 
