@@ -5,6 +5,7 @@ They use the tools of the active environment. Only `lowest` and `newest` make en
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -35,7 +36,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types."""
-    session.run("pyright")
+    session.run("pyright", "--pythonpath", sys.executable)
 
 
 @nox.session
