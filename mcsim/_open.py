@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mcsim._intervals import complete_intervals
+from mcsim._mended import remarks_on_mended
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store, read_block, read_json
 from mcsim.errors import StoreError
@@ -48,7 +49,8 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     truth = pd.DataFrame(truths, columns=truth_columns)
     whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
-    return Results(replicates, truth, study, (*GENERAL_CAVEATS, *study["caveats"]))
+    caveats = (*GENERAL_CAVEATS, *study["caveats"], *remarks_on_mended(store, study))
+    return Results(replicates, truth, study, caveats)
 
 
 def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame:

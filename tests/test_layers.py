@@ -15,7 +15,7 @@ LAYERS = [
     "report plots",
     "_replay _study_file",
     "_runner _failures _blocks _host_blocks _progress _truth _plan _differences _open _pool "
-    "_worker _store",
+    "_worker _mended _store",
     "testing _estimate _results _conditional measures _rows _intervals _study _fingerprint "
     "_sources",
     "_panel_fidelity _fidelity",

@@ -15,7 +15,7 @@ from mcsim.estimators._native import (
     native,
 )
 from mcsim.estimators._variance._names import KINDS, faults_of_vcov, parse_vcov, spelled
-from mcsim.estimators._variance._small_sample import RULES
+from mcsim.estimators._variance._small_sample import RULES, faults_of_rule
 
 Names = str | Sequence[str]
 
@@ -87,6 +87,7 @@ def regression(
             *_faults_of_terms(asked, terms, names, method),
             *_faults_of_clusters(vcov, cluster, known),
             *faults_of_names("ssc", (asked.ssc,), RULES, method),
+            *faults_of_rule(asked.ssc, vcov, formula.effects),
             *_faults_of_resampling(asked.resampling),
         ]
     )
