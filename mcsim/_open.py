@@ -9,6 +9,7 @@ import pandas as pd
 
 from mcsim._intervals import complete_intervals
 from mcsim._mended import remarks_on_mended
+from mcsim._notes import note_sentences
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store, read_block, read_json
 from mcsim.errors import StoreError
@@ -50,7 +51,7 @@ def open_results(path: str | Path, *, level: float | None = None) -> Results:
     whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
     caveats = (*GENERAL_CAVEATS, *study["caveats"], *remarks_on_mended(store, study))
-    return Results(replicates, truth, study, caveats)
+    return Results(replicates, truth, study, caveats, _notes_of(store, study))
 
 
 def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame:
@@ -119,6 +120,16 @@ def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
         {**where, "estimand": name, "value": value, "mcse": mcse, "kind": stored["kind"]}
         for name, (value, mcse) in stored["values"].items()
     ]
+
+
+def _notes_of(store: Store, study: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what estimators say of the panels of each cell's first block."""
+    found = []
+    for cell in study["cells"]:
+        for name, estimator in cell["estimators"]:
+            file = store.notes(cell["hash"], estimator)
+            found.append((name, read_json(file) if file.exists() else {}))
+    return tuple(note_sentences(found))
 
 
 def _tidy(frames: list[pd.DataFrame], study: Mapping[str, Any]) -> pd.DataFrame:

@@ -16,13 +16,13 @@ LAYERS = [
     "_replay _study_file",
     "_runner _failures _blocks _host_blocks _progress _truth _plan _differences _open _pool "
     "_worker _mended _store",
-    "testing _estimate _results _conditional measures _rows _intervals _study _fingerprint "
+    "testing _estimate _results _conditional measures _notes _rows _intervals _study _fingerprint "
     "_sources",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _schema _labels",
-    "_panel_statistics _cache _cpus _keys _precision _pytree _core _design _warnings errors "
-    "_version",
+    "_averages _panel_statistics _cache _cpus _keys _precision _pytree _core _design _warnings "
+    "errors _version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 

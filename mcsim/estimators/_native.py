@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,6 +30,9 @@ Numerics = Callable[..., Mapping[tuple[str, str], Estimate]]
 Pure, so that it can be jitted and vmapped; static are the formula and the options.
 """
 
+Diagnosis = Callable[..., Mapping[str, Array]]
+"""``diagnosis(panel, formula, **options)`` gives numbers by what they count; see `Diagnosed`."""
+
 
 @dataclass(frozen=True)
 class NativeEstimator:
@@ -47,12 +50,15 @@ class NativeEstimator:
         ``numerics(key, panel, formula, **options)``.
     options : tuple of (str, value)
         The method's options, its variances (``vcov``) among them.
+    diagnosis : callable, optional
+        What `diagnose` calls; it belongs to the numerics and is no part of the definition.
     """
 
     name: str
     formula: Formula
     numerics: Numerics
     options: tuple[tuple[str, Any], ...] = ()
+    diagnosis: Diagnosis | None = field(default=None, compare=False, repr=False)
 
     def __call__(
         self, key: Key[Array, ""] | None, panel: Panel, /
@@ -67,6 +73,19 @@ class NativeEstimator:
         """
         require_float64("estimate")
         return _estimate(self, key, panel)
+
+    def diagnose(self, panel: Panel, /) -> Mapping[str, Array]:
+        """Return what a reader should know beside the estimate, by what it counts.
+
+        Raises
+        ------
+        InputError
+            If the panel lacks a column or has a shape that the method does not take.
+        """
+        if self.diagnosis is None:
+            return {}
+        check_columns(self.formula.columns, panel)
+        return self.diagnosis(panel, self.formula, **dict(self.options))
 
     def check_schema(self, schema: Schema) -> None:
         """Raise if a column is categorical: its codes would be taken as amounts."""
@@ -98,10 +117,12 @@ def _estimate(
     return OrderedDict(estimates)  # of a dict, JAX would sort the keys
 
 
-def native(numerics: Numerics, formula: Formula, **options: Any) -> NativeEstimator:
+def native(
+    numerics: Numerics, formula: Formula, diagnosis: Diagnosis | None = None, /, **options: Any
+) -> NativeEstimator:
     """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``."""
     name = numerics.__name__.removeprefix("fit_")
-    return NativeEstimator(name, formula, numerics, tuple(options.items()))
+    return NativeEstimator(name, formula, numerics, tuple(options.items()), diagnosis)
 
 
 def names_of(argument: Any) -> tuple[Any, ...]:

@@ -3,13 +3,15 @@
 Source: Callaway & Sant'Anna (2021), Journal of Econometrics 225: 200-230.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from mcsim._core import Estimate, Panel
-from mcsim.estimators._did._adoption import Adoption, read_adoption
+from mcsim._core import Estimate, Panel, Status
+from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
 from mcsim.estimators._did._aggregation import GroupTime, aggregate
 from mcsim.estimators._did._cells import CohortPeriods, at_horizons, cells_of, keep
 from mcsim.estimators._did._influence import estimates_by_influence
@@ -46,6 +48,20 @@ def fit_callaway_santanna(
     return estimates_by_influence(
         key, panel, labels, averages, vcov=vcov, cluster=cluster, resamples=resamples
     )
+
+
+def diagnose_callaway_santanna(
+    panel: Panel, formula: TreatmentFormula, *, control: str, **options: Any
+) -> dict[str, Float[Array, ""]]:
+    """Count the treated cells that no average holds, whichever horizons are asked for."""
+    adoption = read_adoption(formula, panel, balanced=True)
+    n_periods = adoption.data.shape[1]
+    cells = cells_of(n_periods, "varying")
+    cells = keep(cells, cells.event >= 0)
+    size = (adoption.start == jnp.arange(n_periods + 1)[:, None]).sum(axis=1)
+    present = _from_means(adoption, cells, control).present
+    left_out = adoption.treated.sum() - (present * size[cells.cohort]).sum()
+    return {LEFT_OUT: jnp.where(adoption.status == Status.OK, left_out, 0).astype(float)}
 
 
 def _from_means(adoption: Adoption, cells: CohortPeriods, control: str) -> GroupTime:

@@ -5,17 +5,18 @@ effect is linear in the outcomes; its weights on them are the adjoint of the imp
 variance is made of weights times residuals (their theorem 3).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mcsim._averages import ATT, named
 from mcsim._core import Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._algebra import generalized_inverse, invert
-from mcsim.estimators._did._adoption import Adoption, read_adoption
-from mcsim.estimators._did._influence import Averages, estimates_by_influence, label
+from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
+from mcsim.estimators._did._influence import Averages, estimates_by_influence
 from mcsim.estimators._formula import TreatmentFormula
 from mcsim.estimators._linear_model._least_squares import EXPLAINED
 
@@ -71,6 +72,16 @@ def fit_imputation(
     return estimates
 
 
+def diagnose_imputation(
+    panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[str, Float[Array, ""]]:
+    """Count the treated cells that no average holds."""
+    adoption = read_adoption(formula, panel)
+    treated = adoption.treated * adoption.data.observed
+    imputable = _imputable(adoption.data.observed - treated)
+    return {LEFT_OUT: jnp.where(adoption.status == Status.OK, (treated * ~imputable).sum(), 0.0)}
+
+
 def _impute(
     y: Cells, x: Columns, model: Untreated, weights: Targets
 ) -> tuple[Cells, Targets, Bool[Array, ""]]:
@@ -92,7 +103,7 @@ def _impute(
 
 
 def _labels(horizons: tuple[int, ...]) -> tuple[str, ...]:
-    return (*map(label, horizons), "att")
+    return (*map(named, horizons), ATT)
 
 
 def _check_horizons(horizons: tuple[int, ...], n_periods: int) -> None:

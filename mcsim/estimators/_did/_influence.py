@@ -38,17 +38,6 @@ class Averages(NamedTuple):
     status: Int[Array, " target"]
 
 
-def label(position: int | str) -> str:
-    """Return the estimand of an event time: ``att[0]`` is the effect in the first treated period.
-
-    Examples
-    --------
-    >>> label(-2)
-    'att[-2]'
-    """
-    return f"att[{position}]"
-
-
 def cluster_influence(
     influence: Float[Array, "target unit"], cluster: str, panel: Panel
 ) -> tuple[Float[Array, "target unit"], Bool[Array, ""]]:
