@@ -126,6 +126,7 @@ def _average(
     return Averages(
         value=value,
         influence=(effects.combine(sized) + of_size) / safe,
+        treated=((sized @ (cells.cohort[:, None] == cohorts)) > 0)[:, adoption.start],
         status=jnp.where(adoption.status == Status.OK, status, adoption.status).astype(jnp.int32),
     )
 
@@ -140,5 +141,6 @@ def _with_mean(averages: Averages, post: Bool[Array, " part"]) -> Averages:
     return Averages(
         value=jnp.append(averages.value, share @ averages.value),
         influence=jnp.concatenate([averages.influence, (share @ averages.influence)[None]]),
+        treated=jnp.concatenate([averages.treated, (share @ averages.treated > 0)[None]]),
         status=jnp.append(averages.status, status),
     )

@@ -14,7 +14,7 @@ from mcsim._core import Estimate, Panel, Status
 from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
 from mcsim.estimators._did._aggregation import GroupTime, aggregate
 from mcsim.estimators._did._cells import CohortPeriods, at_horizons, cells_of, keep
-from mcsim.estimators._did._influence import estimates_by_influence
+from mcsim.estimators._did._influence import ALONE, estimates_by_influence, share_alone
 from mcsim.estimators._did._two_by_two import Effect, Method, effect_on_treated, standardize
 from mcsim.estimators._formula import TreatmentFormula
 
@@ -51,17 +51,24 @@ def fit_callaway_santanna(
 
 
 def diagnose_callaway_santanna(
-    panel: Panel, formula: TreatmentFormula, *, control: str, **options: Any
+    panel: Panel, formula: TreatmentFormula, *, control: str, cluster: str, **options: Any
 ) -> dict[str, Float[Array, ""]]:
-    """Count the treated cells that no average holds, whichever horizons are asked for."""
+    """Count the treated cells that no average holds, and those of cohorts of one unit.
+
+    Whichever horizons are asked for.
+    """
     adoption = read_adoption(formula, panel, balanced=True)
     n_periods = adoption.data.shape[1]
     cells = cells_of(n_periods, "varying")
     cells = keep(cells, cells.event >= 0)
-    size = (adoption.start == jnp.arange(n_periods + 1)[:, None]).sum(axis=1)
     present = _from_means(adoption, cells, control).present
-    left_out = adoption.treated.sum() - (present * size[cells.cohort]).sum()
-    return {LEFT_OUT: jnp.where(adoption.status == Status.OK, left_out, 0).astype(float)}
+    number = present @ (cells.cohort[:, None] == np.arange(n_periods + 1)).astype(float)
+    held = number[adoption.start]
+    found = {
+        LEFT_OUT: adoption.treated.sum() - held.sum(),
+        ALONE: share_alone(adoption, held > 0, held, cluster, panel),
+    }
+    return {name: jnp.where(adoption.status == Status.OK, n, 0.0) for name, n in found.items()}
 
 
 def _from_means(adoption: Adoption, cells: CohortPeriods, control: str) -> GroupTime:

@@ -10,7 +10,7 @@ from mcsim.estimators._did._arguments import (
     faults_of_horizons,
 )
 from mcsim.estimators._did._group_time import diagnose_callaway_santanna, fit_callaway_santanna
-from mcsim.estimators._did._imputation import diagnose_imputation, fit_imputation
+from mcsim.estimators._did._imputation import POOLED, diagnose_imputation, fit_imputation
 from mcsim.estimators._formula import parse_treatment_formula
 from mcsim.estimators._native import NativeEstimator, faults_of_names, names_of, native
 from mcsim.estimators._regression._options import Names
@@ -20,7 +20,7 @@ AGGREGATIONS = ("simple", "event", "group", "calendar")
 METHODS = ("dr", "reg", "ipw")
 BASES = ("varying", "universal")
 INFLUENCE = ("influence", "bootstrap", "bootstrap:mammen")
-CONSERVATIVE = ("bjs", "bjs:loo")
+CONSERVATIVE = ("bjs", "bjs:loo", *POOLED)
 
 
 def callaway_santanna(
@@ -62,7 +62,9 @@ def callaway_santanna(
     vcov : str or sequence of str
         ``"influence"``, by the influence function, cohort sizes taken as estimates;
         ``"bootstrap"``, its multiplier bootstrap with Rademacher signs, or ``"bootstrap:mammen"``.
-        All with the normal distribution.
+        All with the normal distribution. Not defined where all weight is on one treated unit or
+        cluster; where only some cohorts are of one, it is too small, and a note says by which share
+        of the weight.
     cluster : str
         ``"unit"``, or a column of groups of units.
     resamples : int
@@ -152,8 +154,12 @@ def imputation(
         Event times to estimate beside the overall average; 0 is the first treated period.
     vcov : str or sequence of str
         ``"bjs"``, conservative: effects count by their deviation from the mean of the cohort in the
-        period. ``"bjs:loo"`` leaves the own effect out of that mean, for small cohorts. Both with
-        the normal distribution.
+        period. ``"bjs:loo"`` leaves the own effect out of that mean, for small cohorts. A cohort of
+        one unit has no deviation: ``"bjs:loo"`` is not defined there, and ``"bjs"`` is too small
+        (a note says by which share of the weight). ``"bjs:cohort"``, ``"bjs:event"`` and
+        ``"bjs:all"`` take the mean of the others in the cohort, at the event time, or in all
+        treated cells, as ``avgeffectsby`` with ``leaveout`` of did_imputation. All with the normal
+        distribution, and not defined where all weight is on one treated unit or cluster.
     cluster : str
         ``"unit"``, or a column of groups of units.
 
@@ -173,7 +179,7 @@ def imputation(
     References
     ----------
     Borusyak, Jaravel & Spiess (2024), Review of Economic Studies 91: 3253-3285, theorems 1 and 3,
-    appendix A.9 (leaving out).
+    section 4.3 (pooling), appendix A.9 (leaving out).
 
     Examples
     --------

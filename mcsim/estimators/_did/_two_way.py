@@ -22,6 +22,7 @@ from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_tre
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator, Numerics, native
+from mcsim.estimators._regression._diagnosis import diagnose_regression
 from mcsim.estimators._regression._fixed_effects import as_counted
 from mcsim.estimators._regression._options import Inference, Names, Resampling, regression
 from mcsim.estimators._variance._inference import infer
@@ -191,6 +192,14 @@ def fit_event_study(
     return infer(key, data, fit, panel, term=terms, ssc=ssc, **inference)
 
 
+def diagnose_two_way(
+    panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[str, Float[Array, ""]]:
+    """Tell of clusters too few, as of the regression on the treatment."""
+    regression_of = as_regression(formula)
+    return diagnose_regression(panel, regression_of, term=regression_of.names[:1], **options)
+
+
 def twfe_weights(panel: Panel, formula: str) -> Float[Array, "unit period"]:
     """Return the weights that the two-way fixed effects coefficient gives to cells' effects.
 
@@ -291,4 +300,4 @@ def _two_way(
     parsed = parse_treatment_formula(formula)
     checked = dict(regression(fit, as_regression(parsed), asked, faults, **options).options)
     del checked["term"], checked["estimand"]
-    return native(fit, parsed, **checked)
+    return native(fit, parsed, diagnose_two_way, **checked)

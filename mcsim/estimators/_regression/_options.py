@@ -14,6 +14,7 @@ from mcsim.estimators._native import (
     names_of,
     native,
 )
+from mcsim.estimators._regression._diagnosis import diagnose_regression
 from mcsim.estimators._variance._names import KINDS, faults_of_vcov, parse_vcov, spelled
 from mcsim.estimators._variance._small_sample import RULES, faults_of_rule
 
@@ -95,6 +96,7 @@ def regression(
     return native(
         numerics,
         formula,
+        diagnose_regression,
         term=terms,
         estimand=asked.estimand,
         vcov=vcov,
