@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel, Sample, Status
-from mcsim._engine import NATIVE_BLOCK, draw_chunk, estimate_chunk
+from mcsim._engine import NATIVE_BLOCK, diagnose_chunk, draw_chunk, estimate_chunk
 from mcsim._host_blocks import HostBlock, HostBlocks
 from mcsim._host_draws import draws_of
 from mcsim._keys import Stream
+from mcsim._notes import means_of
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import Task, WorkerPool
 from mcsim._progress import Progress
@@ -94,6 +95,7 @@ class CellRunner:
         native = [e for e in self.plan.estimators if not e.is_host and self._lacks(e, start)]
         hosts = HostBlocks(self.plan, self.pool, self._missing)
         results: dict[str, list] = {e.name: [] for e in native}
+        diagnoses: dict[str, list] = {e.name: [] for e in native}
         truths: list[Mapping[str, Any]] = []
         chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
         wanted = (first for first in chunks if native or hosts.needing(first))
@@ -101,6 +103,9 @@ class CellRunner:
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
             for estimator in native:
                 results[estimator.name].append(self.estimate(estimator, first, sample.panel))
+                if start == 0:
+                    told = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
+                    diagnoses[estimator.name].append(told)
             if blocks := hosts.needing(first):
                 hosts.submit(blocks, first, sample, schema)
             self._finish(hosts, wait=False)
@@ -109,6 +114,8 @@ class CellRunner:
         for estimator in native:
             reps = np.arange(start, start + NATIVE_BLOCK)
             rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
+            if means := means_of(diagnoses[estimator.name]):
+                write_json(self.store.notes(self.plan.hash, estimator.hash), means)
             self._write(estimator, start, rows)
         self._finish(hosts, wait=True)
 
@@ -172,7 +179,8 @@ class CellRunner:
             self._write(block.estimator, block.start, rows)
 
     def _sole(self, truth: Mapping[str, Any]) -> str:
-        estimands = {*truth, *self.truth.values}
+        synonyms = getattr(self.plan.cell.dgp, "synonyms", ())
+        estimands = {*truth, *self.truth.values}.difference(synonyms)
         return estimands.pop() if len(estimands) == 1 else "estimate"
 
     def _write(self, estimator: EstimatorPlan, start: int, rows: pd.DataFrame) -> None:

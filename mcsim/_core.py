@@ -334,6 +334,18 @@ class Estimator(Protocol):
 
 
 @runtime_checkable
+class Diagnosed(Protocol):
+    """An estimator that says of a panel what a reader should know beside the estimate.
+
+    ``diagnose(panel)`` gives numbers by what they count, such as
+    ``{"treated cells left out of the average": 12.0}``; 0 is not worth a note. It is pure, runs on
+    a cell's first block, and its means are shown under tables.
+    """
+
+    def diagnose(self, panel: Panel, /) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
 class Generator(Protocol):
     """What training returns: draws panels of any number of units. Immutable."""
 

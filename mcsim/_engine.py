@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel, Sample
+from mcsim._core import Diagnosed, Estimate, Panel, Sample
 from mcsim._cpus import PROGRAMS
 from mcsim._design import Design
 from mcsim._missing_cells import missing_cells, without_cells
@@ -109,6 +109,32 @@ def estimate_chunk(
             return estimates
         here = missing.any(axis=(1, 2))
         return jax.tree.map(lambda plain, gaps: jnp.where(here, gaps, plain), estimates, again)
+
+
+def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]:
+    """Return what an estimator says of every panel of a chunk; nothing if it says nothing.
+
+    Parameters
+    ----------
+    name, estimator, panels
+        As in `estimate_chunk`; the estimator may be of any kind.
+
+    Returns
+    -------
+    dict of str to array (rep,)
+
+    Raises
+    ------
+    InputError
+        If it cannot be traced.
+    """
+    if not isinstance(estimator, Diagnosed):
+        return {}
+    with sentences(f"estimator {name!r}: its diagnosis"):
+        if not jax.eval_shape(estimator.diagnose, jax.tree.map(lambda leaf: leaf[0], panels)):
+            return {}
+        with PROGRAMS:
+            return jax.block_until_ready(_diagnose(*_split(estimator), panels))
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:
@@ -222,6 +248,12 @@ def _estimate(dynamic: Any, static: Any, name: str, keys: Any, panels: Panel):
     return jax.vmap(lambda key, panel: _estimate_one(dynamic, static, name, key, panel))(
         keys, panels
     )
+
+
+@partial(jax.jit, static_argnums=1)
+def _diagnose(dynamic: Any, static: Any, panels: Panel) -> dict[str, Array]:
+    estimator = dynamic if static is None else static
+    return jax.vmap(lambda panel: dict(estimator.diagnose(panel)))(panels)
 
 
 def _checked_sample(name: str, sample: Any) -> Sample:

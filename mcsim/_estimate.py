@@ -5,16 +5,18 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel, require_panel
-from mcsim._engine import check_categories, estimate_chunk, sentences
+from mcsim._engine import check_categories, diagnose_chunk, estimate_chunk, sentences
 from mcsim._frames import to_frame
 from mcsim._host import HostEstimator, rng_from_words
 from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
+from mcsim._notes import means_of, note_sentences
 from mcsim._null_and_level import with_null_and_level
 from mcsim._precision import require_float64
 from mcsim._rows import native_rows
 from mcsim._schema import Schema
 from mcsim._study import named
+from mcsim._warnings import warn
 
 
 def estimate(
@@ -47,6 +49,11 @@ def estimate(
     pandas.DataFrame
         One row per estimator, estimand and inference: value, se, lower, upper, df, p_value, status.
 
+    Warns
+    -----
+    UserWarning
+        For what an estimator says of the panel, such as treated cells that it leaves out.
+
     Raises
     ------
     InputError
@@ -77,6 +84,9 @@ def estimate(
             check_categories(estimator, schema, panel.nominal)
             batch = jax.tree.map(lambda leaf: leaf[None], panel)
             estimates = estimate_chunk(name, estimator, keys, batch)
+            told = means_of([diagnose_chunk(name, estimator, batch)])
+            for note in note_sentences([(name, told)]):
+                warn(note)
         rows = native_rows([estimates], [], np.array([0]), "estimate")
         frames.append(rows.drop(columns=["rep", "truth"]).assign(estimator=name))
     rows = complete_intervals(pd.concat(frames, ignore_index=True), level, null)

@@ -58,4 +58,4 @@ def _missing(
 def without_cells(panels: Panel, cells: Bool[Array, "rep unit period"]) -> Panel:
     """Return panels in which these cells are not observed."""
     mask = ~cells if panels.mask is None else panels.mask & ~cells
-    return Panel.tree_unflatten(tuple(panels), [*panels.values(), mask])
+    return Panel.batch(panels, mask, panels.static_part)

@@ -9,6 +9,8 @@ import pandas as pd
 
 from mcsim._core import Status
 from mcsim._intervals import complete_intervals
+from mcsim._mended import remarks_on_mended
+from mcsim._notes import note_sentences
 from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store, read_block
@@ -69,14 +71,15 @@ def results_of(store: Store, study: Mapping[str, Any], level: float | None = Non
     unmoved = limits_left_behind(rows, study["level"], level)
     for sentence in unmoved:
         warn(sentence)
-    caveats = (*GENERAL_CAVEATS, *study["caveats"], *out_of_reach(rows, study), *unmoved)
+    remarks = (*out_of_reach(rows, study), *unmoved, *remarks_on_mended(store, study))
+    caveats = (*GENERAL_CAVEATS, *study["caveats"], *remarks)
     study = {**study, "level": study["level"] if level is None else level}
     replicates = _tidy(rows, study)
     truth_columns = ["dgp", *factors_of(study), "estimand", "value", "mcse", "kind"]
     truth = pd.DataFrame(truths, columns=truth_columns)
     whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
-    return Results(replicates, truth, study, caveats)
+    return Results(replicates, truth, study, caveats, _notes_of(store, study))
 
 
 def other_studies(store: Store, shown: str) -> str:
@@ -198,6 +201,16 @@ def _require_truth(store: Store, cell: Mapping[str, Any], estimator: str) -> Non
     own = store.estimator(cell["hash"], estimator) / "truth.json"
     if cell.get("truth_computed") and not (file.exists() or own.exists()):
         raise missing(file)
+
+
+def _notes_of(store: Store, study: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what estimators say of the panels of each cell's first block."""
+    found = []
+    for cell in study["cells"]:
+        for name, estimator in cell["estimators"]:
+            file = store.notes(cell["hash"], estimator)
+            found.append((name, store.read(file) if file.exists() else {}))
+    return tuple(note_sentences(found))
 
 
 def _tidy(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:

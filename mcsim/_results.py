@@ -44,12 +44,15 @@ class Results:
         What was asked for: aim, null, level, seed, reps, cells.
     caveats : tuple of str
         What a reader may not conclude.
+    notes : tuple of str
+        What estimators say of the panels, such as treated cells that they leave out.
     """
 
     replicates: pd.DataFrame
     truth: pd.DataFrame
     study: Mapping[str, Any]
     caveats: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def factors(self) -> list[str]:

@@ -3,7 +3,7 @@
     STORE.json                             format and creator, written once
     studies/<hash>/study.json, study.py    what was asked for; the file is a copy, never executed
     cells/<hash>/cell.json, truth.json     a DGP under a design, seed and environment
-        est/<hash>/est.json                an estimator
+        est/<hash>/est.json, notes.json    an estimator, and what it says of the panels
             r0000000-0001023.parquet       a block: every row of these replications
     failures/<cell>/<est>/<rep>.json       what went wrong, with the command to replay it
     runs/<time>-<random>.json              when, where, how long
@@ -138,6 +138,10 @@ class Store:
     def failures(self, cell: str, estimator: str) -> Path:
         """Folder of what went wrong with an estimator in a cell."""
         return self.path / "failures" / cell[:12] / estimator[:12]
+
+    def notes(self, cell: str, estimator: str) -> Path:
+        """File of what an estimator says of the panels of a cell's first block."""
+        return self.estimator(cell, estimator) / "notes.json"
 
     def block(self, cell: str, estimator: str, start: int, size: int) -> Path:
         """File of a block."""

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mcsim._averages import ATT, read_average
 from mcsim._core import Panel
 from mcsim._engine import estimate_chunk, sentences
 from mcsim._keys import Stream
@@ -64,8 +65,7 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
         if estimand not in known:
             unknown.setdefault(estimator, []).append(estimand)
     for estimator, estimands in unknown.items():
-        known_are = f"; known are {', '.join(sorted(known))}" if known else ""
-        hint = did_you_mean(estimands[0], known) if len(estimands) == 1 else known_are
+        hint = _hint(estimands, known)
         warnings.warn(
             f"estimator {estimator!r}: the DGP {dgp!r} does not tell the truth of its "
             f"estimand{'s' if len(estimands) > 1 else ''} {', '.join(map(repr, estimands))}{hint}; "
@@ -78,6 +78,19 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
 def computes_truth(dgp: Any) -> bool:
     """Whether the truth of a DGP's cells is computed once, and stored in truth.json."""
     return callable(getattr(dgp, "truth", None))
+
+
+def _hint(estimands: list[str], known: set[str]) -> str:
+    """Say what is known instead; another average of the effect is no misspelling."""
+    averages = [name for name in estimands if read_average(name)]
+    if averages and ATT in known:
+        return (
+            f"; {ATT!r} is another average than {', '.join(map(repr, averages))}, whose truth "
+            f"with_effect(..., estimands={averages}) tells"
+        )
+    if len(estimands) == 1:
+        return did_you_mean(estimands[0], known)
+    return f"; known are {', '.join(sorted(known))}" if known else ""
 
 
 def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:

@@ -312,6 +312,9 @@ def notes(results: Results) -> str:
     if conditional_rows(results.replicates, results.study).any():
         lines.append(NOTE)
     lines += [f"{name}: {summary}." for name, summary in study["dgps"].items() if summary]
+    lines += [
+        f"Note: {note} (mean over the samples of a cell's first block)." for note in results.notes
+    ]
     return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in results.caveats)])
 
 

@@ -89,7 +89,7 @@ def values(estimator, panel: Panel, key=KEY) -> dict[str, tuple[float, float]]:
 
 def att(estimator, columns, mask=None, key=KEY):
     found = estimator(key, Panel(columns, mask))
-    return next(e for (name, _), e in found.items() if name == "att")
+    return list(found.values())[-1]  # the average over all parts stands last
 
 
 # The exact example: three equal cohorts, no noise
@@ -174,8 +174,11 @@ def test_event_study_equals_pyfixest(case):
     found = values(event_study("y ~ d", **window), reference_panel())
     expected = REFERENCE["event_study"][case]
     assert len(found) == len(expected)
+    is_binned, last = case in ("all", "binned"), window["lags"]
+    ends = {f"-{window['leads']}": f"-{window['leads']}-", f"{last}": f"{last}+"}
+    names = {"att": f"0..{last}+" if is_binned else f"0..{last}"} | (ends if is_binned else {})
     for time, numbers in expected.items():
-        name = time if time == "att" else f"att[{time}]"
+        name = f"att[{names.get(time, time)}]"
         np.testing.assert_allclose(found[name], numbers, **EXACT)
 
 
@@ -193,7 +196,7 @@ def test_callaway_santanna_equals_diff_diff(case):
     found = {"att": values(callaway_santanna(formula, **options), panel)["att"]}
     for aggregation in ("event",) if covariates else ("event", "group"):
         parts = values(callaway_santanna(formula, aggregation=aggregation, **options), panel)
-        found |= {name: part for name, part in parts.items() if name != "att"}
+        found |= parts
     for name, numbers in REFERENCE["callaway_santanna"][case].items():
         if covariates and name.startswith("g="):
             continue
@@ -487,18 +490,18 @@ def test_horizons_choose_cells():
     panel = Panel(staggered(0))
     all_of_them = values(callaway_santanna("y ~ d", aggregation="event"), panel)
     some = values(callaway_santanna("y ~ d", aggregation="event", horizons=[-1, 0, 2]), panel)
-    assert set(some) == {"att", "att[-1]", "att[0]", "att[2]"}
-    for name in set(some) - {"att"}:
+    assert list(some) == ["att[-1]", "att[0]", "att[2]", "att[0,2]"]
+    for name in list(some)[:-1]:
         np.testing.assert_allclose(some[name], all_of_them[name], rtol=1e-12)
     mean = (some["att[0]"][0] + some["att[2]"][0]) / 2
-    np.testing.assert_allclose(some["att"][0], mean, rtol=1e-12)
+    np.testing.assert_allclose(some["att[0,2]"][0], mean, rtol=1e-12)
 
 
 def test_an_event_time_that_a_replication_lacks_is_a_status_of_its_own():
     found = callaway_santanna("y ~ d", aggregation="event")(KEY, Panel(three_cohorts()))
     assert found["att[-3]", "influence"].status == Status.INVALID_INPUT
     assert np.isnan(found["att[-3]", "influence"].value)
-    assert found["att", "influence"].status == Status.OK
+    assert found["att[0..3]", "influence"].status == Status.OK
 
 
 # Batches
@@ -857,7 +860,7 @@ def test_who_is_not_seen_before_treatment_has_no_event_time():
     np.testing.assert_allclose(values, [10, 20, 30], atol=1e-12)
     assert float(found["att", "bjs"].value) == pytest.approx((20 + 30 + 10 + 20 + 30) / 5)
     study = event_study("y ~ d", leads=1, lags=2)(None, panel)
-    values = [float(study[f"att[{e}]", "CR1"].value) for e in (0, 1, 2)]
+    values = [float(study[f"att[{e}]", "CR1"].value) for e in ("0", "1", "2+")]
     np.testing.assert_allclose(values, [10, 20, 30], atol=1e-12)
 
 

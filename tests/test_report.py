@@ -199,3 +199,20 @@ def test_wide_tables_are_broken_and_keep_their_labels():
     assert text.count("estimator") == 2
     assert max(map(len, text.splitlines())) <= 30
     assert report.as_text(table, width=40).count("estimator") == 1
+
+
+@pytest.mark.parametrize(("version", "told"), [("0.2.0", 1), ("0.3.0.dev0", 0)])
+def test_rows_of_a_mended_variance_are_shown_with_a_remark(tmp_path, monkeypatch, version, told):
+    """HC2 and HC3 under fixest-0.13 meant another number in stores of 0.2 (decision 0017)."""
+    monkeypatch.setattr("mcsim._plan.__version__", version)
+    panels = mcsim.dgps.ErrorComponents(n_units=8, n_periods=2)
+    estimators = {
+        "old": mcsim.estimators.ols("y ~ x", vcov=["HC2", "HC1"]),
+        "same": mcsim.estimators.ols("y ~ x", vcov=["HC2"], ssc="none"),
+    }
+    study = mcsim.Study(dgp=panels, estimators=estimators)
+    mcsim.run(study, reps=2, workers=0, progress=False, store=tmp_path)
+    lines = report.notes(mcsim.open(tmp_path)).splitlines()
+    found = [line for line in lines if "multiplied these variances with n/(n - k)" in line]
+    assert len(found) == told
+    assert all("HC2 of estimator 'old' were stored by mcsim 0.2" in line for line in found)

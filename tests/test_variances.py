@@ -71,7 +71,7 @@ def toy():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("balanced", [True, False])
 @pytest.mark.parametrize("effects", EFFECTS, ids="+".join)
-def test_fixest_rule_is_pyfixest(wages, effects, balanced):
+def test_fixest_rules_are_pyfixest(wages, effects, balanced):
     pf = pytest.importorskip("pyfixest", reason="the reference")
     frame = sample(wages, balanced)
     clusters = ["unit", "time", "state", "unit + time", "state + time"]
@@ -80,7 +80,8 @@ def test_fixest_rule_is_pyfixest(wages, effects, balanced):
     vcov |= {"iid": "iid", "HC1": "hetero", "NW": "NW", "DK": "DK", "NW(3)": "NW", "DK(3)": "DK"}
     vcov |= {} if effects else {"HC2": "HC2", "HC3": "HC3"}
     panel, _ = mcsim.from_frame(frame, unit="nr", time="year")
-    estimates = regression(formula_of(effects), vcov=list(vcov))(None, panel)
+    rule = "fixest-0.13" if effects else "pyfixest-0.60"
+    estimates = regression(formula_of(effects), vcov=list(vcov), ssc=rule)(None, panel)
     fit = pf.feols(formula_of([COLUMNS[e] for e in effects]), frame, fixef_tol=1e-13)
     for name, theirs in vcov.items():
         serial = {"time_id": "year", "panel_id": "nr"} | ({"lag": 3} if "(3)" in name else {})
@@ -88,6 +89,33 @@ def test_fixest_rule_is_pyfixest(wages, effects, balanced):
         ours = [estimates[term, name] for term in X]
         np.testing.assert_allclose([e.se for e in ours], fit.se()[list(X)], rtol, err_msg=name)
         assert float(ours[0].df) == pytest.approx(float(fit._df_t)), name
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "pyfixest-0.60"])
+def test_hc2_and_hc3_are_those_of_statsmodels(wages, rule):
+    """Leverage corrections take the place of n/(n - k): statsmodels' HC2_se and HC3_se.
+
+    Under the jackknife rule HC3 has (n - 1)/n (MacKinnon & White 1985, without their mean term).
+    """
+    panel, _ = mcsim.from_frame(wages, unit="nr", time="year")
+    theirs = sm.OLS(wages.lwage, sm.add_constant(wages[list(X)])).fit()
+    estimates = ols(formula_of(()), vcov=["HC2", "HC3", "HC2:BM"], ssc=rule)(None, panel)
+    n = len(wages)
+    share = (n - 1) / n if rule == "jackknife" else 1.0
+    for term in X:
+        hc2, hc3 = (float(estimates[term, name].se) for name in ("HC2", "HC3"))
+        assert hc2 == pytest.approx(theirs.HC2_se[term], rel=rtol)
+        assert hc3 == pytest.approx(share**0.5 * theirs.HC3_se[term], rel=rtol)
+        assert hc2 == pytest.approx(float(estimates[term, "HC2:BM"].se), rel=1e-14)
+
+
+@pytest.mark.parametrize("name", ["HC2", "HC3"])
+def test_pyfixest_has_no_leverage_corrections_with_effects(name):
+    with pytest.raises(InputError, match=f"got '{name}' with ssc='pyfixest-0.60' and effects"):
+        fixed_effects("y ~ x | unit", vcov=[name, "CR1"], ssc="pyfixest-0.60")
+    with pytest.raises(InputError, match=f"got '{name}' with ssc='pyfixest-0.60' and effects"):
+        mcsim.estimators.did("y ~ d", vcov=name, ssc="pyfixest-0.60")
+    fixed_effects("y ~ x | unit", vcov="HC2:BM", ssc="pyfixest-0.60")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -270,7 +298,8 @@ def test_factors_are_frozen():
     sums, all_sums = g / (g - 1) * (n - 1) / (n - crossed), g / (g - 1) * (n - 1) / (n - k)
     kinds = ("iid", "HC1", "HC2", "HC2:BM", "HC3", "CR1", "CR2", "CR3", "DK")
     expected = {
-        "fixest-0.13": (full, full, full, 1, full, sums, 1, sums, kernel),
+        "fixest-0.13": (full, full, 1, 1, 1, sums, 1, sums, kernel),
+        "pyfixest-0.60": (full, full, full, 1, full, sums, 1, sums, kernel),
         "stata-xtreg": (full, full, 1, 1, 1, sums, 1, (g - 1) / g, kernel),
         "stata-areg": (full, full, 1, 1, 1, all_sums, 1, (g - 1) / g, kernel),
         "linearmodels": (full, full, 1, 1, 1, full, 1, 1, full),
@@ -395,6 +424,28 @@ def test_hc2_is_unbiased_and_bell_mccaffrey_covers():
     df = np.asarray(estimates["d", "HC2:BM"].df)
     assert (ratio > stats.t.ppf(0.975, 18)).mean() > 0.08
     assert 0.02 < (ratio > stats.t.ppf(0.975, df)).mean() <= 0.05
+
+
+def test_hc2_within_units_observed_twice():
+    """Unit effects, T = 2, iid errors: HC2 has no bias; HC3 doubles it, its factor 1/(1 - h)^2.
+
+    Before 0.3 the default rule had HC2 twice and HC3 four times as large. The leverages are 1/2
+    and a little, so that the exact expectation of HC3 is that of 1/(1 - h) in place of 1.
+    """
+    x = jax.random.normal(jax.random.key(8), (100, 2))
+    noise = jax.random.normal(jax.random.key(9), (4000, 100, 2))
+    estimator = fixed_effects("y ~ x | unit", vcov=["HC2", "HC3"])
+    run = jax.jit(jax.vmap(lambda y: estimator(None, Panel({"y": y, "x": x}))))
+    estimates = jax.device_get(run(noise))
+    within = np.asarray(x - x.mean(axis=1, keepdims=True))
+    loading, leverage = within / (within**2).sum(), 0.5 + within**2 / (within**2).sum()
+    expected = {"HC2": (loading**2).sum(), "HC3": (loading**2 / (1.0 - leverage)).sum()}
+    for name, variance in expected.items():
+        squared = np.asarray(estimates["x", name].se) ** 2
+        assert squared.mean() == pytest.approx(variance, abs=4 * squared.std() / 4000**0.5)
+    of_hc2 = estimates["x", "HC2"]
+    covered = np.abs(of_hc2.value / of_hc2.se) <= stats.t.ppf(0.975, of_hc2.df)
+    assert covered.mean() == pytest.approx(0.95, abs=0.015)
 
 
 # Failures are data -------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from mcsim._averages import ATT, read_average
 from mcsim._core import Panel
 from mcsim._schema import Column, Schema, infer_schema
 from mcsim.dgps._ensemble import is_frame, is_generator
-from mcsim.dgps._factors import faults_of_sizes, is_number, is_whole
+from mcsim.dgps._factors import faults_of_sizes, is_number
 from mcsim.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -56,8 +57,12 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
             f"effect: got {dgp.effect!r}, expected a finite number or a function of (key, "
             "exposure, panel)"
         )
-    if not all(is_whole(e) for e in dgp.horizons):
-        faults.append(f"horizons: got {dgp.horizons!r}, expected event times, e.g. range(-2, 3)")
+    faults += [
+        f"estimands: got {name!r}, expected an average as estimators label it, e.g. 'att[0..3]' or "
+        "'att[group]'; horizons are event times, e.g. range(-2, 3)"
+        for name in dgp.estimands
+        if name != ATT and read_average(name) is None
+    ]
     if dgp.truth_of not in get_args(TruthOf):
         faults.append(f"truth: got {dgp.truth_of!r}{did_you_mean(dgp.truth_of, get_args(TruthOf))}")
     return faults

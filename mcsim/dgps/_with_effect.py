@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from mcsim._averages import ATT, Average, named, read_average
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._schema import Schema
+from mcsim.dgps._averages import totals_by, true_average
 from mcsim.dgps._composition import (
     TruthOf,
     faults_of_composition,
@@ -31,6 +33,8 @@ from mcsim.errors import InputError, did_you_mean, raise_all
 _TRUTH_DRAWS = 2**12  # samples drawn for a population ATT
 _TRUTH_BATCH = 2**6  # of them at once
 
+_ALL = Average("simple")
+
 
 def with_effect(
     source: Any,
@@ -42,6 +46,7 @@ def with_effect(
     untreated: Untreated | None = None,
     truth: TruthOf = "sample",
     horizons: Sequence[int] = (),
+    estimands: Sequence[str] = (),
     n_units: int | None = None,
     n_periods: int | None = None,
     schema: Schema | None = None,
@@ -84,6 +89,11 @@ def with_effect(
     horizons : sequence of int
         Event times, 0 a unit's first treated period, of which the sample's average effect is a
         truth of its own, ``"att[0]"``, as event studies label it; before treatment it is 0.
+    estimands : sequence of str
+        Other averages over the sample's treated cells, as estimators label them: means over event
+        times ``"att[0..3]"``, with a binned end ``"att[0..1+]"``, the end alone ``"att[1+]"``; over
+        cohorts and periods ``"att[group]"``, ``"att[calendar]"``; of one, ``"att[g=3]"``,
+        ``"att[t=3]"``.
     n_units, n_periods : int, optional
         Units and periods to draw from a generator, the periods by default as many as it learned;
         factors ``n_units`` and ``n_periods`` take precedence.
@@ -93,7 +103,8 @@ def with_effect(
     Returns
     -------
     WithEffect or Ensemble
-        A DGP. Its truth is ``"att"``, beside what the source's samples tell.
+        A DGP. Its truth is ``"att"``, and the same number under the treatment's name, as
+        regressions label its coefficient; beside them stands what the source's samples tell.
 
     Raises
     ------
@@ -138,7 +149,7 @@ def with_effect(
         effect = float(effect)
     ensemble = isinstance(source, (list, tuple))
     assignment = with_treatment(assignment, treatment)
-    times, sizes = tuple(horizons), (n_units, n_periods)
+    times, sizes = (*map(named, horizons), *estimands), (n_units, n_periods)
     dgps = [
         WithEffect(one, outcome, assignment, effect, treatment, truth, times, *sizes, schema)
         for one in map(bare, source if ensemble else [source])
@@ -165,10 +176,12 @@ class WithEffect:
 
     Attributes
     ----------
-    source, outcome, assignment, effect, treatment, horizons, n_units, n_periods, schema
+    source, outcome, assignment, effect, treatment, n_units, n_periods, schema
         As in `with_effect`.
     truth_of : {"sample", "population"}
         Of what the truth is the average effect.
+    estimands : tuple of str
+        Averages that have a truth beside it.
     """
 
     source: Any
@@ -177,7 +190,7 @@ class WithEffect:
     effect: Any
     treatment: str
     truth_of: TruthOf
-    horizons: tuple[int, ...]
+    estimands: tuple[str, ...]
     n_units: int | None
     n_periods: int | None
     schema: Schema | None
@@ -201,6 +214,11 @@ class WithEffect:
         chosen = field_names(self.assignment) if is_dataclass(self.assignment) else ()
         sizes = ("n_units", "n_periods") if drawn else ()
         return (*source, *chosen, "effect", "effect_scale", *sizes)
+
+    @property
+    def synonyms(self) -> tuple[str, ...]:
+        """Names under which the truth stands a second time; they are no estimands of their own."""
+        return (self.treatment,)
 
     @property
     def truth_kind(self) -> str:
@@ -233,7 +251,9 @@ class WithEffect:
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
         panel, treated, effect, known = self._draw(key, design)
-        known |= {f"att[{e}]": _att_at(e, panel, treated, effect) for e in self.horizons}
+        for name in self.estimands:
+            if average := read_average(name):
+                known[name] = true_average(average, panel, treated, effect)
         if self.treatment in panel.nominal:  # its new values are numbers
             panel = panel.select([name for name in panel if name != self.treatment])
         sample = panel.with_columns(
@@ -244,9 +264,8 @@ class WithEffect:
         if jnp.ndim(effect) == 0:
             att = jnp.where(treated.any(), effect, jnp.nan)
         else:
-            total, count = _totals(panel, treated, effect)
-            att = total / count
-        return Sample(sample, {**known, "att": att})
+            att = true_average(_ALL, panel, treated, effect)
+        return Sample(sample, {**known, **self._named(att)})
 
     def truth(self, key: Key[Array, ""], design: Design) -> dict[str, tuple[float, float]]:
         """Return the population ATT and its Monte Carlo standard error, where it was asked for.
@@ -260,18 +279,26 @@ class WithEffect:
         """
         found: Any = getattr(self.source, "truth", None)
         others: Any = found(key, design) if callable(found) else {}
-        known = {} if isinstance(others, Panel) else {k: v for k, v in others.items() if k != "att"}
+        own = (ATT, *self.synonyms)
+        known = (
+            {} if isinstance(others, Panel) else {k: v for k, v in others.items() if k not in own}
+        )
         effect = self._effect(design)
         if self.truth_of == "sample":
             return known
         if not callable(effect):
             scale = design.get("effect_scale", 1.0)
-            return {**known, "att": (float(effect * scale), 0.0)}
+            return {**known, **self._named((float(effect * scale), 0.0))}
         keys = jax.random.split(key, _TRUTH_DRAWS)
         totals = np.asarray(_population(self, keys, design))
         att = totals[:, 0].sum() / totals[:, 1].sum()
         residual = (totals[:, 0] - att * totals[:, 1]) / totals[:, 1].mean()
-        return {**known, "att": (float(att), float(residual.std(ddof=1) / len(residual) ** 0.5))}
+        mcse = float(residual.std(ddof=1) / len(residual) ** 0.5)
+        return {**known, **self._named((float(att), mcse))}
+
+    def _named(self, att: Any) -> dict[str, Any]:
+        """The effect under its name, and as a regression labels it: by the treatment's."""
+        return {ATT: att} | dict.fromkeys(self.synonyms, att)
 
     def _draw(self, key: Key[Array, ""], design: Design) -> tuple[Panel, Array, Any, dict]:
         """The untreated panel, the treatment, its effect in every cell, what is known besides."""
@@ -317,26 +344,12 @@ class WithEffect:
         return source.sample(key, *sizes), {}
 
 
-def _totals(panel: Panel, treated: Array, effect: Any) -> tuple[Array, Array]:
-    """Sum of the effects over the treated cells that are observed, and their number."""
-    observed = treated if panel.mask is None else treated * panel.mask
-    return (observed * effect).sum(), observed.sum()
-
-
-def _att_at(event_time: int, panel: Panel, treated: Array, effect: Any) -> Array:
-    """Average effect over the observed cells that have been treated for so long; 0 before."""
-    if event_time < 0:
-        return jnp.zeros(())
-    exposed = treated * (periods_treated(treated, panel.calendar) == event_time + 1)
-    total, count = _totals(panel, exposed, effect)
-    return total / count
-
-
 @jax.jit
 def _population(dgp: WithEffect, keys: Any, design: Design) -> Float[Array, "rep 2"]:
     def totals(key):
         panel, treated, effect, _ = dgp._draw(key, design)
-        return jnp.stack(_totals(panel, treated, effect))
+        observed = treated if panel.mask is None else treated * panel.mask
+        return jnp.stack(totals_by(observed, effect, axis=(0, 1)))
 
     return jax.lax.map(totals, keys, batch_size=_TRUTH_BATCH)
 
@@ -349,7 +362,7 @@ def _require_shape(what: str, values: Array, shape: tuple[int, int]) -> None:
 
 
 _PARTS = ("source", "assignment", "effect")
-_OPTIONS = ("outcome", "treatment", "truth_of", "horizons", "n_units", "n_periods", "schema")
+_OPTIONS = ("outcome", "treatment", "truth_of", "estimands", "n_units", "n_periods", "schema")
 
 
 def _flatten(dgp: WithEffect):

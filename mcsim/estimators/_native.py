@@ -32,6 +32,9 @@ Numerics = Callable[..., Mapping[tuple[str, str], Estimate]]
 Pure, so that it can be jitted and vmapped; static are the formula and the options.
 """
 
+Diagnosis = Callable[..., Mapping[str, Array]]
+"""``diagnosis(panel, formula, **options)`` gives numbers by what they count; see `Diagnosed`."""
+
 
 @dataclass(frozen=True)
 class NativeEstimator:
@@ -51,6 +54,8 @@ class NativeEstimator:
         The method's options, its variances (``vcov``) among them.
     groups : tuple of str
         The clusters of its variances; no part of what it is, since its options decide them.
+    diagnosis : callable, optional
+        What `diagnose` calls; it belongs to the numerics and is no part of the definition.
     """
 
     name: str
@@ -58,6 +63,7 @@ class NativeEstimator:
     numerics: Numerics
     options: tuple[tuple[str, Any], ...] = ()
     groups: tuple[str, ...] = field(default=(), compare=False)
+    diagnosis: Diagnosis | None = field(default=None, compare=False, repr=False)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -103,6 +109,19 @@ class NativeEstimator:
         options = tuple((n, asked.get(n) if v is None else v) for n, v in self.options)
         return self if options == self.options else replace(self, options=options)
 
+    def diagnose(self, panel: Panel, /) -> Mapping[str, Array]:
+        """Return what a reader should know beside the estimate, by what it counts.
+
+        Raises
+        ------
+        InputError
+            If the panel lacks a column or has a shape that the method does not take.
+        """
+        if self.diagnosis is None:
+            return {}
+        formula, options = _on_panel(self._at(NULL, LEVEL), panel)
+        return self.diagnosis(panel, formula, **options)
+
     def check_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> None:
         """Raise if a column is categorical and not nominal in the panel: codes are no amounts."""
         coded = [
@@ -122,11 +141,16 @@ class NativeEstimator:
 def _estimate(
     estimator: NativeEstimator, key: Key[Array, ""] | None, panel: Panel
 ) -> Mapping[tuple[str, str], Estimate]:
-    check_columns(estimator.formula.columns, panel)
-    formula, names = with_dummies(estimator.formula, panel.nominal)
-    options = _of_dummies(estimator, names) if names else dict(estimator.options)
+    formula, options = _on_panel(estimator, panel)
     estimates = estimator.numerics(key, panel, formula, **options)
     return OrderedDict(estimates)  # of a dict, JAX would sort the keys
+
+
+def _on_panel(estimator: NativeEstimator, panel: Panel) -> tuple[Any, dict[str, Any]]:
+    """Return formula and options, with dummies in place of the panel's nominal columns."""
+    check_columns(estimator.formula.columns, panel)
+    formula, names = with_dummies(estimator.formula, panel.nominal)
+    return formula, _of_dummies(estimator, names) if names else dict(estimator.options)
 
 
 def _of_dummies(estimator: NativeEstimator, names: Names) -> dict[str, Any]:
@@ -144,7 +168,13 @@ def _of_dummies(estimator: NativeEstimator, names: Names) -> dict[str, Any]:
 
 
 def native(
-    numerics: Numerics, formula: Formula, *, groups: tuple[str, ...] | None = None, **options: Any
+    numerics: Numerics,
+    formula: Formula,
+    diagnosis: Diagnosis | None = None,
+    /,
+    *,
+    groups: tuple[str, ...] | None = None,
+    **options: Any,
 ) -> NativeEstimator:
     """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``.
 
@@ -152,7 +182,7 @@ def native(
     """
     name = numerics.__name__.removeprefix("fit_")
     groups = groups if groups is not None else names_of(options.get("cluster") or ())
-    return NativeEstimator(name, formula, numerics, tuple(options.items()), groups)
+    return NativeEstimator(name, formula, numerics, tuple(options.items()), groups, diagnosis)
 
 
 def names_of(argument: Any) -> tuple[Any, ...]:

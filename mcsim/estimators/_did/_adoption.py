@@ -18,6 +18,8 @@ from mcsim.estimators._linear_model._data import Regression, read_regression
 
 BOTH = ("unit", "time")
 
+LEFT_OUT = "treated cells that no average holds (always treated, or nothing to compare with)"
+
 
 class Adoption(NamedTuple):
     """A panel of units that adopt a treatment for good.

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mcsim._averages import ATT, at_event_times, named
 from mcsim._core import Status
 from mcsim.estimators._did._adoption import Adoption
 from mcsim.estimators._did._cells import CohortPeriods
-from mcsim.estimators._did._influence import Averages, label
+from mcsim.estimators._did._influence import Averages
 
 
 class GroupTime(NamedTuple):
@@ -41,24 +42,47 @@ class GroupTime(NamedTuple):
 def aggregate(
     adoption: Adoption, cells: CohortPeriods, effects: GroupTime, aggregation: str
 ) -> tuple[tuple[str, ...], Averages]:
-    """Return averages and their labels; that over all, ``att``, stands last.
+    """Return averages and their labels; that over all parts stands last.
 
-    By cohort, ``att`` weighs the cohorts' averages with their sizes; by event time and by period it
-    is the plain mean of those that there are, from event time 0 on.
+    By cohort, the last weighs the cohorts' averages with their sizes; by event time and by period
+    it is the plain mean of those that there are, from event time 0 on. Of one event time alone it
+    is that event time's.
     """
+    window = _window(cells, adoption.data.shape[1])
     if aggregation == "simple":
-        return ("att",), _average(adoption, cells, effects, jnp.ones((1, len(cells.cohort))))
-    labels, parts = _parts(cells, aggregation)
+        averages = _average(adoption, cells, effects, jnp.ones((1, len(cells.cohort))))
+        return (_of_cells(window),), averages
+    if aggregation == "event":
+        times = np.unique(cells.event)
+        over = at_event_times(times[times >= 0].tolist())
+    else:
+        over = at_event_times(window, kind=aggregation) if window else named(aggregation)
+    labels, parts = _parts(cells, aggregation, window)
     if aggregation == "group":
         rows = jnp.concatenate([jnp.asarray(parts), _over_cohorts(parts, effects.present)])
-        return (*labels, "att"), _average(adoption, cells, effects, rows)
+        return (*labels, over), _average(adoption, cells, effects, rows)
     averages = _average(adoption, cells, effects, jnp.asarray(parts))
+    if over in labels:
+        return labels, averages
     post = (cells.event >= 0) @ parts.T > 0
-    return (*labels, "att"), _with_mean(averages, jnp.asarray(post))
+    return (*labels, over), _with_mean(averages, jnp.asarray(post))
+
+
+def _window(cells: CohortPeriods, n_periods: int) -> list[int]:
+    """Return the event times after adoption that count; empty where all that there can be do."""
+    times = np.unique(cells.event[cells.event >= 0]).tolist()
+    return [] if times == list(range(n_periods - 1)) else times
+
+
+def _of_cells(window: list[int]) -> str:
+    """Name the mean over treated cells at some event times."""
+    if not window:
+        return ATT
+    return at_event_times(window, kind="simple" if len(window) > 1 else "")
 
 
 def _parts(
-    cells: CohortPeriods, aggregation: str
+    cells: CohortPeriods, aggregation: str, window: list[int]
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "part cell"]]:
     """Return labels, and 1 for the cells that each averages."""
     of, text = {
@@ -67,7 +91,11 @@ def _parts(
         "event": (cells.event, "{}"),
     }[aggregation]
     values = np.unique(of)
-    labels = tuple(label(text.format(value)) for value in values)
+    inside = [text.format(value) for value in values]
+    if window and aggregation != "event":
+        labels = tuple(at_event_times(window, kind=part) for part in inside)
+    else:
+        labels = tuple(map(named, inside))
     return labels, (values[:, None] == of).astype(float)
 
 
@@ -98,6 +126,7 @@ def _average(
     return Averages(
         value=value,
         influence=(effects.combine(sized) + of_size) / safe,
+        treated=((sized @ (cells.cohort[:, None] == cohorts)) > 0)[:, adoption.start],
         status=jnp.where(adoption.status == Status.OK, status, adoption.status).astype(jnp.int32),
     )
 
@@ -112,5 +141,6 @@ def _with_mean(averages: Averages, post: Bool[Array, " part"]) -> Averages:
     return Averages(
         value=jnp.append(averages.value, share @ averages.value),
         influence=jnp.concatenate([averages.influence, (share @ averages.influence)[None]]),
+        treated=jnp.concatenate([averages.treated, (share @ averages.treated > 0)[None]]),
         status=jnp.append(averages.status, status),
     )

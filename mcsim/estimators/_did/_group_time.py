@@ -3,16 +3,18 @@
 Source: Callaway & Sant'Anna (2021), Journal of Econometrics 225: 200-230.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from mcsim._core import Estimate, Panel
-from mcsim.estimators._did._adoption import Adoption, read_adoption
+from mcsim._core import Estimate, Panel, Status
+from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
 from mcsim.estimators._did._aggregation import GroupTime, aggregate
 from mcsim.estimators._did._cells import CohortPeriods, at_horizons, cells_of, keep
-from mcsim.estimators._did._influence import estimates_by_influence
+from mcsim.estimators._did._influence import ALONE, estimates_by_influence, share_alone
 from mcsim.estimators._did._two_by_two import Effect, Method, effect_on_treated, standardize
 from mcsim.estimators._formula import TreatmentFormula
 
@@ -46,6 +48,27 @@ def fit_callaway_santanna(
     return estimates_by_influence(
         key, panel, labels, averages, vcov=vcov, cluster=cluster, resamples=resamples
     )
+
+
+def diagnose_callaway_santanna(
+    panel: Panel, formula: TreatmentFormula, *, control: str, cluster: str, **options: Any
+) -> dict[str, Float[Array, ""]]:
+    """Count the treated cells that no average holds, and those of cohorts of one unit.
+
+    Whichever horizons are asked for.
+    """
+    adoption = read_adoption(formula, panel, balanced=True)
+    n_periods = adoption.data.shape[1]
+    cells = cells_of(adoption.data.calendar, "varying")
+    cells = keep(cells, cells.event >= 0)
+    present = _from_means(adoption, cells, control).present
+    number = present @ (cells.cohort[:, None] == np.arange(n_periods + 1)).astype(float)
+    held = number[adoption.start]
+    found = {
+        LEFT_OUT: adoption.treated.sum() - held.sum(),
+        ALONE: share_alone(adoption, held > 0, held, cluster, panel),
+    }
+    return {name: jnp.where(adoption.status == Status.OK, n, 0.0) for name, n in found.items()}
 
 
 def _from_means(adoption: Adoption, cells: CohortPeriods, control: str) -> GroupTime:

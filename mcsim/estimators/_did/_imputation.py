@@ -5,20 +5,30 @@ effect is linear in the outcomes; its weights on them are the adjoint of the imp
 variance is made of weights times residuals (their theorem 3).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mcsim._averages import ATT, named
 from mcsim._calendar import Calendar
 from mcsim._core import Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._algebra import generalized_inverse, invert
-from mcsim.estimators._did._adoption import Adoption, read_adoption
-from mcsim.estimators._did._influence import Averages, estimates_by_influence, label
+from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
+from mcsim.estimators._did._influence import (
+    ALONE,
+    Averages,
+    estimates_by_influence,
+    share_alone,
+)
 from mcsim.estimators._formula import TreatmentFormula
 from mcsim.estimators._linear_model._least_squares import EXPLAINED
+from mcsim.estimators._variance._clusters import read_groups
+
+POOLED = ("bjs:cohort", "bjs:event", "bjs:all")
+"""Variances whose effects deviate from a mean over more than the cohort in the period."""
 
 Cells = Float[Array, "unit period"]
 Columns = Float[Array, "column unit period"]
@@ -64,12 +74,26 @@ def fit_imputation(
     value = (weights * rest).sum(axis=(1, 2))
     estimates = {}
     for name in vcov:
-        error = _errors(adoption, counted, rest, leave_out=name == "bjs:loo")
-        averages = Averages(value, (loading * error).sum(axis=2), status)
+        error = _errors_by(name, adoption, counted, rest, weights, cluster, panel)
+        averages = Averages(value, (loading * error).sum(axis=2), (weights > 0).any(axis=2), status)
         estimates |= estimates_by_influence(
             key, panel, _labels(horizons), averages, vcov=(name,), cluster=cluster
         )
     return estimates
+
+
+def diagnose_imputation(
+    panel: Panel, formula: TreatmentFormula, *, vcov: tuple[str, ...], cluster: str, **options: Any
+) -> dict[str, Float[Array, ""]]:
+    """Count the treated cells that no average holds, and those of cohorts of one unit."""
+    adoption = read_adoption(formula, panel)
+    treated = adoption.treated * adoption.data.observed
+    counted = treated * _imputable(adoption.data.observed - treated)
+    found = {LEFT_OUT: treated.sum() - counted.sum()}
+    if "bjs" in vcov:
+        members = (counted > 0).any(axis=1)
+        found[ALONE] = share_alone(adoption, members, counted.sum(axis=1), cluster, panel)
+    return {name: jnp.where(adoption.status == Status.OK, n, 0.0) for name, n in found.items()}
 
 
 def _impute(
@@ -93,7 +117,7 @@ def _impute(
 
 
 def _labels(horizons: tuple[int, ...]) -> tuple[str, ...]:
-    return (*map(label, horizons), "att")
+    return (*map(named, horizons), ATT)
 
 
 def _check_horizons(horizons: tuple[int, ...], calendar: Calendar) -> None:
@@ -150,6 +174,67 @@ def _errors(adoption: Adoption, counted: Cells, rest: Cells, *, leave_out: bool)
     factor = jnp.where(number > 1, number / jnp.maximum(number - 1, 1.0), 1.0)
     factor = factor if leave_out else jnp.ones_like(factor)
     return jnp.where(counted > 0, (rest - member.T @ mean) * (member.T @ factor), rest)
+
+
+def _errors_by(
+    name: str,
+    adoption: Adoption,
+    counted: Cells,
+    rest: Cells,
+    weights: Targets,
+    cluster: str,
+    panel: Panel,
+) -> Float[Array, "_ unit period"]:
+    """Return the errors of every target, or of all, by the name of the variance; NaN without."""
+    if name in POOLED:
+        return _pooled_errors(name, adoption, rest, weights, cluster, panel)
+    errors = _errors(adoption, counted, rest, leave_out=name == "bjs:loo")
+    if name != "bjs:loo":
+        return errors[None]
+    member = (adoption.start == jnp.arange(rest.shape[1])[:, None]).astype(float)
+    alone = counted * (member.T @ (member @ counted)) == 1
+    lost = (alone & (weights > 0)).any(axis=(1, 2), keepdims=True)
+    return jnp.where(lost, jnp.nan, errors)
+
+
+def _pooled_errors(
+    name: str, adoption: Adoption, rest: Cells, weights: Targets, cluster: str, panel: Panel
+) -> Targets:
+    """Residuals; effects less those of other clusters in the cohort, at the event time, or in all.
+
+    Their mean weighs clusters with their cells squared, the paper's equation (8), as avgeffectsby
+    of did_imputation for Stata has it; with leaveout, own effects count by 1 - their share in it.
+    NaN where a group has one cluster.
+    """
+    n_periods = rest.shape[1]
+    chosen = (weights > 0).astype(float)
+    event = jnp.arange(n_periods) - adoption.start[:, None]
+    start = jnp.broadcast_to(adoption.start[:, None], event.shape)
+    group = {"bjs:cohort": start, "bjs:event": event}.get(name, jnp.zeros_like(event))
+    of = (group[..., None] == jnp.arange(n_periods)).astype(float)
+    own = read_groups({cluster}, panel).of_unit.get(cluster, jnp.arange(len(rest)))
+
+    def of_cluster(cells: Targets) -> Float[Array, "target group unit"]:
+        """Sums over each unit's cluster."""
+        sums = jnp.einsum("aut,utg->agu", cells, of)
+        flat = sums.reshape(-1, len(rest))
+        return jax.vmap(lambda row: jax.ops.segment_sum(row, own, len(rest))[own])(flat).reshape(
+            sums.shape
+        )
+
+    number = of_cluster(chosen)
+    within = jnp.einsum("aut,utg->agu", chosen, of)
+    squares = (within * number).sum(axis=2, keepdims=True)  # of every cluster's cells
+    mean = (number * jnp.einsum("aut,utg->agu", chosen * rest, of)).sum(axis=2, keepdims=True)
+    mean = mean / jnp.maximum(squares, 1.0)
+    others = squares - number**2
+    factor = jnp.where(others > 0, squares / jnp.where(others > 0, others, 1.0), jnp.nan)
+    factor = jnp.where(within > 0, factor, 0.0)
+    mean, factor = (
+        jnp.einsum("agu,utg->aut", jnp.broadcast_to(part, within.shape), of)
+        for part in (mean, factor)
+    )
+    return jnp.where(chosen > 0, (rest - mean) * factor, rest)
 
 
 def _statuses(

@@ -12,11 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core import Estimate, Panel, Status
+from mcsim.estimators._did._adoption import Adoption
 from mcsim.estimators._fit import Variance, estimates_of_terms
 from mcsim.estimators._variance._clusters import cluster_sums, n_clusters, read_groups
 from mcsim.estimators._variance._resampling import key_of
 
 BOOTSTRAPS = ("bootstrap", "bootstrap:mammen")
+ALONE = "share of the weight on cohorts of one treated unit or cluster, without an error of its own"
 QUARTILES = 1.3489795003921634  # between those of the standard normal distribution
 GOLDEN = (1 + 5**0.5) / 2
 
@@ -29,24 +31,16 @@ class Averages(NamedTuple):
     value : array (target,)
     influence : array (target, unit)
         What each unit adds to the estimate's error.
+    treated : bool array (target, unit)
+        The treated units that the average is of.
     status : int array (target,)
         A `Status` of each.
     """
 
     value: Float[Array, " target"]
     influence: Float[Array, "target unit"]
+    treated: Bool[Array, "target unit"]
     status: Int[Array, " target"]
-
-
-def label(position: int | str) -> str:
-    """Return the estimand of an event time: ``att[0]`` is the effect in the first treated period.
-
-    Examples
-    --------
-    >>> label(-2)
-    'att[-2]'
-    """
-    return f"att[{position}]"
 
 
 def cluster_influence(
@@ -60,6 +54,21 @@ def cluster_influence(
     fine = [status == Status.OK for status in groups.status.values()]
     sums = cluster_sums(influence[..., None], (cluster,), groups)[..., 0]
     return sums, jnp.all(jnp.array([number > 1, *fine]))
+
+
+def share_alone(
+    adoption: Adoption,
+    members: Bool[Array, " unit"],
+    cells: Float[Array, " unit"],
+    cluster: str,
+    panel: Panel,
+) -> Float[Array, ""]:
+    """Return the share of treated cells that are of cohorts of one treated unit or cluster."""
+    cohorts = jnp.arange(adoption.data.shape[1])[:, None]
+    of_cohort = (adoption.start == cohorts) * members
+    clusters, _ = cluster_influence(of_cohort.astype(float), cluster, panel)
+    alone = (clusters > 0).sum(axis=1) == 1
+    return (alone @ of_cohort * cells).sum() / jnp.maximum((members * cells).sum(), 1.0)
 
 
 def sum_of_squares(influence: Float[Array, "target cluster"]) -> Float[Array, " target"]:
@@ -99,10 +108,13 @@ def estimates_by_influence(
 ) -> dict[tuple[str, str], Estimate]:
     """Return an estimate for every average and variance, with the normal distribution.
 
-    Fewer than two clusters have no variance.
+    Fewer than two clusters have no variance, nor has an average over one treated unit or cluster,
+    whose deviation from its own mean is none.
     """
     sums, several = cluster_influence(averages.influence, cluster, panel)
-    sums = jnp.where(several, sums, jnp.nan)
+    treated, _ = cluster_influence(averages.treated.astype(float), cluster, panel)
+    spread = (treated > 0).sum(axis=1, keepdims=True) > 1
+    sums = jnp.where(several & spread, sums, jnp.nan)
 
     def variance(name: str) -> Variance:
         if name in BOOTSTRAPS:

@@ -9,8 +9,8 @@ from mcsim.estimators._did._arguments import (
     faults_of_cluster,
     faults_of_horizons,
 )
-from mcsim.estimators._did._group_time import fit_callaway_santanna
-from mcsim.estimators._did._imputation import fit_imputation
+from mcsim.estimators._did._group_time import diagnose_callaway_santanna, fit_callaway_santanna
+from mcsim.estimators._did._imputation import POOLED, diagnose_imputation, fit_imputation
 from mcsim.estimators._formula import parse_treatment_formula
 from mcsim.estimators._native import NativeEstimator, faults_of_names, names_of, native
 from mcsim.estimators._regression._options import Names
@@ -20,7 +20,7 @@ AGGREGATIONS = ("simple", "event", "group", "calendar")
 METHODS = ("dr", "reg", "ipw")
 BASES = ("varying", "universal")
 INFLUENCE = ("influence", "bootstrap", "bootstrap:mammen")
-CONSERVATIVE = ("bjs", "bjs:loo")
+CONSERVATIVE = ("bjs", "bjs:loo", *POOLED)
 
 
 def callaway_santanna(
@@ -51,7 +51,7 @@ def callaway_santanna(
     aggregation : {"simple", "event", "group", "calendar"}
         ``"simple"`` averages over all treated cells. The others give averages by event time, by
         cohort and by period, and over them: by cohort weighted with the cohorts' sizes, else the
-        plain mean of those after adoption.
+        plain mean of those after adoption. These are other estimands than the mean over cells.
     horizons : int or sequence of int, optional
         The event times that count; default all that the panel can have.
     method : {"dr", "reg", "ipw"}
@@ -63,7 +63,9 @@ def callaway_santanna(
     vcov : str or sequence of str
         ``"influence"``, by the influence function, cohort sizes taken as estimates;
         ``"bootstrap"``, its multiplier bootstrap with Rademacher signs, or ``"bootstrap:mammen"``.
-        All with the normal distribution.
+        All with the normal distribution. Not defined where all weight is on one treated unit or
+        cluster; where only some cohorts are of one, it is too small, and a note says by which share
+        of the weight.
     cluster : str
         ``"unit"``, or a column of groups of units.
     resamples : int
@@ -72,11 +74,14 @@ def callaway_santanna(
     Returns
     -------
     NativeEstimator
-        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``, by event
-        time ``"att[-2]"``, ``"att[0]"``, ..., by cohort ``"att[g=3]"``, by period ``"att[t=3]"``:
-        positions, counted from 0. One that a replication does not have is ``INVALID_INPUT`` there,
-        as is all of it where treatment is not 0/1 or given up, or there is no control; collinear
-        covariates are ``SINGULAR``, a logit that separates is ``NONCONVERGED``.
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``, the mean
+        over treated cells; by event time ``"att[-2]"``, ``"att[0]"``, ..., and their mean
+        ``"att[0..3]"``; by cohort ``"att[g=3]"`` and over them ``"att[group]"``; by period
+        ``"att[t=3]"`` and over them ``"att[calendar]"``: positions, counted from 0. Where
+        ``horizons`` choose cells, the label says which: ``"att[group, 0..1]"``. One that a
+        replication does not have is ``INVALID_INPUT`` there, as is all of it where treatment is not
+        0/1 or given up, or there is no control; collinear covariates are ``SINGULAR``, a logit that
+        separates is ``NONCONVERGED``.
 
     Raises
     ------
@@ -97,7 +102,7 @@ def callaway_santanna(
     >>> d = [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
     >>> estimates = callaway_santanna("y ~ d", aggregation="event")(None, Panel({"y": y, "d": d}))
     >>> {estimand: round(float(e.value), 6) for (estimand, _), e in estimates.items()}
-    {'att[-1]': 0.0, 'att[0]': 1.0, 'att[1]': 2.0, 'att': 1.5}
+    {'att[-1]': 0.0, 'att[0]': 1.0, 'att[1]': 2.0, 'att[0..1]': 1.5}
     """
     parsed, names = parse_treatment_formula(formula), names_of(vcov)
     faults = faults_of_names("vcov", names, INFLUENCE, "callaway_santanna")
@@ -115,6 +120,7 @@ def callaway_santanna(
     return native(
         fit_callaway_santanna,
         parsed,
+        diagnose_callaway_santanna,
         control=control,
         aggregation=aggregation,
         horizons=times,
@@ -149,8 +155,12 @@ def imputation(
         Event times to estimate beside the overall average; 0 is the first treated period.
     vcov : str or sequence of str
         ``"bjs"``, conservative: effects count by their deviation from the mean of the cohort in the
-        period. ``"bjs:loo"`` leaves the own effect out of that mean, for small cohorts. Both with
-        the normal distribution.
+        period. ``"bjs:loo"`` leaves the own effect out of that mean, for small cohorts. A cohort of
+        one unit has no deviation: ``"bjs:loo"`` is not defined there, and ``"bjs"`` is too small
+        (a note says by which share of the weight). ``"bjs:cohort"``, ``"bjs:event"`` and
+        ``"bjs:all"`` take the mean of the others in the cohort, at the event time, or in all
+        treated cells, as ``avgeffectsby`` with ``leaveout`` of did_imputation. All with the normal
+        distribution, and not defined where all weight is on one treated unit or cluster.
     cluster : str
         ``"unit"``, or a column of groups of units.
 
@@ -170,7 +180,7 @@ def imputation(
     References
     ----------
     Borusyak, Jaravel & Spiess (2024), Review of Economic Studies 91: 3253-3285, theorems 1 and 3,
-    appendix A.9 (leaving out).
+    section 4.3 (pooling), appendix A.9 (leaving out).
 
     Examples
     --------
@@ -186,4 +196,11 @@ def imputation(
     faults = faults_of_names("vcov", names, CONSERVATIVE, "imputation")
     faults += faults_of_cluster(cluster, "imputation")
     raise_all(faults + faults_of_horizons(times, negative=False))
-    return native(fit_imputation, parsed, horizons=times, vcov=names, cluster=cluster)
+    return native(
+        fit_imputation,
+        parsed,
+        diagnose_imputation,
+        horizons=times,
+        vcov=names,
+        cluster=cluster,
+    )

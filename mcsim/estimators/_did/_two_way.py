@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from mcsim._averages import ATT, at_event_times
 from mcsim._calendar import Calendar
 from mcsim._core import Estimate, Panel, Status
 from mcsim._precision import require_float64
@@ -19,12 +20,12 @@ from mcsim.estimators._did._adoption import (
     read_treatment,
 )
 from mcsim.estimators._did._arguments import event_times, faults_of_window
-from mcsim.estimators._did._influence import label
 from mcsim.estimators._dummies import with_dummies
 from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_treatment_formula
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator, Numerics, native
+from mcsim.estimators._regression._diagnosis import diagnose_regression
 from mcsim.estimators._regression._fixed_effects import as_counted
 from mcsim.estimators._regression._options import Inference, Names, Resampling, regression
 from mcsim.estimators._variance._inference import infer
@@ -127,9 +128,11 @@ def event_study(
     -------
     NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att[-2]", vcov)``,
-        ``("att[0]", vcov)``, ... by event time, and ``("att", vcov)`` is the plain mean of those
-        from 0 on. A treatment that is not 0/1, or is given up, is ``INVALID_INPUT``. A unit that is
-        not observed just before its first treated cell has no event times and is left out.
+        ``("att[0]", vcov)``, ... by event time, a binned end ``("att[1+]", vcov)`` or
+        ``("att[-3-]", vcov)``, and the plain mean of those from 0 on by its window,
+        ``("att[0..1+]", vcov)``. A treatment that is not 0/1, or is given up, is
+        ``INVALID_INPUT``. A unit that is not observed just before its first treated cell has no
+        event times and is left out.
 
     Raises
     ------
@@ -148,7 +151,7 @@ def event_study(
     >>> d = [[0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
     >>> estimates = event_study("y ~ d", leads=2, lags=1)(None, Panel({"y": y, "d": d}))
     >>> {estimand: round(abs(float(e.value)), 6) for (estimand, _), e in estimates.items()}
-    {'att[-2]': 0.0, 'att[0]': 2.0, 'att[1]': 4.0, 'att': 3.0}
+    {'att[-2-]': 0.0, 'att[0]': 2.0, 'att[1+]': 4.0, 'att[0..1+]': 3.0}
     """
     asked = Inference(
         vcov=vcov, cluster=cluster, ssc=ssc, resampling=Resampling(resamples, null, level)
@@ -165,7 +168,7 @@ def fit_did(
     """Least squares on treatment, covariates, unit and period effects."""
     data = as_counted(read_treatment(formula, panel), BOTH, ssc)
     fit = fit_linear(data, BOTH, (0,))
-    return infer(key, data, fit, panel, term=("att",), ssc=ssc, **options)
+    return infer(key, data, fit, panel, term=(ATT,), ssc=ssc, **options)
 
 
 def fit_event_study(
@@ -186,8 +189,19 @@ def fit_event_study(
     _check_event_times([e for e in times if -leads < e < lags], adoption.data.calendar)
     data = as_counted(_with_dummies(adoption, leads, lags, times, ends), BOTH, ssc)
     fit = fit_linear(data, BOTH, tuple(range(len(times))))
-    fit = _with_average(fit, tuple(k for k, e in enumerate(times) if e >= 0))
-    return infer(key, data, fit, panel, term=(*map(label, times), "att"), ssc=ssc, **inference)
+    terms, over = _labels(times, leads, lags, panel.n_periods, ends)
+    if over not in terms:
+        fit = _with_average(fit, tuple(k for k, e in enumerate(times) if e >= 0))
+        terms = (*terms, over)
+    return infer(key, data, fit, panel, term=terms, ssc=ssc, **inference)
+
+
+def diagnose_two_way(
+    panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[str, Float[Array, ""]]:
+    """Tell of clusters too few, as of the regression on the treatment."""
+    regression_of = as_regression(formula)
+    return diagnose_regression(panel, regression_of, term=regression_of.names[:1], **options)
 
 
 def twfe_weights(panel: Panel, formula: str) -> Float[Array, "unit period"]:
@@ -270,6 +284,22 @@ def _with_dummies(
     return data._replace(y=data.y * kept, x=columns * kept, weight=data.observed * kept)
 
 
+def _labels(
+    times: tuple[int, ...], leads: int, lags: int, n_periods: int, ends: str
+) -> tuple[tuple[str, ...], str]:
+    """Name the coefficients and the mean of those from 0 on.
+
+    An end is binned where a unit that is seen before its treatment can have event times beyond it.
+    """
+    before = ends == "binned" and leads < n_periods - 1
+    after = ends == "binned" and lags < n_periods - 2
+    names = [
+        at_event_times([e], before=before and e == -leads, after=after and e == lags) for e in times
+    ]
+    post = [e for e in times if e >= 0]
+    return tuple(names), at_event_times(post, after=after and lags in post)
+
+
 def _with_average(fit: LinearFit, post: tuple[int, ...]) -> LinearFit:
     """Append the mean of some coefficients, which is a coefficient like them."""
     chosen = jnp.asarray(post)
@@ -286,4 +316,4 @@ def _two_way(
     parsed = parse_treatment_formula(formula)
     checked = dict(regression(fit, as_regression(parsed), asked, faults, **options).options)
     del checked["term"], checked["estimand"]
-    return native(fit, parsed, **checked)
+    return native(fit, parsed, diagnose_two_way, **checked)

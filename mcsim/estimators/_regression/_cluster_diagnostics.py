@@ -15,9 +15,10 @@ from mcsim._core import Panel, require_panel
 from mcsim._precision import require_float64
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._dummies import spread, with_dummies
-from mcsim.estimators._formula import RegressionFormula, check_columns
+from mcsim.estimators._formula import INTERCEPT, RegressionFormula, check_columns
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
+from mcsim.estimators._regression._diagnosis import treated_clusters
 from mcsim.estimators._regression._fixed_effects import read_with_effects
 from mcsim.estimators._variance._clusters import AXES, Groups, cluster_sums, read_groups
 from mcsim.estimators._variance._leverage import (
@@ -42,6 +43,9 @@ class ClusterDiagnostics(NamedTuple):
         The estimate from all clusters.
     n_clusters : int
         Clusters with an observation.
+    treated : int or None
+        Clusters in which a 0/1 regressor is ever 1; None for another. With one of them no variance
+        by clusters is right.
     effective : float
         Their effective number G*(0) for errors that are independent within clusters.
     effective_correlated : float
@@ -58,6 +62,7 @@ class ClusterDiagnostics(NamedTuple):
     cluster: str
     coefficient: float
     n_clusters: int
+    treated: int | None
     effective: float
     effective_correlated: float
     by_cluster: Mapping[str, np.ndarray]
@@ -130,12 +135,15 @@ def cluster_diagnostics(
         "partial_leverage": partial / partial.sum(),
         "coefficient_without": _coefficients_without(fit, cluster, groups)[present],
     }
+    column = data.x[formula.positions((name,))[0]] if name != INTERCEPT else data.observed * np.nan
+    treated = float(treated_clusters(column, data.observed, cluster, groups))
     correlated = _of_clusters(fit.loading[0], cluster, groups)[present] ** 2
     return ClusterDiagnostics(
         term=name,
         cluster=cluster,
         coefficient=float(fit.coef[0]),
         n_clusters=int(present.sum()),
+        treated=None if np.isnan(treated) else int(treated),
         effective=effective_number(partial),
         effective_correlated=np.nan if nested_in(fit, cluster) else effective_number(correlated),
         by_cluster=table,

@@ -72,9 +72,12 @@ def fixed_effects(
     cluster : str or sequence of str
         The clusters of names that do not say theirs in brackets: ``"unit"``, ``"time"``, or a
         column that is constant over a unit's periods.
-    ssc : {"fixest-0.13", "stata-xtreg", "stata-areg", "linearmodels", "jackknife", "none"}
+    ssc : {"fixest-0.13", "pyfixest-0.60", "stata-xtreg", "stata-areg", "linearmodels", \
+"jackknife", "none"}
         The rule of small-sample factors and degrees of freedom: that of a program, the jackknife's
-        (G-1)/G for ``"CR3"``, or factors of 1 and the normal distribution.
+        (G-1)/G for ``"CR3"``, or factors of 1 and the normal distribution. ``"pyfixest-0.60"`` is
+        ``"fixest-0.13"`` but for ``"HC2"`` and ``"HC3"``, which have a factor n/(n-k) there and do
+        not exist with effects.
     resamples : int
         Draws of ``"wild"`` and ``"RI"``.
     null, level : float, optional

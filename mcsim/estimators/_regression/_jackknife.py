@@ -40,7 +40,8 @@ def half_panel_jackknife(
 
     Twice the estimate of the whole panel, less the mean of the estimates of its two halves: the
     bias of order 1/T cancels. With an odd number of periods the middle one goes to the first half
-    and then to the second, and the mean is over both cuts.
+    and then to the second, and the mean is over both cuts. Halves weigh equally, however long they
+    are: that of one period more does not count for more.
 
     Parameters
     ----------

@@ -14,8 +14,9 @@ from mcsim.estimators._native import (
     names_of,
     native,
 )
+from mcsim.estimators._regression._diagnosis import diagnose_regression
 from mcsim.estimators._variance._names import KINDS, faults_of_vcov, parse_vcov, spelled
-from mcsim.estimators._variance._small_sample import RULES
+from mcsim.estimators._variance._small_sample import RULES, faults_of_rule
 
 Names = str | Sequence[str]
 
@@ -90,6 +91,7 @@ def regression(
             *_faults_of_terms(asked, terms, names, method),
             *_faults_of_clusters(vcov, cluster, known),
             *faults_of_names("ssc", (asked.ssc,), RULES, method),
+            *faults_of_rule(asked.ssc, vcov, formula.effects),
             *_faults_of_resampling(asked.resampling),
         ]
     )
@@ -98,6 +100,7 @@ def regression(
     return native(
         numerics,
         formula,
+        diagnose_regression,
         groups=tuple(dict.fromkeys(name for variance in variances for name in variance.clusters)),
         term=terms,
         estimand=asked.estimand,

@@ -8,6 +8,7 @@ rule            CR1                                    CR3                refere
 =============== ====================================== ================== ======================
 fixest-0.13     G/(G-1) (n-1)/(n-K*), K* without the   as CR1             t(G-1)
                 effects nested in the clusters
+pyfixest-0.60   as fixest-0.13                         as fixest-0.13     t(G-1)
 stata-xtreg     G/(G-1) (n-1)/(n-K*), K* without unit  (G-1)/G            t(G-1)
                 effects
 stata-areg      G/(G-1) (n-1)/(n-K)                    (G-1)/G            t(G-1)
@@ -20,9 +21,12 @@ none            1                                      1                  normal
 ``linearmodels`` is the rule of its panel models; its IV models cluster with G/(G-1) (n-1)/(n-K).
 
 The rest: iid and HC1 have n/(n-K), HC0, CR0, CR2 and everything with ``:BM`` have 1. HC2 and HC3
-have 1, but n/(n-K) under fixest-0.13 (as in pyfixest) and HC3 (n-1)/n under jackknife; all of them
-refer to t(n-K). Driscoll-Kraay and Newey-West have T/(T-1) (n-1)/(n-K) and t(T-1), under
-linearmodels n/(n-K) and t(n-K). Under none every factor is 1 and every reference normal.
+correct for leverage instead of multiplying with n/(n-K), and have 1: R's fixest ignores its ssc for
+them too. Two rules differ: HC3 has (n-1)/n under jackknife, the jackknife of MacKinnon & White
+(1985, Journal of Econometrics 29: 305-325), and pyfixest-0.60 does what that package does: HC2 and
+HC3 times n/(n-K), refused with absorbed effects. All of these refer to t(n-K). Driscoll-Kraay and
+Newey-West have T/(T-1) (n-1)/(n-K) and t(T-1), under linearmodels n/(n-K) and t(n-K). Under none
+every factor is 1 and every reference normal.
 
 Sources: Berge, Butts & McDermott (2026) on fixest and the pyfixest package; StataCorp, manuals of
 xtreg and areg, and Cameron & Miller (2015, Journal of Human Resources 50: 317-372) on their
@@ -30,15 +34,19 @@ difference; the linearmodels package (``debiased=True``, ``group_debias=False``)
 & Webb (2023, Journal of Applied Econometrics 38: 671-694) on the jackknife.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from mcsim.estimators._linear_model._data import Counts
 from mcsim.estimators._linear_model._least_squares import parameters
-from mcsim.estimators._variance._names import Vcov
+from mcsim.estimators._variance._names import Vcov, parse_vcov
 
-RULES = ("fixest-0.13", "stata-xtreg", "stata-areg", "linearmodels", "jackknife", "none")
+PYFIXEST = "pyfixest-0.60"
+FIXEST = ("fixest-0.13", PYFIXEST)
+RULES = (*FIXEST, "stata-xtreg", "stata-areg", "linearmodels", "jackknife", "none")
+LEVERAGE = ("HC2", "HC3")
 
 
 class SmallSample(NamedTuple):
@@ -56,12 +64,25 @@ def for_cells(rule: str, vcov: Vcov, counts: Counts) -> SmallSample:
     n, df = counts.observations, counts.observations - parameters(counts)
     if rule == "none":
         return SmallSample(1.0, jnp.inf)
-    inflated = ("iid", "HC1", "HC2", "HC3") if rule == "fixest-0.13" else ("iid", "HC1")
+    inflated = ("iid", "HC1", *(LEVERAGE if rule == PYFIXEST else ()))
     if vcov.kind in inflated and not vcov.variant:
         return SmallSample(_ratio(n, df), df)
     if vcov.kind == "HC3" and rule == "jackknife":
         return SmallSample(_ratio(n - 1, n), df)
     return SmallSample(1.0, df)
+
+
+def faults_of_rule(rule: str, names: Sequence[str], effects: Sequence[str]) -> list[str]:
+    """Return which variances a rule refuses, of a regression with some absorbed effects."""
+    if rule != PYFIXEST or not effects:
+        return []
+    return [
+        f"vcov: got {name!r} with ssc={PYFIXEST!r} and effects {' + '.join(effects)!r}, expected "
+        "another variance: pyfixest has none of this name with absorbed effects; ssc='fixest-0.13' "
+        "has it, with factor 1"
+        for name in names
+        if (parsed := parse_vcov(name, "unit")).kind in LEVERAGE and not parsed.variant
+    ]
 
 
 def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSample:
@@ -71,7 +92,7 @@ def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSam
     it is the variance of several together that has no inverse then.
     """
     factor, kind, n = 1.0, vcov.kind, counts.observations
-    if kind == "CR1" or (kind == "CR3" and rule == "fixest-0.13"):
+    if kind == "CR1" or (kind == "CR3" and rule in FIXEST):
         factor = _for_sums(rule, counts, vcov.clusters, number)
     if kind == "CR3" and rule in ("jackknife", "stata-xtreg", "stata-areg"):
         factor = _ratio(number - 1, number)
