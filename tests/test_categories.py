@@ -82,7 +82,9 @@ def test_every_way_without_a_schema_has_the_dummies():
     rows = mcsim.estimate(estimator, PANEL)
     np.testing.assert_allclose(rows["value"], in_statsmodels("y ~ x + d + C(region)").params["x"])
     assert abs(rows["value"].item()) < 0.2
-    imposed = with_effect(PANEL, outcome="y", assignment=first_hundred, effect=1.0)
+    imposed = with_effect(
+        PANEL, outcome="y", assignment=first_hundred, effect=1.0, untreated="as is"
+    )
     for dgp in (Bootstrap(PANEL), imposed, Bootstrap(PANEL, strata="region")):
         panel = dgp(jax.random.key(1), Design()).panel
         frame = to_frame(panel)
