@@ -37,6 +37,7 @@ def load(name):
 # The door
 
 
+@pytest.mark.filterwarnings("ignore:time. periods in")  # gapminder is a survey of every five years
 @pytest.mark.parametrize("name", datasets.names())
 def test_frames_are_what_the_registry_says(name):
     frame, info = load(name), datasets.info(name)
