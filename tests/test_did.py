@@ -879,3 +879,14 @@ def test_did_counts_as_fixed_effects_do(ssc):
         for field in ("value", "se", "df"):
             mine, theirs = (getattr(e, field) for e in (one["att", name], other["d", name]))
             np.testing.assert_allclose(mine, theirs, rtol=1e-12, err_msg=name)
+
+
+def test_one_untreated_unit_is_the_control():
+    """Changes since the period before treatment, less those of the only other unit."""
+    y = np.random.default_rng(0).normal(size=(5, 4))
+    d = np.outer(np.arange(5) < 4, np.arange(4) >= 2) * 1.0
+    found = callaway_santanna("y ~ d", control="never")(None, Panel({"y": y, "d": d}))
+    change = y[:, 2:] - y[:, [1]]
+    expected = (change[:4].mean(axis=0) - change[4]).mean()
+    (estimate,) = found.values()
+    assert float(estimate.value) == pytest.approx(expected, rel=1e-12)
