@@ -70,10 +70,10 @@ def first_difference(
     Examples
     --------
     >>> from mcsim import Panel
-    >>> panel = Panel({"y": [[1.0, 2.0], [3.0, 6.0], [2.0, 2.5]], "x": [[0, 1], [1, 4], [2, 2]]})
+    >>> panel = Panel({"y": [[1.0, 2.0], [3.0, 5.0], [2.0, 2.0]], "x": [[0, 1], [1, 2], [1, 1]]})
     >>> estimate = first_difference("y ~ x")(None, panel)["x", "CR1"]
     >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
-    (1.0, 0.0)
+    (1.5, 0.433)
     """
     parsed = parse_regression(formula)
     faults = faults_of_parts(parsed, "first_difference")
