@@ -5,7 +5,7 @@
 =================== ===============================================================================
 ``att[2]``          cells at event time 2; 0 is the first treated period
 ``att[1+]``         cells from event time 1 on; ``att[-3-]`` those up to -3
-``att[0..3]``       the plain mean of ``att[0]``, ..., ``att[3]``, of those that there are
+``att[0..3]``       the plain mean of ``att[0]``, ..., ``att[3]``, as far as they occur
 ``att[0..1+]``      the plain mean of ``att[0]`` and ``att[1+]``
 ``att[group]``      the mean over treated units of each cohort's average over its cells
 ``att[calendar]``   the plain mean over periods of the mean over their treated cells

@@ -104,8 +104,8 @@ class CellRunner:
             for estimator in native:
                 results[estimator.name].append(self.estimate(estimator, first, sample.panel))
                 if start == 0:
-                    told = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
-                    diagnoses[estimator.name].append(told)
+                    found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
+                    diagnoses[estimator.name].append(found)
             if blocks := hosts.needing(first):
                 hosts.submit(blocks, first, sample, schema)
             self._finish(hosts, wait=False)

@@ -84,8 +84,8 @@ def estimate(
             check_categories(estimator, schema, panel.nominal)
             batch = jax.tree.map(lambda leaf: leaf[None], panel)
             estimates = estimate_chunk(name, estimator, keys, batch)
-            told = means_of([diagnose_chunk(name, estimator, batch)])
-            for note in note_sentences([(name, told)]):
+            means = means_of([diagnose_chunk(name, estimator, batch)])
+            for note in note_sentences([(name, means)]):
                 warn(note)
         rows = native_rows([estimates], [], np.array([0]), "estimate")
         frames.append(rows.drop(columns=["rep", "truth"]).assign(estimator=name))

@@ -61,8 +61,8 @@ def _of_estimator(store: Store, cell: str, name: str, estimator: str) -> Iterato
     for mended in MENDED:
         names = [v for v in options.get("vcov", ()) if v in mended.names]
         if names and options.get(mended.option) == mended.value and version < mended.before:
-            told = mended.sentence.format(version=".".join(map(str, version)))
-            yield f"{' and '.join(names)} of estimator {name!r} {told}"
+            sentence = mended.sentence.format(version=".".join(map(str, version)))
+            yield f"{' and '.join(names)} of estimator {name!r} {sentence}"
 
 
 def _version(store: Store, cell: str) -> tuple[int, ...]:
