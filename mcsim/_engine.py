@@ -195,7 +195,7 @@ def check_categories(
 ) -> None:
     """Let an estimator that knows its columns refuse categories that the panel does not know.
 
-    Of those that the panel knows, its ``nominal`` columns, it makes dummies.
+    It makes dummies of the panel's ``nominal`` columns.
     """
     if schema is not None and hasattr(estimator, "check_schema"):
         estimator.check_schema(schema, nominal)

@@ -36,7 +36,7 @@ def draws_for(estimates: int) -> int:
 
 
 def holm(p_values: Float[ndarray, " estimate"]) -> Float[ndarray, " estimate"]:
-    """Correct p-values for their number; those that are NaN do not count.
+    """Correct p-values for their number; missing ones do not count.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def n_inside(records: Sequence[Record]) -> int:
 
 
 def _placed(records: Sequence[Record]) -> list[Record]:
-    """Keep the estimates that have a value on the real data and a law."""
+    """Keep the estimates with a value on the real data and on generated samples."""
     return [record for record in records if np.isfinite(record["p_value"])]
 
 
