@@ -1,14 +1,9 @@
 """The command line as a user meets it: commands, exit codes, sentences instead of tracebacks."""
 
-import contextlib
-import io
-import signal
 import subprocess
 import sys
 import textwrap
-import warnings
 from pathlib import Path
-from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -16,9 +11,9 @@ import pandas as pd
 import pytest
 
 import mcsim
+from command_line import mcsim_command
 from mcsim._replay import replay
 from mcsim._store import Store
-from mcsim.cli import main
 from mcsim.cli._frames import schema_for
 from mcsim.generators import GaussianCopula, load, save
 from mcsim.testing import constant_dgp, exact_estimator
@@ -47,31 +42,6 @@ def study():
         caveats=["Normal data only."],
     )
 """
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def mcsim_command(*arguments: object) -> Done:
-    """Run the command in this process: a new one would spend seconds on imports."""
-    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
-    handler = signal.getsignal(signal.SIGTERM)
-    with (
-        warnings.catch_warnings(),
-        mock.patch.object(sys, "argv", ["mcsim", *map(str, arguments)]),
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
-    ):
-        warnings.simplefilter("default")
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-    signal.signal(signal.SIGTERM, handler)
-    return Done(code, stdout.getvalue(), stderr.getvalue())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,5 @@
+"""Mistakes in data: files and frames."""
+
+from mistakes import Mistake
+
+MISTAKES: list[Mistake] = []

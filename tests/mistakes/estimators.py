@@ -1,0 +1,5 @@
+"""Mistakes in estimators and DGPs."""
+
+from mistakes import Mistake
+
+MISTAKES: list[Mistake] = []
