@@ -56,6 +56,7 @@ def treated(n, share=0.5):
     return {"treat": (np.arange(n) < share * n).astype(float)}
 
 
+@pytest.mark.slow
 def test_draws_are_possible_and_shares_are_raked(panel, generator):
     n = 100_000
     treat = np.asarray(panel["treat"])[:, 0]
@@ -231,6 +232,7 @@ def test_divergence_is_an_error_with_a_remedy(panel):
         replace(TINY, steps=60, learning_rate=1e6).fit(jax.random.key(0), panel, progress=False)
 
 
+@pytest.mark.slow
 def test_effects_are_read_off(generator):
     dgp = PotentialOutcomes(generator, outcome="wage", treatment="treat", n_treated=9, n_control=9)
     effect, error = dgp.truth(mcsim.key(0), mcsim.Design())["att"]

@@ -74,6 +74,7 @@ def test_draws_follow_the_density(tilts):
         assert ((drawn > low) & (drawn < high)).mean() == pytest.approx(expected, abs=0.005)
 
 
+@pytest.mark.slow
 def test_zeros_are_about_a_standard_normal():
     for components in (1, 2, 3, 5):
         law = innovation(components, jnp.zeros((100_000, 3 * components), jnp.float32))

@@ -347,6 +347,7 @@ def test_the_verdict_on_estimates_says_holm_and_what_it_cannot_resolve():
     assert placed([0.5] * 12).endswith("your 12 estimates inside its law")
 
 
+@pytest.mark.slow
 def test_without_a_number_of_draws_there_are_as_many_as_the_verdict_needs(monkeypatch):
     class Reached(Exception):
         pass
@@ -395,6 +396,7 @@ def test_laws_say_how_far_members_disagree_and_skip_failures():
     assert record["mean"] < 1.5
 
 
+@pytest.mark.slow
 def test_an_estimator_that_cannot_run_is_a_row_with_a_status():
     def unknown_column(key, panel):
         return Estimate(panel["wage"].mean())
@@ -487,6 +489,7 @@ def test_the_estimates_lie_within_the_right_laws(table):
     assert rows.loc["truth", "sd"] == pytest.approx(np.sqrt(2 / 100 + 2 / 300), rel=0.2)
 
 
+@pytest.mark.slow
 def test_an_estimate_outside_the_law_is_named():
     def level(key, panel):
         return Estimate(panel["y"].mean())
@@ -549,6 +552,7 @@ def test_fits_that_come_with_their_folds_are_reused():
     assert np.isfinite(cell(found, "bootstrap", "auc_cross")["value"])
 
 
+@pytest.mark.slow
 def test_a_generator_that_saw_all_rows_has_no_holdout():
     found = fidelity(draw(100), Fitted(None), key=KEY, folds=2, **QUICK)
     row = cell(found, "generator", "auc_cross")
@@ -559,6 +563,7 @@ def test_a_generator_that_saw_all_rows_has_no_holdout():
     assert np.isfinite(cell(found, "bootstrap", "auc_cross")["value"])
 
 
+@pytest.mark.slow
 def test_an_arm_too_small_is_missing_with_a_reason():
     treat = jnp.zeros(100).at[:8].set(1.0)
     panel = Normal().sample(KEY, 100, given={"treat": treat})
@@ -569,6 +574,7 @@ def test_an_arm_too_small_is_missing_with_a_reason():
     assert np.isfinite(cell(found, "truth", "auc_cross", "control")["value"])
 
 
+@pytest.mark.slow
 def test_without_given_columns_there_are_no_arms():
     panel = draw(60).select(["x", "y"])
     found = fidelity(panel, MultivariateNormal, key=KEY, folds=2, **QUICK)
@@ -577,6 +583,7 @@ def test_without_given_columns_there_are_no_arms():
     assert "multivariatenormal" in found.verdicts
 
 
+@pytest.mark.slow
 def test_categories_count_as_categories():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 3, 90).astype(float)

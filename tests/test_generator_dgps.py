@@ -112,6 +112,7 @@ def test_sample_and_population_truths(generator):
     np.testing.assert_allclose(panel["growth"], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_a_cell_per_member(tmp_path):
     fits = fit_many(GaussianCopula(), keys(0, 3), PANEL.select(["growth"]), resample="folds")
     dgp = on(fits)
@@ -203,6 +204,7 @@ def test_unit_factors_of_drawn_units():
     assert levels[treated].mean() - levels[~treated].mean() > 0.3
 
 
+@pytest.mark.slow
 def test_selection_on_levels_biases_pooled_but_not_two_way_estimates(generator, tmp_path):
     """What confounds is a unit's level here: two-way effects take it out."""
     law = by_path(column="growth", weights=np.repeat([1.0, 0.0], 4), strength=2.0, start=4)

@@ -59,6 +59,7 @@ def treated(n, share=0.5):
     return {"treat": (np.arange(n) < share * n).astype(float)}
 
 
+@pytest.mark.slow
 def test_draws_are_possible(panel, generator):
     sample = generator.sample(jax.random.key(1), 40_000, given=treated(40_000))
     assert list(sample) == list(panel)
@@ -90,6 +91,7 @@ def test_a_constant_outcome_is_learned_with_a_warning():
     assert (np.asarray(drawn["y"]) == 3.0).all()
 
 
+@pytest.mark.slow
 def test_shares_are_raked_to_each_arm(panel, generator):
     n = 100_000
     for arm in (0.0, 1.0):
@@ -258,6 +260,7 @@ def test_floats_and_keys_do_not_compile_again(panel):
     assert run_segment._cache_size() == before
 
 
+@pytest.mark.slow
 def test_without_given_columns_and_categories():
     rng = np.random.default_rng(0)
     panel = Panel({"x": rng.normal(size=100), "y": rng.normal(size=100)})
@@ -306,6 +309,7 @@ def test_members_do_not_depend_on_each_other(panel):
     assert counts.max() > 1
 
 
+@pytest.mark.slow
 def test_one_program_under_vmap_gives_the_same_members(panel, monkeypatch):
     """What accelerators run, run here: equal up to rounding."""
     keys = jax.random.split(jax.random.key(0), 3)

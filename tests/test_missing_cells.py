@@ -1,5 +1,7 @@
 """A NaN in a column that an estimator of mcsim reads removes this cell, for this estimator only."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,7 @@ ESTIMATORS = {
 }
 
 
+@cache
 def expected(which, method):
     """Least squares on the rows that are complete in the columns of a method."""
     columns = {"both": ["y", "x", "z"], "groups": ["y", "x", "g"]}.get(method, ["y", "x"])

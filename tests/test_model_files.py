@@ -72,6 +72,7 @@ def draw(generator, n=200):
     return generator.sample(jax.random.key(7), n, given={"treat": np.arange(n) % 2.0})
 
 
+@pytest.mark.slow
 def test_loaded_samples_are_bit_equal(fitted, path):
     loaded = load(path)
     for name, values in draw(fitted).items():
@@ -136,6 +137,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(mine, its, strict=True)
 
 
+@pytest.mark.slow
 def test_every_kind_is_loaded_as_it_was_saved(of_each_kind, tmp_path):
     loaded = load(save(of_each_kind, tmp_path / "model"))
     assert_same(of_each_kind, loaded)

@@ -388,6 +388,7 @@ def test_the_classifier_sees_dispersion_and_says_on_which_side():
     assert min(found.accuracy_real, found.accuracy_generated) > 0.75
 
 
+@pytest.mark.slow
 def test_twins_share_a_fold_so_that_a_bootstrap_is_not_given_away():
     rng = np.random.default_rng(3)
     apart, together = [], []
@@ -632,6 +633,7 @@ FAILING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trainer", "status", "sentence"), FAILING)
 def test_a_reference_that_fails_is_a_row_with_a_status_and_a_sentence(
     monkeypatch, trainer, status, sentence
@@ -651,6 +653,7 @@ def test_a_reference_that_fails_is_a_row_with_a_status_and_a_sentence(
     assert max(len(line) for line in str(found).splitlines()) <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", [trainer for trainer, *_ in FAILING])
 def test_a_trainer_under_test_that_fails_raises(trainer):
     with pytest.raises((InputError, TrainingDiverged, np.linalg.LinAlgError)):
@@ -667,6 +670,7 @@ class Fit:
         return Law().sample(key, n_units)
 
 
+@pytest.mark.slow
 def test_fitted_generators_are_used_as_they_are():
     generators = {"all": Fit(None), "some": [Fit(np.arange(20)), Fit(np.arange(10, 30))]}
     found = mcsim.fidelity(draw(40), generators, **SMALL)
@@ -793,6 +797,7 @@ def test_zeros_and_ones_are_drawn_as_shares():
 # Bad input
 
 
+@pytest.mark.slow
 def test_a_cross_section_goes_to_its_own_table():
     rng = np.random.default_rng(0)
     panel = Panel({"x": rng.normal(size=60), "y": rng.normal(size=60)})
@@ -886,6 +891,7 @@ class Diverged:
         return drawn.with_columns({"y": drawn["y"].at[0, 1].set(jnp.nan)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_host", [False, True])
 def test_a_generator_that_draws_nan_is_refused(on_host):
     real, generator = draw(40).select(["y"]), Diverged(on_host=on_host)
@@ -896,6 +902,7 @@ def test_a_generator_that_draws_nan_is_refused(on_host):
         draw_panels(KEY, generator, 3, (5, 6), ("y",))
 
 
+@pytest.mark.slow
 def test_a_generator_that_raises_is_named():
     class Raising:
         rows = None
@@ -925,6 +932,7 @@ def test_forty_permutations_can_reject():
     assert combined_p_value(np.array([found.p_value] * 2)) < 0.05
 
 
+@pytest.mark.slow
 def test_an_estimator_that_cannot_run_is_a_row_with_a_status():
     def broken(key, panel):
         return Estimate(panel["wage"].mean())

@@ -369,6 +369,7 @@ def test_vectors_are_standardized(mixed):
 # Shocks
 
 
+@pytest.mark.slow
 def test_shocks_recover_a_trend_and_an_autoregression():
     rng, time = np.random.default_rng(0), np.arange(400)
     path = np.zeros(400)
@@ -445,6 +446,7 @@ def test_redrawn_shocks_move_the_mean_path_as_much_as_in_the_data():
 # What every generator promises
 
 
+@pytest.mark.slow
 @named(EVERY)
 def test_one_key_one_panel(trainer, panel):
     fits = [trainer.fit(KEY, panel) for _ in range(2)]
@@ -505,6 +507,7 @@ def test_generators_tell_who_they_are(trainer, panel):
     assert generator.summary.startswith(f"{name} of y, x, common shocks")
 
 
+@pytest.mark.slow
 @named(WHOLE)
 def test_spreads_and_dynamics_are_the_datas(trainer, panel):
     """Sds of changes of unit means within 8 % (6 periods of 300 units, shrinkage included)."""
@@ -530,6 +533,7 @@ def test_outcomes_move_together_within_and_between_units(trainer, panel):
     np.testing.assert_allclose(slopes["drawn"], slopes["data"], atol=0.04)
 
 
+@pytest.mark.slow
 @named(WHOLE)
 def test_mixed_columns_come_back_as_they_were(trainer, mixed):
     data, schema = mixed
@@ -578,6 +582,7 @@ def test_constant_columns_are_learned_with_a_warning(trainer):
     np.testing.assert_array_equal(drawn["one"], 1.0)
 
 
+@pytest.mark.slow
 @named(WHOLE)
 def test_many_periods_of_few_units_are_warned_about(trainer):
     with pytest.warns(UserWarning, match="MacroPanel learns such panels"):
@@ -717,6 +722,7 @@ def lognormal(s):
     return s * (0.9 * r.normal(size=(500, 1)) + 0.45 * r.normal(size=(500, 8)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", [0.5, 1.0, 1.5, 2.5])
 @named([GaussianCopula(), SmoothedBootstrap()])
 def test_heavy_tails_keep_their_periods_and_their_paths(trainer, s):
@@ -730,6 +736,7 @@ def test_heavy_tails_keep_their_periods_and_their_paths(trainer, s):
     assert np.diff(found).std() == pytest.approx(np.diff(logs).std(), rel=0.15)
 
 
+@pytest.mark.slow
 @named([GaussianCopula(), FactorVAR(), VAE(steps=50)])
 def test_cells_missing_because_of_others_do_not_move_the_mean(trainer):
     """y is missing where w, which is seen, is large: the mean of what is seen is far too small."""
@@ -767,6 +774,7 @@ def level_means(panel, name):
     return means - y.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [1, 4])
 @named([t for t in WHOLE if not isinstance(t, FactorVAR)])
 def test_outcomes_differ_between_levels_as_in_the_data(trainer, t):
@@ -828,6 +836,7 @@ def alike(panel):
     return part / (part + inside)
 
 
+@pytest.mark.slow
 @named([replace(t, cluster="school") for t in WHOLE])
 def test_units_of_a_group_are_as_alike_as_in_the_data(trainer):
     data = schools(SIZES)
@@ -835,6 +844,7 @@ def test_units_of_a_group_are_as_alike_as_in_the_data(trainer):
     assert alike(drawn) == pytest.approx(alike(data), abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resample", ["folds", "bootstrap"])
 def test_ensembles_resample_whole_groups(resample):
     rng = np.random.default_rng(0)
@@ -869,6 +879,7 @@ def test_the_split_of_a_covariance_by_groups_is_unbiased():
     assert np.mean(found) == pytest.approx(0.36, abs=4 * np.std(found) / np.sqrt(300) + 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.0, 0.7])
 @pytest.mark.parametrize(("sizes", "t"), [((10,) * 40, 6), ((4,) * 15, 20), ((2,) * 20, 30)])
 def test_many_coordinates_neither_hide_nor_invent_what_groups_share(sizes, t, sd):
@@ -887,6 +898,7 @@ def test_many_coordinates_neither_hide_nor_invent_what_groups_share(sizes, t, sd
     assert np.mean(found) == pytest.approx(truth, abs=4 * np.std(found) / np.sqrt(20) + 0.02)
 
 
+@pytest.mark.slow
 @named([GaussianCopula(), Flow(steps=2, folds=2), VAE(steps=2)])
 def test_members_with_few_units_and_many_copies(trainer):
     data = Panel({"y": np.random.default_rng(0).normal(size=(8, 3))})
@@ -897,6 +909,7 @@ def test_members_with_few_units_and_many_copies(trainer):
         trainer.fit_members(mcsim.keys(0, 2), data, [None, np.full(8, 3)], progress=False)
 
 
+@pytest.mark.slow
 def test_copies_are_no_component_of_a_mixture():
     data = Panel({"y": np.random.default_rng(0).normal(size=(60, 8))})
     fits = fit_many(GaussianMixture(), mcsim.keys(0, 4), data, resample="bootstrap")
@@ -1000,6 +1013,7 @@ def test_given_values_are_checked_all_at_once():
 # Ensembles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trainer", "resample"),
     [*((trainer, "folds") for trainer in EVERY), (GaussianCopula(), "bootstrap"),
@@ -1263,6 +1277,7 @@ def test_columns_that_never_vary_within_units_are_no_paths(trainer):
         trainer.fit(jax.random.key(0), Panel({"y": values}), progress=False)
 
 
+@pytest.mark.slow
 def test_a_schema_is_a_schema():
     panel = Panel({"y": np.random.default_rng(0).normal(size=(40, 5))})
     with pytest.raises((InputError, TypeError), match="schema"):

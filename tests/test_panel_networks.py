@@ -84,6 +84,7 @@ def fitted(panel):
     return {trainer: trainer.fit(KEY, panel, progress=False) for trainer in TINY}
 
 
+@pytest.mark.slow
 @named(TINY)
 def test_panels_have_the_columns_and_kinds_of_the_data(trainer, panel, fitted):
     drawn = fitted[trainer].sample(mcsim.key(1), 500)
@@ -110,6 +111,7 @@ def test_sampling_is_pure(trainer, fitted):
     ).any()
 
 
+@pytest.mark.slow
 @named(PERCEPTRONS)
 def test_same_key_same_generator(trainer, panel, fitted):
     again = trainer.fit(KEY, panel, progress=False).sample(mcsim.key(1), 9)
@@ -119,6 +121,7 @@ def test_same_key_same_generator(trainer, panel, fitted):
     assert (np.asarray(first["wage"]) != np.asarray(other["wage"])).any()
 
 
+@pytest.mark.slow
 @named(PERCEPTRONS)
 def test_other_data_of_the_same_shape_compile_nothing(trainer, panel):
     trainer.fit(KEY, panel, progress=False)
@@ -136,6 +139,7 @@ def test_files_give_the_same_draws(trainer, fitted, tmp_path):
     assert same.config == trainer
 
 
+@pytest.mark.slow
 @named(TINY[3:4])
 def test_ensembles_differ_by_member(trainer, panel):
     members = fit_many(trainer, jax.random.split(KEY, 3), panel, progress=False)
@@ -160,6 +164,7 @@ def test_losses_are_recorded_by_step(trainer, names, fitted):
     assert all(len(values) == 3 and np.isfinite(values).all() for values in losses.values())
 
 
+@pytest.mark.slow
 def test_redrawn_shocks_and_clusters_work_with_networks(panel):
     groups = np.repeat(np.arange(30), 10)[:, None] * np.ones((1, 6))
     grouped = Panel({**panel, "school": groups})
@@ -233,6 +238,7 @@ def random_law(couplings=2, seed=0):
     return FlowLaw(plan, root, turns.astype(np.float32), params)
 
 
+@pytest.mark.slow
 def test_before_it_learns_a_flow_is_the_gaussian_copula(panel):
     """With no step that helps, the law's density is the normal one with the copula's covariance."""
     trainer = replace(TINY[0], learning_rate=1e-12)
@@ -303,6 +309,7 @@ def test_training_ends_when_units_not_seen_are_no_likelier(panel):
     assert len(generator.losses["held"]) < 1_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("periods", [1, 2])
 def test_a_flow_learns_short_panels(periods):
     rng = np.random.default_rng(0)

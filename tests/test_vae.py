@@ -85,6 +85,7 @@ def test_factor_analysis_finds_the_factors_of_a_covariance():
     np.testing.assert_allclose(posterior, np.diag(np.diag(posterior)), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_before_the_first_step_the_bound_is_the_likelihood_of_factor_analysis(scores):
     """The encoder starts at the exact posterior, so nothing is lost to the divergence."""
     model = blank(VAE(likelihood="normal", volatility=False, latent=3), scores)
@@ -192,6 +193,7 @@ def test_training_ends_when_held_out_units_become_less_likely():
     assert ran["train"][-50:].mean() < stopped["train"][:50].mean() - 0.1  # it overfits
 
 
+@pytest.mark.slow
 def test_another_key_another_size_of_floats_and_an_ensemble_compile_nothing_anew(panel):
     TINY.fit(KEY, panel, progress=False)
     before = run_segment._cache_size()
@@ -202,6 +204,7 @@ def test_another_key_another_size_of_floats_and_an_ensemble_compile_nothing_anew
     assert run_segment._cache_size() == before
 
 
+@pytest.mark.slow
 def test_an_ensemble_learns_from_the_rows_of_each_member(panel):
     members = fit_many(TINY, jax.random.split(KEY, 3), panel, progress=False)
     assert [len(member.rows) for member in members] == [200, 200, 200]
@@ -209,6 +212,7 @@ def test_an_ensemble_learns_from_the_rows_of_each_member(panel):
     assert (first != second).any()
 
 
+@pytest.mark.slow
 def test_divergence_is_told_with_a_remedy(panel):
     wild = VAE(hidden=(8,), steps=200, learning_rate=1e4, folds=0)
     with pytest.raises(TrainingDiverged, match="halve learning_rate"):
@@ -218,6 +222,7 @@ def test_divergence_is_told_with_a_remedy(panel):
 # What it draws
 
 
+@pytest.mark.slow
 def test_the_same_key_draws_the_same_units_and_jit_changes_nothing(generator):
     first = generator.sample(KEY, 10)
     again = jax.jit(lambda key: generator.sample(key, 10))(KEY)
@@ -322,6 +327,7 @@ def test_traits_missing_cells_and_clusters(panel):
     assert (np.asarray(drawn["school"]) == np.asarray(drawn["school"])[:, :1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(30, 1), (30, 6)])
 def test_a_single_column_and_nothing_but_traits(shape):
     values = np.repeat(np.random.default_rng(0).normal(size=(30, 1)), shape[1], axis=1)
