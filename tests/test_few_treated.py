@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mcsim
-from mcsim import Panel, Status
+from mcsim import Panel, Sample, Status, Study
 from mcsim.estimators import (
     callaway_santanna,
     cluster_diagnostics,
@@ -185,3 +185,13 @@ def test_few_clusters_are_told_at_the_level(number, size):
     assert [float(n) for n in at_ten.diagnose(panel).values()] == [expected]
     drawn = ols("y ~ x", vcov="wild", cluster="unit", resamples=2**number - 1)
     assert [float(n) for n in drawn.diagnose(panel).values()] == [0.0]
+
+
+def test_the_note_of_a_study_is_at_its_level():
+    def six_units(key, design):
+        y, x = jax.random.normal(key, (2, 6, 4))
+        return Sample(Panel({"y": y, "x": x}), {"x": 0.0})
+
+    study = Study(six_units, ols("y ~ x", vcov="wild", cluster="unit"), level=0.9)
+    (note,) = mcsim.run(study, reps=2, workers=0, progress=False).notes
+    assert "a test at 0.1 rejects true nulls at: 0.125" in note
