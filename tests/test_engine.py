@@ -3,17 +3,21 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from mcsim import Design, Estimate, Panel, Sample, Status, Study, grid, run
 from mcsim._engine import chunk_size, draw_chunk, estimate_chunk, estimate_labels, sample_shape
 from mcsim._pytree import pytree
 from mcsim.errors import ContractError, InputError, UnknownName
+from mcsim.estimators import fixed_effects
+from mcsim.generators import WGAN
 from mcsim.testing import constant_dgp, exact_estimator
 
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -231,3 +235,50 @@ def test_programs_on_all_cpus_do_not_wait_for_each_other_forever():
         capture_output=True, text=True, timeout=120, check=True, env=ours,
     )  # fmt: skip
     assert found.stdout == "done\n"
+
+
+@contextmanager
+def programs_kept_in(folder):
+    """Keep compiled programs in this folder; None compiles them anew."""
+    before = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", folder and str(folder))
+    reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    reset_cache()
+
+
+def regression_rows():
+    """Rows of a study whose functions are new to JAX."""
+
+    def draw(key, design):
+        x, e = jax.random.normal(key, (2, 30, 4))
+        return Sample(Panel({"x": x, "y": x + e}), {"x": 1.0})
+
+    study = Study(draw, fixed_effects("y ~ x | unit", vcov=["CR1", "HC1"]))
+    return run(study, reps=20, workers=0, progress=False).replicates
+
+
+def network_draws():
+    """Draws of a network trained by programs that are new to this process."""
+    rng = np.random.default_rng(0)
+    panel = Panel({"treat": np.repeat([0.0, 1.0], 30), "y": rng.lognormal(size=60)})
+    trainer = WGAN(hidden=(4,), critic_hidden=(4,), steps=2, batch_size=16, critic_steps=1)
+    jax.clear_caches()
+    fitted = trainer.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    return fitted.sample(jax.random.key(1), 50, given={"treat": np.repeat([0.0, 1.0], 25)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("numbers", [regression_rows, network_draws])
+def test_compiled_anew_or_read_from_the_cache_the_bits_are_the_same(numbers, tmp_path):
+    with programs_kept_in(None):
+        compiled = numbers()
+    with programs_kept_in(tmp_path):
+        stored, kept = numbers(), set(tmp_path.glob("*-cache"))
+        read = numbers()
+    assert kept
+    assert set(tmp_path.glob("*-cache")) == kept
+    for other in (stored, read):
+        for name in compiled:
+            np.testing.assert_array_equal(np.asarray(other[name]), np.asarray(compiled[name]))
