@@ -1,9 +1,9 @@
 """LAPACK on CPUs, one matrix after another: no program waits for XLA's threads.
 
-jaxlib 0.10 and 0.11 share out a batch of matrices over XLA's threads, and wait for them on one of
+jaxlib from 0.10 shares out a batch of matrices over XLA's threads, and waits for them on one of
 these threads. A program of independent batches, or several programs at once, may wait on all of
-them: forever (decision 0018). A single matrix is factored where it is asked for. These functions
-are those of jax.numpy and jax.scipy, and give their bits; under vmap they are loops.
+them, and then do so forever (decision 0018). A single matrix is factored where it is asked for.
+These functions are those of jax.numpy and jax.scipy; under vmap they are loops.
 """
 
 from collections.abc import Callable
