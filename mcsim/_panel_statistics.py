@@ -7,6 +7,8 @@ series are averaged over units, so that one wild unit does not decide them all.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mcsim._lapack import eigvalsh
+
 STATISTICS = (
     "mean", "sd", "ar1", "ar1_sd", "cross_correlation", "kurtosis", "kurtosis_median", "rank",
     "leading_share", "abs_ac1", "abs_ac4", "mean_path_variance",
@@ -106,6 +108,6 @@ def _components(
 
     The count is a float, so that statistics of many panels average.
     """
-    shares = jnp.linalg.eigvalsh(correlations)[::-1] / correlations.shape[0]
+    shares = eigvalsh(correlations)[::-1] / correlations.shape[0]
     short = shares.cumsum() < 0.99
     return 1.0 + short.sum(dtype=correlations.dtype), shares[0]

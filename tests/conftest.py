@@ -33,7 +33,6 @@ def compile_with(**settings: object) -> None:
         os.environ[name.upper()] = str(value)
 
 
-os.environ.setdefault("NPROC", str(max(4, os.cpu_count() or 1)))  # threads of XLA: decision 0018
 os.environ["MCSIM_COMPILE_CACHE"] = ""  # the cache of the user is left alone
 if jax.__version_info__ < (0, 11):  # later ones do not know the flag, and stop
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLD_EMITTERS}"

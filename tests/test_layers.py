@@ -1,6 +1,7 @@
 """The house: who may import whom, and what stays in one file."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ LAYERS = [
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _periods _schema _labels",
-    "_averages _panel_statistics _cache _cpus _keys _precision _missing_cells _pytree _core "
-    "_calendar _design _null_and_level _warnings errors _version",
+    "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
+    "_core _calendar _design _null_and_level _warnings errors _version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 
@@ -137,6 +138,16 @@ def test_flax_is_in_the_one_file_that_builds_networks():
 
 def test_matplotlib_is_in_plots():
     assert {Path(file).parts[0] for file in importers("matplotlib")} == {"plots"}
+
+
+def test_lapack_is_called_from_the_one_file_where_it_does_not_wait():
+    """Decision 0018. Norms and blocks are no LAPACK."""
+    call = re.compile(
+        r"(jnp|jax\.numpy|lax|jax\.scipy)\.linalg\.(?!norm|block_diag)"
+        r"|from jax\.scipy\.linalg import (?!block_diag$)|from jax\.(numpy|lax) import linalg",
+        re.MULTILINE,
+    )
+    assert {str(f.relative_to(ROOT)) for f in FILES if call.search(f.read_text())} == {"_lapack.py"}
 
 
 def test_pandas_stays_on_the_host_side():

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
+from mcsim._lapack import eigvalsh
+
 MARGINAL_POINTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 SLICED_POINTS = tuple(np.linspace(0.1, 0.9, 9).round(1).tolist())
 DIRECTIONS = 100
@@ -191,7 +193,7 @@ def _factor_share(within: PanelArray, share: Weights) -> Array:
     scaled = jnp.moveaxis(within * jnp.sqrt(share)[:, None, None], -1, 0)
     if scaled.shape[1] > scaled.shape[2]:
         scaled = jnp.swapaxes(scaled, 1, 2)
-    squared = jnp.linalg.eigvalsh(scaled @ jnp.swapaxes(scaled, 1, 2))
+    squared = jax.vmap(eigvalsh)(scaled @ jnp.swapaxes(scaled, 1, 2))
     return squared[:, -1] / squared.sum(axis=1)
 
 

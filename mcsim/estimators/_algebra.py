@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Bool, Float
+
+from mcsim._lapack import cho_solve, cholesky
 
 COLLINEAR = 1e-10  # 1 - R2 of a column on the others, below which the design is singular
 ITERATIONS = 25  # of Newton's method: fixed, so that every replication costs the same
@@ -105,9 +106,9 @@ def invert(gram: Float[Array, "regressor regressor"]) -> Inverse:
         singular = ~(pivots.min(initial=1.0) > COLLINEAR)  # NaN counts as singular
         inverse = inverse * scale[:, None] * scale
     else:
-        factor = jnp.linalg.cholesky(scaled)
+        factor = cholesky(scaled)
         singular = ~((jnp.diagonal(factor) ** 2).min() > COLLINEAR)
-        inverse = cho_solve((factor, True), jnp.diag(scale)) * scale[:, None]
+        inverse = cho_solve(factor, jnp.diag(scale)) * scale[:, None]
     return Inverse(jnp.where(singular, jnp.nan, inverse), singular)
 
 

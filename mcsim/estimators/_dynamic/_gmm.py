@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mcsim._calendar import Calendar
+from mcsim._lapack import eigh
 from mcsim.estimators._algebra import combine, generalized_inverse, invert
 from mcsim.estimators._dynamic._differences import Differences
 
@@ -207,7 +208,7 @@ def _weighting(covariance: Float[Array, "instrument instrument"], data: Differen
         inverse = generalized_inverse(correlation)
         rank = (jnp.diagonal(inverse) != 0).sum()
     else:
-        size, direction = jnp.linalg.eigh(correlation)
+        size, direction = eigh(correlation)
         kept = size > NEGLIGIBLE * size[-1]
         inverse = (direction * jnp.where(kept, 1.0 / size, 0.0)) @ direction.T
         rank = kept.sum()

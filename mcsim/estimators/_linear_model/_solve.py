@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
+from mcsim._lapack import qr, solve_triangular
 from mcsim.estimators._algebra import combine, invert, products
 from mcsim.estimators._linear_model._data import Cells, Columns
 
@@ -66,7 +66,7 @@ def by_qr(x: Columns, y: Cells) -> Solution:
     columns, outcome = x.reshape(len(x), y.size), y.reshape(-1)
     missing = max(0, len(x) - y.size)  # cells, for the triangle to be square
     length = jnp.sqrt((columns**2).sum(axis=1))
-    q, r = jnp.linalg.qr(jnp.pad(columns / length[:, None], ((0, 0), (0, missing))).T)
+    q, r = qr(jnp.pad(columns / length[:, None], ((0, 0), (0, missing))).T)
     q = q[: y.size]
     collinear = ~(jnp.abs(jnp.diagonal(r)).min(initial=1.0) > NEGLIGIBLE)  # NaN is collinear
     root = solve_triangular(r, jnp.eye(len(x))) / length[:, None]

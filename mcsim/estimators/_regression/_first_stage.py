@@ -7,6 +7,7 @@ from jax.scipy.special import betainc
 from jaxtyping import Array, Bool, Float, Key
 
 from mcsim._core import Estimate, Panel
+from mcsim._lapack import eigvalsh, solve
 from mcsim.estimators._fit import statistic
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
@@ -60,7 +61,7 @@ def _wald(
     matrix = jnp.stack([jnp.stack([variance[i, j] for j in range(n)]) for i in range(n)])
     fine = jnp.isfinite(matrix).all() & _has_full_rank(matrix)
     matrix = jnp.where(fine, matrix, jnp.eye(n))
-    value = coef @ jnp.linalg.solve(matrix, coef) / n
+    value = coef @ solve(matrix, coef) / n
     df = sums[0, 0].df
     tail = betainc(df / 2.0, n / 2.0, df / (df + n * value))
     return statistic(jnp.where(fine, value, jnp.nan), status, p_value=tail)
@@ -70,5 +71,5 @@ def _has_full_rank(matrix: Float[Array, "term term"]) -> Bool[Array, ""]:
     """Whether a variance has an inverse: that of more terms than clusters - 1 has none."""
     scale = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
     scaled = matrix / jnp.outer(scale, scale)
-    values = jnp.linalg.eigvalsh(jnp.where(jnp.isfinite(scaled), scaled, 0.0))
+    values = eigvalsh(jnp.where(jnp.isfinite(scaled), scaled, 0.0))
     return jnp.abs(values).min() > NEGLIGIBLE

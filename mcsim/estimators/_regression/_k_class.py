@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcsim._lapack import cholesky, eigvalsh, inv
 from mcsim.estimators._algebra import combine, invert, products
 from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model._data import Cells, Columns, Regression, count, sums_of_squares
@@ -141,7 +142,7 @@ def least_eigenvalue(a: Float[Array, "k k"], b: Float[Array, "k k"]) -> Float[Ar
         ) / det_b
         det = (a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]) / det_b
         return 2.0 * det / (trace + jnp.sqrt(jnp.maximum(trace**2 - 4.0 * det, 0.0)))
-    root = jnp.linalg.cholesky(b)
-    inverse = jnp.linalg.inv(root)
+    root = cholesky(b)
+    inverse = inv(root)
     half = inverse @ a @ inverse.T
-    return jnp.linalg.eigvalsh((half + half.T) / 2.0)[0]
+    return eigvalsh((half + half.T) / 2.0)[0]

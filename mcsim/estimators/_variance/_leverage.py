@@ -10,9 +10,11 @@ the size of a cluster become small ones: f(I - W W') W = W f(I - W'W).
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mcsim._lapack import cholesky, eigh
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit
@@ -109,7 +111,7 @@ def directions(fit: LinearFit, nested: tuple[str, ...]) -> Directions:
     dummies = _dummies(fit, nested)
     if not len(dummies):
         return _slopes(fit)
-    values, vectors = jnp.linalg.eigh(_finite(products(dummies, dummies)))
+    values, vectors = eigh(_finite(products(dummies, dummies)))
     told = values > NEGLIGIBLE * values.max()
     root = vectors * jnp.where(told, jnp.where(told, values, 1.0) ** -0.5, 0.0)
     return jnp.concatenate([_slopes(fit), jnp.tensordot(root.T, dummies, axes=1)])
@@ -128,7 +130,7 @@ def cluster_leverage(fit: LinearFit, cluster: str, groups: Groups) -> ClusterLev
         w = _slopes(fit)
     else:
         w, even = directions(fit, nested), 0.0
-    squares, vectors = jnp.linalg.eigh(_finite(cluster_grams(w, cluster, groups)))
+    squares, vectors = jax.vmap(eigh)(_finite(cluster_grams(w, cluster, groups)))
     sums = cluster_sums(w * fit.residual, (cluster,), groups).reshape(len(w), -1)
     return ClusterLeverage(
         columns=w,
@@ -156,7 +158,7 @@ def nested_in(fit: LinearFit, cluster: str) -> tuple[str, ...]:
 def _slopes(fit: LinearFit) -> Directions:
     if not len(fit.x):
         return fit.x
-    return combine(jnp.linalg.cholesky(_finite(fit.inverse)).T, fit.x)
+    return combine(cholesky(_finite(fit.inverse)).T, fit.x)
 
 
 def _dummies(fit: LinearFit, nested: tuple[str, ...]) -> Directions:

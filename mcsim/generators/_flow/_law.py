@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._lapack import slogdet, solve
 from mcsim._pytree import pytree
 from mcsim.generators._flow._bends import (
     MOST,
@@ -178,9 +179,9 @@ class FlowLaw:
     ) -> Float[Array, " unit"]:
         """Return the log densities of vectors of scores."""
         root = jnp.asarray(self.root)
-        whitened = jnp.linalg.solve(root, jnp.asarray(vectors, jnp.float32).T).T
+        whitened = solve(root, jnp.asarray(vectors, jnp.float32).T).T
         own = self.plan.log_density(self.params, jnp.asarray(self.turns), whitened)
-        return own - jnp.linalg.slogdet(root)[1]
+        return own - slogdet(root)[1]
 
 
 @partial(jax.jit, static_argnums=2)
