@@ -1,0 +1,108 @@
+"""The names in a frame: which columns, or levels of its index, are units, periods and data."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mcsim._data._cells import quoted
+from mcsim.errors import InputError, did_you_mean, raise_all
+
+PANEL_LEVELS = ("unit", "time")
+
+
+def with_index_as_columns(
+    frame: pd.DataFrame, unit: str | None, time: str | None
+) -> tuple[pd.DataFrame, str | None, str | None]:
+    """Return a frame whose columns hold what says unit and period, and the names of these columns.
+
+    Raises
+    ------
+    InputError
+        If columns have several levels of names or share a name; if an index has more than two
+        levels, or one of the same name as a column of other values; if a column is not there.
+    """
+    raise_all(_faults_of_columns(frame))
+    if unit is None and time is None and frame.index.nlevels > 1:
+        frame = frame.rename_axis(index=_names_of_two_levels(frame.index))
+        unit, time = frame.index.names
+    if {unit, time}.intersection(named := _named_levels(frame.index)):
+        frame = _with_levels(frame, named)
+    if time is not None and unit is None:
+        raise InputError(f"unit: got None with time={time!r}, expected the unit's column too")
+    missing = [name for name in (unit, time) if name is not None and name not in frame]
+    raise_all([f"index column {n!r} is not in the frame{did_you_mean(n, frame)}" for n in missing])
+    return frame, unit, time
+
+
+def faults_of_names(names: Sequence[Any], index: Sequence[Any]) -> list[str]:
+    """Say which names of columns are no text, which formulas and files hold."""
+    odd = [name for name in (*index, *names) if not isinstance(name, str)]
+    if not names:
+        return [f"frame: it has no column beside {list(index)}" if index else "columns: got none"]
+    if not odd:
+        return []
+    few = ", ".join(map(quoted, odd[:3]))
+    return [
+        f"frame: it has columns named {few}, expected names that are text: frame.columns = ['y', "
+        "'x', ...]; if they are periods, make it long first: frame.stack()"
+    ]
+
+
+def _faults_of_columns(frame: pd.DataFrame) -> list[str]:
+    if isinstance(frame.columns, pd.MultiIndex):
+        return [
+            f"frame: its columns have names of {frame.columns.nlevels} levels, such as "
+            f"{quoted(frame.columns[0])}, expected one: frame.columns = ['_'.join(map(str, name)) "
+            "for name in frame.columns]; if a level holds periods, make it long first: "
+            "frame.stack()"
+        ]
+    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if twice:
+        return [f"frame: the columns {twice} occur more than once, expected each name once"]
+    return []
+
+
+def _names_of_two_levels(index: pd.Index) -> list[Hashable]:
+    """Return names for a level of units and one of periods; those that they have stay."""
+    if index.nlevels != len(PANEL_LEVELS):
+        raise InputError(
+            f"frame: its index has {index.nlevels} levels, {list(index.names)}, expected those of "
+            "units and periods: say which they are with unit=... and time=..., or use "
+            "frame.reset_index() if every row is a unit"
+        )
+    names = [
+        own if own is not None else name
+        for own, name in zip(index.names, PANEL_LEVELS, strict=True)
+    ]
+    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise InputError(
+            f"frame: the levels of its index are named {list(index.names)}, expected two names "
+            "that are text: frame.rename_axis(index=['unit', 'time'])"
+        )
+    return names
+
+
+def _named_levels(index: pd.Index) -> list[Hashable]:
+    return [name for name in index.names if name is not None]
+
+
+def _with_levels(frame: pd.DataFrame, levels: list[Hashable]) -> pd.DataFrame:
+    """Make columns of levels; one that a column holds as well is left out if both are equal."""
+    twice = [name for name in levels if name in frame]
+    other = [name for name in twice if not _is_column(frame, name)]
+    raise_all(
+        [
+            f"frame: {name!r} is a column and, with other values, a level of the index; rename one "
+            "of them, or leave the level out with frame.reset_index(drop=True)"
+            for name in other
+        ]
+    )
+    frame = frame.reset_index(level=twice, drop=True) if twice else frame
+    rest = [name for name in levels if name not in twice]
+    return frame.reset_index(level=rest) if rest else frame
+
+
+def _is_column(frame: pd.DataFrame, name: Hashable) -> bool:
+    level, column = frame.index.get_level_values(name), frame[name]
+    return bool(level.to_series().reset_index(drop=True).equals(column.reset_index(drop=True)))
