@@ -17,11 +17,14 @@ from mcsim._data import (
     faults_of_index,
     faults_of_names,
     faults_of_values,
+    notes_on,
+    text_names,
     warn_of_alphabet,
     with_index_as_columns,
 )
 from mcsim._periods import places_of_labels
 from mcsim._schema import BOOLEAN, Schema, infer_schema
+from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 
@@ -81,7 +84,9 @@ def from_frame(
     -----
     UserWarning
         For a step that was found and is neither 1 nor a month, quarter or year, and for numbers
-        without a common step.
+        without a common step. For what may be a slip: units and periods that look swapped, units
+        with one period, periods that are absent between others, columns that are constant, equal
+        to another, or row numbers.
 
     Examples
     --------
@@ -93,6 +98,25 @@ def from_frame(
     y  continuous   [0, inf]
     d  binary       [0, 1]
     """
+    panel, schema = convert_frame(
+        frame, unit, time, columns=columns, categorical=categorical, missing=missing, step=step
+    )
+    for note in notes_on(panel, schema, step):
+        warn(note)
+    return panel, schema
+
+
+def convert_frame(
+    frame: pd.DataFrame,
+    unit: str | None = None,
+    time: str | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
+    missing: Literal["error", "keep"] = "error",
+    step: int | None = None,
+) -> tuple[Panel, Schema]:
+    """Do what `from_frame` does, without its remarks on slips: for the samples of a DGP."""
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
     if frame.empty:
@@ -182,7 +206,9 @@ def columns_to_frame(
 
 def _faults_of_columns(flat, wanted, categorical, missing) -> list[str]:
     unknown = [name for name in (*wanted, *categorical) if name not in flat]
-    faults = [f"column {n!r} is not in the frame{did_you_mean(n, flat)}" for n in unknown]
+    faults = [
+        f"column {n!r} is not in the frame{did_you_mean(n, text_names(flat))}" for n in unknown
+    ]
     for name in (name for name in wanted if name in flat):
         holes = flat[name].isna()
         if holes.all() or (holes.any() and missing == "error"):

@@ -11,5 +11,7 @@ from mcsim._data._index import codes_of as codes_of
 from mcsim._data._index import faults_of_index as faults_of_index
 from mcsim._data._index import warn_of_alphabet as warn_of_alphabet
 from mcsim._data._names import faults_of_names as faults_of_names
+from mcsim._data._names import text_names as text_names
 from mcsim._data._names import with_index_as_columns as with_index_as_columns
+from mcsim._data._plausibility import notes_on as notes_on
 from mcsim._data._text_files import TAB as TAB

@@ -1,6 +1,6 @@
 """The cells of columns as float64: what it does not hold is refused, never changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -16,7 +16,7 @@ FEW = 3  # texts among numbers that may stand for missing values
 SIGNS = "%$€£¥ "
 
 
-def quoted(cell: Any) -> str:
+def quoted(cell: Any, text_of: Callable[[Any], str] = repr) -> str:
     """Return a cell as messages quote it, whatever it is.
 
     Examples
@@ -25,7 +25,7 @@ def quoted(cell: Any) -> str:
     ("'n/a?'", 'a value of type int')
     """
     try:
-        text = repr(cell)
+        text = text_of(cell)
     except Exception:  # of an int beyond Python's limit, or a class of the user
         return f"a value of type {type(cell).__name__}"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
@@ -45,9 +45,14 @@ def unhashable_cell(series: pd.Series) -> Any:
 
 def faults_of_categories(name: str, series: pd.Series) -> list[str]:
     """Say why the values of a column, none of them missing, are no categories."""
-    cell = unhashable_cell(series)
-    if cell is not None:
-        return [f"column {name!r}: got values like {quoted(cell)}, expected one category a cell"]
+    try:
+        series.astype("category")
+    except Exception as fault:  # of lists and other cells that pandas puts into no order
+        first = quoted(series.iloc[0])
+        return [
+            f"column {name!r}: got values like {first}, which are no categories ({fault}); make "
+            f"them text, frame[{name!r}].astype(str), or leave it out with columns=[...]"
+        ]
     return []
 
 
@@ -164,7 +169,7 @@ def _remedy(name: str, series: pd.Series, cell: Any) -> str:
     if not _is_hashable(cell):
         return f"take its parts as columns of their own, or {leave}"
     declare = f"declare it with categorical=[{name!r}] or {leave}"
-    if isinstance(cell, str):
+    if isinstance(cell, str) and not _are_digits(cell):
         way = _way_to_numbers(name, series)
         return f"{way}; otherwise {declare}" if way else declare
     if pd.api.types.is_datetime64_any_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
@@ -182,8 +187,6 @@ def _way_to_numbers(name: str, series: pd.Series) -> str:
         return f"take the signs off first, frame[{name!r}].str.strip({SIGNS!r})"
     others = [text for text in texts if _refused(text)]
     if len(others) <= FEW and len(others) < len(texts):
-        call = call_of_reader({"missing_values": others})
-        return (
-            f"if {', '.join(map(quoted, others))} stands for a missing value, read it with {call}"
-        )
+        what = f"if {', '.join(map(quoted, others))} stands for a missing value"
+        return f"{what}, read the file with {call_of_reader({'missing_values': others})}"
     return ""

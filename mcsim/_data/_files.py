@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mcsim._data._text_files import SEPARATORS, Notation, read_text
@@ -201,8 +202,10 @@ def is_nameless(name: Any) -> bool:
     return isinstance(name, str) and NAMELESS.fullmatch(name) is not None
 
 
-def are_row_numbers(series: pd.Series) -> bool:
-    """Whether a column counts rows, some of which may have been left out since, in any order."""
-    if not pd.api.types.is_integer_dtype(series):
-        return False
-    return bool((series >= 0).all()) and series.is_unique
+def are_row_numbers(numbers: Any) -> bool:
+    """Whether numbers count rows, in any order, some of which may have been left out since."""
+    values = np.asarray(numbers)
+    whole = (
+        np.issubdtype(values.dtype, np.number) and (values >= 0).all() and (values % 1 == 0).all()
+    )
+    return bool(whole) and len(np.unique(values)) == len(values)

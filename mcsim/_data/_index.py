@@ -1,13 +1,13 @@
 """The labels of units and periods: which may be none, and the order they are put in."""
 
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mcsim._data._cells import as_labels, quoted, unhashable_cell
+from mcsim._periods import is_number
 from mcsim._warnings import warn
 
 BEYOND_INT64 = 2.0**63
@@ -16,6 +16,8 @@ BEYOND_INT64 = 2.0**63
 def faults_of_index(frame: pd.DataFrame, unit: str | None, time: str | None) -> list[str]:
     """Say which labels of units and periods are none, or which rows have the labels of others."""
     names = [name for name in (unit, time) if name is not None]
+    if unit is not None and unit == time:
+        return [f"unit and time: both are {unit!r}, expected two columns"]
     faults = []
     for name in names:
         rows = np.flatnonzero(frame[name].isna())
@@ -58,10 +60,10 @@ def _faults_of_labels(name: str, labels: pd.Series, *, periods: bool) -> list[st
     cell = unhashable_cell(labels)
     if cell is not None:
         return [f"column {name!r}: got labels like {quoted(cell)}, expected text, numbers or dates"]
-    if periods and (far := _far_periods(labels)):
+    bound, limits = (BEYOND_INT64, "infinite or beyond 2**63") if periods else (np.inf, "infinite")
+    if far := _labels_from(labels, bound):
         return [
-            f"column {name!r}: {len(far)} periods are infinite or beyond whole numbers of 64 bits, "
-            f"such as {quoted(far[0])}; drop these rows"
+            f"column {name!r}: {len(far)} labels are {limits} ({quoted(far[0])}); drop the rows"
         ]
     if not pd.api.types.is_object_dtype(labels):
         return []
@@ -76,16 +78,13 @@ def _faults_of_labels(name: str, labels: pd.Series, *, periods: bool) -> list[st
     return []
 
 
-def _far_periods(labels: pd.Series) -> list[Any]:
+def _labels_from(labels: pd.Series, bound: float) -> list[Any]:
+    """Return the labels that are numbers as large as this, or larger, in their absolute value."""
     if pd.api.types.is_object_dtype(labels):
-        return [label for label in labels if isinstance(label, Number) and _is_far(label)]
+        return [label for label in labels if is_number(label) and abs(label) >= bound]
     if not pd.api.types.is_float_dtype(labels):
         return []
-    return labels[np.abs(labels.to_numpy(np.float64)) >= BEYOND_INT64].tolist()
-
-
-def _is_far(number: Any) -> bool:
-    return not abs(number) < BEYOND_INT64
+    return labels[np.abs(labels.to_numpy(np.float64)) >= bound].tolist()
 
 
 def _faults_of_repeats(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -94,7 +93,7 @@ def _faults_of_repeats(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     if twice.empty:
         return []
     labels = twice.drop_duplicates().head(3).to_numpy().tolist()
-    first = ", ".join(str(own[0] if len(own) == 1 else tuple(own)) for own in labels)
+    first = ", ".join(quoted(own[0] if len(own) == 1 else tuple(own), str) for own in labels)
     periods = "if rows are periods of units, name their column with time=..."
     remedy = periods if len(names) == 1 else "keep one row of each"
     repeats = f"{len(twice)} of {len(frame)} rows repeat one before ({first})"

@@ -31,15 +31,22 @@ def with_index_as_columns(
     if time is not None and unit is None:
         raise InputError(f"unit: got None with time={time!r}, expected the unit's column too")
     missing = [name for name in (unit, time) if name is not None and name not in frame]
-    raise_all([f"index column {n!r} is not in the frame{did_you_mean(n, frame)}" for n in missing])
+    known = text_names(frame)
+    raise_all([f"index column {n!r} is not in the frame{did_you_mean(n, known)}" for n in missing])
     return frame, unit, time
+
+
+def text_names(frame: pd.DataFrame) -> list[str]:
+    """Return the names of columns that are text, as all those that can be asked for."""
+    return [name for name in frame if isinstance(name, str)]
 
 
 def faults_of_names(names: Sequence[Any], index: Sequence[Any]) -> list[str]:
     """Say which names of columns are no text, which formulas and files hold."""
     odd = [name for name in (*index, *names) if not isinstance(name, str)]
     if not names:
-        return [f"frame: it has no column beside {list(index)}" if index else "columns: got none"]
+        beside = f" beside {list(index)}" if index else ""
+        return [f"columns: there are none{beside}, expected at least one"]
     if not odd:
         return []
     few = ", ".join(map(quoted, odd[:3]))
@@ -57,19 +64,21 @@ def _faults_of_columns(frame: pd.DataFrame) -> list[str]:
             "for name in frame.columns]; if a level holds periods, make it long first: "
             "frame.stack()"
         ]
-    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    twice = sorted({quoted(name) for name in frame.columns[frame.columns.duplicated()]})
     if twice:
-        return [f"frame: the columns {twice} occur more than once, expected each name once"]
+        names = ", ".join(twice)
+        return [f"frame: the columns [{names}] occur more than once, expected each name once"]
     return []
 
 
 def _names_of_two_levels(index: pd.Index) -> list[Hashable]:
     """Return names for a level of units and one of periods; those that they have stay."""
+    found = quoted(list(index.names))
     if index.nlevels != len(PANEL_LEVELS):
         raise InputError(
-            f"frame: its index has {index.nlevels} levels, {list(index.names)}, expected those of "
-            "units and periods: say which they are with unit=... and time=..., or use "
-            "frame.reset_index() if every row is a unit"
+            f"frame: its index has {index.nlevels} levels, {found}, expected those of units and "
+            "periods: say which they are with unit=... and time=..., or use frame.reset_index() if "
+            "every row is a unit"
         )
     names = [
         own if own is not None else name
@@ -77,8 +86,8 @@ def _names_of_two_levels(index: pd.Index) -> list[Hashable]:
     ]
     if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
         raise InputError(
-            f"frame: the levels of its index are named {list(index.names)}, expected two names "
-            "that are text: frame.rename_axis(index=['unit', 'time'])"
+            f"frame: the levels of its index are named {found}, expected two names that are text: "
+            "frame.rename_axis(index=['unit', 'time'])"
         )
     return names
 
@@ -89,12 +98,16 @@ def _named_levels(index: pd.Index) -> list[Hashable]:
 
 def _with_levels(frame: pd.DataFrame, levels: list[Hashable]) -> pd.DataFrame:
     """Make columns of levels; one that a column holds as well is left out if both are equal."""
+    if len({*levels}) < len(levels):
+        raise InputError(
+            f"frame: the levels {quoted(levels)} of its index share a name, expected each once"
+        )
     twice = [name for name in levels if name in frame]
     other = [name for name in twice if not _is_column(frame, name)]
     raise_all(
         [
-            f"frame: {name!r} is a column and, with other values, a level of the index; rename one "
-            "of them, or leave the level out with frame.reset_index(drop=True)"
+            f"frame: {quoted(name)} is a column and, with other values, a level of the index; "
+            "rename one of them, or leave the level out with frame.reset_index(drop=True)"
             for name in other
         ]
     )

@@ -35,12 +35,12 @@ def notations_of(cells: Iterable[str]) -> list[dict[str, str]]:
     []
     """
     texts = [cell.strip() for cell in cells]
-    return [options for options in NOTATIONS if _are_numbers(texts, **options)]
+    occur = {sign for text in texts for sign in text}
+    likely = [options for options in NOTATIONS if occur.issuperset(options.values())]
+    return [options for options in likely if _are_numbers(texts, **options)]
 
 
 def _are_numbers(texts: list[str], decimal: str = ".", thousands: str = "") -> bool:
-    if thousands and not any(thousands in text for text in texts):
-        return False
     point, between = re.escape(decimal), re.escape(thousands)
     whole = rf"(\d{{1,3}}({between}\d{{3}})+|\d+)" if thousands else r"\d+"
     number = re.compile(rf"[-+]?{whole}({point}\d*)?|[-+]?{point}\d+")
