@@ -42,7 +42,8 @@ def from_frame(
 
     Units and periods come from the columns ``unit`` and ``time``, else from an index of two levels;
     with neither, every row is a unit of a cross-section. Rows may come in any order; a panel with
-    gaps gets a mask.
+    gaps gets a mask. Names are text. Categories and periods that are intervals (`pandas.cut`) are
+    labelled by their text, ``"(0, 10]"``.
 
     Parameters
     ----------
@@ -77,16 +78,18 @@ def from_frame(
     InputError
         For missing or duplicate index entries, infinite values, missing ones unless they are kept,
         strings that are not declared categorical, complex numbers, whole numbers that float64 does
-        not hold, unknown columns: all reported together. For a step that is not positive, or of
-        which distances between periods are no multiples.
+        not hold, dates, lists and whatever else is no number, unknown columns: all reported
+        together. For names that are no text, columns with names of several levels, an index of
+        three levels, and one level that is named like a column of other values. For a step that is
+        not positive, or of which distances between periods are no multiples.
 
     Warns
     -----
     UserWarning
         For a step that was found and is neither 1 nor a month, quarter or year, and for numbers
         without a common step. For what may be a slip: units and periods that look swapped, units
-        with one period, periods that are absent between others, columns that are constant, equal
-        to another, or row numbers.
+        with one period, periods that are absent between others, columns that equal another or
+        hold row numbers.
 
     Examples
     --------
@@ -128,14 +131,17 @@ def convert_frame(
             raise InputError(f"{argument}: got {names!r}, expected names: [{names!r}]")
     flat, unit, time = with_index_as_columns(frame, unit, time)
     index = [name for name in (unit, time) if name is not None]
-    wanted = list(columns) if columns is not None else [c for c in flat if c not in index]
+    wanted: list[Any] = (
+        list(columns) if columns is not None else [c for c in flat if c not in index]
+    )
     raise_all(faults_of_names(wanted, index))
     faults = faults_of_index(flat, unit, time)
     raise_all(faults + _faults_of_columns(flat, wanted, categorical, missing))
     data, levels = as_numbers(flat, wanted, categorical)
     units, unit_labels = codes_of(flat, unit)
-    periods, period_labels = codes_of(flat, time) if time else (np.zeros(len(flat), int), (0,))
-    if time is not None and unit is not None:
+    periods, period_labels = np.zeros(len(flat), int), (0,)
+    if time is not None:
+        periods, period_labels = codes_of(flat, time)
         warn_of_alphabet(flat[time], units, periods)
     places = places_of_labels(period_labels, time, step)
     shape = len(unit_labels), len(period_labels)
@@ -145,8 +151,8 @@ def convert_frame(
     schema = infer_schema(
         data,
         levels=levels,
-        unit=unit or "unit",
-        time=time or "time",
+        unit="unit" if unit is None else unit,
+        time="time" if time is None else time,
         period_labels=period_labels,
         unit_labels=unit_labels,
     )

@@ -1,6 +1,6 @@
 """The names in a frame: which columns, or levels of its index, are units, periods and data."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,9 +24,10 @@ def with_index_as_columns(
     """
     raise_all(_faults_of_columns(frame))
     if unit is None and time is None and frame.index.nlevels > 1:
-        frame = frame.rename_axis(index=_names_of_two_levels(frame.index))
-        unit, time = frame.index.names
-    if {unit, time}.intersection(named := _named_levels(frame.index)):
+        unit, time = names = _names_of_two_levels(frame.index)
+        frame = frame.rename_axis(index=names)
+    named = [name for name in frame.index.names if isinstance(name, str)]
+    if {unit, time}.intersection(named):
         frame = _with_levels(frame, named)
     if time is not None and unit is None:
         raise InputError(f"unit: got None with time={time!r}, expected the unit's column too")
@@ -71,7 +72,7 @@ def _faults_of_columns(frame: pd.DataFrame) -> list[str]:
     return []
 
 
-def _names_of_two_levels(index: pd.Index) -> list[Hashable]:
+def _names_of_two_levels(index: pd.Index) -> list[str]:
     """Return names for a level of units and one of periods; those that they have stay."""
     found = quoted(list(index.names))
     if index.nlevels != len(PANEL_LEVELS):
@@ -80,23 +81,18 @@ def _names_of_two_levels(index: pd.Index) -> list[Hashable]:
             "periods: say which they are with unit=... and time=..., or use frame.reset_index() if "
             "every row is a unit"
         )
-    names = [
-        own if own is not None else name
-        for own, name in zip(index.names, PANEL_LEVELS, strict=True)
-    ]
-    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+    pairs = zip(index.names, PANEL_LEVELS, strict=True)
+    names = [name if own is None else own for own, name in pairs]
+    text = [name for name in names if isinstance(name, str)]
+    if len({*text}) < len(PANEL_LEVELS):
         raise InputError(
             f"frame: the levels of its index are named {found}, expected two names that are text: "
             "frame.rename_axis(index=['unit', 'time'])"
         )
-    return names
+    return text
 
 
-def _named_levels(index: pd.Index) -> list[Hashable]:
-    return [name for name in index.names if name is not None]
-
-
-def _with_levels(frame: pd.DataFrame, levels: list[Hashable]) -> pd.DataFrame:
+def _with_levels(frame: pd.DataFrame, levels: list[str]) -> pd.DataFrame:
     """Make columns of levels; one that a column holds as well is left out if both are equal."""
     if len({*levels}) < len(levels):
         raise InputError(
@@ -116,6 +112,6 @@ def _with_levels(frame: pd.DataFrame, levels: list[Hashable]) -> pd.DataFrame:
     return frame.reset_index(level=rest) if rest else frame
 
 
-def _is_column(frame: pd.DataFrame, name: Hashable) -> bool:
+def _is_column(frame: pd.DataFrame, name: str) -> bool:
     level, column = frame.index.get_level_values(name), frame[name]
     return bool(level.to_series().reset_index(drop=True).equals(column.reset_index(drop=True)))

@@ -1,7 +1,7 @@
 """Texts that stand for numbers in another notation, and for missing values."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 DOTS = (".", *(f".{letter}" for letter in "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 """The missing values of Stata and SAS in text files: ``.``, ``.a`` to ``.z``, ``._``."""
@@ -47,7 +47,7 @@ def _are_numbers(texts: list[str], decimal: str = ".", thousands: str = "") -> b
     return all(number.fullmatch(text) for text in texts)
 
 
-def call_of_reader(*ways: dict[str, object]) -> str:
+def call_of_reader(*ways: Mapping[str, object]) -> str:
     """Return how to call `read_table` with these options, or with others.
 
     Examples

@@ -76,7 +76,10 @@ def _notes_on_units(panel: Panel, unit: str) -> list[str]:
 
 
 def _notes_on_columns(panel: Panel) -> list[str]:
-    """Say which columns hold one value, the values of another, or row numbers."""
+    """Say which columns hold the values of another, or row numbers.
+
+    Of constant ones, which are common in subsets of data, the fit of a generator warns.
+    """
     rows = ... if panel.mask is None else np.asarray(panel.mask)
     columns = {name: np.asarray(values)[rows].ravel() for name, values in panel.items()}
     if next(iter(columns.values())).size < LEAST_ROWS:
@@ -84,9 +87,7 @@ def _notes_on_columns(panel: Panel) -> list[str]:
     notes, known = [], {}
     for name, values in columns.items():
         same = known.setdefault(values.tobytes(), name)
-        if np.nanmin(values) == np.nanmax(values):
-            notes.append(f"column {name!r} is constant; leave it out if that is not meant")
-        elif same != name:
+        if same != name and np.nanmin(values) < np.nanmax(values):
             notes.append(f"column {name!r} equals column {same!r} in every row; leave one out")
         elif is_nameless(name) and are_row_numbers(values):
             notes.append(

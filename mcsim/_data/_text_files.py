@@ -93,6 +93,7 @@ def _is_encoding(name: str) -> bool:
 @contextmanager
 def _read_as_text(file: Path, where: dict[str, Any]) -> Iterator[None]:
     """Turn whatever ends the reading of a file into a sentence."""
+    head = b""
     try:
         head = _head(file, where)
         kinds = [kind for start, kind in NO_TEXT.items() if head.startswith(start)]
@@ -184,7 +185,7 @@ def _without_dots(file: Path, frame: pd.DataFrame, options: dict[str, Any]) -> p
             f"column {name!r}: {dots[name]} cells hold '.', which stands for a missing value in "
             "Stata and SAS, and are read as missing"
         )
-    return frame.assign(**{name: again[name] for name in numeric})
+    return frame.assign(**{str(name): again[name] for name in numeric})
 
 
 def _is_text(series: pd.Series) -> bool:

@@ -375,7 +375,6 @@ SLIPS = [
         men(pay=MEN["wage"]),
         "column 'pay' equals column 'wage' in every row; leave one out",
     ),
-    Mistake("a constant column", men(one=1), "column 'one' is constant; leave it out"),
     Mistake(
         "row numbers in a frame",
         convert(MEN.reset_index(names="Unnamed: 0"), "man", "year"),
