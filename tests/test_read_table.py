@@ -133,12 +133,14 @@ def test_a_point_among_numbers_is_missing_and_among_texts_a_text(tmp_path):
     with pytest.warns(UserWarning, match="stands for a missing value in Stata and SAS") as said:
         frame = read_table(path, sep=";", decimal=",")
     assert [str(warning.message).split(",")[0] for warning in said] == [
-        "column 'wage': 1 cells hold '.'",
-        "column 'hours': 1 cells hold '.'",
+        "column 'wage': 1 cell holds '.'",
+        "column 'hours': 1 cell holds '.'",
     ]
     np.testing.assert_array_equal(frame["wage"], [np.nan, 3.5, 4.5])
     np.testing.assert_array_equal(frame["hours"], [8, np.nan, 7])
     assert frame["g"].tolist() == [".", "x", "y"]
+    with pytest.raises(UserWarning, match="column 'wage'"):  # as an error it stays what it is
+        read_table(path, sep=";", decimal=",")
 
 
 def test_missing_values_are_those_of_any_file(tmp_path):

@@ -136,25 +136,27 @@ def _faults_of_binary(notation: Notation, ending: str) -> list[str]:
 
 def _read_binary(file: Path, ending: str) -> pd.DataFrame:
     try:
-        return pd.read_parquet(file) if ending == ".parquet" else _read_stata(file)
+        if ending == ".parquet":
+            return pd.read_parquet(file)
+        numbers = pd.read_stata(file, convert_categoricals=False)
     except Exception as fault:  # whatever their readers meet in a damaged file
         raise InputError(
             f"path: {file} cannot be read as {ending}: {type(fault).__name__}: {fault}"
         ) from None
+    return _with_value_labels(file, numbers)
 
 
-def _read_stata(file: Path) -> pd.DataFrame:
-    """Read a .dta file; value labels are kept where every value has one."""
-    numbers = pd.read_stata(file, convert_categoricals=False)
+def _with_value_labels(file: Path, numbers: pd.DataFrame) -> pd.DataFrame:
+    """Put the value labels of a .dta file where each value of a column has one."""
     try:
         frame = pd.read_stata(file)
     except ValueError:
         warn(f"path: value labels of {file} are left out, since two values share one; numbers stay")
         return numbers
-    partly = [name for name in frame if not _is_labelled(frame[name])]
+    partly = [str(name) for name in frame if not _is_labelled(frame[name])]
     if partly:
         warn(f"path: the columns {partly} have labels for some values only, and stay numbers")
-    return frame.assign(**{str(name): numbers[name] for name in partly})
+    return frame.assign(**{name: numbers[name] for name in partly})
 
 
 def _is_labelled(series: pd.Series) -> bool:

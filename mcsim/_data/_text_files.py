@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
+from mcsim._data._cells import is_by_cell
 from mcsim._data._notation import DOTS, call_of_reader, notations_of
 from mcsim._warnings import warn
 from mcsim.errors import InputError, raise_all
@@ -80,7 +81,15 @@ def read_text(
         if len(names) == frame.shape[1]:  # as they stand there, spaces and all
             made_up = zip(names, frame.columns, strict=True)
             frame.columns = pd.Index([own if own.strip() else other for own, other in made_up])
-        return _without_dots(file, frame, options)
+        dots = _columns_with_dots(file, frame, options)
+    for name in dots:
+        count = int(frame[name].isin(DOTS).sum())
+        cells = "1 cell holds" if count == 1 else f"{count} cells hold"
+        warn(
+            f"column {name!r}: {cells} '.', which stands for a missing value in Stata and SAS, and "
+            "is read as missing"
+        )
+    return frame.assign(**dots)
 
 
 def _is_encoding(name: str) -> bool:
@@ -172,21 +181,14 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _without_dots(file: Path, frame: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
-    """Read a lone ``.`` as missing in columns that are numbers but for it, and say so."""
-    dots = {name: int(frame[name].isin(DOTS).sum()) for name in frame if _is_text(frame[name])}
-    dotted = [name for name, count in dots.items() if count]
+def _columns_with_dots(
+    file: Path, frame: pd.DataFrame, options: dict[str, Any]
+) -> dict[str, pd.Series]:
+    """Return the columns that are numbers but for a lone ``.``, with missing cells in its place."""
+    texts = [name for name in frame if is_by_cell(frame[name])]
+    dotted = [str(name) for name in texts if frame[name].isin(DOTS).any()]
     if not dotted:
-        return frame
+        return {}
     again = pd.read_csv(file, **{**options, "na_values": [*options["na_values"], *DOTS]})
-    numeric = [name for name in dotted if pd.api.types.is_numeric_dtype(again[name])]
-    for name in numeric:
-        warn(
-            f"column {name!r}: {dots[name]} cells hold '.', which stands for a missing value in "
-            "Stata and SAS, and are read as missing"
-        )
-    return frame.assign(**{str(name): again[name] for name in numeric})
-
-
-def _is_text(series: pd.Series) -> bool:
-    return pd.api.types.is_object_dtype(series) or pd.api.types.is_string_dtype(series)
+    again.columns = frame.columns
+    return {name: again[name] for name in dotted if pd.api.types.is_numeric_dtype(again[name])}

@@ -146,7 +146,7 @@ FILES = [
     Mistake(
         "the missing value of Stata in a text file",
         read("a.csv", "x\n.\n2.5\n"),
-        "column 'x': 1 cells hold '.', which stands for a missing value in Stata and SAS",
+        "column 'x': 1 cell holds '.', which stands for a missing value in Stata and SAS",
     ),
     Mistake(
         "spaces around names",
