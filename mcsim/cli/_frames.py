@@ -26,6 +26,7 @@ TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""  # as Python quotes it
 
 OPTIONS: dict[str, Any] = {
     r"(?m)^(  - )?path: ": r"\1data: ",
+    r"(?m)^(  - )?(sep|decimal|encoding|thousands): ": r"\1--\2: ",
     rf"mcsim\.read_table\(path(?:, \w+=(?:{TEXT}|\[{TEXT}(?:, {TEXT})*\]))+\)": (
         lambda call: _options_of(call[0])
     ),

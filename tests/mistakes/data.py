@@ -124,7 +124,7 @@ FILES = [
     Mistake(
         "an encoding that is none",
         fit("a.csv", "x\n1\n", "--encoding", "latin-9000"),
-        "encoding: got 'latin-9000', expected one that Python knows",
+        "--encoding: got 'latin-9000', expected one that Python knows",
     ),
     Mistake(
         "a text for missing values",
@@ -197,7 +197,7 @@ FILES = [
     Mistake(
         "a separator for a Stata file",
         fit("a.dta", "x", "--sep", ";"),
-        "sep: got ';', but a .dta file is no text",
+        "--sep: got ';', but a .dta file is no text",
     ),
     Mistake(
         "a separator of two characters",
