@@ -15,6 +15,7 @@ from mcsim._core import Generator as Generator
 from mcsim._core import Panel as Panel
 from mcsim._core import Sample as Sample
 from mcsim._core import Status as Status
+from mcsim._data import read_table as read_table
 from mcsim._design import Design as Design
 from mcsim._design import grid as grid
 from mcsim._estimate import estimate as estimate

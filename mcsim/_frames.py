@@ -9,13 +9,23 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
+from mcsim._data import (
+    BEYOND_INT64,
+    as_numbers,
+    codes_of,
+    faults_of_categories,
+    faults_of_index,
+    faults_of_names,
+    faults_of_values,
+    notes_on,
+    text_names,
+    warn_of_alphabet,
+    with_index_as_columns,
+)
 from mcsim._periods import places_of_labels
 from mcsim._schema import BOOLEAN, Schema, infer_schema
 from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
-
-LARGEST_WHOLE = 2.0**53  # up to it float64 holds every whole number
-BEYOND_INT64 = 2.0**63
 
 
 def from_frame(
@@ -32,7 +42,8 @@ def from_frame(
 
     Units and periods come from the columns ``unit`` and ``time``, else from an index of two levels;
     with neither, every row is a unit of a cross-section. Rows may come in any order; a panel with
-    gaps gets a mask.
+    gaps gets a mask. Names are text. Categories and periods that are intervals (`pandas.cut`) are
+    labelled by their text, ``"(0, 10]"``.
 
     Parameters
     ----------
@@ -67,14 +78,18 @@ def from_frame(
     InputError
         For missing or duplicate index entries, infinite values, missing ones unless they are kept,
         strings that are not declared categorical, complex numbers, whole numbers that float64 does
-        not hold, unknown columns: all reported together. For a step that is not positive, or of
-        which distances between periods are no multiples.
+        not hold, dates, lists and whatever else is no number, unknown columns: all reported
+        together. For names that are no text, columns with names of several levels, an index of
+        three levels, and one level that is named like a column of other values. For a step that is
+        not positive, or of which distances between periods are no multiples.
 
     Warns
     -----
     UserWarning
         For a step that was found and is neither 1 nor a month, quarter or year, and for numbers
-        without a common step.
+        without a common step. For what may be a slip: units and periods that look swapped, units
+        with one period, periods that are absent between others, columns that equal another or
+        hold row numbers.
 
     Examples
     --------
@@ -86,28 +101,48 @@ def from_frame(
     y  continuous   [0, inf]
     d  binary       [0, 1]
     """
+    panel, schema = convert_frame(
+        frame, unit, time, columns=columns, categorical=categorical, missing=missing, step=step
+    )
+    for note in notes_on(panel, schema, step):
+        warn(note)
+    return panel, schema
+
+
+def convert_frame(
+    frame: pd.DataFrame,
+    unit: str | None = None,
+    time: str | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
+    missing: Literal["error", "keep"] = "error",
+    step: int | None = None,
+) -> tuple[Panel, Schema]:
+    """Do what `from_frame` does, without its remarks on slips: for the samples of a DGP."""
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
     if frame.empty:
         raise InputError("frame: got no rows or no columns, expected at least one of each")
     if missing not in ("error", "keep"):
         raise InputError(f"missing: got {missing!r}, expected 'error' or 'keep'")
-    if isinstance(categorical, str):
-        raise InputError(f"categorical: got {categorical!r}, expected names: [{categorical!r}]")
-    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
-    if twice:
-        raise InputError(
-            f"frame: the columns {twice} occur more than once, expected each name once"
-        )
-    flat, unit, time = _flatten(frame, unit, time)
+    for argument, names in (("columns", columns), ("categorical", categorical)):
+        if isinstance(names, str):
+            raise InputError(f"{argument}: got {names!r}, expected names: [{names!r}]")
+    flat, unit, time = with_index_as_columns(frame, unit, time)
     index = [name for name in (unit, time) if name is not None]
-    wanted = list(columns) if columns is not None else [c for c in flat if c not in index]
-    raise_all(_faults_of_frame(flat, index, wanted, categorical, missing))
-    data, levels = _as_numbers(flat, wanted, categorical)
-    units, unit_labels = _codes(flat, unit)
-    periods, period_labels = _codes(flat, time) if time else (np.zeros(len(flat), int), (0,))
-    if time is not None and unit is not None:
-        _warn_of_alphabet(flat[time], units, periods)
+    wanted: list[Any] = (
+        list(columns) if columns is not None else [c for c in flat if c not in index]
+    )
+    raise_all(faults_of_names(wanted, index))
+    faults = faults_of_index(flat, unit, time)
+    raise_all(faults + _faults_of_columns(flat, wanted, categorical, missing))
+    data, levels = as_numbers(flat, wanted, categorical)
+    units, unit_labels = codes_of(flat, unit)
+    periods, period_labels = np.zeros(len(flat), int), (0,)
+    if time is not None:
+        periods, period_labels = codes_of(flat, time)
+        warn_of_alphabet(flat[time], units, periods)
     places = places_of_labels(period_labels, time, step)
     shape = len(unit_labels), len(period_labels)
     arrays = {name: _scatter(values, units, periods, shape) for name, values in data.items()}
@@ -116,8 +151,8 @@ def from_frame(
     schema = infer_schema(
         data,
         levels=levels,
-        unit=unit or "unit",
-        time=time or "time",
+        unit="unit" if unit is None else unit,
+        time="time" if time is None else time,
         period_labels=period_labels,
         unit_labels=unit_labels,
     )
@@ -175,31 +210,11 @@ def columns_to_frame(
     return pd.DataFrame(data, index=index[cells])
 
 
-def _flatten(frame, unit, time) -> tuple[pd.DataFrame, str | None, str | None]:
-    """Move index levels that are named, or a two-level index, into columns."""
-    names = [name for name in frame.index.names if name is not None]
-    if unit is None and time is None and frame.index.nlevels == 2:
-        if len(names) < 2:
-            frame = frame.rename_axis(index=["unit", "time"])
-        unit, time = (str(name) for name in frame.index.names)
-        return frame.reset_index(), unit, time
-    if {unit, time}.intersection(names):
-        frame = frame.reset_index()
-    if time is not None and unit is None:
-        raise InputError(f"unit: got None with time={time!r}, expected the unit's column too")
-    missing = [name for name in (unit, time) if name is not None and name not in frame]
-    raise_all([f"index column {n!r} is not in the frame{did_you_mean(n, frame)}" for n in missing])
-    return frame, unit, time
-
-
-def _faults_of_frame(flat, index, wanted, categorical, missing) -> list[str]:
+def _faults_of_columns(flat, wanted, categorical, missing) -> list[str]:
     unknown = [name for name in (*wanted, *categorical) if name not in flat]
-    faults = [f"column {n!r} is not in the frame{did_you_mean(n, flat)}" for n in unknown]
-    for name in index:
-        rows = np.flatnonzero(flat[name].isna())
-        if rows.size:
-            faults.append(f"column {name!r}: the index is missing in rows {rows[:5].tolist()}")
-    faults += _faults_of_repeats(flat, index)
+    faults = [
+        f"column {n!r} is not in the frame{did_you_mean(n, text_names(flat))}" for n in unknown
+    ]
     for name in (name for name in wanted if name in flat):
         holes = flat[name].isna()
         if holes.all() or (holes.any() and missing == "error"):
@@ -208,113 +223,10 @@ def _faults_of_frame(flat, index, wanted, categorical, missing) -> list[str]:
                 f"column {name!r}: {number} missing values; drop or impute them first, or keep "
                 "them: missing='keep', and a generator with missing='model'"
             )
-        elif name not in categorical:
-            faults += _faults_of_values(name, flat.loc[~holes, name])
-    return faults
-
-
-def _faults_of_repeats(flat, index) -> list[str]:
-    """Say which unit, or which period of a unit, has more than one row."""
-    twice = flat.loc[flat.duplicated(index), index] if index else flat.iloc[:0]
-    if twice.empty:
-        return []
-    labels = twice.drop_duplicates().head(3).to_numpy().tolist()
-    first = ", ".join(str(own[0] if len(own) == 1 else tuple(own)) for own in labels)
-    periods = "if rows are periods of units, name their column with time=..."
-    remedy = periods if len(index) == 1 else "keep one row of each"
-    repeats = f"{len(twice)} of {len(flat)} rows repeat one before ({first})"
-    return [f"index {index}: {repeats}; {remedy}"]
-
-
-def _faults_of_values(name: str, series: pd.Series) -> list[str]:
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return []
-    unheld = _not_held(series)
-    if unheld:
-        remedy = f"declare it with categorical=[{name!r}] or leave it out with columns=[...]"
-        return [f"column {name!r}: got {unheld}; {remedy}"]
-    infinite = int((~np.isfinite(series.to_numpy(dtype=np.float64))).sum())
-    if infinite:
-        return [f"column {name!r}: {infinite} infinite values"]
-    if not pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_object_dtype(series):
-        return [f"column {name!r}: got dtype {series.dtype}, expected numbers"]
-    return []
-
-
-def _not_held(series: pd.Series) -> str:
-    """Name the first cell that float64 does not hold, and what was expected; "" if it holds all."""
-    imaginary = _complex_cell(series)
-    if imaginary is not None:
-        return f"the complex number {imaginary}, expected real ones"
-    try:
-        numbers = series.to_numpy(dtype=np.float64)
-    except OverflowError:
-        return "whole numbers beyond those of float64, expected numbers that it holds"
-    except (TypeError, ValueError):
-        wrong = series[pd.to_numeric(series, errors="coerce").isna()]
-        return f"values like {wrong.iloc[0]!r}, expected numbers"
-    changed = _whole_number_changed(series, numbers)
-    if changed is None:
-        return ""
-    held = "expected numbers that float64 holds (all up to 2**53)"
-    return f"the whole number {changed}, {held}"
-
-
-def _complex_cell(series: pd.Series) -> Any:
-    """Return the first complex number; a panel would keep its real part only."""
-    if not pd.api.types.is_complex_dtype(series) and not pd.api.types.is_object_dtype(series):
-        return None
-    return next((cell for cell in series if np.iscomplexobj(cell)), None)
-
-
-def _whole_number_changed(series: pd.Series, numbers: np.ndarray) -> Any:
-    """Return the first whole number that its float64 is not equal to."""
-    if pd.api.types.is_float_dtype(series):
-        return None
-    far = np.abs(numbers) >= LARGEST_WHOLE
-    pairs = zip(series[far], numbers[far], strict=True)
-    whole = (pair for pair in pairs if isinstance(pair[0], (int, np.integer)))
-    return next((cell for cell, number in whole if int(cell) != int(number)), None)
-
-
-def _as_numbers(flat, wanted, categorical) -> tuple[dict[str, np.ndarray], dict[str, tuple]]:
-    data, levels = {}, {}
-    for name in wanted:
-        series = flat[name]
-        if name in categorical and not isinstance(series.dtype, pd.CategoricalDtype):
-            series = series.astype("category")
-        if isinstance(series.dtype, pd.CategoricalDtype):
-            levels[name] = tuple(series.cat.categories.tolist())
-            codes = series.cat.codes.to_numpy(dtype=np.float64)
-            data[name] = np.where(codes < 0, np.nan, codes)
         else:
-            data[name] = series.to_numpy(dtype=np.float64, na_value=np.nan)
-            if pd.api.types.is_bool_dtype(series):
-                levels[name] = BOOLEAN
-    return data, levels
-
-
-def _codes(flat: pd.DataFrame, name: str | None) -> tuple[np.ndarray, tuple[Any, ...]]:
-    if name is None:
-        return np.arange(len(flat)), tuple(flat.index.tolist())
-    codes, labels = pd.factorize(flat[name], sort=True)
-    return codes, tuple(labels.tolist())
-
-
-def _warn_of_alphabet(labels: pd.Series, units: np.ndarray, periods: np.ndarray) -> None:
-    """Warn if text labels are in another order than the rows of a unit: January after April."""
-    if pd.api.types.is_numeric_dtype(labels) or not isinstance(labels.iloc[0], str):
-        return
-    if isinstance(labels.dtype, pd.CategoricalDtype) and labels.cat.ordered:
-        return
-    order = np.argsort(units, kind="stable")
-    back = (np.diff(periods[order]) < 0) & (np.diff(units[order]) == 0)
-    if back.any() and not labels.str.match(r"\d{4}").all():
-        first = ", ".join(sorted(labels.unique())[:3])
-        warn(
-            f"time: the labels of {labels.name!r} are text, and put in alphabetical order "
-            f"({first}, ...); turn them into dates (pd.to_datetime) or ordered categories"
-        )
+            faults_of = faults_of_categories if name in categorical else faults_of_values
+            faults += faults_of(name, flat.loc[~holes, name])
+    return faults
 
 
 def _scatter(values, units, periods, shape) -> np.ndarray:

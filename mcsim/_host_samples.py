@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
-from mcsim._frames import from_frame
+from mcsim._frames import convert_frame
 from mcsim._schema import Column, Schema
 from mcsim.errors import ContractError
 
@@ -43,7 +43,7 @@ def stack_samples(
     """
     for sample in samples:
         _check_sample(name, sample)
-    converted = [from_frame(frame, missing="keep") for frame, _ in samples]
+    converted = [convert_frame(frame, missing="keep") for frame, _ in samples]
     panels, schemas = [panel for panel, _ in converted], [schema for _, schema in converted]
     _check_alike(name, "columns", [tuple(panel) for panel in panels])
     _check_alike(name, "units and periods", [(p.n_units, p.n_periods) for p in panels])

@@ -13,6 +13,7 @@ import numpy as np
 
 from mcsim._calendar import places_of
 from mcsim._core import Panel, StaticPart
+from mcsim._labels import encode_label
 from mcsim._pytree import ADDED_LATER
 from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 
@@ -230,13 +231,31 @@ def infer_schema(
 
 
 def schema_of(panel: Panel, schema: Schema | None) -> Schema:
-    """Return the schema of a panel's columns: the one given, or else the one inferred.
+    """Return the schema that a panel is learned with: the one given, or else the one inferred.
 
     The calendar is the panel's, which a schema that was made apart from it may not know.
+
+    Raises
+    ------
+    InputError
+        For labels that no model file holds; else only the file of the fit would be refused.
     """
     if schema is None:
         return infer_schema(panel)
+    raise_all(faults_of_labels(schema))
     return replace(schema.select(tuple(panel)), places=panel.static_part.periods or schema.places)
+
+
+def faults_of_labels(schema: Schema) -> list[str]:
+    """Say which labels model files do not hold: one for each column."""
+    labels = {column.name: column.levels for column in schema.columns}
+    faults = []
+    for name, own in (*labels.items(), (schema.time, schema.period_labels)):
+        try:
+            _ = [encode_label(label) for label in own]
+        except TypeError as fault:
+            faults.append(f"column {name!r}: {fault}")
+    return faults
 
 
 def _codes(panel: Panel, name: str) -> tuple[int, ...]:

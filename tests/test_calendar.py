@@ -59,6 +59,10 @@ def numbers(estimates):
     return {label: values for label, values in found.items() if np.isfinite(values[0])}
 
 
+ABSENT = pytest.mark.filterwarnings("ignore:time. .* absent between those in")
+
+
+@ABSENT
 @pytest.mark.parametrize(
     ("labels", "places"),
     [
@@ -142,6 +146,7 @@ def test_a_lag_across_an_absent_period_is_missing():
     np.testing.assert_array_equal(evaluate(nested, panel)[0], evaluate(twice, panel)[0])
 
 
+@ABSENT
 def test_the_coefficient_of_a_lag_is_that_of_a_merge_on_the_year_before():
     rng = np.random.default_rng(3)
     y = autoregressions(rng, 40)[:, PLACES]

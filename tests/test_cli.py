@@ -523,7 +523,7 @@ def test_fidelity_checks_out_before_it_computes(wages, model):
     ("arguments", "message"),
     [
         (("fit", "nowhere.csv"), "data: nowhere.csv does not exist"),
-        (("fit", "{wages}.txt"), "ends in .csv or .parquet"),
+        (("fit", "{wages}.txt"), "ends in .csv, .tsv, .csv.gz, .tsv.gz, .parquet or .dta"),
         (("fit", "{wages}", "--kind", "vaee"), "--kind: got 'vaee'; did you mean 'vae'?"),
         (("fit", "{wages}", "--kind", "copula"), "did you mean 'gaussian-copula'?"),
         (("fit", "{wages}", "--unit", "person", "--columns", "wage"),

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mcsim import Panel, from_frame, infer_schema, to_frame
+from mcsim._data._plausibility import is_swapped
 from mcsim.errors import InputError
 
 LONG = pd.DataFrame(
@@ -141,7 +142,7 @@ def test_labels_of_any_size_are_kept():
     assert back["g"].tolist() == [2**64 + 1, 2**64]
 
 
-@pytest.mark.filterwarnings("ignore:time. periods in")  # two or more years apart
+@pytest.mark.filterwarnings("ignore:time. .*periods")  # apart, or absent between others
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
@@ -161,6 +162,90 @@ def test_a_frame_comes_back(rows):
     assume(frame.index.get_level_values("time").nunique() > 1)  # else it is a cross-section
     back = to_frame(*from_frame(frame))
     pd.testing.assert_frame_equal(back, frame.sort_index(), check_dtype=False)
+
+
+INDEXED = LONG.set_index(["firm", "year"])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        LONG.set_index("firm", drop=False),
+        LONG.set_index(["firm", "year"], drop=False),
+        INDEXED.set_index(pd.Index(range(4), name=7), append=True),
+        INDEXED.set_index(pd.Index(range(4)), append=True),
+    ],
+    ids=["unit twice", "both twice", "another level named 7", "another level without a name"],
+)
+def test_levels_that_say_nothing_new_are_left_out(frame):
+    panel, schema = from_frame(frame, "firm", "year")
+    assert list(panel) == ["wage", "union"]
+    back = to_frame(panel, schema)
+    pd.testing.assert_frame_equal(back, INDEXED.sort_index(), check_dtype=False)
+
+
+def test_a_level_keeps_its_name_and_gets_one_if_it_has_none():
+    names = [("firm", None), (None, None)]
+    schemas = [from_frame(INDEXED.rename_axis(index=pair))[1] for pair in names]
+    assert [(schema.unit, schema.time) for schema in schemas] == [
+        ("firm", "time"),
+        ("unit", "time"),
+    ]
+
+
+def test_intervals_become_text_in_their_order():
+    frame = LONG.assign(size=pd.cut(LONG["wage"], [0, 1.5, 3.5, 9]))
+    panel, schema = from_frame(frame, "firm", "year")
+    assert schema["size"].levels == ("(0.0, 1.5]", "(1.5, 3.5]", "(3.5, 9.0]")
+    assert panel["size"].tolist() == [[0, 1], [1, 2]]
+    spans = LONG.assign(year=pd.cut(LONG["year"], [2000, 2001, 2002]))
+    assert from_frame(spans, "firm", "year")[1].period_labels == ("(2000, 2001]", "(2001, 2002]")
+
+
+def test_a_name_may_be_empty():
+    """It was taken for none."""
+    panel, schema = from_frame(LONG.rename(columns={"year": ""}), "firm", "")
+    assert (panel.n_units, panel.n_periods, schema.time) == (2, 2, "")
+
+
+def test_one_period_may_be_any_number():
+    assert from_frame(LONG.iloc[:2].assign(year=2000.5), "firm", "year")[1].period_labels == (
+        2000.5,
+    )
+
+
+def test_booleans_of_arrow_come_back():
+    frame = pd.DataFrame({"d": pd.array([True, False, True], dtype="bool[pyarrow]")})
+    assert to_frame(*from_frame(frame))["d"].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("units", "periods", "swapped"),
+    [
+        (range(8), range(545), True),
+        (range(1980, 1988), range(13, 558), True),
+        (pd.date_range("2000", periods=3).tolist(), ["a", "b"], True),
+        (range(13, 558), range(1980, 1988), False),
+        (range(1901, 2001), range(5), False),
+        (range(8), pd.date_range("2000", periods=545).tolist(), False),
+        (["AT", "BE"], range(200), False),
+        (range(25), range(236), False),
+        (range(1), range(545), False),
+    ],
+)
+def test_units_and_periods_that_look_swapped(units, periods, swapped):
+    assert is_swapped(tuple(units), tuple(periods)) is swapped
+
+
+def test_what_is_ordinary_in_data_is_not_remarked_on():
+    """A warning would be an error here."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"i": np.repeat(range(30), 4), "t": [2000, 2001, 2002, 2003] * 30})
+    frame = frame.assign(y=rng.normal(size=120), d=(frame["t"] > 2001).astype(int))
+    from_frame(frame, "i", "t")
+    from_frame(frame.drop(index=[1, 2, 7]), "i", "t")  # two periods of each unit are left
+    from_frame(frame.assign(t=frame["t"].replace(2003, 2009)), "i", "t", step=1)
+    from_frame(frame.drop(columns=["i", "t"]).iloc[:5].assign(one=1, same=1))  # a few rows
 
 
 def test_kinds_bounds_and_mass_points_are_found():

@@ -1,8 +1,9 @@
-"""Data in CSV and Parquet files, as a model reads and writes them."""
+"""Data in files, as a model reads and writes them."""
 
+import ast
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,22 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
+from mcsim._data import TAB, read_table, require_ending
 from mcsim._frames import from_frame
 from mcsim._schema import Schema
 from mcsim.errors import InputError, raise_all
 
-KINDS = (".csv", ".parquet")
+WRITTEN = (".csv", ".parquet")
+"""The endings of files that commands write."""
 
-OPTIONS = {
+TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""  # as Python quotes it
+
+OPTIONS: dict[str, Any] = {
+    r"(?m)^(  - )?path: ": r"\1data: ",
+    r"(?m)^(  - )?(sep|decimal|encoding|thousands): ": r"\1--\2: ",
+    rf"mcsim\.read_table\(path(?:, \w+=(?:{TEXT}|\[{TEXT}(?:, {TEXT})*\]))+\)": (
+        lambda call: _options_of(call[0])
+    ),
     r"categorical=\['([^']*)'\]": r"--categorical \1",
     r"columns=\[\.\.\.\]": "--columns naming the others",
     r"panel\.select\(\['([^']*)'\]\)": r"--columns \1",
@@ -29,28 +39,46 @@ OPTIONS = {
     r"with time=\.\.\.": "with --time",
     r"drop them with panel\.take": "leave them out of the data",
 }
-"""What messages to users of Python say, and the option that it is here."""
+"""What messages to users of Python say, and the option that it is here; or what makes it one."""
 
 REMEDY = "drop or impute them first"
 KEPT = REMEDY + ", or keep them: missing='keep', and a generator with missing='model'"
 COMPLETED = "drop them, or pass --missing model"
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """Read a frame from a CSV or Parquet file.
+def read_frame(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
+    """Read a frame with `read_table`, whose messages then name options of the command line.
 
     Raises
     ------
     InputError
         If it is not there, of another kind, or cannot be read.
     """
-    require_kind(path, "data")
-    try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except FileNotFoundError:
-        raise InputError(f"data: {path} does not exist") from None
-    except (OSError, ValueError) as fault:  # parsers' errors are ValueErrors
-        raise InputError(f"data: {path} cannot be read: {fault}") from None
+    with options_named():
+        return read_table(path, **options)
+
+
+def as_options(arguments: Mapping[str, str | Sequence[str]]) -> str:
+    """Return arguments of `read_table` as they are typed on the command line.
+
+    Examples
+    --------
+    >>> as_options({"sep": ";", "encoding": "latin-1", "missing_values": ["-99", ".."]})
+    "--sep=';' --encoding=latin-1 --missing-values='-99,..'"
+    """
+    texts = {n: v if isinstance(v, str) else ",".join(v) for n, v in arguments.items()}
+    return " ".join(f"--{n.replace('_', '-')}={_typed(text)}" for n, text in texts.items())
+
+
+def _typed(text: str) -> str:
+    text = text.replace("\t", TAB)
+    return text if re.fullmatch(r"[\w-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+
+
+def _options_of(call: str) -> str:
+    """Return the options for the named arguments of a call, as a message quotes it."""
+    parsed: Any = ast.parse(call, mode="eval").body
+    return as_options({given.arg: ast.literal_eval(given.value) for given in parsed.keywords})
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -61,18 +89,12 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
     InputError
         If the file is of another kind, or cannot be written.
     """
-    require_kind(path, "--out")
+    ending = require_ending(path, WRITTEN, "--out")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(path) if path.suffix == ".csv" else frame.to_parquet(path)
+        frame.to_csv(path) if ending == ".csv" else frame.to_parquet(path)
     except OSError as fault:
         raise InputError(f"--out: {path} cannot be written: {fault}") from None
-
-
-def require_kind(path: Path, what: str) -> None:
-    """Raise InputError unless the file's ending says CSV or Parquet."""
-    if path.suffix not in KINDS:
-        raise InputError(f"{what}: got {path}, expected a file that ends in {' or '.join(KINDS)}")
 
 
 def require_folder(path: Path) -> None:

@@ -14,17 +14,19 @@ import typer
 
 import mcsim
 from mcsim._core import Panel
+from mcsim._data import ending_of, require_ending
 from mcsim._frames import from_frame, to_frame
 from mcsim._keys import key as key_of
 from mcsim.cli._app import app, in_sentences
 from mcsim.cli._frames import (
+    WRITTEN,
+    as_options,
     categories,
     is_complete,
     options_named,
     panel_for,
     read_frame,
     require_folder,
-    require_kind,
     schema_for,
     write_frame,
 )
@@ -35,9 +37,20 @@ from mcsim.generators import load, save
 DEFAULT_KIND = "vae"
 WIDTH = 100  # of what is printed
 
-DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet file.")]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="File: .csv, .tsv, either with .gz, .parquet, .dta.")
+]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="File that fit wrote.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
+Sep = Annotated[str | None, typer.Option(help="Separator of a text file, such as ';'.")]
+Decimal = Annotated[str | None, typer.Option(help="Decimal sign of a text file, such as ','.")]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
+Thousands = Annotated[
+    str | None, typer.Option(help="What sets thousands apart in a text file, such as ','.")
+]
+MissingValues = Annotated[
+    list[str] | None, typer.Option(help="What stands for a missing value in the data.")
+]
 Shocks = Annotated[
     str | None,
     typer.Option(help="Means of the periods: fixed, those of the data; or redraw, drawn anew."),
@@ -72,13 +85,19 @@ def fit_command(
         str | None, typer.Option(help="Missing cells: error, or model to complete them.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the file's name only.")] = False,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    thousands: Thousands = None,
+    missing_values: MissingValues = None,
 ) -> None:
     """Fit a generator to data, and save it."""
     _require_choice("--common-shocks", common_shocks, ("fixed", "redraw"))
-    _require_choice("--missing", missing, ("error", "model"))
+    _require_missing(missing)
     options = {"common_shocks": common_shocks, "cluster": cluster, "missing": missing}
     trainer = trainer_of(kind, options)
-    frame = read_frame(data)
+    reading = _reading(sep, decimal, encoding, thousands, missing_values)
+    frame = read_frame(data, reading)
     with options_named(completes=completes(trainer, time_ is not None)):
         panel, schema = from_frame(
             frame,
@@ -88,7 +107,8 @@ def fit_command(
             categorical=categories(frame, _split(categorical) or [], cluster),
             missing="keep" if missing == "model" else "error",
         )
-    out = out or Path(f"{data.stem}-{kind}.safetensors")
+    stem = data.name[: -len(ending_of(data))]
+    out = out or Path(f"{stem}-{kind}.safetensors")
     _require_place(out)
     started = time.monotonic()
     with options_named():
@@ -108,7 +128,7 @@ def fit_command(
         typer.echo(textwrap.fill(f"Caveat: {caveat}", WIDTH))
     typer.echo(f"\nFit in {seconds:.1f} s. Model in {path}; next:")
     if is_complete(panel):
-        typer.echo(f"  mcsim fidelity {data} {path}")
+        typer.echo(f"  mcsim fidelity {data} {path} {as_options(reading)}".rstrip())
     if not generator.given:
         typer.echo(f"  mcsim sample {path} -n {panel.n_units}")
 
@@ -127,6 +147,11 @@ def fidelity_command(
         int | None,
         typer.Option(min=20, show_default="1000", help="Placebo laws on generated panels."),
     ] = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    thousands: Thousands = None,
+    missing_values: MissingValues = None,
 ) -> None:
     """Say how close a model is to data, beside reference generators.
 
@@ -134,8 +159,9 @@ def fidelity_command(
     fit again on random halves of the units (of a cross-section, on all rows but a fold).
     """
     generator = load(model)
+    frame = read_frame(data, _reading(sep, decimal, encoding, thousands, missing_values))
     with options_named(then="drop units that have any: fidelity compares complete panels"):
-        panel, schema = panel_for(read_frame(data), generator)
+        panel, schema = panel_for(frame, generator)
     name = type(generator.config).__name__
     one = panel.n_periods == 1
     of_panels = {"splits": splits, "replications": replications}
@@ -180,7 +206,7 @@ def sample_command(
     """Draw a panel from a model, as a long frame with the names of the data."""
     _require_choice("--common-shocks", common_shocks, ("fixed", "redraw"))
     if out is not None:
-        require_kind(out, "--out")
+        require_ending(out, WRITTEN, "--out")
     generator = load(model)
     if generator.given:
         raise InputError(
@@ -204,6 +230,19 @@ def _split(names: list[str] | None) -> Any:
     if names is None:
         return None
     return [part.strip() for name in names for part in name.split(",") if part.strip()]
+
+
+def _reading(
+    sep: str | None,
+    decimal: str | None,
+    encoding: str | None,
+    thousands: str | None,
+    missing_values: list[str] | None,
+) -> dict[str, Any]:
+    """Return the arguments of `read_table` that are given."""
+    options = {"sep": sep, "decimal": decimal, "encoding": encoding, "thousands": thousands}
+    options["missing_values"] = _split(missing_values)
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _require_place(path: Path) -> None:
@@ -250,6 +289,14 @@ def _with_shocks(generator: Any, common_shocks: str) -> Any:
 def _require_choice(option: str, value: str | None, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
         raise InputError(f"{option}: got {value!r}{did_you_mean(value, known)}")
+
+
+def _require_missing(value: str | None) -> None:
+    if value is not None and value not in (known := ("error", "model")):
+        raise InputError(
+            f"--missing: got {value!r}{did_you_mean(value, known)}; if it stands for a missing "
+            f"value in the data, pass {as_options({'missing_values': [value]})}"
+        )
 
 
 def _refuse_options(names: Collection[str]) -> None:

@@ -46,6 +46,11 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
         )
     if not isinstance(dgp.treatment, str) or dgp.treatment == dgp.outcome:
         faults.append(f"treatment: got {dgp.treatment!r}, expected a name, not the outcome's")
+    elif which := _index_named(dgp.treatment, schema):
+        faults.append(
+            f"treatment: got {dgp.treatment!r}, which names the {which} in frames of this DGP; "
+            "name the treatment otherwise: treatment='treated'"
+        )
     if not callable(dgp.assignment):
         kind = type(dgp.assignment).__name__
         faults.append(
@@ -106,6 +111,12 @@ def _faults_of_drawing(dgp: "WithEffect") -> list[str]:
 def _schema_of(dgp: "WithEffect") -> Schema | None:
     schema = dgp.schema or getattr(dgp.source, "schema", None)
     return schema if isinstance(schema, Schema) else None
+
+
+def _index_named(name: str, schema: Schema | None) -> str:
+    """Return what a name says in frames: "unit" or "period"; "" if neither."""
+    index = schema if schema is not None else Schema  # whose defaults frames take then
+    return {index.unit: "unit", index.time: "period"}.get(name, "")
 
 
 def schema_with_treatment(dgp: "WithEffect") -> Schema | None:

@@ -18,8 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mcsim._keys import digest
-from mcsim._labels import encode_label
-from mcsim._schema import Schema
+from mcsim._schema import Schema, faults_of_labels
 from mcsim._version import __version__
 from mcsim.errors import InputError, ModelFileError, raise_all
 from mcsim.generators._storage._trees import Tensors, decode_tree, encode_tree
@@ -73,7 +72,7 @@ def save(generator: Any, path: str | Path) -> Path:
         raise InputError(
             f"generator: got {type(generator).__name__}, expected what a trainer's fit returns"
         )
-    raise_all(_faults_of_labels(generator.schema))
+    raise_all(faults_of_labels(generator.schema))
     tensors: Tensors = {}
     try:
         tree = encode_tree(generator, CLASSES, tensors)
@@ -152,7 +151,7 @@ def describe_schema(schema: Schema) -> Any:
     """Return a schema as JSON."""
     from mcsim.generators._storage._stored_classes import CLASSES
 
-    raise_all(_faults_of_labels(schema))
+    raise_all(faults_of_labels(schema))
     return encode_tree(schema, CLASSES, {}, "schema")
 
 
@@ -190,18 +189,6 @@ def _read(path: Path) -> tuple[Any, Tensors]:
             f"{path}: damaged: its content is not what its SHA-256 digest says; fit and save again"
         )
     return header.get("generator"), tensors
-
-
-def _faults_of_labels(schema: Schema) -> list[str]:
-    """Say which labels cannot be stored: one for each column."""
-    labels = {column.name: column.levels for column in schema.columns}
-    faults = []
-    for name, own in (*labels.items(), (schema.time, schema.period_labels)):
-        try:
-            _ = [encode_label(label) for label in own]
-        except TypeError as fault:
-            faults.append(f"column {name!r}: {fault}")
-    return faults
 
 
 def _fault_of_sampling(generator: Any) -> str:

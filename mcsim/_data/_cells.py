@@ -1,0 +1,192 @@
+"""The cells of columns as float64: what it does not hold is refused, never changed."""
+
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mcsim._data._notation import call_of_reader, notations_of
+from mcsim._schema import BOOLEAN
+
+LARGEST_WHOLE = 2.0**53  # up to it float64 holds every whole number
+LONGEST = 60  # characters of a cell that a message quotes
+FEW = 3  # texts among numbers that may stand for missing values
+SIGNS = "%$€£¥ "
+
+
+def quoted(cell: Any, text_of: Callable[[Any], str] = repr) -> str:
+    """Return a cell as messages quote it, whatever it is.
+
+    Examples
+    --------
+    >>> quoted("n/a?"), quoted(10**5000)
+    ("'n/a?'", 'a value of type int')
+    """
+    try:
+        text = text_of(cell)
+    except Exception:  # of an int beyond Python's limit, or a class of the user
+        return f"a value of type {type(cell).__name__}"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def is_by_cell(series: pd.Series) -> bool:
+    """Whether a column may hold anything, so that each cell has to be looked at."""
+    return pd.api.types.is_object_dtype(series) or pd.api.types.is_string_dtype(series)
+
+
+def unhashable_cell(series: pd.Series) -> Any:
+    """Return the first cell that is no label, such as a list; None if there is none."""
+    if not isinstance(series.dtype, pd.ArrowDtype) and not pd.api.types.is_object_dtype(series):
+        return None
+    return next((cell for cell in series if not _is_hashable(cell)), None)
+
+
+def faults_of_categories(name: str, series: pd.Series) -> list[str]:
+    """Say why the values of a column, none of them missing, are no categories."""
+    try:
+        series.astype("category")
+    except Exception as fault:  # of lists and other cells that pandas puts into no order
+        first = quoted(series.iloc[0])
+        return [
+            f"column {name!r}: got values like {first}, which are no categories ({fault}); make "
+            f"them text, frame[{name!r}].astype(str), or leave it out with columns=[...]"
+        ]
+    return []
+
+
+def faults_of_values(name: str, series: pd.Series) -> list[str]:
+    """Say why the values of a column, none of them missing, are no numbers."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return []
+    kinds = pd.api.types
+    if is_by_cell(series):
+        refused = ((cell, _refused(cell)) for cell in series)
+        cell, got = next((pair for pair in refused if pair[1]), (None, ""))
+    elif kinds.is_complex_dtype(series):
+        cell, got = series.iloc[0], _refused(complex(series.iloc[0]))
+    elif kinds.is_numeric_dtype(series) or kinds.is_bool_dtype(series):
+        cell, got = None, _whole_number_changed(series)
+    else:
+        cell, got = series.iloc[0], f"dtype {series.dtype}, expected numbers"
+    if got:
+        return [f"column {name!r}: got {got}; {_remedy(name, series, cell)}"]
+    infinite = int(np.isinf(numbers_of(series)).sum())
+    return [f"column {name!r}: {infinite} infinite values"] if infinite else []
+
+
+def numbers_of(series: pd.Series) -> np.ndarray:
+    """Return a column of numbers as float64, NaN where cells are missing."""
+    if is_by_cell(series):
+        missing = series.isna()
+        cells = zip(series, missing, strict=True)
+        return np.array([np.nan if gone else float(cell) for cell, gone in cells])
+    with np.errstate(over="ignore"):  # of longer floats
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def as_numbers(
+    frame: pd.DataFrame, wanted: Sequence[str], categorical: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[Any, ...]]]:
+    """Return columns as float64, and the levels of those that are categories or booleans."""
+    data, levels = {}, {}
+    for name in wanted:
+        series = frame[name]
+        if name in categorical and not isinstance(series.dtype, pd.CategoricalDtype):
+            series = series.astype("category")
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            levels[name] = as_labels(series.cat.categories)
+            codes = series.cat.codes.to_numpy(dtype=np.float64)
+            data[name] = np.where(codes < 0, np.nan, codes)
+        else:
+            data[name] = numbers_of(series)
+            if pd.api.types.is_bool_dtype(series):
+                levels[name] = BOOLEAN
+    return data, levels
+
+
+def as_labels(index: pd.Index) -> tuple[Any, ...]:
+    """Return labels as Python's; intervals, which no file holds, as their text: ``(0, 10]``.
+
+    Examples
+    --------
+    >>> as_labels(pd.cut(pd.Series([1, 5]), [0, 3, 9]).cat.categories)
+    ('(0, 3]', '(3, 9]')
+    """
+    labels = index.tolist()
+    return tuple(str(label) if isinstance(label, pd.Interval) else label for label in labels)
+
+
+def _is_hashable(cell: Any) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
+
+
+def _refused(cell: Any) -> str:
+    """Say what was found in place of a number that float64 holds; "" if the cell is one."""
+    if isinstance(cell, (complex, np.complexfloating)):
+        return f"the complex number {cell}, expected real ones"
+    other = f"values like {quoted(cell)}, expected numbers"
+    if getattr(cell, "ndim", 0) or isinstance(cell, (np.datetime64, np.timedelta64)):
+        return other
+    try:
+        number = float(cell)
+    except OverflowError:
+        return "whole numbers beyond those of float64, expected numbers that it holds"
+    except Exception:  # a cell may be anything
+        return other
+    if isinstance(cell, str) and not np.isfinite(number):
+        return other
+    whole = isinstance(cell, Integral) or (isinstance(cell, str) and _are_digits(cell))
+    return _not_held(cell) if whole and int(cell) != int(number) else ""
+
+
+def _are_digits(text: str) -> bool:
+    return text.strip().lstrip("+-").isdigit()
+
+
+def _not_held(cell: Any) -> str:
+    return f"the whole number {cell}, expected numbers that float64 holds (all up to 2**53)"
+
+
+def _whole_number_changed(series: pd.Series) -> str:
+    """Say which whole number its float64 is not equal to; "" if there is none."""
+    if pd.api.types.is_float_dtype(series):
+        return ""
+    numbers = numbers_of(series)
+    far = np.abs(numbers) >= LARGEST_WHOLE
+    pairs = zip(series[far], numbers[far], strict=True)
+    whole = (pair for pair in pairs if isinstance(pair[0], Integral))
+    return next((_not_held(cell) for cell, number in whole if int(cell) != int(number)), "")
+
+
+def _remedy(name: str, series: pd.Series, cell: Any) -> str:
+    leave = "leave it out with columns=[...]"
+    if not _is_hashable(cell):
+        return f"take its parts as columns of their own, or {leave}"
+    declare = f"declare it with categorical=[{name!r}] or {leave}"
+    if isinstance(cell, str) and not _are_digits(cell):
+        way = _way_to_numbers(name, series)
+        return f"{way}; otherwise {declare}" if way else declare
+    if pd.api.types.is_datetime64_any_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
+        return f"take a number from it, such as frame[{name!r}].dt.year, or {leave}"
+    return declare
+
+
+def _way_to_numbers(name: str, series: pd.Series) -> str:
+    """Say how a column of texts may become one of numbers; "" if in no way."""
+    texts = list(dict.fromkeys(cell for cell in series if isinstance(cell, str)))
+    if ways := notations_of(texts):
+        return f"if these are numbers, read the file with {call_of_reader(*ways)}"
+    plain = [text.strip(SIGNS) for text in texts]
+    if not any(map(_refused, plain)) or notations_of(plain):
+        return f"take the signs off first, frame[{name!r}].str.strip({SIGNS!r})"
+    others = [text for text in texts if _refused(text)]
+    if len(others) <= FEW and len(others) < len(texts):
+        what = f"if {', '.join(map(quoted, others))} stands for a missing value"
+        return f"{what}, read the file with {call_of_reader({'missing_values': others})}"
+    return ""
