@@ -1,7 +1,7 @@
 """Results: the replications that a store holds of a study, and their summaries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +46,13 @@ class Results:
         What a reader may not conclude.
     notes : tuple of str
         What estimators say of the panels, such as treated cells that they leave out.
+    failures : pandas.DataFrame
+        One row per cell, estimator and status of replications that failed: ``replications`` of
+        them among ``of``; the ``reason`` of the first, ``first_rep``: type and message of the
+        exception (empty where the status says all); ``labels``, the estimates concerned, where
+        others of the estimator succeeded; and ``cell``, by which `mcsim replay` finds it. A
+        replication in which all of a dict of estimates failed is counted once. ``skipped`` are
+        those that were not computed, since every replication of the cell's first block failed.
     """
 
     replicates: pd.DataFrame
@@ -53,6 +60,7 @@ class Results:
     study: Mapping[str, Any]
     caveats: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    failures: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def factors(self) -> list[str]:

@@ -65,6 +65,29 @@ def unpicklable(frame):
     return fine(frame)
 
 
+def interrupting(frame):
+    if is_hit(frame):
+        raise KeyboardInterrupt
+    return fine(frame)
+
+
+class Stop(BaseException):
+    """What some solvers raise to stop."""
+
+
+def stopping(frame):
+    if is_hit(frame):
+        raise Stop
+    return fine(frame)
+
+
+def closing_its_output(frame):
+    if is_hit(frame):
+        sys.stdout.close()
+        raise ValueError("after the end")
+    return fine(frame)
+
+
 def leaving(frame):
     if is_hit(frame):
         sys.exit(0)
@@ -159,6 +182,9 @@ def check_failures(rows, good, status):
         (raising, "error"),
         (unpicklable, "error"),
         (leaving, "error"),
+        (interrupting, "error"),
+        (stopping, "error"),
+        (closing_its_output, "error"),
         (out_of_memory, "oom"),
         (wrong_type, "error"),
         (wrong_status, "error"),
@@ -169,7 +195,9 @@ def test_failures_in_the_function(good, function, status):
     check_failures(rows_of({"e": lifted(function)}, workers=0), good, status)
 
 
-@pytest.mark.parametrize("function", [raising, unpicklable, leaving, out_of_memory])
+@pytest.mark.parametrize(
+    "function", [raising, unpicklable, leaving, interrupting, stopping, out_of_memory]
+)
 @pytest.mark.slow
 def test_failures_in_a_worker_are_the_same(function):
     one, other = (rows_of({"e": lifted(function)}, workers=w) for w in (0, 2))
@@ -216,9 +244,19 @@ def test_a_changed_frame_is_its_own(good):
     pd.testing.assert_frame_equal(mine, good, check_exact=True)
 
 
-def test_chatter_stays_away_from_the_terminal(good, capfd):
-    pd.testing.assert_frame_equal(rows_of({"e": lifted(chatting)}, workers=0), good)
+def test_chatter_of_workers_stays_away_from_the_terminal(good, capfd):
+    pd.testing.assert_frame_equal(rows_of({"e": lifted(chatting)}, workers=1), good)
     assert capfd.readouterr() == ("", "")
+
+
+def test_prints_are_seen_where_no_worker_is(good, capfd):
+    def printing(frame):
+        print("to stdout")
+        print("to stderr", file=sys.stderr, flush=True)
+        return fine(frame)
+
+    pd.testing.assert_frame_equal(rows_of({"e": lifted(printing)}, workers=0), good)
+    assert capfd.readouterr() == ("to stdout\n" * 64, "to stderr\n" * 64)
 
 
 def test_global_random_state_is_seeded_for_every_replication():
@@ -232,9 +270,11 @@ def test_a_failure_is_recorded_with_the_way_to_replay_it(tmp_path):
     rows = rows_of({"e": lifted(raising)}, workers=0, store=tmp_path / "a store")
     files = sorted(tmp_path.glob("a store/failures/*/*/*.json"))
     records = [json.loads(file.read_text()) for file in files]
-    assert [r["rep"] for r in records] == rows.loc[rows["status"] == "error", "rep"].tolist()
-    first = records[0]
+    (first,) = records  # one text
+    assert first["reps"] == rows.loc[rows["status"] == "error", "rep"].tolist()
+    assert first["rep"] == first["reps"][0]
     assert (first["estimator"], first["status"]) == ("e", "error")
+    assert first["reason"] == "ValueError: no convergence"
     assert "ValueError: no convergence" in first["trouble"]
     assert "raise ValueError" in first["trouble"]
     cell = mcsim.open(tmp_path / "a store").study["cells"][0]["hash"]
