@@ -132,17 +132,29 @@ class CellRunner:
                 if start == 0:
                     found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
                     diagnoses[estimator.name].append(found)
-            hosts.submit(self._released(hosts, first), first, sample, schema)
-            self._finish(hosts, wait_for=lambda _: False)
             if self.stop.is_set():
                 return
+            if first == chunks[-1]:
+                self._write_native(native, start, results, truths, diagnoses)
+            hosts.submit(self._released(hosts, first), first, sample, schema)
+            self._finish(hosts, wait_for=lambda _: False)
+        self._finish(hosts, wait_for=lambda _: True)
+
+    def _write_native(
+        self,
+        native: list[EstimatorPlan],
+        start: int,
+        results: Mapping[str, list],
+        truths: list[Mapping[str, Any]],
+        diagnoses: Mapping[str, list],
+    ) -> None:
+        """Write the native blocks, and what their estimators say of the panels."""
+        reps = np.arange(start, start + NATIVE_BLOCK)
         for estimator in native:
-            reps = np.arange(start, start + NATIVE_BLOCK)
             rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
             if means := means_of(diagnoses[estimator.name]):
                 write_json(self.store.notes(self.plan.hash, estimator.hash), means)
             self._write(estimator, start, rows)
-        self._finish(hosts, wait_for=lambda _: True)
 
     def _released(self, hosts: HostBlocks, first: int) -> list[HostBlock]:
         """Return the other host blocks of a chunk, as soon as the first ones are known."""

@@ -20,7 +20,7 @@ MANY_FAILURES = 0.5
 """Share of replications from which the exit code is 4; it is too where a cell has no success."""
 
 _TEXTS_KEPT = 20  # of a block and status
-_CELLS_NAMED = 3
+_NAMED = 3  # labels or cells, in a sentence
 _LABEL = ["estimand", "inference"]
 
 COLUMNS = (
@@ -51,8 +51,10 @@ def with_skipped(rows: pd.DataFrame, first_block: pd.DataFrame, reps: int) -> pd
     reps : int
         Replications asked for.
     """
+    if not without_success(first_block):
+        return rows
     skipped = np.setdiff1d(np.arange(reps), rows["rep"])
-    if not len(skipped) or not without_success(first_block):
+    if not len(skipped):
         return rows
     labels = first_block.groupby(_LABEL, sort=False, observed=True)
     truths = labels["truth"].agg(lambda truth: truth.iloc[0] if truth.nunique() == 1 else np.nan)
@@ -161,7 +163,7 @@ def failures_of(
             "dgp": cell["dgp"],
             **cell["design"],
             "estimator": rows["estimator"].iloc[0],
-            "labels": ", ".join(names) if len(names) < n_labels else "",
+            "labels": names if len(names) < n_labels else [],
             "status": status,
             "replications": len(reps),
             "of": rows["rep"].nunique(),
@@ -203,8 +205,8 @@ def failure_sentences(results: Results, store: Store) -> Iterator[str]:
 
 
 def _sentence(name: str, failures: pd.DataFrame, total: int, factors: Sequence[str]) -> str:
-    labels = list(dict.fromkeys(filter(None, failures["labels"])))
-    some = f" ({'; '.join(labels)})" if failures["labels"].ne("").all() else ""
+    labels = list(dict.fromkeys(label for several in failures["labels"] for label in several))
+    some = f" ({_first(labels)})" if failures["labels"].map(len).all() else ""
     skipped = failures["status"] == Status.SKIPPED.label
     n, n_skipped = failures["replications"].sum(), failures.loc[skipped, "replications"].sum()
     parts = [f"{name}{some}: {n:,} of {total:,} failed"]
@@ -225,8 +227,13 @@ def _whole_cells(failures: pd.DataFrame, factors: Sequence[str]) -> str:
         " ".join([str(row["dgp"]), *(f"{f}={row[f]}" for f in factors if pd.notna(row[f]))])
         for _, row in whole.iterrows()
     ]
-    more = f" and {len(names) - _CELLS_NAMED} more" if len(names) > _CELLS_NAMED else ""
-    return f", all in {', '.join(names[:_CELLS_NAMED])}{more}" if names else ""
+    return f", all in {_first(names)}" if names else ""
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def causes(failures: pd.DataFrame) -> str:

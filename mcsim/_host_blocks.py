@@ -103,6 +103,8 @@ class HostBlocks:
 
     def submit(self, blocks: list[HostBlock], first: int, sample: Sample, schema: Any) -> None:
         """Send what these blocks have of a chunk to the workers, in pieces."""
+        if not blocks:
+            return
         keys = self._plan.keys(Stream.ESTIMATOR, first, first + self._plan.chunk)
         words = np.asarray(jax.random.key_data(keys))
         columns = piece_of(sample.panel)

@@ -1,7 +1,7 @@
 """Results: the replications that a store holds of a study, and their summaries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -49,7 +49,7 @@ class Results:
     failures : pandas.DataFrame
         One row per cell, estimator and status of replications that failed: ``replications`` of
         them among ``of``; the ``reason`` of the first, ``first_rep``: type and message of the
-        exception (empty where the status says all); ``labels``, the estimates concerned, where
+        exception (empty where the status says all); ``labels``, a list of the estimates concerned, where
         others of the estimator succeeded; and ``cell``, by which `mcsim replay` finds it. A
         replication in which all of a dict of estimates failed is counted once. ``skipped`` are
         those that were not computed, since every replication of the cell's first block failed.
@@ -59,8 +59,8 @@ class Results:
     truth: pd.DataFrame
     study: Mapping[str, Any]
     caveats: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    failures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: tuple[str, ...]
+    failures: pd.DataFrame
 
     @property
     def factors(self) -> list[str]:

@@ -13,7 +13,8 @@ from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample, Status, Study, grid, run
 from mcsim._failures import often_failing
 from mcsim._replay import replay
-from mcsim._store import Store, read_block
+from mcsim._store import Store, read_block, write_block
+from mcsim.report import notes
 from mcsim.testing import constant_dgp, exact_estimator
 
 NATIVE_BLOCK, HOST_BLOCK = 1024, 64
@@ -71,7 +72,7 @@ def test_a_rare_failure_is_a_line_and_a_row_without_a_store():
     (row,) = results.failures.to_dict("records")
     rows = results.replicates
     assert row == {
-        "dgp": "normal", "mean": 0.0, "estimator": "ols", "labels": "", "status": "error",
+        "dgp": "normal", "mean": 0.0, "estimator": "ols", "labels": [], "status": "error",
         "replications": failed, "of": 64, "reason": "LinAlgError: singular matrix",
         "first_rep": rows.loc[rows["status"] == "error", "rep"].min(),
         "cell": results.study["cells"][0]["hash"][:12],
@@ -100,7 +101,7 @@ def test_estimates_that_fail_beside_others_are_named():
     with pytest.warns(UserWarning, match=r"two \(mean b\): \d+ of 64 failed: nan$"):
         results = run_it({"two": two})
     (row,) = results.failures.to_dict("records")
-    assert (row["labels"], row["status"], row["reason"]) == ("mean b", "nan", "")
+    assert (row["labels"], row["status"], row["reason"]) == (["mean b"], "nan", "")
 
 
 def test_statuses_are_counted_apart():
@@ -178,6 +179,8 @@ def test_what_follows_a_first_block_without_a_success_is_skipped(tmp_path, worke
     )
     assert "native failed in all 1,024 replications of its first block" in at_once
     assert often_failing(results) == ["hopeless", "native"]
+    assert "hopeless: 1,036 of its failures are replications that were skipped" in notes(results)
+    assert "INCOMPLETE" not in notes(results)
     pd.testing.assert_frame_equal(mcsim.open(tmp_path).replicates, results.replicates)
 
 
@@ -241,8 +244,6 @@ def test_blocks_that_an_older_version_stored_after_a_first_block_in_vain_are_kep
         results = run_it({"e": hopeless}, 10, store=tmp_path)
     cell = results.study["cells"][0]
     store, estimator = Store.open(tmp_path), dict(cell["estimators"])["e"]
-    from mcsim._store import write_block
-
     first = read_block(store.block(cell["hash"], estimator, 0, 64))
     write_block(
         store.block(cell["hash"], estimator, 64, 64),
@@ -259,6 +260,7 @@ def test_blocks_that_an_older_version_stored_after_a_first_block_in_vain_are_kep
 
 STUDY = """
 import mcsim
+from mcsim.report import notes
 from mcsim.testing import constant_dgp
 
 @mcsim.host(estimand="mean")
