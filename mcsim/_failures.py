@@ -163,7 +163,7 @@ def failures_of(
             "dgp": cell["dgp"],
             **cell["design"],
             "estimator": rows["estimator"].iloc[0],
-            "labels": names if len(names) < n_labels else [],
+            "labels": tuple(names) if len(names) < n_labels else (),
             "status": status,
             "replications": len(reps),
             "of": rows["rep"].nunique(),

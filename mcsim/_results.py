@@ -48,11 +48,10 @@ class Results:
         What estimators say of the panels, such as treated cells that they leave out.
     failures : pandas.DataFrame
         One row per cell, estimator and status of replications that failed: ``replications`` of
-        them among ``of``; the ``reason`` of the first, ``first_rep``: type and message of the
-        exception (empty where the status says all); ``labels``, a list of the estimates concerned, where
-        others of the estimator succeeded; and ``cell``, by which `mcsim replay` finds it. A
-        replication in which all of a dict of estimates failed is counted once. ``skipped`` are
-        those that were not computed, since every replication of the cell's first block failed.
+        them among ``of``; the ``reason`` of the first of them, ``first_rep``: type and message of
+        the exception, empty where the status says all; ``labels``, which of the estimator's
+        estimates failed, where others did not; and ``cell``, by which ``mcsim replay`` finds it.
+        ``skipped`` are those that were not computed, since all of the cell's first block failed.
     """
 
     replicates: pd.DataFrame

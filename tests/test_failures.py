@@ -72,7 +72,7 @@ def test_a_rare_failure_is_a_line_and_a_row_without_a_store():
     (row,) = results.failures.to_dict("records")
     rows = results.replicates
     assert row == {
-        "dgp": "normal", "mean": 0.0, "estimator": "ols", "labels": [], "status": "error",
+        "dgp": "normal", "mean": 0.0, "estimator": "ols", "labels": (), "status": "error",
         "replications": failed, "of": 64, "reason": "LinAlgError: singular matrix",
         "first_rep": rows.loc[rows["status"] == "error", "rep"].min(),
         "cell": results.study["cells"][0]["hash"][:12],
@@ -101,7 +101,7 @@ def test_estimates_that_fail_beside_others_are_named():
     with pytest.warns(UserWarning, match=r"two \(mean b\): \d+ of 64 failed: nan$"):
         results = run_it({"two": two})
     (row,) = results.failures.to_dict("records")
-    assert (row["labels"], row["status"], row["reason"]) == (["mean b"], "nan", "")
+    assert (row["labels"], row["status"], row["reason"]) == (("mean b",), "nan", "")
 
 
 def test_statuses_are_counted_apart():
