@@ -122,14 +122,14 @@ def reason_of(store: Store, cell: str, estimator: str, status: str, rep: int) ->
         file = store.failures(cell, estimator) / f"r{rep:07d}.json"
         record = store.read(file, "status", "trouble")
         if record["status"] == status:
-            return record.get("reason") or _reason_in(record)
+            return one_line(str(record.get("reason") or _old_reason(record)))
     return ""
 
 
-def _reason_in(record: Mapping[str, Any]) -> str:
-    """Return the reason in a record of mcsim to 0.2, whose last line is that of a traceback."""
-    lines = record["trouble"].strip().splitlines()
-    return one_line("\n".join(lines if record["status"] == Status.NO_SE.label else lines[-1:]))
+def _old_reason(record: Mapping[str, Any]) -> str:
+    """Return the reason in a record of mcsim to 0.2: the last line of a traceback."""
+    lines = str(record["trouble"]).strip().splitlines()
+    return "\n".join(lines if record["status"] == Status.NO_SE.label else lines[-1:])
 
 
 # Who fails how often

@@ -98,13 +98,15 @@ class Pace:
 
     def __str__(self) -> str:
         several = len(self._left) > 1
-        rates = [
+        parts = [
             f"{_rate(rate)}/s" + (f" {kind}" if several else "")
             for kind, rate in self.rates.items()
-            if rate
+            if rate and self._left[kind] > 0
         ]
-        left = [] if self.remaining is None else [f"{_duration(self.remaining)} left"]
-        return "  ".join([*rates, _duration(self.elapsed), *left])
+        parts.append(_duration(self.elapsed))
+        if remaining := self.remaining:
+            parts.append(f"{_duration(remaining)} left")
+        return "  ".join(parts)
 
 
 def _rate(per_second: float) -> str:

@@ -77,7 +77,7 @@ def test_what_is_skipped_is_not_waited_for(shown, clock):
     assert shown.display.pace.remaining == pytest.approx(10.0)
 
 
-def test_replications_beyond_those_asked_for_are_not_counted(clock):
+def test_one_kind_needs_no_name(clock):
     pace = Pace(clock)
     pace.begin()
     pace.ask("host", 100)
@@ -86,3 +86,4 @@ def test_replications_beyond_those_asked_for_are_not_counted(clock):
     assert str(pace) == "8/s  0:00:08  0:00:04 left"
     pace.settle("host", 36, computed=True)
     assert pace.remaining == 0.0
+    assert str(pace) == "0:00:08"

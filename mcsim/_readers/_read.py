@@ -145,7 +145,10 @@ def _remedy(result: Any) -> str:
         return ": return mcsim.Estimate(value, se)"
     if callable(result):
         return ": call it, or return mcsim.Estimate(value, se)"
-    return ", which no reader knows: return mcsim.Estimate(value, se), or pass extract= to @host"
+    return (
+        ", which no reader knows: return mcsim.Estimate(value, se), or use "
+        "@host(extract=lambda result: mcsim.Estimate(...))"
+    )
 
 
 def _plain(estimate: Estimate) -> Estimate:
