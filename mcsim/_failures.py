@@ -1,8 +1,9 @@
-"""Failures of estimators: the reasons that a store keeps, who fails how often, and in sentences."""
+"""Failures of estimators: why, as a store keeps it; how often, as a frame and in sentences."""
 
 import contextlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,11 @@ def reason_of(store: Store, cell: str, estimator: str, status: str, rep: int) ->
     """
     if status == Status.SKIPPED.label:
         return "every replication of the first block failed"
+    return _reason_in(store, store.failures(cell, estimator) / f"r{rep:07d}.json", status)
+
+
+def _reason_in(store: Store, file: Path, status: str) -> str:
     with contextlib.suppress(StoreError):  # a reason, not a result
-        file = store.failures(cell, estimator) / f"r{rep:07d}.json"
         record = store.read(file, "status", "trouble")
         if record["status"] == status:
             return one_line(str(record.get("reason") or _old_reason(record)))
@@ -223,11 +227,15 @@ def _whole_cells(failures: pd.DataFrame, factors: Sequence[str]) -> str:
         {"replications": "sum", "of": "first"}
     )
     whole = counts[counts["replications"] == counts["of"]].reset_index()[where]
-    names = [
-        " ".join([str(row["dgp"]), *(f"{f}={row[f]}" for f in factors if pd.notna(row[f]))])
-        for _, row in whole.iterrows()
-    ]
+    names = []
+    for dgp, *values in whole.itertuples(index=False):
+        pairs = zip(factors, values, strict=True)
+        names.append(" ".join([dgp, *(f"{f}={_short(v)}" for f, v in pairs if pd.notna(v))]))
     return f", all in {_first(names)}" if names else ""
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _first(names: Sequence[str]) -> str:
@@ -264,11 +272,8 @@ def causes(failures: pd.DataFrame) -> str:
 
 def _cause(status: str, reason: str) -> str:
     """An exception names itself; elsewhere the status goes before the reason."""
-    return (
-        reason
-        if reason and status == Status.ERROR.label
-        else ": ".join(filter(None, (status, reason)))
-    )
+    parts = [reason] if reason and status == Status.ERROR.label else [status, reason]
+    return ": ".join(filter(None, parts))
 
 
 def sentence_of_first_block(
@@ -307,8 +312,7 @@ def _reason_without_se(name: str, results: Results, store: Store) -> str:
     for cell in results.study["cells"]:
         folder = store.failures(cell["hash"], dict(cell["estimators"]).get(name, ""))
         for file in sorted(folder.glob("r*.json")):
-            rep = int(file.stem[1:])
-            reason = reason_of(store, cell["hash"], folder.name, Status.NO_SE.label, rep)
-            if reason and rep < results.study["reps"]:
+            asked = file.stem < f"r{results.study['reps']:07d}"
+            if asked and (reason := _reason_in(store, file, Status.NO_SE.label)):
                 return reason
     return ""

@@ -221,7 +221,7 @@ def test_other_cells_are_not_skipped(tmp_path):
         results = run_it({"e": hopeless_above}, 200, designs, store=tmp_path)
     assert str(caught[0].message) == (
         "e: 200 of 400 failed, 136 of them skipped after a first block without a success, "
-        "all in normal mean=10.0: ValueError: too large"
+        "all in normal mean=10: ValueError: too large"
     )
     rows = results.replicates
     assert set(rows.loc[rows["mean"] == 0.0, "status"]) == {"ok"}
