@@ -1,40 +1,43 @@
 """Computing one cell: the missing blocks, on draws that all estimators share."""
 
-import shlex
 import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Panel, Sample, Status
+from mcsim._core import Panel, Sample
 from mcsim._engine import NATIVE_BLOCK, diagnose_chunk, draw_chunk, estimate_chunk
+from mcsim._failures import sentence_of_first_block, store_reasons, without_success
 from mcsim._host_blocks import HostBlock, HostBlocks
 from mcsim._host_draws import draws_of
 from mcsim._keys import Stream
 from mcsim._notes import means_of
 from mcsim._plan import CellPlan, EstimatorPlan
-from mcsim._pool import Task, WorkerPool
+from mcsim._pool import LOOK_EVERY, Task, WorkerPool
 from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store, read_block, write_block
 from mcsim._store_files import write_json
 from mcsim._truth import CellTruth
-from mcsim._worker import MASK, Outcome, draw_piece
+from mcsim._worker import MASK, draw_piece
 from mcsim.errors import StoreError
-
-_FAILURES_KEPT = 20  # tracebacks kept of a block
 
 Drawn = tuple[Sample, Any]  # samples and their schema
 
 
 class CellRunner:
     """Computes the missing blocks of a cell, a native block's worth of replications at a time.
+
+    An estimator's first block decides about its others: if all of it failed, they are skipped.
+    Until that is known, host functions are run on no other block. A native block may be computed
+    meanwhile, since its thread would idle, but is stored only afterwards.
 
     Parameters
     ----------
@@ -68,22 +71,44 @@ class CellRunner:
         self.display, self.stop = display, stop
         self.seconds: dict[str, float] = dict.fromkeys((e.name for e in plan.estimators), 0.0)
         self.without_truth: set[tuple[str, str]] = set()
-        self._missing = {
-            e.name: {start for start in range(0, reps, e.block) if self._is_lacking(e, start)}
-            for e in plan.estimators
-        }
+        self._first_is_known = {e.name: threading.Event() for e in plan.estimators}
+        self._missing: dict[str, set[int]] = {}
+        for estimator in plan.estimators:
+            self._missing[estimator.name] = set()
+            self._look_for(estimator, range(0, reps, estimator.block))
 
-    def _is_lacking(self, estimator: EstimatorPlan, start: int) -> bool:
+    def _look_for(self, estimator: EstimatorPlan, starts: range) -> None:
+        """Find out which blocks are missing."""
+        in_vain, missing = False, set()
+        for start in starts:
+            rows = self._stored(estimator, start)
+            if rows is None:
+                missing.add(start)
+            elif start == 0:
+                self._first_is_known[estimator.name].set()
+                in_vain = without_success(rows)
+        self._missing[estimator.name] = missing
+        if in_vain:
+            self._skip(estimator)
+
+    def _stored(self, estimator: EstimatorPlan, start: int) -> pd.DataFrame | None:
+        """Return a block of the store, if it is there and sound."""
         file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
         if not file.exists():
-            return True
+            return None
         try:
-            self.display.done(self.plan, estimator, read_block(file))
+            rows = read_block(file)
         except StoreError as error:
             moved = self.store.quarantine(file)
             warnings.warn(f"{error}; set aside as {moved} and computed again", stacklevel=2)
-            return True
-        return False
+            return None
+        self.display.found(self.plan, estimator, rows)
+        return rows
+
+    def _skip(self, estimator: EstimatorPlan) -> None:
+        """Compute no other block than the first."""
+        starts, self._missing[estimator.name] = self._missing[estimator.name], set()
+        self.display.skipped(self.plan, estimator, [s for s in starts if s])
 
     def is_missing(self, start: int) -> bool:
         """Whether any block among the replications from ``start`` is missing."""
@@ -98,26 +123,51 @@ class CellRunner:
         diagnoses: dict[str, list] = {e.name: [] for e in native}
         truths: list[Mapping[str, Any]] = []
         chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
-        wanted = (first for first in chunks if native or hosts.needing(first))
+        wanted = (first for first in chunks if native or hosts.is_needed(first))
         for first, (sample, schema) in self._draws(wanted):
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
+            hosts.submit(hosts.needing(first, at_start=True), first, sample, schema)
             for estimator in native:
                 results[estimator.name].append(self.estimate(estimator, first, sample.panel))
                 if start == 0:
                     found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
                     diagnoses[estimator.name].append(found)
-            if blocks := hosts.needing(first):
-                hosts.submit(blocks, first, sample, schema)
-            self._finish(hosts, wait=False)
             if self.stop.is_set():
                 return
+            if first == chunks[-1]:
+                self._write_native(native, start, results, truths, diagnoses)
+            hosts.submit(self._released(hosts, first), first, sample, schema)
+            self._finish(hosts, wait_for=lambda _: False)
+        self._finish(hosts, wait_for=lambda _: True)
+
+    def _write_native(
+        self,
+        native: list[EstimatorPlan],
+        start: int,
+        results: Mapping[str, list],
+        truths: list[Mapping[str, Any]],
+        diagnoses: Mapping[str, list],
+    ) -> None:
+        """Write the native blocks, and what their estimators say of the panels."""
+        reps = np.arange(start, start + NATIVE_BLOCK)
         for estimator in native:
-            reps = np.arange(start, start + NATIVE_BLOCK)
             rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
             if means := means_of(diagnoses[estimator.name]):
                 write_json(self.store.notes(self.plan.hash, estimator.hash), means)
             self._write(estimator, start, rows)
-        self._finish(hosts, wait=True)
+
+    def _released(self, hosts: HostBlocks, first: int) -> list[HostBlock]:
+        """Return the other host blocks of a chunk, as soon as the first ones are known."""
+        if hosts.needing(first, at_start=False):
+            self._finish(hosts, wait_for=lambda block: block.start == 0)
+            for estimator in self.plan.estimators:
+                if estimator.is_host:
+                    self._wait_for_first(estimator)
+        return hosts.needing(first, at_start=False)
+
+    def _wait_for_first(self, estimator: EstimatorPlan) -> None:
+        while not self._first_is_known[estimator.name].wait(LOOK_EVERY):
+            self.pool.check()
 
     def draw(self, first: int) -> Drawn:
         """Draw the samples of the chunk from replication ``first``, and tell their schema."""
@@ -169,25 +219,42 @@ class CellRunner:
     def _lacks(self, estimator: EstimatorPlan, start: int) -> bool:
         return start in self._missing[estimator.name]
 
-    def _finish(self, hosts: HostBlocks, *, wait: bool) -> None:
+    def _finish(self, hosts: HostBlocks, wait_for: Callable[[HostBlock], bool]) -> None:
         """Write the host blocks that are back."""
-        for block, outcomes in hosts.finished(wait=wait):
+        for block, outcomes in hosts.finished(wait_for):
             self.seconds[block.estimator.name] += sum(outcome.seconds for outcome in outcomes)
             reps = np.arange(block.start, block.start + len(outcomes))
             rows = host_rows(outcomes, block.truths, reps, self._sole(block.truths[0]))
-            self._record_failures(block, outcomes)
-            self._write(block.estimator, block.start, rows)
+            store_reasons(self.store, self.plan, block.estimator, block.start, outcomes)
+            reasons = {o.status.label: o.reason for o in reversed(outcomes) if o.trouble}
+            self._write(block.estimator, block.start, rows, reasons)
 
     def _sole(self, truth: Mapping[str, Any]) -> str:
         synonyms = getattr(self.plan.cell.dgp, "synonyms", ())
         estimands = {*truth, *self.truth.values}.difference(synonyms)
         return estimands.pop() if len(estimands) == 1 else "estimate"
 
-    def _write(self, estimator: EstimatorPlan, start: int, rows: pd.DataFrame) -> None:
+    def _write(
+        self,
+        estimator: EstimatorPlan,
+        start: int,
+        rows: pd.DataFrame,
+        reasons: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Store a block, unless the first one says that it is skipped."""
+        if start:
+            self._wait_for_first(estimator)
+        if not self._lacks(estimator, start):
+            return
         rows = self._with_truth(estimator, rows)
         file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
         write_block(file, rows, {"dgp": self.plan.cell.dgp_name, "name": estimator.name})
-        self.display.done(self.plan, estimator, rows)
+        self.display.computed(self.plan, estimator, rows)
+        if start == 0:
+            if without_success(rows):
+                self._skip(estimator)
+                self.display.say(sentence_of_first_block(self.plan, estimator, rows, reasons))
+            self._first_is_known[estimator.name].set()
 
     def _with_truth(self, estimator: EstimatorPlan, rows: pd.DataFrame) -> pd.DataFrame:
         """Fill in the cell's truth where the samples carry none."""
@@ -203,23 +270,6 @@ class CellRunner:
                 if estimand and estimator.is_host and np.isnan(truth[mine]).all():
                     self.without_truth.add((estimator.name, estimand))
         return rows.assign(truth=truth)
-
-    def _record_failures(self, block: HostBlock, outcomes: list[Outcome]) -> None:
-        """Keep what went wrong, and why standard errors are missing."""
-        folder = self.store.failures(self.plan.hash, block.estimator.hash)
-        failed = [(rep, o) for rep, o in enumerate(outcomes, block.start) if o.trouble]
-        lacking = [(rep, o) for rep, o in enumerate(outcomes, block.start) if o.remark]
-        for rep, outcome in failed[:_FAILURES_KEPT] + lacking[:_FAILURES_KEPT]:
-            content = {
-                "cell": self.plan.cell.name,
-                "estimator": block.estimator.name,
-                "rep": rep,
-                "status": outcome.status.label if outcome.trouble else Status.NO_SE.label,
-                "trouble": outcome.trouble or outcome.remark,
-                "replay": f"mcsim replay FILE --store {shlex.quote(str(self.store.path))} "
-                f"--cell {self.plan.hash[:12]} --rep {rep}",
-            }
-            write_json(folder / f"r{rep:07d}.json", content)
 
 
 def warn_if_frozen(dgp: str, panels: Panel) -> None:

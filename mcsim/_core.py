@@ -25,6 +25,8 @@ class Status(IntEnum):
     All but ``OK`` and ``NO_SE`` are failures. ``OK`` has something that counts: a value, or a
     p-value or an interval alone. ``NO_SE`` is an estimate whose inference is not defined: its value
     counts, in every measure that needs no standard error.
+    ``SKIPPED`` is given by a run, to replications that it leaves out since all of a first block
+    failed.
     """
 
     OK = 0

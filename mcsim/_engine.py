@@ -21,7 +21,7 @@ from mcsim._design import Design
 from mcsim._missing_cells import missing_cells, without_cells
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
-from mcsim.errors import ContractError, InputError, McsimError
+from mcsim.errors import ContractError, InputError, McsimError, type_and_message
 
 NATIVE_BLOCK = 1024
 """Replications in a stored block of a native estimator."""
@@ -312,6 +312,6 @@ def sentences(what: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         raise InputError(
-            f"{what}: {type(error).__name__}: {error}; it was called with a key and traced arrays: "
+            f"{what}: {type_and_message(error)}; it was called with a key and traced arrays: "
             "use jax.numpy, or lift a function of frames with @mcsim.host"
         ) from error

@@ -1,6 +1,6 @@
 """Host blocks under way: pieces of samples at the workers, outcomes that come back."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,26 +75,43 @@ class HostBlocks:
         self._open: dict[tuple[str, int], HostBlock] = {}
         self._payloads: dict[str, Payload] = {}
 
-    def needing(self, first: int) -> list[HostBlock]:
-        """Return the missing blocks that overlap the chunk from replication ``first``."""
-        starts = range(first - first % HOST_BLOCK, first + self._plan.chunk, HOST_BLOCK)
+    def needing(self, first: int, *, at_start: bool) -> list[HostBlock]:
+        """Return the missing blocks that overlap the chunk from replication ``first``.
+
+        Parameters
+        ----------
+        first : int
+            First replication of the chunk.
+        at_start : bool
+            Whether the estimators' first blocks, or all others.
+        """
         return [
             self._open.setdefault((e.name, start), HostBlock(e, start))
-            for e in self._plan.estimators
-            for start in starts
-            if e.is_host and start in self._missing[e.name]
+            for e, start in self._missing_in(first)
+            if (start == 0) == at_start
         ]
+
+    def is_needed(self, first: int) -> bool:
+        """Whether any missing block overlaps the chunk from replication ``first``."""
+        return any(True for _ in self._missing_in(first))
+
+    def _missing_in(self, first: int) -> Iterator[tuple[EstimatorPlan, int]]:
+        for estimator in self._plan.estimators:
+            for start in range(first - first % HOST_BLOCK, first + self._plan.chunk, HOST_BLOCK):
+                if estimator.is_host and start in self._missing[estimator.name]:
+                    yield estimator, start
 
     def submit(self, blocks: list[HostBlock], first: int, sample: Sample, schema: Any) -> None:
         """Send what these blocks have of a chunk to the workers, in pieces."""
+        if not blocks:
+            return
         keys = self._plan.keys(Stream.ESTIMATOR, first, first + self._plan.chunk)
         words = np.asarray(jax.random.key_data(keys))
         columns = piece_of(sample.panel)
         for block in blocks:
             low = max(first, block.start) - first
             high = min(first + self._plan.chunk, block.start + HOST_BLOCK) - first
-            payload = self._payload(block.estimator, schema)
-            size = _PIECE if block.estimator.estimator.timeout is None else 1
+            payload, size = self._payload(block.estimator, schema), self._piece(block)
             for start in range(low, high, size):
                 rows = slice(start, min(start + size, high))
                 part = {name: values[rows] for name, values in columns.items()}
@@ -102,12 +119,21 @@ class HostBlocks:
             block.truths.append({e: np.asarray(v)[low:high] for e, v in sample.truth.items()})
             block.drawn += high - low
 
-    def finished(self, *, wait: bool) -> Iterator[tuple[HostBlock, list[Outcome]]]:
-        """Yield the blocks whose pieces are all back, with their outcomes; or wait for all."""
+    def finished(
+        self, wait_for: Callable[[HostBlock], bool]
+    ) -> Iterator[tuple[HostBlock, list[Outcome]]]:
+        """Yield the blocks whose pieces are all back, with their outcomes; wait for some."""
         for key, block in list(self._open.items()):
-            if block.drawn == HOST_BLOCK and (wait or block.is_back()):
+            if block.drawn == HOST_BLOCK and (wait_for(block) or block.is_back()):
                 del self._open[key]
                 yield block, [o for piece in block.pieces for o in self._outcomes(block, piece)]
+
+    def _piece(self, block: HostBlock) -> int:
+        """Return how many replications to send at once: all workers share a first block."""
+        if block.estimator.estimator.timeout is not None:
+            return 1
+        share = HOST_BLOCK // max(1, self._pool.workers)
+        return _PIECE if block.start else max(1, min(_PIECE, share))
 
     def _payload(self, estimator: EstimatorPlan, schema: Any) -> Payload:
         """Pickle an estimator; once, where the schema is the same for all samples."""

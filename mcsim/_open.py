@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mcsim._core import Status
+from mcsim._failures import COLUMNS, failures_of, with_skipped
 from mcsim._intervals import complete_intervals
 from mcsim._mended import remarks_on_mended
 from mcsim._notes import note_sentences
@@ -57,17 +58,24 @@ def open_results(
 
 def results_of(store: Store, study: Mapping[str, Any], level: float | None = None) -> Results:
     """Return the results of the study that a manifest describes, at its level or another."""
-    frames, truths = [], []
+    parts, frames, truths = [], [], []
     for cell in study["cells"]:
         truths += _truths_of(store, cell)
         for name, estimator in cell["estimators"]:
             rows = _rows_of(store, cell["hash"], estimator, study["reps"])
             if len(rows):
                 _require_truth(store, cell, estimator)
-            frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
-    if not any(map(len, frames)):
+                parts.append((cell, estimator))
+                frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
+    if not frames:
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
-    rows = pd.concat(_name_failures(frames), ignore_index=True)
+    frames = _name_failures(frames)
+    failures = [
+        failure
+        for (cell, estimator), part in zip(parts, frames, strict=True)
+        for failure in failures_of(store, cell, estimator, part)
+    ]
+    rows = pd.concat(frames, ignore_index=True)
     unmoved = limits_left_behind(rows, study["level"], level)
     for sentence in unmoved:
         warn(sentence)
@@ -75,11 +83,9 @@ def results_of(store: Store, study: Mapping[str, Any], level: float | None = Non
     caveats = (*GENERAL_CAVEATS, *study["caveats"], *remarks)
     study = {**study, "level": study["level"] if level is None else level}
     replicates = _tidy(rows, study)
-    truth_columns = ["dgp", *factors_of(study), "estimand", "value", "mcse", "kind"]
-    truth = pd.DataFrame(truths, columns=truth_columns)
-    whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
-    truth = truth.astype(dict.fromkeys(whole, "Int64"))
-    return Results(replicates, truth, study, caveats, _notes_of(store, study))
+    truth = _by_cell(truths, ["estimand", "value", "mcse", "kind"], study)
+    failed = _by_cell(failures, COLUMNS, study)
+    return Results(replicates, truth, study, caveats, _notes_of(store, study), failed)
 
 
 def other_studies(store: Store, shown: str) -> str:
@@ -111,7 +117,8 @@ def _parts(study: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(cell["hash"], e) for cell in study["cells"] for _, e in cell["estimators"]}
 
 
-def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame:
+def _rows_of(store: Store, cell: str, estimator: str, reps: int | None) -> pd.DataFrame:
+    """Return the rows of an estimator in a cell; those that are stored, where reps is None."""
     frames = []
     for file in sorted(store.estimator(cell, estimator).glob("r*.parquet")):
         try:
@@ -121,7 +128,11 @@ def _rows_of(store: Store, cell: str, estimator: str, reps: int) -> pd.DataFrame
     if not frames:
         return pd.DataFrame()
     rows = pd.concat(frames, ignore_index=True)
-    return rows[rows["rep"] < reps].astype({"estimand": str, "inference": str, "status": str})
+    rows = rows.astype({"estimand": str, "inference": str, "status": str})
+    if reps is None:
+        return rows
+    rows = rows[rows["rep"] < reps]
+    return with_skipped(rows, frames[0], reps) if frames[0]["rep"].iloc[0] == 0 else rows
 
 
 def _name_failures(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -132,10 +143,9 @@ def _name_failures(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     frames : sequence of pandas.DataFrame
         The rows of one estimator in one cell each.
     """
-    filled = [frame for frame in frames if len(frame)]
-    rows = pd.concat([f[["estimator", "estimand", "inference"]] for f in filled])
+    rows = pd.concat([f[["estimator", "estimand", "inference"]] for f in frames])
     known = rows[rows["estimand"] != ""].drop_duplicates()
-    return [_name_missing_se(_complete(_name_failures_in(frame, known))) for frame in filled]
+    return [_name_missing_se(_complete(_name_failures_in(frame, known))) for frame in frames]
 
 
 def _name_failures_in(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -211,6 +221,15 @@ def _notes_of(store: Store, study: Mapping[str, Any]) -> tuple[str, ...]:
             file = store.notes(cell["hash"], estimator)
             found.append((name, store.read(file) if file.exists() else {}))
     return tuple(note_sentences(found))
+
+
+def _by_cell(
+    found: Sequence[Mapping[str, Any]], columns: Sequence[str], study: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return facts about cells as a frame: the DGP and the design first."""
+    factors = factors_of(study)
+    frame = pd.DataFrame(found, columns=list(dict.fromkeys(["dgp", *factors, *columns])))
+    return frame.astype({factor: "Int64" for factor in factors if _all_whole(study, factor)})
 
 
 def _tidy(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:

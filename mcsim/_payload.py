@@ -176,7 +176,7 @@ def _arrived(pickled: bytes) -> Payload:
     """Unpickle at once; what goes wrong is raised again by ``parts``, where it is recorded."""
     payload = object.__new__(Payload)
     payload._pickled = pickled
-    with suppress(Exception):
+    with suppress(BaseException):
         _load(pickled)
     return payload
 

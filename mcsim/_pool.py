@@ -27,7 +27,9 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 
-_LOOK_EVERY = 0.5  # seconds between looks at whether the pool was stopped
+LOOK_EVERY = 0.5
+"""Seconds between looks at whether the pool was stopped."""
+
 _RESTARTS = 3  # pools started anew before the run gives up
 
 _starting = threading.Lock()
@@ -57,7 +59,7 @@ class WorkerPool:
         self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None
     ) -> "Task":
         """Run ``function(*arguments)``; wait while too much is waiting already."""
-        while not self._room.acquire(timeout=_LOOK_EVERY):
+        while not self._room.acquire(timeout=LOOK_EVERY):
             self.check()
         return Task(self, function, arguments, timeout)
 
@@ -159,7 +161,7 @@ class Task:
             If the pool was stopped.
         """
         while True:
-            wait([self._future], timeout=_LOOK_EVERY)
+            wait([self._future], timeout=LOOK_EVERY)
             self._pool.check()
             done = self._future.done()
             if done and not isinstance(self._future.exception(), BrokenProcessPool):

@@ -30,7 +30,6 @@ from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import InputError, UnknownName
 
 _ROWS_SHOWN = 10
-_ALL = 2**63 - 1  # replications: whatever the store holds
 
 
 def replay(
@@ -70,7 +69,7 @@ def replay(
     seed = _seed_of(home, cell)
     plans = plan(study, seed, home)
     found = _find(plans, cell)
-    results = results_of(home, manifest(study, seed, _ALL, plans))
+    results = results_of(home, manifest(study, seed, None, plans))
     first, at = rep - rep % found.chunk, rep % found.chunk
     runner = CellRunner(
         found, 0, home, WorkerPool(0), CellTruth(), Progress(study, [], 0, shown=False),

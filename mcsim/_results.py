@@ -46,13 +46,20 @@ class Results:
         What a reader may not conclude.
     notes : tuple of str
         What estimators say of the panels, such as treated cells that they leave out.
+    failures : pandas.DataFrame
+        One row per cell, estimator and status of replications that failed: ``replications`` of
+        them among ``of``; the ``reason`` of the first of them, ``first_rep``: type and message of
+        the exception, empty where the status says all; ``labels``, which of the estimator's
+        estimates failed, where others did not; and ``cell``, by which ``mcsim replay`` finds it.
+        ``skipped`` are those that were not computed, since all of the cell's first block failed.
     """
 
     replicates: pd.DataFrame
     truth: pd.DataFrame
     study: Mapping[str, Any]
     caveats: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    failures: pd.DataFrame
 
     @property
     def factors(self) -> list[str]:

@@ -5,7 +5,6 @@ import os
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -29,6 +28,7 @@ from mcsim._results import Results
 from mcsim._store import Store
 from mcsim._study import Study, faults_of_reps
 from mcsim._truth import CellTruth, computes_truth, store_truths, warn_without_truth
+from mcsim._warnings import warn
 from mcsim.errors import InputError, StoreError, raise_all
 
 
@@ -77,7 +77,8 @@ def run(
     Warns
     -----
     UserWarning
-        For an estimator that fails in more than half of the replications, with the reason.
+        For every estimator that failed in any replication, with the reason: one line. The frame
+        `Results.failures` has them by cell and status.
 
     Raises
     ------
@@ -85,6 +86,13 @@ def run(
         If an argument or the study is wrong; nothing has been computed then.
     StoreMismatch
         If the store holds another definition under a name of this study.
+
+    Notes
+    -----
+    If an estimator fails in every replication of its first block in a cell (64 replications of a
+    host function, 1,024 of a native estimator), its others there are not run: their status is
+    ``skipped``, and the reason is printed at once. Nothing is stored of them; a changed estimator
+    is another one, and starts anew.
 
     Examples
     --------
@@ -116,7 +124,7 @@ def run(
             pool.stop()
         results = results_of(home, home.study(record["study"]))
         for sentence in failure_sentences(results, home):
-            warnings.warn(sentence, stacklevel=2)
+            warn(sentence)
         return results
 
 
@@ -169,8 +177,11 @@ def _folder(store: str | Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def manifest(study: Study, seed: int, reps: int, plans: list[CellPlan]) -> dict[str, Any]:
-    """Return what a store keeps of a study: enough to find its rows and to read them."""
+def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -> dict[str, Any]:
+    """Return what a store keeps of a study: enough to find its rows and to read them.
+
+    Without ``reps`` they are all that the store holds.
+    """
     caveats = [c for dgp in study.dgps.values() for c in getattr(dgp, "caveats", ())]
     return {
         "aim": study.aim,
@@ -226,6 +237,7 @@ def _execute(
         for start in range(0, reps, NATIVE_BLOCK)
         if runner.is_missing(start)
     ]
+    jobs.sort(key=lambda job: job[1] > 0)  # first blocks decide about the others
     with ThreadPoolExecutor(threads) as executor:
         futures = [executor.submit(runner.compute, start) for runner, start in jobs]
         try:

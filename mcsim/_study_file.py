@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from mcsim._study import Study
-from mcsim.errors import InputError, McsimError
+from mcsim.errors import InputError, McsimError, type_and_message
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,17 @@ def _in_sentences(path: Path, step: Callable[[], Any]) -> Any:
     """Run a step of the user's file; say where in it an error arose."""
     try:
         return step()
-    except McsimError:
+    except (McsimError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        here = path.resolve()
-        mine = [frame for frame in frames if Path(frame.filename).resolve() == here]
-        where = f", line {mine[-1].lineno}: {mine[-1].line}" if mine else ""
-        raise InputError(f"{path}{where}\n{type(error).__name__}: {error}") from error
+    except BaseException as error:  # sys.exit() too: a run would end without a word
+        raise InputError(f"{_place(path, error)}\n{type_and_message(error)}") from error
+
+
+def _place(path: Path, error: BaseException) -> str:
+    """Say at which line of the user's file, or of another that cannot be compiled, an error is."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        file = path if Path(error.filename).resolve() == path.resolve() else error.filename
+        return f"{file}, line {error.lineno}: {(error.text or '').strip()}"
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return f"{path}, line {mine[-1].lineno}: {mine[-1].line}" if mine else str(path)

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -17,6 +18,7 @@ from multiprocessing import connection, parent_process
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from mcsim._core import Estimate, Panel, Status
 from mcsim._design import Design
@@ -25,7 +27,7 @@ from mcsim._host import rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
-from mcsim.errors import InputError, McsimError
+from mcsim.errors import InputError, McsimError, did_you_mean, one_line, type_and_message
 
 MASK = "__mask__"
 """The key under which a piece's mask travels with its columns."""
@@ -46,6 +48,7 @@ def piece_of(panels: Panel) -> dict[str, np.ndarray]:
 
 
 _OUTPUT_KEPT = 2_000  # characters of what a function printed, kept with its failure
+_TEXT_KEPT = 4_000  # bytes of what went wrong: some libraries put a whole frame into a message
 
 
 class Outcome(NamedTuple):
@@ -57,10 +60,12 @@ class Outcome(NamedTuple):
     status : Status
         ``OK``, or what became of the function.
     trouble : str
-        What went wrong; empty where there are estimates.
+        What went wrong, with the traceback; empty where there are estimates.
     seconds : float
     remark : str
         Which standard errors are missing, and what the function warned of; empty where none is.
+    exception : str
+        Type and message of the exception, in one line; empty where none was raised.
     """
 
     estimates: dict[FullLabel, Estimate]
@@ -68,6 +73,12 @@ class Outcome(NamedTuple):
     trouble: str
     seconds: float = 0.0
     remark: str = ""
+    exception: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, or is missing, in one line."""
+        return self.exception or one_line(self.trouble or self.remark)
 
 
 def ready() -> bool:
@@ -109,19 +120,50 @@ def estimate_piece(
 
 def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarray) -> Outcome:
     mask, places = columns.pop(MASK, None), columns.pop(PLACES, None)
+    frame, raised, estimates, trouble = None, None, {}, ""
     began = time.perf_counter()
     with _captured() as output:
         try:
             estimator, schema = payload.parts
             labels = None if places is None else places.tolist()
             frame = columns_to_frame(columns, mask, schema, labels)
-            found = estimator(rng_from_words(words), frame), Status.OK, ""
-        except MemoryError:
-            found = {}, Status.OOM, traceback.format_exc()
-        except (Exception, SystemExit):
-            found = {}, Status.ERROR, output.getvalue() + traceback.format_exc()
+            estimates = estimator(rng_from_words(words), frame)
+        except BaseException as error:  # some solvers raise what is no Exception, to stop
+            _let_interruptions_pass(error)
+            raised, trouble = error, _cut(output.text + traceback.format_exc())
     seconds = time.perf_counter() - began
-    return Outcome(*found, seconds, _missing_se(found[0], output.getvalue()))
+    if raised is None:
+        return Outcome(estimates, Status.OK, "", seconds, _missing_se(estimates, output.text))
+    status = Status.OOM if isinstance(raised, MemoryError) else Status.ERROR
+    exception = type_and_message(raised) + _about_columns(raised, frame)
+    return Outcome({}, status, trouble, seconds, exception=exception)
+
+
+def _let_interruptions_pass(error: BaseException) -> None:
+    """Raise Ctrl-C again: it reaches the main thread of the first process, and no other."""
+    here = threading.current_thread() is threading.main_thread() and parent_process() is None
+    if here and isinstance(error, KeyboardInterrupt):
+        raise error
+
+
+def _cut(text: str) -> str:
+    """Leave the middle of a long text out."""
+    content, half = text.encode(errors="replace"), _TEXT_KEPT // 2 - 50
+    if len(content) <= _TEXT_KEPT:
+        return text
+    ends = content[:half].decode(errors="ignore"), content[-half:].decode(errors="ignore")
+    return f"\n[... {len(content) - 2 * half:,} bytes left out ...]\n".join(ends)
+
+
+def _about_columns(error: BaseException, frame: pd.DataFrame | None) -> str:
+    """Say which columns a frame has, where a key is none of them."""
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if frame is None or not isinstance(key, str) or key in frame:
+        return ""
+    if key in frame.index.names:
+        return f"; {key!r} is in the index: frame.reset_index() makes it a column"
+    known = [*map(str, frame.columns), *filter(None, frame.index.names)]
+    return f"; the frame has no column {key!r}{did_you_mean(key, known)}"
 
 
 def _missing_se(estimates: Mapping[FullLabel, Estimate], said: str) -> str:
@@ -177,31 +219,62 @@ def _draw(dgp: Any, design: Design, words: np.ndarray, rep: int) -> Any:
             sample = dgp(rng_from_words(words), design)
         except McsimError:
             raise
-        except (Exception, SystemExit):
-            trouble = traceback.format_exc()
+        except BaseException as error:
+            _let_interruptions_pass(error)
+            trouble = _cut(traceback.format_exc())
             raise InputError(f"dgp {dgp.name!r} fails in replication {rep}:\n{trouble}") from None
     return sample
 
 
-class _Head(io.StringIO):
-    """Keeps the first characters written to it."""
+class _Output:
+    """The first characters of what a function printed and warned of."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def add(self, text: str) -> None:
+        """Keep a text, as far as there is room."""
+        self.text += text[: max(0, _OUTPUT_KEPT - len(self.text))]
+
+
+class _Stream(io.TextIOBase):
+    """Stands for a stream of the terminal, which sees what is written only if it is passed on."""
+
+    def __init__(self, output: _Output, terminal: Any):
+        self._output, self._terminal = output, terminal
+
+    def writable(self) -> bool:
+        return True
 
     def write(self, text: str, /) -> int:
-        super().write(text[: max(0, _OUTPUT_KEPT - self.tell())])
+        self._output.add(text)
+        if self._terminal is not None:
+            self._terminal.write(text)
         return len(text)
+
+    def flush(self) -> None:
+        if self._terminal is not None:
+            self._terminal.flush()
+
+    def close(self) -> None:
+        """Stay open: the terminal is not the function's to close."""
 
 
 @contextlib.contextmanager
-def _captured() -> Iterator[io.StringIO]:
-    """Keep what user code prints and warns from the terminal: a line for every warning."""
-    output = _Head()
+def _captured() -> Iterator[_Output]:
+    """Keep what user code prints and warns of: a line for every warning.
+
+    In worker processes it stays away from the terminal. With ``workers=0``, for debugging, prints
+    are shown too.
+    """
+    output, shown = _Output(), parent_process() is None
 
     def keep(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        output.write(f"{category.__name__}: {message}\n")
+        output.add(f"{category.__name__}: {message}\n")
 
     with (
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(output),
+        contextlib.redirect_stdout(_Stream(output, sys.stdout if shown else None)),
+        contextlib.redirect_stderr(_Stream(output, sys.stderr if shown else None)),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("always")

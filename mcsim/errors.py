@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 LEAST_PART = 3  # letters of a name by which it is found
+LONGEST_LINE = 400  # characters of a message in one line
 
 
 class McsimError(Exception):
@@ -92,3 +93,26 @@ def raise_all(faults: Sequence[str], error: type[McsimError] = InputError) -> No
     if len(faults) == 1:
         raise error(faults[0])
     raise error(f"{len(faults)} faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+def type_and_message(error: BaseException) -> str:
+    """Return the type and the message of an exception in one line."""
+    try:
+        message = one_line(str(error))
+    except Exception:  # of a class of the user
+        message = "its message cannot be shown"
+    return ": ".join(filter(None, (type(error).__name__, message)))
+
+
+def one_line(text: str) -> str:
+    r"""Return a text in one line: lines that only point at others left out, odd characters escaped.
+
+    Examples
+    --------
+    >>> one_line("name 'z' is not defined\n    y ~ z\n        ^")
+    "name 'z' is not defined; y ~ z"
+    """
+    lines = (" ".join(line.split()) for line in text[: 10 * LONGEST_LINE].splitlines())
+    joined = "; ".join(line for line in lines if any(map(str.isalnum, line)))
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[:LONGEST_LINE]} ..."

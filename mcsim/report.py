@@ -302,7 +302,7 @@ def notes(results: Results) -> str:
         f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
         f"standard error; intervals at {study['level']:.0%}, tests of {study['null']:g}."
     ]
-    lines += _incomplete(results) + _without_se(results)
+    lines += _incomplete(results) + _skipped(results) + _without_se(results)
     if study.get("unit"):
         lines.append(f"Bias, standard errors and RMSE in {study['unit']}.")
     if GENERATOR in results.factors:
@@ -328,6 +328,18 @@ def _without_se(results: Results) -> list[str]:
         f"{row['sum']:,} of {row['size']:,} replications, where it is not defined."
         for _, row in counts.reset_index().iterrows()
         if row["sum"]
+    ]
+
+
+def _skipped(results: Results) -> list[str]:
+    """Say how many failures are of replications that were not computed."""
+    failures = results.failures
+    skipped = failures[failures["status"] == "skipped"]
+    counts = skipped.groupby("estimator", sort=False)["replications"].sum()
+    return [
+        f"{name}: {n:,} of its failures are replications that were skipped, since all of a cell's "
+        "first block failed."
+        for name, n in counts.items()
     ]
 
 

@@ -206,8 +206,8 @@ def test_an_estimator_that_always_fails_exits_with_4(tmp_path):
     file.write_text(STUDY.replace('frame["y"].median()', 'frame["z"].median()'))
     done = mcsim_command("run", file, "--reps", 4, "--store", tmp_path / "store", "--workers", 1)
     assert done.returncode == 4
-    assert "'median' failed in 100%" in done.stderr
-    assert "KeyError: 'z'" in done.stderr
+    assert "warning: median: 8 of 8 failed: KeyError: 'z'; the frame has no column" in done.stderr
+    assert "median failed in all 64 replications of its first block in cell" in done.stderr
     failures = list((tmp_path / "store").glob("failures/*/*/*.json"))
     assert failures
     assert "KeyError" in failures[0].read_text()

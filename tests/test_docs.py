@@ -1,7 +1,8 @@
 """The pages show code that runs: every Python block is executed, every output shown is checked.
 
-Blocks of a page share a module. Host functions run in this process: rows do not depend on the
-number of workers, and starting them would take most of the time.
+A block that warns is followed by its warnings. Blocks of a page share a module. Host functions run
+in this process: rows do not depend on the number of workers, and starting them would take most of
+the time.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import io
 import linecache
 import re
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -21,6 +23,7 @@ RUNNABLE = [page for page in PAGES if "```python" in page.read_text(encoding="ut
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 TRAINING = ("docs/generators.md", "docs/panel_dgps.md", "docs/panel_generators.md")  # slow pages
 OUTPUT = "<!-- output -->\n"  # before a text block: what the Python block before it prints
+WARNINGS = "<!-- warnings -->\n"  # before a text block: what it warns of, a line each
 LONGEST_NOTE = 40  # lines of a decision note
 
 
@@ -35,6 +38,7 @@ class Block(NamedTuple):
     code: str
     line: int
     is_output: bool
+    is_warnings: bool
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -45,6 +49,7 @@ def blocks_of(page: Path) -> list[Block]:
             match["code"],
             text[: match.start()].count("\n") + 2,
             text[: match.start()].endswith(OUTPUT),
+            text[: match.start()].endswith(WARNINGS),
         )
         for match in FENCE.finditer(text)
     ]
@@ -63,22 +68,33 @@ def test_blocks_run_and_print_what_is_shown(page, tmp_path, monkeypatch):
     monkeypatch.setattr("mcsim._runner.available_cpus", lambda: 0)
     module = ModuleType(f"page_{page.stem.lower()}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    printed = ""
+    printed, warned = "", ""
     for block in blocks_of(page):
         if block.language == "python":
-            printed = run_block(page, block, module)
+            assert not warned, f"{name_of(page)}, before line {block.line}"
+            printed, warned = run_block(page, block, module)
         elif block.is_output:
             assert printed.strip() == block.code.strip(), f"{name_of(page)}, line {block.line}"
+        elif block.is_warnings:
+            assert warned.strip() == block.code.strip(), f"{name_of(page)}, line {block.line}"
+            warned = ""
+    assert not warned
 
 
-def run_block(page: Path, block: Block, module: ModuleType) -> str:
-    """Execute a block, its source findable (studies describe functions by it); return its print."""
+def run_block(page: Path, block: Block, module: ModuleType) -> tuple[str, str]:
+    """Execute a block, its source findable (studies describe functions by it).
+
+    Returns
+    -------
+    printed, warned : str
+    """
     name = f"<{name_of(page)}, line {block.line}>"
     linecache.cache[name] = (len(block.code), None, block.code.splitlines(keepends=True), name)
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
+    with contextlib.redirect_stdout(output), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         exec(compile(block.code, name, "exec"), vars(module))
-    return output.getvalue()
+    return output.getvalue(), "\n".join(str(warning.message) for warning in caught)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -5,6 +5,7 @@ import json
 import linecache
 import os
 import random
+import re
 import sys
 import time
 import traceback
@@ -62,6 +63,29 @@ class Stubborn(Exception):
 def unpicklable(frame):
     if is_hit(frame):
         raise Stubborn(1, 2)
+    return fine(frame)
+
+
+def interrupting(frame):
+    if is_hit(frame):
+        raise KeyboardInterrupt
+    return fine(frame)
+
+
+class Stop(BaseException):
+    """What some solvers raise to stop."""
+
+
+def stopping(frame):
+    if is_hit(frame):
+        raise Stop
+    return fine(frame)
+
+
+def closing_its_output(frame):
+    if is_hit(frame):
+        sys.stdout.close()
+        raise ValueError("after the end")
     return fine(frame)
 
 
@@ -151,40 +175,53 @@ def check_failures(rows, good, status):
     pd.testing.assert_frame_equal(rows[~failed], good[~failed], check_exact=True)
 
 
+def rows_of_failing(function, cause, workers=0, **options):
+    """Return the rows of an estimator that fails in a few of 64 replications, and says why."""
+    with pytest.warns(UserWarning, match=rf"^e: \d+ of 64 failed: {re.escape(cause)}"):
+        return rows_of({"e": lifted(function, **options)}, workers=workers)
+
+
 @pytest.mark.parametrize(
-    ("function", "status"),
+    ("function", "status", "cause"),
     [
-        (no_number, "nan"),
-        (infinite, "nan"),
-        (raising, "error"),
-        (unpicklable, "error"),
-        (leaving, "error"),
-        (out_of_memory, "oom"),
-        (wrong_type, "error"),
-        (wrong_status, "error"),
-        (telling, "nonconverged"),
+        (no_number, "nan", "nan"),
+        (infinite, "nan", "nan"),
+        (raising, "error", "ValueError: no convergence"),
+        (unpicklable, "error", "Stubborn: <function"),
+        (leaving, "error", "SystemExit: 0"),
+        (interrupting, "error", "KeyboardInterrupt"),
+        (stopping, "error", "Stop"),
+        (closing_its_output, "error", "ValueError: after the end"),
+        (out_of_memory, "oom", "oom: MemoryError"),
+        (wrong_type, "error", "ContractError: the estimator returned str, which no reader knows"),
+        (wrong_status, "error", "ContractError: the estimate's status is 77"),
+        (telling, "nonconverged", "nonconverged"),
     ],
 )
-def test_failures_in_the_function(good, function, status):
-    check_failures(rows_of({"e": lifted(function)}, workers=0), good, status)
+def test_failures_in_the_function(good, function, status, cause):
+    check_failures(rows_of_failing(function, cause), good, status)
 
 
-@pytest.mark.parametrize("function", [raising, unpicklable, leaving, out_of_memory])
+@pytest.mark.parametrize(
+    "function", [raising, unpicklable, leaving, interrupting, stopping, out_of_memory]
+)
 @pytest.mark.slow
 def test_failures_in_a_worker_are_the_same(function):
-    one, other = (rows_of({"e": lifted(function)}, workers=w) for w in (0, 2))
+    one, other = (rows_of_failing(function, "", workers=w) for w in (0, 2))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("function", [dying, dying_politely, crashing])
 def test_a_worker_that_dies_costs_one_replication(good, function):
-    check_failures(rows_of({"e": lifted(function)}, workers=3), good, "crashed")
+    rows = rows_of_failing(function, "crashed: its worker process died: ", workers=3)
+    check_failures(rows, good, "crashed")
 
 
 @pytest.mark.slow
 def test_a_hang_is_stopped(good):
-    check_failures(rows_of({"e": lifted(hanging, timeout=1.0)}, workers=4), good, "timeout")
+    rows = rows_of_failing(hanging, "timeout: stopped after 1.0 seconds", workers=4, timeout=1.0)
+    check_failures(rows, good, "timeout")
 
 
 @pytest.mark.slow
@@ -203,7 +240,9 @@ def test_imports_do_not_count_against_a_timeout(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_everything_at_once_changes_no_other_row(good):
     functions = [raising, dying, telling, changing, chatting, fine]
-    rows = rows_of({f.__name__: lifted(f) for f in functions}, reps=96, workers=4)
+    with pytest.warns(UserWarning, match="failed") as caught:
+        rows = rows_of({f.__name__: lifted(f) for f in functions}, reps=96, workers=4)
+    assert len(caught) == 3
     assert rows.groupby("estimator").size().eq(96).all()
     for name in ("fine", "chatting"):
         mine = rows[(rows["estimator"] == name) & (rows["rep"] < 64)].reset_index(drop=True)
@@ -216,9 +255,19 @@ def test_a_changed_frame_is_its_own(good):
     pd.testing.assert_frame_equal(mine, good, check_exact=True)
 
 
-def test_chatter_stays_away_from_the_terminal(good, capfd):
-    pd.testing.assert_frame_equal(rows_of({"e": lifted(chatting)}, workers=0), good)
+def test_chatter_of_workers_stays_away_from_the_terminal(good, capfd):
+    pd.testing.assert_frame_equal(rows_of({"e": lifted(chatting)}, workers=1), good)
     assert capfd.readouterr() == ("", "")
+
+
+def test_prints_are_seen_where_no_worker_is(good, capfd):
+    def printing(frame):
+        print("to stdout")
+        print("to stderr", file=sys.stderr, flush=True)
+        return fine(frame)
+
+    pd.testing.assert_frame_equal(rows_of({"e": lifted(printing)}, workers=0), good)
+    assert capfd.readouterr() == ("to stdout\n" * 64, "to stderr\n" * 64)
 
 
 def test_global_random_state_is_seeded_for_every_replication():
@@ -229,12 +278,15 @@ def test_global_random_state_is_seeded_for_every_replication():
 
 
 def test_a_failure_is_recorded_with_the_way_to_replay_it(tmp_path):
-    rows = rows_of({"e": lifted(raising)}, workers=0, store=tmp_path / "a store")
+    with pytest.warns(UserWarning, match="ValueError: no convergence"):
+        rows = rows_of({"e": lifted(raising)}, workers=0, store=tmp_path / "a store")
     files = sorted(tmp_path.glob("a store/failures/*/*/*.json"))
     records = [json.loads(file.read_text()) for file in files]
-    assert [r["rep"] for r in records] == rows.loc[rows["status"] == "error", "rep"].tolist()
-    first = records[0]
+    (first,) = records  # one text
+    assert first["reps"] == rows.loc[rows["status"] == "error", "rep"].tolist()
+    assert first["rep"] == first["reps"][0]
     assert (first["estimator"], first["status"]) == ("e", "error")
+    assert first["reason"] == "ValueError: no convergence"
     assert "ValueError: no convergence" in first["trouble"]
     assert "raise ValueError" in first["trouble"]
     cell = mcsim.open(tmp_path / "a store").study["cells"][0]["hash"]
@@ -250,7 +302,8 @@ def test_a_traceback_names_the_line_of_the_user_in_workers_replay_and_estimate(t
 
     study = Study({"normal": draw}, {"e": lifted(raising)})
     for workers in (0, 2):
-        run(study, reps=64, workers=workers, progress=False, store=tmp_path / str(workers))
+        with pytest.warns(UserWarning, match="ValueError: no convergence"):
+            run(study, reps=64, workers=workers, progress=False, store=tmp_path / str(workers))
         files = sorted((tmp_path / str(workers)).glob("failures/*/*/*.json"))
         records = [json.loads(file.read_text()) for file in files]
         assert records
@@ -297,7 +350,8 @@ def test_a_block_without_any_success_has_the_labels_of_the_others(tmp_path):
         return {"mean": Estimate(1.0, 0.3), ("mean", "HC1"): Estimate(1.0, 0.4)}
 
     study = Study({"d": five_normals}, {"e": failing_in_odd_blocks})
-    rows = run(study, reps=128, workers=0, progress=False).replicates
+    with pytest.warns(UserWarning, match="e: 64 of 128 failed: ValueError$"):
+        rows = run(study, reps=128, workers=0, progress=False).replicates
     failed = rows[rows["status"] == "error"]
     assert len(rows) == 256
     assert failed.groupby("inference").size().to_dict() == {"": 64, "HC1": 64}

@@ -119,7 +119,7 @@ def test_statsmodels_results_are_read():
         (None, "returned NoneType"),
         (1.5, "returned float"),
         ({}, "empty dict"),
-        ({"att": 1.0}, "returned float"),
+        ({"att": 1.0}, "returned dict whose 'att' is float"),
         ({1: Estimate(1.0)}, "the label 1"),
         (Estimate([1.0, 2.0]), "value must be numbers"),
         (Estimate(1.0, status=99), "status is 99"),

@@ -63,8 +63,10 @@ def read_result(
     [('att', 'HC1'), ('att', 'CR1')]
     """
     estimates: dict[FullLabel, Estimate] = {}
-    for key, one in _parts(result if extract is None else extract(result)):
-        for name, estimate in _read_one(one, term):
+    returned = result if extract is None else extract(result)
+    for key, one in _parts(returned):
+        whose = "" if key is None else f"{type(returned).__name__} whose {key!r} is "
+        for name, estimate in _read_one(one, term, whose):
             label = _label(key, name or estimand)
             if label in estimates:
                 raise ContractError(f"it returned two estimates of one label: {label}")
@@ -112,12 +114,12 @@ def _label(key: Any, estimand: str | None) -> FullLabel:
     return full_label(key)
 
 
-def _read_one(result: Any, term: Terms) -> Iterator[tuple[str | None, Estimate]]:
-    """Yield (estimand or None, estimate) of one result."""
+def _read_one(result: Any, term: Terms, whose: str) -> Iterator[tuple[str | None, Estimate]]:
+    """Yield (estimand or None, estimate) of one result, which may be part of another."""
     if isinstance(result, Estimate):
         yield None, _plain(result)
         return
-    coefficients = _coefficients(result)
+    coefficients = _coefficients(result, whose)
     if isinstance(term, Mapping):
         for estimand, one in term.items():
             yield estimand, coefficients.estimate(one)
@@ -125,15 +127,28 @@ def _read_one(result: Any, term: Terms) -> Iterator[tuple[str | None, Estimate]]
         yield None, coefficients.estimate(term)
 
 
-def _coefficients(result: Any) -> Coefficients:
+def _coefficients(result: Any, whose: str) -> Coefficients:
     library = type(result).__module__.split(".")[0]
     if library not in _READERS:
         raise ContractError(
-            f"the estimator returned {type(result).__name__}, expected an Estimate, a result of "
-            f"{', '.join(sorted(_READERS))}, or a dict of either; for others, "
-            "@host(extract=lambda result: mcsim.Estimate(...))"
+            f"the estimator returned {whose}{type(result).__name__}{_remedy(result)}; expected an "
+            f"Estimate, a result of {', '.join(sorted(_READERS))}, or a dict of either"
         )
     return _READERS[library](result)
+
+
+def _remedy(result: Any) -> str:
+    """Say what to return instead of what no reader knows."""
+    if result is None:
+        return ", so that its function has no return statement, or returns nothing"
+    if isinstance(result, Real | tuple | list | np.ndarray):
+        return ": return mcsim.Estimate(value, se)"
+    if callable(result):
+        return ": call it, or return mcsim.Estimate(value, se)"
+    return (
+        ", which no reader knows: return mcsim.Estimate(value, se), or use "
+        "@host(extract=lambda result: mcsim.Estimate(...))"
+    )
 
 
 def _plain(estimate: Estimate) -> Estimate:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mcsim._failures import frequent_failures
+from mcsim._failures import often_failing
 from mcsim._keys import digest
 from mcsim._open import open_results, other_studies
 from mcsim._replay import replay_text
@@ -76,7 +76,7 @@ def run_command(
         typer.echo(f"\n{render(results_table(results), width=_width())}\n\n{notes(results)}\n")
         _report(loaded, results, store)
         typer.echo(f"Results in {store}; again with: mcsim show {store}")
-    if frequent_failures(results):
+    if often_failing(results):
         raise typer.Exit(4)
 
 
