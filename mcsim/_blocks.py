@@ -115,7 +115,7 @@ class CellRunner:
             reps = np.arange(start, start + NATIVE_BLOCK)
             rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
             if means := means_of(diagnoses[estimator.name]):
-                write_json(self.store.notes(self.plan.hash, estimator.hash), means)
+                self.store.write(self.store.notes(self.plan.hash, estimator.hash), means)
             self._write(estimator, start, rows)
         self._finish(hosts, wait=True)
 

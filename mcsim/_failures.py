@@ -8,6 +8,7 @@ from typing import Any
 from mcsim._core import SUCCESSES, Status
 from mcsim._results import Results
 from mcsim._store import Store
+from mcsim._store_records import FailureRecord
 from mcsim.errors import StoreError
 
 MANY_FAILURES = 0.5
@@ -65,7 +66,7 @@ def _records(estimator: str, results: Results, store: Store) -> Iterator[dict[st
             files = store.failures(cell["hash"], definition).glob("r*.json")
             for file in sorted(files) if name == estimator else ():
                 with contextlib.suppress(StoreError):  # a reason, not a result
-                    record = store.read(file, "rep", "status", "trouble")
+                    record = store.read(file, FailureRecord)
                     if record["rep"] < results.study["reps"]:
                         yield record
 

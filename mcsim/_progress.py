@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +18,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from mcsim._escapes import printable
 from mcsim._intervals import complete_intervals
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._study import Study
@@ -80,7 +82,7 @@ class Progress:
         )
         self._tasks = {
             plan.hash: self._bars.add_task(
-                Text(plan.cell.name).plain.replace("[", "\\["),
+                escape(printable(plan.cell.name)),
                 total=reps * len(plan.estimators),
                 running="",
             )
@@ -103,7 +105,7 @@ class Progress:
             self._bars.update(
                 self._tasks[plan.hash],
                 advance=rows["rep"].nunique(),
-                running=f"{estimator.name} {running}".replace("[", "\\["),
+                running=escape(printable(f"{estimator.name} {running}")),
             )
 
 

@@ -5,7 +5,6 @@ import os
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -29,6 +28,7 @@ from mcsim._results import Results
 from mcsim._store import Store
 from mcsim._study import Study, faults_of_reps
 from mcsim._truth import CellTruth, computes_truth, store_truths, warn_without_truth
+from mcsim._warnings import warn
 from mcsim.errors import InputError, StoreError, raise_all
 
 
@@ -99,6 +99,7 @@ def run(
     workers = available_cpus() if workers is None else workers
     with _folder(store) as folder:
         home = Store.create(folder)
+        home.sweep()
         pool = WorkerPool(workers if _needs_processes(study) else 0)
         try:
             plans = plan(study, seed, home, accept_changes=accept_changes)
@@ -116,7 +117,7 @@ def run(
             pool.stop()
         results = results_of(home, home.study(record["study"]))
         for sentence in failure_sentences(results, home):
-            warnings.warn(sentence, stacklevel=2)
+            warn(sentence)
         return results
 
 

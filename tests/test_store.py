@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,7 +17,7 @@ import mcsim
 from mcsim import Design, Estimate, Panel, Sample, Study, grid, run
 from mcsim._fingerprint import describe
 from mcsim._results import average_over
-from mcsim._store import Store, read_block
+from mcsim._store import Store, read_block, write_block
 from mcsim.dgps import at_random, with_effect
 from mcsim.errors import StoreError, StoreMismatch
 from mcsim.generators import GaussianCopula, UnitBootstrap
@@ -120,6 +121,42 @@ def test_a_damaged_block_is_set_aside_and_computed_again(tmp_path, damage):
     same(after, before)
     assert len(list((store / "quarantine").iterdir())) == 1
     same(mcsim.open(store).replicates, before)
+
+
+def test_a_block_is_refused_by_its_footer_before_it_is_read(store, monkeypatch):
+    (file,) = blocks(store)
+    table = pq.read_table(file)
+    held = json.loads(table.schema.metadata[b"mcsim"])
+
+    def never(*_, **__):
+        raise AssertionError("it is read")
+
+    def written(table, **footer):
+        changed = table.replace_schema_metadata({"mcsim": json.dumps({**held, **footer})})
+        pq.write_table(changed, file)
+
+    many = pa.concat_tables([table] * 3)
+    wide = table.set_column(3, "value", table["value"].cast(pa.float32()))
+    for bad, footer, match in (
+        (many, {}, "says that it has 3,072 rows"),
+        (wide, {}, "has another format"),
+        (table.rename_columns([f"{name}_" for name in table.column_names]), {}, "another format"),
+        (table, {"rows": "1024"}, "has another format"),
+        (table, {"address": ["a", "b", "c"]}, "belongs elsewhere"),
+    ):
+        written(bad, **footer)
+        with monkeypatch.context() as patch:
+            patch.setattr("pyarrow.parquet.ParquetFile.read", never)
+            with pytest.raises(StoreError, match=match):
+                read_block(file)
+    written(table)
+    assert len(read_block(file)) == 1024
+
+
+def test_no_block_is_written_that_is_not_read(tmp_path):
+    rows = pd.DataFrame({"rep": np.zeros(10_001, dtype=int)})
+    with pytest.raises(StoreError, match="has 10,001 rows, expected at most 10,000 of a replic"):
+        write_block(tmp_path / "r0000000-0000000.parquet", rows, {})
 
 
 def test_leftovers_of_a_crash_are_no_blocks(store):
