@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -70,19 +69,19 @@ class Progress:
         self._running: dict[tuple[str, str], _Running] = {}
         self._lock = threading.Lock()
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             _RateColumn(""),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[running]}", style="dim"),
+            TextColumn("{task.fields[running]}", style="dim", markup=False),
             console=console,
             disable=not (shown and console.is_terminal),
         )
         self._tasks = {
             plan.hash: self._bars.add_task(
-                escape(printable(plan.cell.name)),
+                printable(plan.cell.name),
                 total=reps * len(plan.estimators),
                 running="",
             )
@@ -105,7 +104,7 @@ class Progress:
             self._bars.update(
                 self._tasks[plan.hash],
                 advance=rows["rep"].nunique(),
-                running=escape(printable(f"{estimator.name} {running}")),
+                running=printable(f"{estimator.name} {running}"),
             )
 
 

@@ -52,10 +52,9 @@ def damaged(file: Path, what: str) -> DamagedFile:
 
 def write_json(file: Path, content: Mapping[str, Any], address: str | None = None) -> None:
     """Write JSON with its checksum and its place in a store, safe against a crash."""
-    content = json.loads(json.dumps(content))  # as it will be read
-    if address is not None:
-        content[ADDRESS] = address
-    sealed = {**content, SEAL: digest(content)}
+    placed = dict(content) if address is None else {**content, ADDRESS: address}
+    read = json.loads(json.dumps(placed))  # as it will be
+    sealed = {**read, SEAL: digest(read)}
     write_bytes(file, (json.dumps(sealed, indent=1) + "\n").encode())
 
 

@@ -21,7 +21,7 @@ from mcsim._keys import digest
 from mcsim.errors import McsimError
 from mcsim.report import notes
 
-REPS = 70  # two blocks of a host estimator
+REPS = 8
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,9 @@ def remove(file, _):
 
 
 def swap(file, chance):
-    """Exchange two files of one kind, or put one of another kind into its place."""
+    """Exchange two files: of one role, where there are."""
     others = [other for other in files_of(root_of(file)) if other != file]
-    alike = [other for other in others if other.suffix == file.suffix]
-    other = chance.choice([o for o in alike if o.name == file.name] or alike or others)
+    other = chance.choice([one for one in others if role_of(one) == role_of(file)] or others)
     mine, its = file.read_bytes(), other.read_bytes()
     file.write_bytes(its)
     other.write_bytes(mine)
@@ -110,10 +109,8 @@ def overwrite(file, chance):
 
 def mistype(file, chance):
     """Give a field another type, under a checksum that is right; of a block, change its bytes."""
-    if file.suffix != ".json":
+    if (content := content_of(file)) is None:
         return flip_bits(file, chance)
-    content = json.loads(file.read_text())
-    content.pop("sha256")
     holder, name = chance.choice(list(leaves(content)))
     holder[name] = chance.choice(
         [value for value in (None, [1], {"a": 1}) if type(value) is not type(holder[name])]
@@ -124,10 +121,8 @@ def mistype(file, chance):
 
 
 def lose_a_field(file, chance):
-    if file.suffix != ".json":
+    if (content := content_of(file)) is None:
         return truncate(file, chance)
-    content = json.loads(file.read_text())
-    content.pop("sha256")
     del content[chance.choice(list(content))]
     file.write_text(json.dumps({**content, "sha256": digest(content)}))
 
@@ -168,6 +163,15 @@ DAMAGES = [
 ]  # fmt: skip
 
 
+def content_of(file):
+    """What a JSON file holds, but for its checksum; nothing of a block, or of one damaged before."""
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) and content.pop("sha256", None) else None
+
+
 def leaves(tree):
     """Yield (holder, name) of everything in a tree of JSON."""
     for name, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
@@ -178,6 +182,12 @@ def leaves(tree):
 
 def root_of(file):
     return next(folder for folder in file.parents if folder.name == "store")
+
+
+def role_of(file):
+    """What a file is in a store: ``truth.json``, ``runs``, ``.parquet``."""
+    top = file.relative_to(root_of(file)).parts[0]
+    return file.suffix if file.suffix == ".parquet" else file.name if top == "cells" else top
 
 
 def files_of(store):
@@ -257,10 +267,9 @@ def damaged_copy(original, folder, number):
     store = Path(shutil.copytree(original, folder / str(number) / "store"))
     done = []
     for _ in range(chance.choice([1, 1, 2])):
-        kinds: dict[str, list[Path]] = {}
-        for file in files_of(store):
-            kinds.setdefault(file.name if file.suffix == ".json" else file.suffix, []).append(file)
-        file = chance.choice(chance.choice(list(kinds.values())))
+        files = files_of(store)
+        role = chance.choice(sorted({role_of(file) for file in files}))
+        file = chance.choice([file for file in files if role_of(file) == role])
         damage = DAMAGES[number % len(DAMAGES)] if not done else chance.choice(DAMAGES)
         damage(file, chance)
         done.append(f"{damage.__name__} {file.relative_to(store)}")

@@ -141,10 +141,10 @@ def test_other_studies_are_named_without_marks(hostile):
 
 def test_messages_of_study_files_hold_no_marks(tmp_path):
     file = tmp_path / "study.py"
-    file.write_text(r"raise ValueError('a\x1b[2J\r\x07\u202eb' + chr(10) + 'second line')")
+    file.write_text(r"raise ValueError('a\x1b[2J\r\x07\u202eb' + chr(10) + 'x:sun:z')")
     done = mcsim_command("run", file, "--store", tmp_path / "store")
     assert done.returncode == 2
-    assert r"ValueError: a\x1b[2J\r\x07\u202eb" + "\nsecond line" in done.stderr
+    assert r"ValueError: a\x1b[2J\r\x07\u202eb" + "\nx:sun:z" in done.stderr
     assert not OBEYED.search(done.stderr)
 
 
@@ -172,7 +172,7 @@ def test_errors_and_warnings_hold_no_marks():
 
 def test_the_progress_display_holds_no_marks(hostile):
     cell, estimator = mock.Mock(), mock.Mock(spec=EstimatorPlan)
-    cell.name, estimator.name = HOSTILE + "[red]x[/]\\", "e\x07[b]"
+    cell.name, estimator.name = HOSTILE + "[red]x[/]:sun:\\", "e\x07[b]"
     plan = mock.Mock(spec=CellPlan, hash="h", estimators=[1], cell=cell)
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, width=400, color_system=None)
@@ -185,6 +185,7 @@ def test_the_progress_display_holds_no_marks(hostile):
         display.done(plan, estimator, rows)
     text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown.getvalue())  # of rich itself
     assert r"a\x1b[31m\x1b]0;t\x07\r\n" in text
+    assert "[red]x[/]:sun:\\" in text
     assert r"e\x07[b]" in text
     assert not OBEYED.search(text.replace("\r", ""))
 

@@ -81,5 +81,5 @@ def say(text: object, *, err: bool = False) -> None:
 
 def complain(text: str) -> None:
     """Print to stderr, in red on a terminal."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     console.print(printable_lines(text), style="red", markup=False)

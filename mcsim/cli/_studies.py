@@ -55,7 +55,7 @@ def run_command(
 ) -> None:
     """Run a study, or continue it: what the store holds is not computed again."""
     store = store or Path("results") / file.stem
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
     with _fits_kept_in(store, dry_run):
         loaded = load_study_file(file)
     reps = loaded.study.reps if reps is None else reps
