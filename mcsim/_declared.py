@@ -4,6 +4,7 @@ Neither is trusted: each is checked once, where it is read, against the hints of
 """
 
 import functools
+import reprlib
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from numbers import Integral, Real
@@ -24,7 +25,8 @@ from typing import (
 import jax
 import numpy as np
 
-_SHOWN = 60  # characters of a value in a message
+_SHORT = reprlib.Repr()  # of values in messages, which may be long or deep
+_SHORT.maxstring = _SHORT.maxother = 60
 
 _WORDS = {
     bool: "true or false",
@@ -132,9 +134,9 @@ def _is_one(value: Any, hint: Any) -> bool:
 
 
 def _misfit(value: Any, hint: Any, place: str) -> str:
-    text = repr(value)
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return f"holds {shown}{f' as {place}' if place else ''}, expected {_in_words(hint)}"
+    return (
+        f"holds {_SHORT.repr(value)}{f' as {place}' if place else ''}, expected {_in_words(hint)}"
+    )
 
 
 def _in_words(hint: Any) -> str:

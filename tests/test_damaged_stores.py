@@ -164,7 +164,7 @@ DAMAGES = [
 
 
 def content_of(file):
-    """What a JSON file holds, but for its checksum; nothing of a block, or of one damaged before."""
+    """What a JSON file holds, but for its checksum; None of a block, or if it is damaged."""
     try:
         content = json.loads(file.read_bytes())
     except ValueError:

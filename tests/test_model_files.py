@@ -282,7 +282,7 @@ class Trap:
 
 
 DAMAGED = "damaged: its content is not what its SHA-256 digest says; fit and save again"
-INCONSISTENT = "do not go together|header is damaged: Type-check|missing or unknown"
+INCONSISTENT = "do not go together|damaged: Type-check|missing or unknown|of the type declared"
 """Types are checked in these tests; without, sampling on paper, or a name left over, tells."""
 
 

@@ -6,6 +6,7 @@ built, by their own constructors, so their checks apply; nothing is imported or 
 """
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
@@ -94,7 +95,9 @@ def _build(cls: Any, parts: dict[str, Any]) -> Any:
     hints = get_type_hints(cls)
     for name, part in parts.items():
         if not fits(part, hints.get(name, Any)):
-            raise ValueError(f"{cls.__name__}.{name}: {part!r} is not of the type declared")
+            raise ValueError(
+                f"{cls.__name__}.{name}: {reprlib.repr(part)} is not of the type declared"
+            )
     return cls(**parts)
 
 
