@@ -148,12 +148,12 @@ class Store:
         if self.recover(file, kind) is None:
             self.write(file, content)
 
-    def recover(self, file: Path, kind: Any) -> Any:
-        """Read a file that is to be written anew where it is damaged: it is set aside then."""
+    def recover(self, file: Path, kind: Any, then: str = "written anew") -> Any:
+        """Read a file that a run can do without where it is damaged: it is set aside then."""
         try:
             return self.read(file, kind) if is_there(file) else None
         except DamagedFile as error:
-            warn(f"{error.found}; set aside as {self.quarantine(file)} and written anew")
+            warn(f"{error.found}; set aside as {self.quarantine(file)} and {then}")
             return None
 
     def write(self, file: Path, content: Mapping[str, Any]) -> None:
@@ -268,13 +268,15 @@ class Store:
 
     def next_order(self) -> int:
         """Return the place of a new run among those recorded: clocks may be set back."""
-        found = (self.recover(file, RunRecord) for file in self.path.glob("runs/*.json"))
+        files = self.path.glob("runs/*.json")
+        found = (self.recover(file, RunRecord, then="passed over") for file in files)
         return 1 + max((_order(record) for record in found if record is not None), default=0)
 
     def write_run(self, record: Mapping[str, Any], name: str | None = None) -> str:
         """Record a run, or update its record; return its name."""
         name = name or f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(3)}"
-        self.write(self.path / "runs" / f"{name}.json", {"host": socket.gethostname(), **record})
+        file = self.path / "runs" / f"{name}.json"
+        write_json(file, {"host": socket.gethostname(), **record})  # its name means nothing
         return name
 
 

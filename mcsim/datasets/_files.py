@@ -31,8 +31,8 @@ def read_file(info: DatasetInfo) -> pd.DataFrame:
     except (OSError, ValueError, KeyError) as error:  # parsers' errors are ValueErrors
         remedy = "remove it, and load fetches the registered one" if info.url else info.how
         raise InputError(
-            f"name: {path} cannot be read as {info.name!r} ({type(error).__name__}: {str(error).strip()}); "
-            f"{remedy}"
+            f"name: {path} cannot be read as {info.name!r} ({type(error).__name__}: "
+            f"{str(error).strip()}); {remedy}"
         ) from None
 
 

@@ -76,6 +76,10 @@ def folder(file):
     file.mkdir()
 
 
+def endless(file):
+    os.truncate(file, 2**40)
+
+
 def exchanged(pattern):
     def exchange(store):
         one, other, *_ = sorted(store.glob(pattern))
@@ -242,6 +246,8 @@ FILES = [
         on("studies/*/study.json", write(b'{"cells": [')),
         f"{STUDY} is damaged (JSONDecodeError",
     ),
+    Mistake("study.json has no end", on("studies/*/study.json", endless),
+            f"{STUDY} has 1,099,511,627,776 bytes, expected at most 268,435,456; {AGAIN}"),
     Mistake("study.json is a folder", on("studies/*/study.json", folder),
             f"{STUDY} is a folder, expected a file; {AGAIN}"),
     Mistake(
