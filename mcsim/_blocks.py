@@ -22,7 +22,8 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import Task, WorkerPool
 from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
-from mcsim._store import Store, read_block, write_block
+from mcsim._store import Store
+from mcsim._store_blocks import read_block, write_block
 from mcsim._store_files import write_json
 from mcsim._truth import CellTruth
 from mcsim._worker import MASK, Outcome, draw_piece

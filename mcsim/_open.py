@@ -13,7 +13,8 @@ from mcsim._mended import remarks_on_mended
 from mcsim._notes import note_sentences
 from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
-from mcsim._store import Store, read_block
+from mcsim._store import Store
+from mcsim._store_blocks import read_block
 from mcsim._store_files import is_there, missing
 from mcsim._store_records import NotesRecord, TruthRecord
 from mcsim._warnings import warn

@@ -224,15 +224,14 @@ def _differences(
         held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
         if held and draft.hash[:12] not in held:
             yield from difference(f"cell {draft.cell.name!r}", _last(held), draft.definition)
+    hashes = {name: digest(method) for name, method in methods.items()}
+    held_of: dict[str, dict[str, dict]] = {}
+    for cell in stored:
+        for hash_, other in store.estimators(cell, known=hashes.values()):
+            held_of.setdefault(other["estimator"], {})[hash_] = other
     for name, method in methods.items():
-        hash_ = digest(method)
-        held = {
-            found: other
-            for cell in stored
-            for found, other in store.estimators(cell, known=[hash_])
-            if other["estimator"] == name
-        }
-        if held and hash_[:12] not in held:
+        held = held_of.get(name)
+        if held and hashes[name][:12] not in held:
             yield from difference(f"estimator {name!r}", _last(held), method)
 
 

@@ -10,6 +10,11 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import pyarrow as pa
 
+FORMAT = 2
+"""Of stores written now: JSON files hold a checksum, which format 1 (mcsim to 0.2) did not."""
+
+READABLE = (1, FORMAT)
+
 COLUMNS = {
     "rep": pa.int64(),
     "estimand": pa.dictionary(pa.int32(), pa.string()),

@@ -15,7 +15,7 @@ LAYERS = [
     "report plots",
     "_replay _study_file",
     "_runner _failures _blocks _host_blocks _host_draws _progress _truth _plan _differences _open "
-    "_pool _worker _payload _mended _store _store_files _store_records",
+    "_pool _worker _payload _mended _store _store_blocks _store_files _store_records",
     "testing _estimate _figures _results _conditional measures _notes _rows _own_inference "
     "_intervals _study _fingerprint _sources",
     "_panel_fidelity _fidelity",

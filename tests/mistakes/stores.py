@@ -18,7 +18,7 @@ from mcsim import Study, datasets, grid, run
 from mcsim._cache import use_compile_cache
 from mcsim._keys import digest
 from mcsim._replay import replay
-from mcsim._store import COLUMNS
+from mcsim._store_records import COLUMNS
 from mcsim.errors import McsimError
 from mcsim.estimators import ols
 from mcsim.generators import load
@@ -180,6 +180,10 @@ def show(store):
     return mcsim_command("show", store)
 
 
+def replay_one(store):
+    return replay(TWO, store, "", 0)
+
+
 def replay_nothing(store):
     return replay(TWO, store, "0" * 12, 0)
 
@@ -292,6 +296,8 @@ FILES = [
             f"{CELL} is damaged (RecursionError"),
     Mistake("cell.json says a thing twice", on("cells/*/cell.json", write(b'{"a": 1, "a": 2}')),
             f"{CELL} is damaged (ValueError: a field stands there twice)"),
+    Mistake("cell.json, replayed", on("cells/*/cell.json", write(b"{}"), replay_one),
+            f"{CELL} is damaged: its checksum is wrong; {AGAIN}"),
     Mistake("cell.json, resumed", on("cells/*/cell.json", write(b"{}"), resume),
             "store: store/cells/"),
     Mistake("est.json is not text", on("cells/*/est/*/est.json", write(b"\xff\xfe")),
