@@ -82,12 +82,12 @@ class Store:
     @classmethod
     def open(cls, path: str | Path) -> "Store":
         """Open a store that exists, for reading."""
-        if not is_there(Path(path) / "STORE.json"):
+        folder = Path(path)
+        if not is_there(folder / "STORE.json"):
             raise StoreError(
-                f"store: {path} is not a store (it has no STORE.json); if it was one, put the "
-                "STORE.json of another store of this version into it"
+                f"store: {path} is not a store (it has no STORE.json); {_remedy_for(folder)}"
             )
-        return cls._of_known_format(Path(path))
+        return cls._of_known_format(folder)
 
     @staticmethod
     def is_at(folder: Path) -> bool:
@@ -103,8 +103,7 @@ class Store:
         if other and not is_there(folder / "STORE.json"):  # another run may have made it meanwhile
             raise StoreError(
                 f"store: {folder} is a folder with other content, expected a store, an empty "
-                "folder or a new name; if it was a store, put the STORE.json of another store of "
-                "this version into it"
+                f"folder or a new name; {_remedy_for(folder)}"
             )
         return bool(other)
 
@@ -265,6 +264,15 @@ class Store:
         file = self.path / "runs" / f"{name}.json"
         write_json(file, {"host": socket.gethostname(), **record})  # its name means nothing
         return name
+
+
+def _remedy_for(folder: Path) -> str:
+    """Say what to do about a folder without a STORE.json."""
+    if is_there(folder / "cells"):
+        return "put the STORE.json of another store of this version into it"
+    if inside := sorted(file.parent for file in folder.glob("*/STORE.json")):
+        return f"the stores in it are {', '.join(map(str, inside))}"
+    return "mcsim run makes one in results/<name of the study's file>, or where --store says"
 
 
 def _order(record: Mapping[str, Any]) -> int:

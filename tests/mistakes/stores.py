@@ -205,6 +205,16 @@ PLACES = [
         "store: it is not a store (it has no STORE.json)",
     ),
     Mistake(
+        "the folder of all stores",
+        in_store(lambda _: None, lambda store: mcsim.open(store.parent)),
+        "store: . is not a store (it has no STORE.json); the stores in it are store",
+    ),
+    Mistake(
+        "the file of a study in place of its store",
+        made(Path.touch, mcsim.open),
+        "store: it is not a store (it has no STORE.json); mcsim run makes one in results/<name of",
+    ),
+    Mistake(
         "a store in a folder of something else",
         made(lambda it: (it.mkdir(), (it / "thesis.tex").touch()), resume),
         "store: it is a folder with other content, expected a store, an empty folder or a new name",
@@ -231,7 +241,7 @@ FILES = [
         "STORE.json is gone, resumed",
         on("STORE.json", remove, resume),
         "store: store is a folder with other content, expected a store, an empty folder or a new "
-        "name; if it was a store, put the STORE.json of another store of this version into it",
+        "name; put the STORE.json of another store of this version into it",
     ),
     Mistake(
         "STORE.json is a pipe",
