@@ -24,7 +24,8 @@ from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store
 from mcsim._store_blocks import read_block, write_block
-from mcsim._store_files import write_json
+from mcsim._store_files import is_there, write_json
+from mcsim._store_records import NotesRecord
 from mcsim._truth import CellTruth
 from mcsim._worker import MASK, Outcome, draw_piece
 from mcsim.errors import StoreError
@@ -76,7 +77,7 @@ class CellRunner:
 
     def _is_lacking(self, estimator: EstimatorPlan, start: int) -> bool:
         file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
-        if not file.exists():
+        if not file.exists() or (start == 0 and self._has_lost_notes(estimator)):
             return True
         try:
             self.display.done(self.plan, estimator, read_block(file))
@@ -85,6 +86,11 @@ class CellRunner:
             warnings.warn(f"{error}; set aside as {moved} and computed again", stacklevel=2)
             return True
         return False
+
+    def _has_lost_notes(self, estimator: EstimatorPlan) -> bool:
+        """Whether what an estimator says of the first block is damaged, and was set aside."""
+        file = self.store.notes(self.plan.hash, estimator.hash)
+        return is_there(file) and self.store.recover(file, NotesRecord) is None
 
     def is_missing(self, start: int) -> bool:
         """Whether any block among the replications from ``start`` is missing."""

@@ -102,7 +102,7 @@ def _fault_of_container(value: Any, hint: Any, place: str) -> str:
         if not isinstance(value, Mapping):
             return _misfit(value, hint, place)
         pairs = [(name, arguments[0], f"{place} (a name)") for name in value]
-        pairs += [(value[name], arguments[1], f"{place}.{name}") for name in value]
+        pairs += [(value[name], arguments[1], f"{place}.{name}".lstrip(".")) for name in value]
     elif not isinstance(value, list if kind is list else (tuple, list)):
         return _misfit(value, hint, place)
     else:

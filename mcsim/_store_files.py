@@ -5,6 +5,7 @@ in the store. A changed character, or another file in its place, then stops a re
 sentence that names the file and the remedy, and never changes a table.
 """
 
+import errno
 import json
 import os
 import re
@@ -107,7 +108,9 @@ def _parsed(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise missing(file) from None
     except OSError as error:
-        raise StoreError(f"store: {file} cannot be read: {error}") from None
+        if error.errno == errno.ELOOP:
+            raise damaged(file, "is a link to itself") from None
+        raise unreadable(file, error) from None
     except (ValueError, RecursionError) as error:
         raise damaged(file, f"is damaged ({type(error).__name__}: {error})") from None
     if not isinstance(content, dict):
@@ -142,6 +145,14 @@ def missing(file: Path) -> StoreError:
     return StoreError(f"store: {file} is missing; run its study again, which writes it anew")
 
 
+def unreadable(path: Path, error: Exception) -> StoreError:
+    """Return the error for a file that is there and may not, or cannot now, be read."""
+    return StoreError(
+        f"store: {path} cannot be read: {error}; try again, or see who may read it and what is "
+        "above it"
+    )
+
+
 def is_there(path: Path) -> bool:
     """Whether there is anything at a path; where that cannot be told, raise `StoreError`."""
     try:
@@ -149,7 +160,8 @@ def is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError) as error:  # a character that no path may have is a ValueError
-        raise StoreError(f"store: {path} cannot be read: {error}") from None
+        if getattr(error, "errno", None) != errno.ELOOP:
+            raise unreadable(path, error) from None
     return True
 
 
@@ -166,10 +178,15 @@ def write_bytes(file: Path, content: Any) -> None:
     except OSError as error:
         with suppress(OSError):  # a file system that is read-only refuses this too
             temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"store: {file} cannot be written: {error}; mcsim show reads a store without writing, "
-            "and mcsim run takes another one with --store"
-        ) from None
+        raise StoreError(f"store: {file} cannot be written: {error}; {_way_out(error)}") from None
+
+
+def _way_out(error: OSError) -> str:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "a file stands where a folder belongs: delete it"
+    if isinstance(error, IsADirectoryError):
+        return "a folder stands where a file belongs: delete it"
+    return "mcsim show reads a store without writing, and mcsim run takes another one with --store"
 
 
 def make_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ import builtins
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -132,6 +133,46 @@ def test_a_run_writes_damaged_files_anew(name, damage, tmp_path):
     for results in (after, mcsim.open(tmp_path)):
         pd.testing.assert_frame_equal(results.replicates, before.replicates, check_exact=True)
         pd.testing.assert_frame_equal(results.truth, before.truth)
+
+
+def test_damaged_notes_are_computed_again(tmp_path):
+    @dataclass(frozen=True)
+    class Telling(exact_estimator):
+        def diagnose(self, panel):
+            return {"units above zero": (panel["y"] > 0).sum()}
+
+    study = Study({"d": Computed()}, {"e": Telling()}, grid(rho=[0.5]))
+    before = run(study, reps=8, store=tmp_path, workers=0, progress=False)
+    (file,) = tmp_path.glob("cells/*/est/*/notes.json")
+    file.write_text("{")
+    with pytest.raises(StoreError, match=r"notes\.json is damaged .*; delete it: no row depends"):
+        mcsim.open(tmp_path)
+    with pytest.warns(UserWarning, match=r"notes\.json .* set aside as .* and written anew"):
+        after = run(study, reps=8, store=tmp_path, workers=0, progress=False)
+    assert len(before.notes) == 1
+    assert after.notes == mcsim.open(tmp_path).notes == before.notes
+    pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
+
+
+def test_a_link_to_itself_is_set_aside(tmp_path):
+    before = run_in(tmp_path)
+    (file,) = tmp_path.glob(FILES["est.json"])
+    file.unlink()
+    file.symlink_to(file.name)
+    with pytest.raises(StoreError, match=r"est\.json is a link to itself; delete it and run its"):
+        mcsim.open(tmp_path)
+    with pytest.warns(UserWarning, match=r"est\.json is a link to itself; set aside as"):
+        after = run_in(tmp_path)
+    pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
+
+
+def test_a_file_where_a_folder_belongs_is_told(tmp_path):
+    run_in(tmp_path)
+    (file,) = tmp_path.glob(FILES["est.json"])
+    shutil.rmtree(file.parent)
+    file.parent.write_text("text")
+    with pytest.raises(StoreError, match="a file stands where a folder belongs: delete it"):
+        run_in(tmp_path)
 
 
 def test_a_damaged_definition_of_another_study_stops_a_run(tmp_path):
