@@ -23,8 +23,10 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import LOOK_EVERY, Task, WorkerPool
 from mcsim._progress import Progress
 from mcsim._rows import host_rows, native_rows
-from mcsim._store import Store, read_block, write_block
-from mcsim._store_files import write_json
+from mcsim._store import Store
+from mcsim._store_blocks import read_block, write_block
+from mcsim._store_files import is_there
+from mcsim._store_records import NotesRecord
 from mcsim._truth import CellTruth
 from mcsim._worker import MASK, draw_piece
 from mcsim.errors import StoreError
@@ -94,7 +96,7 @@ class CellRunner:
     def _stored(self, estimator: EstimatorPlan, start: int) -> pd.DataFrame | None:
         """Return a block of the store, if it is there and sound."""
         file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
-        if not file.exists():
+        if not file.exists() or (start == 0 and self._has_lost_notes(estimator)):
             return None
         try:
             rows = read_block(file)
@@ -109,6 +111,11 @@ class CellRunner:
         """Compute no other block than the first."""
         starts, self._missing[estimator.name] = self._missing[estimator.name], set()
         self.display.skipped(self.plan, estimator, [s for s in starts if s])
+
+    def _has_lost_notes(self, estimator: EstimatorPlan) -> bool:
+        """Whether what an estimator says of the first block is damaged, and was set aside."""
+        file = self.store.notes(self.plan.hash, estimator.hash)
+        return is_there(file) and self.store.recover(file, NotesRecord) is None
 
     def is_missing(self, start: int) -> bool:
         """Whether any block among the replications from ``start`` is missing."""
@@ -153,7 +160,7 @@ class CellRunner:
         for estimator in native:
             rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
             if means := means_of(diagnoses[estimator.name]):
-                write_json(self.store.notes(self.plan.hash, estimator.hash), means)
+                self.store.write(self.store.notes(self.plan.hash, estimator.hash), means)
             self._write(estimator, start, rows)
 
     def _released(self, hosts: HostBlocks, first: int) -> list[HostBlock]:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Key
 
 from mcsim._calendar import Calendar, places_of
 from mcsim._design import Design
+from mcsim._escapes import printable
 from mcsim.errors import InputError, UnknownName, did_you_mean
 
 
@@ -169,7 +170,7 @@ class Panel(Mapping[str, Array]):
     def __repr__(self) -> str:
         units, periods = self.n_units, self.n_periods
         many = "s" if periods != 1 else ""
-        return f"Panel({units} units x {periods} period{many}: {', '.join(self)})"
+        return f"Panel({units} units x {periods} period{many}: {printable(', '.join(self))})"
 
     @property
     def n_units(self) -> int:

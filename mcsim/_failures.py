@@ -14,6 +14,7 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._results import Results, factors_of
 from mcsim._store import Store
 from mcsim._store_files import write_json
+from mcsim._store_records import FailureRecord
 from mcsim._worker import Outcome
 from mcsim.errors import StoreError, one_line
 
@@ -124,9 +125,9 @@ def reason_of(store: Store, cell: str, estimator: str, status: str, rep: int) ->
 
 def _reason_in(store: Store, file: Path, status: str) -> str:
     with contextlib.suppress(StoreError):  # a reason, not a result
-        record = store.read(file, "status", "trouble")
+        record = store.read(file, FailureRecord)
         if record["status"] == status:
-            return one_line(str(record.get("reason") or _old_reason(record)))
+            return one_line(record.get("reason") or _old_reason(record))
     return ""
 
 

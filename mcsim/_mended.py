@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mcsim._store import Store
+from mcsim._store_files import is_there
+from mcsim._store_records import CellRecord, EstimatorRecord
 
 
 class Mended(NamedTuple):
@@ -56,7 +58,7 @@ def remarks_on_mended(store: Store, study: Mapping[str, Any]) -> list[str]:
 def _of_estimator(store: Store, cell: str, name: str, estimator: str) -> Iterator[str]:
     version = _version(store, cell)
     file = store.estimator(cell, estimator) / "est.json"
-    definition = store.read(file).get("definition") if file.exists() else None
+    definition = store.read(file, EstimatorRecord)["definition"] if is_there(file) else None
     options = _options(definition)
     for mended in MENDED:
         names = [v for v in options.get("vcov", ()) if v in mended.names]
@@ -66,8 +68,8 @@ def _of_estimator(store: Store, cell: str, name: str, estimator: str) -> Iterato
 
 
 def _version(store: Store, cell: str) -> tuple[int, ...]:
-    environment = store.read(store.cell(cell) / "cell.json", "environment")["environment"]
-    return tuple(int(part) for part in environment["mcsim"].split("."))
+    environment = store.read(store.cell(cell) / "cell.json", CellRecord)["environment"]
+    return tuple(map(int, environment["mcsim"].split(".")))
 
 
 def _options(definition: Any) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from mcsim._mended import remarks_on_mended
 from mcsim._notes import note_sentences
 from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
-from mcsim._store import Store, read_block
-from mcsim._store_files import missing
+from mcsim._store import Store
+from mcsim._store_blocks import read_block
+from mcsim._store_files import is_there, missing
+from mcsim._store_records import NotesRecord, TruthRecord
 from mcsim._warnings import warn
 from mcsim.errors import StoreError
 
@@ -195,9 +197,9 @@ def _name_missing_se(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     file = store.cell(cell["hash"]) / "truth.json"
-    if not file.exists():
+    if not is_there(file):
         return []
-    stored = store.read(file, "values", "kind")
+    stored = store.read(file, TruthRecord)
     where = {"dgp": cell["dgp"], **cell["design"]}
     return [
         {**where, "estimand": name, "value": value, "mcse": mcse, "kind": stored["kind"]}
@@ -209,7 +211,7 @@ def _require_truth(store: Store, cell: Mapping[str, Any], estimator: str) -> Non
     """Raise if a truth that was computed is gone: its Monte Carlo error would count as zero."""
     file = store.cell(cell["hash"]) / "truth.json"
     own = store.estimator(cell["hash"], estimator) / "truth.json"
-    if cell.get("truth_computed") and not (file.exists() or own.exists()):
+    if cell.get("truth_computed") and not (is_there(file) or is_there(own)):
         raise missing(file)
 
 
@@ -219,7 +221,7 @@ def _notes_of(store: Store, study: Mapping[str, Any]) -> tuple[str, ...]:
     for cell in study["cells"]:
         for name, estimator in cell["estimators"]:
             file = store.notes(cell["hash"], estimator)
-            found.append((name, store.read(file) if file.exists() else {}))
+            found.append((name, store.read(file, NotesRecord) if is_there(file) else {}))
     return tuple(note_sentences(found))
 
 

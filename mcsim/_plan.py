@@ -38,7 +38,7 @@ from mcsim._keys import (
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
 from mcsim._store import Store
-from mcsim._store_files import write_json
+from mcsim._store_records import CellRecord, EstimatorRecord
 from mcsim._study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
@@ -208,33 +208,30 @@ def _estimator_definition(name: str, estimator: Any) -> dict[str, Any]:
 
 def register(store: Store, plan: CellPlan) -> None:
     """Write the definitions of a cell and its estimators to the store, where they are not yet."""
-    folder = store.cell(plan.hash)
-    if not (folder / "cell.json").exists():
-        design = plan.cell.design.effective()
-        write_json(folder / "cell.json", {**plan.definition, "design": design, "hash": plan.hash})
+    definition = {**plan.definition, "design": plan.cell.design.effective(), "hash": plan.hash}
+    store.keep(store.cell(plan.hash) / "cell.json", CellRecord, definition)
     for estimator in plan.estimators:
         file = store.estimator(plan.hash, estimator.hash) / "est.json"
-        if not file.exists():
-            write_json(file, {**estimator.definition, "hash": estimator.hash})
+        store.keep(file, EstimatorRecord, {**estimator.definition, "hash": estimator.hash})
 
 
 def _differences(
     store: Store, drafts: list[CellPlan], methods: Mapping[str, dict]
 ) -> Iterator[str]:
-    stored = dict(store.cells())
+    stored = dict(store.cells(known=[draft.hash for draft in drafts]))
     for draft in drafts:
         identity = _identity(draft.definition)
         held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
         if held and draft.hash[:12] not in held:
             yield from difference(f"cell {draft.cell.name!r}", _last(held), draft.definition)
+    hashes = {name: digest(method) for name, method in methods.items()}
+    held_of: dict[str, dict[str, dict]] = {}
+    for cell in stored:
+        for hash_, other in store.estimators(cell, known=hashes.values()):
+            held_of.setdefault(other["estimator"], {})[hash_] = other
     for name, method in methods.items():
-        held = {
-            hash_: other
-            for cell in stored
-            for hash_, other in store.estimators(cell)
-            if other["estimator"] == name
-        }
-        if held and digest(method)[:12] not in held:
+        held = held_of.get(name)
+        if held and hashes[name][:12] not in held:
             yield from difference(f"estimator {name!r}", _last(held), method)
 
 
@@ -242,8 +239,8 @@ def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
     """Refuse another default: it is in no hash, so that nothing could be computed beside."""
     faults = []
     for plan in plans:
-        file = store.cell(plan.hash) / "cell.json"
-        held = store.read(file, "design")["design"] if file.exists() else {}
+        stored = store.peek(store.cell(plan.hash) / "cell.json", CellRecord)
+        held = stored["design"] if stored else {}
         for name, value in plan.cell.design.effective().items():
             if name in held and canonical_value(held[name]) != canonical_value(value):
                 faults.append(

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from mcsim._escapes import printable
 from mcsim._intervals import complete_intervals
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._study import Study
@@ -151,17 +152,19 @@ class Progress:
         for estimator in (e for plan in plans for e in plan.estimators):
             self.pace.ask(_kind(estimator), reps)
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             _PaceColumn(self.pace),
-            TextColumn("{task.fields[running]}", style="dim"),
+            TextColumn("{task.fields[running]}", style="dim", markup=False),
             console=console,
             disable=not (shown and console.is_terminal),
         )
         per_cell = {plan.hash: (plan.cell.name, reps * len(plan.estimators)) for plan in plans}
         self._tasks = {
-            cell: self._bars.add_task(_plain(name), total=total, running="", pace=len(plans) == 1)
+            cell: self._bars.add_task(
+                printable(name), total=total, running="", pace=len(plans) == 1
+            )
             for cell, (name, total) in per_cell.items()
         }
         if len(plans) > 1:
@@ -206,17 +209,12 @@ class Progress:
             running = self._running.setdefault((plan.hash, estimator.name), _Running())
             running.add(rows, self._level)
             self.pace.settle(_kind(estimator), n, computed=computed)
-            self._advance(plan, n, running=_plain(f"{estimator.name} {running}"))
+            self._advance(plan, n, running=printable(f"{estimator.name} {running}"))
 
     def _advance(self, plan: CellPlan, n: int, **fields: Any) -> None:
         self._bars.update(self._tasks[plan.hash], advance=n, **fields)
         if len(self._tasks) > 1:
             self._bars.update(self._whole, advance=n)
-
-
-def _plain(text: str) -> str:
-    """Return a text without markup."""
-    return Text(text).plain.replace("[", "\\[")
 
 
 def _kind(estimator: EstimatorPlan) -> str:

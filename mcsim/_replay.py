@@ -1,7 +1,6 @@
 """Replaying one replication: the sample drawn again, and every estimate on it beside its row."""
 
 import threading
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from mcsim._runner import manifest
 from mcsim._store import Store
 from mcsim._study import Study
 from mcsim._truth import CellTruth
+from mcsim._warnings import warn
 from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import InputError, UnknownName
 
@@ -124,7 +124,7 @@ def _host_rows(
     payload = Payload(estimator.estimator, schema)
     outcomes = estimate_piece(payload, columns, words)
     if said := outcomes[0].trouble or outcomes[0].remark:
-        warnings.warn(f"estimator {estimator.name!r}: {said}", stacklevel=2)
+        warn(f"estimator {estimator.name!r}: {said}")
     rows = host_rows(outcomes, [], np.array([rep]), "estimate")
     return rows.assign(estimator=estimator.name)
 

@@ -107,6 +107,7 @@ def run(
     workers = available_cpus() if workers is None else workers
     with _folder(store) as folder:
         home = Store.create(folder)
+        home.sweep()
         pool = WorkerPool(workers if _needs_processes(study) else 0)
         try:
             plans = plan(study, seed, home, accept_changes=accept_changes)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mcsim._calendar import places_of
 from mcsim._core import Panel, StaticPart
+from mcsim._escapes import printable
 from mcsim._labels import encode_label
 from mcsim._pytree import ADDED_LATER
 from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
@@ -61,7 +62,7 @@ class Column:
             "" if np.isinf([self.lower, self.upper]).all() else f"[{self.lower:g}, {self.upper:g}]"
         )
         atoms = f"atoms {', '.join(f'{atom:g}' for atom in self.atoms)}" if self.atoms else ""
-        levels = f"levels {', '.join(map(str, self.levels))}" if self.levels else ""
+        levels = f"levels {', '.join(map(printable, self.levels))}" if self.levels else ""
         return "  ".join(
             part for part in (f"{self.kind:<11}", bounds, atoms, levels) if part
         ).rstrip()
@@ -124,8 +125,10 @@ class Schema:
         raise UnknownName(f"column {name!r} is not in the schema{did_you_mean(name, self.names)}")
 
     def __str__(self) -> str:
-        width = max(len(name) for name in self.names)
-        return "\n".join(f"{column.name:<{width}}  {column}" for column in self.columns)
+        names = list(map(printable, self.names))
+        width = max(map(len, names))
+        columns = zip(names, self.columns, strict=True)
+        return "\n".join(f"{name:<{width}}  {column}" for name, column in columns)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,48 +12,42 @@
 
 A file is written under a temporary name, synced and renamed, so that a crash leaves no half block
 and two runs at once compute at worst the same block twice. Blocks and JSON files hold a checksum of
-what is in them.
+what is in them, and their place in the store. What a run can write anew it sets aside if damaged.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from mcsim._store_files import damaged, read_json, write_bytes, write_json
+from mcsim._declared import fault_of
+from mcsim._store_files import (
+    DamagedFile,
+    is_temporary,
+    is_there,
+    read_json,
+    sweep,
+    write_bytes,
+    write_json,
+)
+from mcsim._store_records import (
+    FORMAT,
+    READABLE,
+    CellRecord,
+    EstimatorRecord,
+    RunRecord,
+    StoreRecord,
+    StudyRecord,
+)
 from mcsim._version import __version__
-from mcsim.errors import StoreError, UnknownName
-
-FORMAT = 2
-"""Of stores written now: JSON files hold a checksum, which format 1 (mcsim to 0.2) did not."""
-
-READABLE = (1, FORMAT)
-
-COLUMNS = {
-    "rep": pa.int64(),
-    "estimand": pa.dictionary(pa.int32(), pa.string()),
-    "inference": pa.dictionary(pa.int32(), pa.string()),
-    "value": pa.float64(),
-    "se": pa.float64(),
-    "lower": pa.float64(),
-    "upper": pa.float64(),
-    "df": pa.float64(),
-    "p_value": pa.float64(),
-    "truth": pa.float64(),
-    "status": pa.dictionary(pa.int32(), pa.string()),
-}
-"""Columns of a block, in their order."""
+from mcsim._warnings import warn
+from mcsim.errors import InputError, StoreError, UnknownName
 
 
 @dataclass(frozen=True)
@@ -74,43 +68,90 @@ class Store:
     @classmethod
     def create(cls, path: str | Path) -> "Store":
         """Open a store for writing, making it if there is none."""
-        store = cls(Path(path))
-        marker = store.path / "STORE.json"
-        try:
-            store.path.mkdir(parents=True, exist_ok=True)
-            if not marker.exists():
-                if any(not _is_temporary(file) for file in store.path.iterdir()):
-                    raise StoreError(
-                        f"store: {store.path} is a folder with other content, expected a store, "
-                        "an empty folder or a new name"
-                    )
-                write_json(marker, {"format": FORMAT, "created_by": f"mcsim {__version__}"})
-        except OSError as error:
-            raise StoreError(f"store: {store.path} cannot be a store: {error}") from None
-        return cls._of_known_format(store.path)
+        folder = Path(path)
+        if not cls.is_at(folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                write_json(
+                    folder / "STORE.json", {"format": FORMAT, "created_by": f"mcsim {__version__}"}
+                )
+            except (OSError, ValueError) as error:
+                raise StoreError(f"store: {folder} cannot be a store: {error}") from None
+        return cls._of_known_format(folder)
 
     @classmethod
     def open(cls, path: str | Path) -> "Store":
         """Open a store that exists, for reading."""
-        store = cls(Path(path))
-        if not (store.path / "STORE.json").exists():
-            raise StoreError(f"store: {store.path} is not a store (it has no STORE.json)")
-        return cls._of_known_format(store.path)
+        folder = Path(path)
+        if not is_there(folder / "STORE.json"):
+            raise StoreError(
+                f"store: {path} is not a store (it has no STORE.json); {_remedy_for(folder)}"
+            )
+        return cls._of_known_format(folder)
+
+    @staticmethod
+    def is_at(folder: Path) -> bool:
+        """Whether there is a store; `StoreError` where there is something else."""
+        if is_there(folder / "STORE.json"):
+            return True
+        try:
+            other = [file for file in folder.iterdir() if not is_temporary(file)]
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"store: {folder} cannot be a store: {error}") from None
+        if other and not is_there(folder / "STORE.json"):  # another run may have made it meanwhile
+            raise StoreError(
+                f"store: {folder} is a folder with other content, expected a store, an empty "
+                f"folder or a new name; {_remedy_for(folder)}"
+            )
+        return bool(other)
 
     @classmethod
     def _of_known_format(cls, path: Path) -> "Store":
         marker = path / "STORE.json"
-        found = read_json(marker, "format", sealed=False)["format"]
+        found = read_json(marker, StoreRecord, sealed=False)["format"]
         if found not in READABLE:
             readable = " and ".join(map(str, READABLE))
             raise StoreError(f"store: {path} has format {found}, this mcsim reads {readable}")
         store = cls(path, sealed=found == FORMAT)
-        store.read(marker)
+        store.read(marker, StoreRecord)
         return store
 
-    def read(self, file: Path, *fields: str) -> dict[str, Any]:
-        """Read a JSON file of the store that must hold these fields, or raise `StoreError`."""
-        return read_json(file, *fields, sealed=self.sealed)
+    def read(self, file: Path, kind: Any) -> Any:
+        """Read a JSON file of the store, which must be a record of this kind, or raise."""
+        return read_json(file, kind, sealed=self.sealed, address=self._place(file))
+
+    def peek(self, file: Path, kind: Any) -> Any:
+        """Read a file that a run writes anew where it is damaged: None then, or if it is absent."""
+        try:
+            return self.read(file, kind) if is_there(file) else None
+        except DamagedFile:
+            return None
+
+    def keep(self, file: Path, kind: Any, content: Mapping[str, Any]) -> None:
+        """Write a record where there is none, or a damaged one."""
+        if self.recover(file, kind) is None:
+            self.write(file, content)
+
+    def recover(self, file: Path, kind: Any, then: str = "written anew") -> Any:
+        """Read a file that a run can do without where it is damaged: it is set aside then."""
+        try:
+            return self.read(file, kind) if is_there(file) else None
+        except DamagedFile as error:
+            warn(f"{error.found}; set aside as {self.quarantine(file)} and {then}")
+            return None
+
+    def write(self, file: Path, content: Mapping[str, Any]) -> None:
+        """Write a JSON file of the store."""
+        write_json(file, content, self._place(file))
+
+    def _place(self, file: Path) -> str:
+        return file.relative_to(self.path).as_posix()
+
+    def sweep(self) -> None:
+        """Remove what runs that were killed have left half written."""
+        sweep(self.path)
 
     @property
     def models(self) -> Path:
@@ -125,15 +166,31 @@ class Store:
         """Folder of an estimator in a cell."""
         return self.cell(cell) / "est" / estimator[:12]
 
-    def cells(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (hash, definition) of every cell."""
-        for file in sorted(self.path.glob("cells/*/cell.json")):
-            yield file.parent.name, self.read(file, "dgp", "factors", "seed", "design", "hash")
+    def cells(self, known: Collection[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (hash, definition) of every cell, but damaged ones that a run can write anew.
 
-    def estimators(self, cell: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (hash, definition) of every estimator of a cell."""
-        for file in sorted(self.cell(cell).glob("est/*/est.json")):
-            yield file.parent.name, self.read(file, "estimator", "definition", "hash")
+        Parameters
+        ----------
+        known : collection of str
+            Hashes of the cells and estimators of which a run has the definition.
+        """
+        return self._definitions("cells/*/cell.json", CellRecord, known)
+
+    def estimators(
+        self, cell: str, known: Collection[str] = ()
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (hash, definition) of every estimator of a cell; ``known`` as in `cells`."""
+        return self._definitions(f"cells/{cell[:12]}/est/*/est.json", EstimatorRecord, known)
+
+    def _definitions(
+        self, pattern: str, kind: Any, known: Collection[str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        names = {hash_[:12] for hash_ in known}
+        for file in sorted(self.path.glob(pattern)):
+            name = file.parent.name
+            definition = (self.peek if name in names else self.read)(file, kind)
+            if definition is not None:
+                yield name, definition
 
     def failures(self, cell: str, estimator: str) -> Path:
         """Folder of what went wrong with an estimator in a cell."""
@@ -150,17 +207,25 @@ class Store:
     def quarantine(self, file: Path) -> Path:
         """Set a damaged file aside and return where it is now."""
         folder = self.path / "quarantine"
-        folder.mkdir(exist_ok=True)
         target = folder / f"{file.parent.name}-{file.name}-{secrets.token_hex(4)}"
-        with contextlib.suppress(FileNotFoundError):  # another run was faster
+        try:
+            folder.mkdir(exist_ok=True)
             os.replace(file, target)
+        except FileNotFoundError:  # another run was faster
+            pass
+        except OSError as error:
+            raise StoreError(
+                f"store: {file} is damaged and cannot be set aside: {error}; delete it"
+            ) from None
         return target
 
     def write_study(self, manifest: Mapping[str, Any], source: Path | None) -> Path:
         """Record what was asked for and a copy of the study file."""
+        if fault := fault_of(dict(manifest), StudyRecord):
+            raise InputError(f"study: {fault}, so that its results could not be read")
         text = json.dumps(manifest, sort_keys=True)
         folder = self.path / "studies" / hashlib.sha256(text.encode()).hexdigest()[:12]
-        write_json(folder / "study.json", manifest)
+        self.keep(folder / "study.json", StudyRecord, manifest)
         if source is not None:
             write_bytes(folder / "study.py", source.read_bytes())
         return folder
@@ -178,95 +243,38 @@ class Store:
     def studies(self) -> list[str]:
         """Return the hashes of the studies, in the order in which they were run last."""
         files = sorted(self.path.glob("runs/*.json"))
-        runs = sorted((self.read(file, "study") for file in files), key=_order)
+        runs = sorted((self.read(file, RunRecord) for file in files), key=_order)
         if not runs:
             raise StoreError(f"store: {self.path} holds no run yet; use mcsim run")
         return list(dict.fromkeys(record["study"] for record in reversed(runs)))[::-1]
 
     def study(self, name: str) -> dict[str, Any]:
         """Return the manifest of a study from its hash."""
-        file = self.path / "studies" / name / "study.json"
-        manifest = self.read(file, "cells", "reps", "seed", "level", "null", "caveats", "dgps")
-        if any(not {"hash", "dgp", "design", "estimators"} <= {*c} for c in manifest["cells"]):
-            raise damaged(file, "is damaged: its cells lack a field")
-        return manifest
+        return self.read(self.path / "studies" / name / "study.json", StudyRecord)
 
     def next_order(self) -> int:
         """Return the place of a new run among those recorded: clocks may be set back."""
         files = self.path.glob("runs/*.json")
-        return 1 + max((_order(self.read(file)) for file in files), default=0)
+        found = (self.recover(file, RunRecord, then="passed over") for file in files)
+        return 1 + max((_order(record) for record in found if record is not None), default=0)
 
     def write_run(self, record: Mapping[str, Any], name: str | None = None) -> str:
         """Record a run, or update its record; return its name."""
         name = name or f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(3)}"
-        write_json(self.path / "runs" / f"{name}.json", {"host": socket.gethostname(), **record})
+        file = self.path / "runs" / f"{name}.json"
+        write_json(file, {"host": socket.gethostname(), **record})  # its name means nothing
         return name
 
 
-def write_block(file: Path, rows: pd.DataFrame, about: Mapping[str, Any]) -> None:
-    """Write a block: temporary name, sync, rename.
-
-    Parameters
-    ----------
-    file : Path
-        Its final name.
-    rows : pandas.DataFrame
-        The columns `COLUMNS`.
-    about : mapping
-        Kept in the footer, with the block's address and the checksum of its rows.
-    """
-    arrays = [pa.array(rows[name], type=kind) for name, kind in COLUMNS.items()]
-    table = pa.table(arrays, schema=pa.schema(list(COLUMNS.items())))
-    about = {**about, "address": _address(file), "rows": len(rows)}
-    footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": _checksum(table)}
-    table = table.replace_schema_metadata({"mcsim": json.dumps(footer, sort_keys=True)})
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
-    write_bytes(file, buffer.getvalue())
-
-
-def read_block(file: Path) -> pd.DataFrame:
-    """Read a block and check its checksum.
-
-    Raises
-    ------
-    StoreError
-        If it is truncated, altered, of another format, or of another place in a store.
-    """
-    try:
-        table = pq.ParquetFile(file).read()
-        footer = dict(json.loads((table.schema.metadata or {})[b"mcsim"]))
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
-    if footer.get("format") not in READABLE or table.column_names != list(COLUMNS):
-        raise StoreError(f"block {file.name}: has another format")
-    if footer.get("address") != _address(file):
-        raise StoreError(f"block {file.name}: belongs elsewhere")
-    if footer.get("sha256") != _checksum(table):
-        raise StoreError(f"block {file.name}: its checksum is wrong")
-    return table.to_pandas()
-
-
-def _address(file: Path) -> list[str]:
-    """Return the cell, the estimator and the replications that the path of a block tells."""
-    return [file.parents[2].name, file.parent.name, file.stem]
-
-
-def _checksum(table: pa.Table) -> str:
-    """SHA-256 of the values, whatever their encoding in the file."""
-    digest = hashlib.sha256()
-    for name, kind in COLUMNS.items():
-        if pa.types.is_dictionary(kind):
-            digest.update("\0".join(map(str, table[name].cast(pa.string()).to_pylist())).encode())
-        else:
-            digest.update(table[name].to_numpy().tobytes())
-    return digest.hexdigest()
+def _remedy_for(folder: Path) -> str:
+    """Say what to do about a folder without a STORE.json."""
+    if is_there(folder / "cells"):
+        return "put the STORE.json of another store of this version into it"
+    if inside := sorted(file.parent for file in folder.glob("*/STORE.json")):
+        return f"the stores in it are {', '.join(map(str, inside))}"
+    return "mcsim run makes one in results/<name of the study's file>, or where --store says"
 
 
 def _order(record: Mapping[str, Any]) -> int:
     """Place of a run among all; those of mcsim to 0.2 come first, in the order of their names."""
     return int(record.get("order", 0))
-
-
-def _is_temporary(file: Path) -> bool:
-    return ".tmp-" in file.name

@@ -17,7 +17,7 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
 from mcsim._readers import UNNAMED, FullLabel
 from mcsim._store import Store
-from mcsim._store_files import write_json
+from mcsim._store_records import OwnTruthRecord, TruthRecord
 from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import ContractError, did_you_mean
 
@@ -98,14 +98,14 @@ def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:
     kind = str(getattr(dgp, "truth_kind", "known"))
     if not computes_truth(dgp):
         return CellTruth(kind=kind)
-    stored = store.read(file, "values", "kind") if file.exists() else None
+    stored = store.recover(file, TruthRecord)
     if stored is None:
         with sentences(f"dgp {plan.cell.dgp_name!r}: its truth"):
             found = dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.seen)
         if isinstance(found, Panel):
             return CellTruth(own=_own_truths(found, plan, store, pool), kind=kind)
         stored = {"values": _checked(plan, found), "kind": kind}
-        write_json(file, stored)
+        store.write(file, stored)
     values = {name: (pair[0], pair[1]) for name, pair in stored["values"].items()}
     return CellTruth(values=values, kind=kind)
 
@@ -126,9 +126,9 @@ def _own_truths(
     own = {}
     for estimator in plan.estimators:
         file = store.estimator(plan.hash, estimator.hash) / "truth.json"
-        if not file.exists():
-            write_json(file, {"own": _own_truth(population, plan, estimator, pool)})
-        own[estimator.name] = store.read(file, "own")["own"]
+        if store.recover(file, OwnTruthRecord) is None:
+            store.write(file, {"own": _own_truth(population, plan, estimator, pool)})
+        own[estimator.name] = store.read(file, OwnTruthRecord)["own"]
     return own
 
 

@@ -3,6 +3,8 @@
 import sys
 import warnings
 
+from mcsim._escapes import printable_lines
+
 OURS = ("mcsim", "jaxtyping")  # which checks types between our frames, where it is asked to
 
 
@@ -11,4 +13,4 @@ def warn(sentence: str) -> None:
     frame, level = sys._getframe(), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
         frame, level = frame.f_back, level + 1
-    warnings.warn(sentence, UserWarning, stacklevel=level)
+    warnings.warn(printable_lines(sentence), UserWarning, stacklevel=level)

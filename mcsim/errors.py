@@ -12,6 +12,8 @@ McsimError
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from mcsim._escapes import printable_lines
+
 LEAST_PART = 3  # letters of a name by which it is found
 LONGEST_LINE = 400  # characters of a message in one line
 
@@ -20,6 +22,9 @@ class McsimError(Exception):
     """Base of all errors that mcsim raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable_lines(Exception.__str__(self))  # it may quote a study file or a store
 
 
 class InputError(McsimError, ValueError):
@@ -30,8 +35,6 @@ class InputError(McsimError, ValueError):
 
 class UnknownName(InputError, KeyError):
     """A column, factor or data set of this name does not exist."""
-
-    __str__ = Exception.__str__  # KeyError would print the message in quotes
 
 
 class ContractError(InputError):

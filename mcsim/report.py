@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._conditional import MARK, NOTE, conditional_rows
+from mcsim._escapes import in_latex, in_markdown, latex_comment, printable
 from mcsim._figures import figure, rounded
 from mcsim._results import DEFAULT_MEASURES, Results
 from mcsim._study import GENERATOR
@@ -203,9 +204,10 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     ----------------------
     aipw       0.01 (0.02)
     """
+    table = table.map(printable)
     labels = list(itertools.takewhile(lambda name: _is_label(table, name), table.columns))
     figures = list(table.columns[len(labels) :])
-    sizes = {name: max(map(len, [str(name), *table[name].astype(str)])) for name in table.columns}
+    sizes = {name: max(map(len, [printable(name), *table[name]])) for name in table.columns}
     room = (width or 10**6) - sum(sizes[name] + 2 for name in labels)
     blocks: list[list[str]] = [[]]
     for name in figures:
@@ -217,7 +219,7 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
 
 
 def _aligned(table: pd.DataFrame, sizes: Mapping[str, int]) -> str:
-    rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
+    rows = [list(map(printable, table.columns)), *table.to_numpy().tolist()]
     lines = [
         "  ".join(
             cell.ljust(sizes[name]) if name in _LABELS else cell.rjust(sizes[name])
@@ -247,8 +249,8 @@ def as_markdown(table: pd.DataFrame) -> str:
     | :-- | --: |
     | a\|b | 0.01 |
     """
-    rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    rows = [list(map(in_markdown, table.columns)), *table.map(in_markdown).to_numpy().tolist()]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
     marks = [":--" if name in _LABELS else "--:" for name in table.columns]
     return "\n".join([lines[0], "| " + " | ".join(marks) + " |", *lines[1:]])
 
@@ -267,17 +269,11 @@ def as_latex(table: pd.DataFrame) -> str:
     \bottomrule
     \end{tabular}
     """
-    rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
-    lines = [" & ".join(map(_escape_latex, row)) + r" \\" for row in rows]
+    rows = [list(map(in_latex, table.columns)), *table.map(in_latex).to_numpy().tolist()]
+    lines = [" & ".join(row) + r" \\" for row in rows]
     columns = "".join("l" if name in _LABELS else "r" for name in table.columns)
     head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]
     return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}"])
-
-
-def _escape_latex(text: str) -> str:
-    escapes = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    escapes.update({mark: f"\\{mark}" for mark in "&%$#_{}"})
-    return "".join(escapes.get(mark, mark) for mark in text)
 
 
 _MARKUP: Mapping[str, Callable[[pd.DataFrame], str]] = {
@@ -285,18 +281,36 @@ _MARKUP: Mapping[str, Callable[[pd.DataFrame], str]] = {
     "latex": as_latex,
 }
 
+_LINES: Mapping[str, Callable[[str], str]] = {
+    "text": printable,
+    "markdown": in_markdown,
+    "latex": latex_comment,
+}
+
 
 def render(table: pd.DataFrame, kind: str = "text", width: int | None = None) -> str:
     """Return a table in a format by its name: text (of some width), markdown or latex."""
-    if kind == "text":
-        return as_text(table, width)
-    if kind not in _MARKUP:
-        raise InputError(f"format: got {kind!r}{did_you_mean(kind, get_args(Format))}")
-    return _MARKUP[kind](table)
+    _require_format(kind)
+    return as_text(table, width) if kind == "text" else _MARKUP[kind](table)
 
 
-def notes(results: Results) -> str:
-    """Return what stands under a table: how to read it, the truths, and the caveats."""
+def _require_format(kind: str) -> None:
+    known = get_args(Format)
+    if kind not in known:
+        raise InputError(f"format: got {kind!r}{did_you_mean(kind, known)}")
+
+
+def notes(results: Results, kind: str = "text") -> str:
+    """Return what stands under a table: how to read it, the truths, and the caveats.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    kind : {"text", "markdown", "latex"}
+        The format of the table; in LaTeX notes are comments.
+    """
+    _require_format(kind)
     study = results.study
     lines = [
         f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
@@ -315,7 +329,8 @@ def notes(results: Results) -> str:
     lines += [
         f"Note: {note} (mean over the samples of a cell's first block)." for note in results.notes
     ]
-    return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in results.caveats)])
+    lines += [f"Caveat: {caveat}" for caveat in results.caveats]
+    return "\n".join(map(_LINES[kind], lines))
 
 
 def _without_se(results: Results) -> list[str]:

@@ -138,7 +138,8 @@ def report(results, folder):
     folder.mkdir(parents=True, exist_ok=True)
     table = results_table(results, measures=["coverage", "model_se", "empirical_se"])
     table = table.drop(columns="estimand")  # each regression has its own
-    (folder / "shocks.md").write_text(f"{as_markdown(table)}\n\n{notes(results)}\n")
+    below = notes(results, "markdown")
+    (folder / "shocks.md").write_text(f"{as_markdown(table)}\n\n{below}\n")
     write_table(side_by_side(results), folder, "coverage")
     one = results.replicates.assign(estimand="coefficient")
     figure = plots.coverage(replace(results, replicates=one[one["n_units"] == 48]))

@@ -83,7 +83,22 @@ def test_dry_run_computes_nothing(study_file, tmp_path):
     done = mcsim_command("run", study_file, "--dry-run", "--store", tmp_path / "none")
     assert done.returncode == 0
     assert "2 cells" in done.stderr
-    assert not list(tmp_path.glob("none/cells/*"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_finds_the_fits_of_a_store_and_refuses_another_folder(study_file, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    done = mcsim_command("run", study_file, "--dry-run", "--store", tmp_path)
+    assert (done.returncode, "a folder with other content" in done.stderr) == (1, True)
+    file, store = tmp_path / "cached.py", tmp_path / "store"
+    Store.create(store)
+    file.write_text(
+        "from mcsim.generators._storage._cache import _folder\nprint(_folder.get())\n" + STUDY
+    )
+    done = mcsim_command("run", file, "--dry-run", "--store", store)
+    assert done.stdout.strip() == str(store / "models")
+    done = mcsim_command("run", file, "--dry-run", "--store", tmp_path / "none")
+    assert done.stdout.strip() == "None"
 
 
 def test_fitted_generators_are_cached_in_a_new_store(tmp_path):

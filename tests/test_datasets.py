@@ -163,6 +163,18 @@ def test_the_users_folder_comes_first(entry, tmp_path, monkeypatch):
     assert _files.read_file(rebuilt)["b"].item() == 2
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a;b\n"1', b"a;b\n1;2;3\n1;2;3;4\n"])
+def test_a_file_that_is_no_table_is_a_sentence(entry, tmp_path, monkeypatch, content):
+    monkeypatch.setenv("MCSIM_DATA", str(tmp_path))
+    (tmp_path / "small.csv").write_bytes(content)
+    own = DatasetInfo(**{**vars(entry), "url": None, "how": "ask its author"})
+    with (
+        pytest.warns(UserWarning, match="published figures need not come out"),
+        pytest.raises(InputError, match=r"small\.csv cannot be read as 'small' .*; ask its author"),
+    ):
+        _files.read_file(own)
+
+
 def test_a_folder_that_does_not_exist(monkeypatch):
     monkeypatch.setenv("MCSIM_DATA", "nowhere")
     with pytest.raises(InputError, match="MCSIM_DATA: got 'nowhere', expected a folder"):

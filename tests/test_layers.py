@@ -16,14 +16,14 @@ LAYERS = [
     "report plots",
     "_replay _study_file",
     "_runner _blocks _host_blocks _host_draws _progress _truth _open _failures _plan _differences "
-    "_pool _worker _payload _mended _store _store_files",
+    "_pool _worker _payload _mended _store _store_blocks _store_files _store_records",
     "testing _estimate _figures _results _conditional measures _notes _rows _own_inference "
     "_intervals _study _fingerprint _sources",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
-    "_core _calendar _design _null_and_level _warnings errors _version",
+    "_core _calendar _design _null_and_level _declared _files _warnings errors _escapes _version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 

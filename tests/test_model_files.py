@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import pickle
 from dataclasses import replace
 from datetime import date, datetime
@@ -283,7 +284,7 @@ class Trap:
 
 
 DAMAGED = "damaged: its content is not what its SHA-256 digest says; fit and save again"
-INCONSISTENT = "do not go together|header is damaged: Type-check|missing or unknown"
+INCONSISTENT = "do not go together|damaged: Type-check|missing or unknown|of the type declared"
 """Types are checked in these tests; without, sampling on paper, or a name left over, tells."""
 
 
@@ -354,6 +355,25 @@ def test_damaged_files_are_refused(path, tmp_path, monkeypatch, damage, message)
         load(path)
     assert str(path) in str(caught.value)
     assert not (tmp_path / "trapped").exists()
+
+
+def test_a_forged_tree_is_refused_where_a_printed_model_would_fail(path):
+    for field, value in (("rows", 5), ("rows", "all"), ("losses", 5), ("losses", {"label": 3})):
+        rewrite(path, {field: value})
+        with pytest.raises(
+            ModelFileError, match=rf"FittedGenerator\.{field}: .* is not of the ty|dam"
+        ):
+            load(path)
+    rewrite(path, {"rows": {"numpy": ["int64"]}, "losses": {"mapping": {}}}, rows=np.array(5))
+    with pytest.raises(ModelFileError, match=INCONSISTENT):
+        load(path)
+
+
+def test_a_pipe_is_no_model_file(path):
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ModelFileError, match="is a named pipe, expected a model file"):
+        load(path)
 
 
 def test_a_flipped_bit_of_a_tensor_is_noticed(path):
@@ -434,6 +454,18 @@ def test_a_fit_that_cannot_be_kept_is_no_fit_lost(monkeypatch, tmp_path):
     with pytest.raises(OSError, match="No space left"):
         save(fitted, tmp_path / "m.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_does_not_lose_the_fit(tmp_path):
+    data = some_paths(30, 4)
+    with model_cache(tmp_path):
+        GaussianCopula().fit(mcsim.key(0), data)
+        (file,) = tmp_path.iterdir()
+        file.unlink()
+        file.mkdir()
+        with pytest.warns(UserWarning, match="a fit could not be kept, .* is a folder"):
+            fitted = GaussianCopula().fit(mcsim.key(0), data)
+    assert fitted.sample(mcsim.key(1), 3).n_units == 3
 
 
 def test_panels_of_other_shapes_are_other_data(tmp_path):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,7 +17,8 @@ import mcsim
 from mcsim import Design, Estimate, Panel, Sample, Study, grid, run
 from mcsim._fingerprint import describe
 from mcsim._results import average_over
-from mcsim._store import Store, read_block
+from mcsim._store import Store
+from mcsim._store_blocks import read_block, write_block
 from mcsim.dgps import at_random, with_effect
 from mcsim.errors import StoreError, StoreMismatch
 from mcsim.generators import GaussianCopula, UnitBootstrap
@@ -122,6 +124,42 @@ def test_a_damaged_block_is_set_aside_and_computed_again(tmp_path, damage):
     same(mcsim.open(store).replicates, before)
 
 
+def test_a_block_is_refused_by_its_footer_before_it_is_read(store, monkeypatch):
+    (file,) = blocks(store)
+    table = pq.read_table(file)
+    held = json.loads(table.schema.metadata[b"mcsim"])
+
+    def never(*_, **__):
+        raise AssertionError("it is read")
+
+    def written(table, **footer):
+        changed = table.replace_schema_metadata({"mcsim": json.dumps({**held, **footer})})
+        pq.write_table(changed, file)
+
+    many = pa.concat_tables([table] * 3)
+    wide = table.set_column(3, "value", table["value"].cast(pa.float32()))
+    for bad, footer, match in (
+        (many, {}, "says that it has 3,072 rows"),
+        (wide, {}, "has another format"),
+        (table.rename_columns([f"{name}_" for name in table.column_names]), {}, "another format"),
+        (table, {"rows": "1024"}, "has another format"),
+        (table, {"address": ["a", "b", "c"]}, "belongs elsewhere"),
+    ):
+        written(bad, **footer)
+        with monkeypatch.context() as patch:
+            patch.setattr("pyarrow.parquet.ParquetFile.read", never)
+            with pytest.raises(StoreError, match=match):
+                read_block(file)
+    written(table)
+    assert len(read_block(file)) == 1024
+
+
+def test_no_block_is_written_that_is_not_read(tmp_path):
+    rows = pd.DataFrame({"rep": np.zeros(10_001, dtype=int)})
+    with pytest.raises(StoreError, match="has 10,001 rows, expected at most 10,000 of a replic"):
+        write_block(tmp_path / "r0000000-0000000.parquet", rows, {})
+
+
 def test_leftovers_of_a_crash_are_no_blocks(store):
     (file,) = blocks(store)
     file.with_name(f"{file.name}.tmp-1-abcd").write_bytes(b"half a block")
@@ -165,15 +203,15 @@ def test_a_store_that_was_never_filled(tmp_path):
 
 
 def test_a_disk_that_is_full_ends_the_run_and_a_resume_completes_it(monkeypatch, tmp_path):
-    from mcsim import _store
+    from mcsim import _store_blocks
 
     def full(file, content):
         if file.suffix == ".parquet":
             raise StoreError(f"store: {file} cannot be written: No space left on device")
         write(file, content)
 
-    write = _store.write_bytes
-    monkeypatch.setattr(_store, "write_bytes", full)
+    write = _store_blocks.write_bytes
+    monkeypatch.setattr(_store_blocks, "write_bytes", full)
     with pytest.raises(StoreError, match="No space left"):
         rows_of(store=tmp_path / "s")
     monkeypatch.undo()

@@ -1,16 +1,24 @@
 """JSON files of a store: a changed bit changes no result, and the sentence names the remedy."""
 
+import builtins
+import errno
 import json
-from dataclasses import dataclass
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import jax
 import pandas as pd
 import pytest
 
 import mcsim
+from command_line import mcsim_command
 from mcsim import Panel, Sample, Study, grid, run
 from mcsim._store_files import read_json, write_json
-from mcsim.errors import StoreError
+from mcsim.errors import InputError, StoreError
 from mcsim.testing import exact_estimator
 
 
@@ -91,9 +99,8 @@ def test_a_damaged_file_is_refused_and_its_remedy_helps(name, text, tmp_path):
     (file,) = tmp_path.glob(FILES[name])
     held = file.read_bytes()
     file.write_bytes(text.encode("latin-1"))
-    reads = run_in if name in ("cell.json", "est.json") else mcsim.open
     with pytest.raises(StoreError) as caught:
-        reads(tmp_path)
+        mcsim.open(tmp_path)
     assert str(caught.value).startswith(f"store: {file} ")
     assert str(caught.value).endswith(REMEDIES[name])
     file.unlink()
@@ -102,6 +109,153 @@ def test_a_damaged_file_is_refused_and_its_remedy_helps(name, text, tmp_path):
     after = run_in(tmp_path)
     pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
     pd.testing.assert_frame_equal(mcsim.open(tmp_path).truth, before.truth)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "STORE.json"])
+@pytest.mark.parametrize("damage", ["text", "folder", "pipe", "gone"])
+def test_a_run_writes_damaged_files_anew(name, damage, tmp_path):
+    before = run_in(tmp_path)
+    (file,) = tmp_path.glob(FILES[name])
+    file.unlink()
+    make = {"text": Path.touch, "folder": Path.mkdir, "pipe": os.mkfifo}
+    if damage == "gone":
+        after = run_in(tmp_path)
+    else:
+        make[damage](file)
+        with pytest.warns(
+            UserWarning,
+            match=f"{file.name}.* set aside as .*quarantine.* and (written anew|passed over)",
+        ) as caught:
+            after = run_in(tmp_path)
+        assert len(caught) == 1
+        assert "delete it" not in str(caught[0].message)
+        assert len(list((tmp_path / "quarantine").iterdir())) == 1
+    for results in (after, mcsim.open(tmp_path)):
+        pd.testing.assert_frame_equal(results.replicates, before.replicates, check_exact=True)
+        pd.testing.assert_frame_equal(results.truth, before.truth)
+
+
+def test_damaged_notes_are_computed_again(tmp_path):
+    @dataclass(frozen=True)
+    class Telling(exact_estimator):
+        def diagnose(self, panel):
+            return {"units above zero": (panel["y"] > 0).sum()}
+
+    study = Study({"d": Computed()}, {"e": Telling()}, grid(rho=[0.5]))
+    before = run(study, reps=8, store=tmp_path, workers=0, progress=False)
+    (file,) = tmp_path.glob("cells/*/est/*/notes.json")
+    file.write_text("{")
+    with pytest.raises(StoreError, match=r"notes\.json is damaged .*; delete it: no row depends"):
+        mcsim.open(tmp_path)
+    with pytest.warns(UserWarning, match=r"notes\.json .* set aside as .* and written anew"):
+        after = run(study, reps=8, store=tmp_path, workers=0, progress=False)
+    assert len(before.notes) == 1
+    assert after.notes == mcsim.open(tmp_path).notes == before.notes
+    pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
+
+
+def test_a_link_to_itself_is_set_aside(tmp_path):
+    before = run_in(tmp_path)
+    (file,) = tmp_path.glob(FILES["est.json"])
+    file.unlink()
+    file.symlink_to(file.name)
+    with pytest.raises(StoreError, match=r"est\.json is a link to itself; delete it and run its"):
+        mcsim.open(tmp_path)
+    with pytest.warns(UserWarning, match=r"est\.json is a link to itself; set aside as"):
+        after = run_in(tmp_path)
+    pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
+
+
+def test_a_file_where_a_folder_belongs_is_told(tmp_path):
+    run_in(tmp_path)
+    (file,) = tmp_path.glob(FILES["est.json"])
+    shutil.rmtree(file.parent)
+    file.parent.write_text("text")
+    with pytest.raises(StoreError, match="a file stands where a folder belongs: delete it"):
+        run_in(tmp_path)
+
+
+def test_a_damaged_definition_of_another_study_stops_a_run(tmp_path):
+    """It cannot be written anew, and may be another definition under a name of this one."""
+    run_in(tmp_path)
+    (file,) = tmp_path.glob(FILES["cell.json"])
+    file.write_text("{}")
+    other = Study({"other": Computed()}, {"e": exact_estimator()}, grid(rho=[0.5]))
+    with pytest.raises(
+        StoreError, match=r"cell\.json is damaged: its checksum is wrong; delete it"
+    ):
+        run(other, reps=8, store=tmp_path, workers=0, progress=False)
+
+
+def test_files_know_their_place(tmp_path):
+    two = Study({"d": Computed()}, {"e": exact_estimator()}, grid(rho=[0.5, 0.7]))
+    before = run(two, reps=8, store=tmp_path, workers=0, progress=False)
+    one, other = tmp_path.glob(FILES["truth.json"])
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(StoreError, match=r"truth\.json is damaged: it belongs to 'cells/"):
+        mcsim.open(tmp_path)
+    content = json.loads(held)
+    for field in ("address", "sha256"):
+        content.pop(field)
+    write_json(one, content)  # as mcsim wrote it before files knew their place
+    pd.testing.assert_frame_equal(mcsim.open(tmp_path).truth, before.truth)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    study = replace(STUDY)
+    object.__setattr__(study, "unit", 5)
+    with pytest.raises(InputError, match="study: holds 5 as unit, expected text"):
+        run(study, reps=8, store=tmp_path, workers=0, progress=False)
+    assert not list(tmp_path.glob("**/*.parquet"))
+
+
+def test_a_store_on_a_file_system_that_is_read_only(tmp_path, monkeypatch):
+    before = run_in(tmp_path)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def open_to_read(file, mode="r", *options, **more):
+        return refuse() if mode[0] in "wax" else opened(file, mode, *options, **more)
+
+    opened = builtins.open
+    monkeypatch.setattr("builtins.open", open_to_read)
+    for name in ("unlink", "replace", "mkdir"):
+        monkeypatch.setattr(f"os.{name}", refuse)
+    with pytest.raises(StoreError, match="Read-only file system; mcsim show reads a store without"):
+        run_in(tmp_path)
+    after = mcsim.open(tmp_path)
+    pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
+
+
+def test_what_killed_runs_left_is_swept(tmp_path):
+    run_in(tmp_path)
+    (block,) = tmp_path.glob("cells/*/est/*/*.parquet")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {
+        "abandoned": f"r0.parquet.tmp-{ended.pid}-0123abcd",
+        "running": f"r1.parquet.tmp-{os.getpid()}-0123abcd",
+        "young": f"r2.parquet.tmp-{ended.pid}-0123abcd",
+        "other": f"notes.tmp-{ended.pid}-mine",
+    }
+    files = {name: block.with_name(text) for name, text in names.items()}
+    for name, file in files.items():
+        file.write_bytes(b"half")
+        if name != "young":
+            os.utime(file, (0, 0))
+    run_in(tmp_path)
+    assert [name for name, file in files.items() if not file.exists()] == ["abandoned"]
+
+
+def test_a_path_that_is_not_utf_8(tmp_path):
+    store = tmp_path / os.fsdecode(b"caf\xe9")
+    before = run_in(store)
+    assert len(before.replicates) == 8
+    pd.testing.assert_frame_equal(run_in(store).replicates, before.replicates, check_exact=True)
+    done = mcsim_command("show", store / "nothing")
+    assert done.stderr.startswith(f"error: store: {tmp_path}/caf\\udce9/nothing is not a store")
 
 
 def test_a_study_that_is_gone_is_told(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import SUCCESSES
+from mcsim._escapes import in_markdown, printable
 from mcsim._fidelity._sources import REAL
 from mcsim._fidelity._verdict import FAILS, MISSING, UNRESOLVED
 
@@ -103,7 +104,7 @@ class FidelityTable:
         head = f"Fidelity to {self.n_units:,} real rows, {self.folds} folds"
         blocks = [_text(cells) for cells in self._blocks()]
         verdicts = [
-            textwrap.fill(f"{name}: {words}", WIDTH, subsequent_indent="  ")
+            textwrap.fill(printable(f"{name}: {words}"), WIDTH, subsequent_indent="  ")
             for name, words in self.verdicts.items()
         ]
         return "\n\n".join([head, *blocks, *self._legends(), *verdicts])
@@ -111,7 +112,7 @@ class FidelityTable:
     def to_markdown(self) -> str:
         """Return the tables and the verdicts in Markdown."""
         blocks = [_markdown(cells) for cells in self._blocks(per_block=100)]
-        verdicts = [f"- **{_escaped(n)}**: {_escaped(v)}" for n, v in self.verdicts.items()]
+        verdicts = [f"- **{in_markdown(n)}**: {in_markdown(v)}" for n, v in self.verdicts.items()]
         return "\n\n".join([*blocks, *self._legends(), "\n".join(verdicts)])
 
     def _legends(self) -> list[str]:
@@ -186,6 +187,7 @@ def _short(value: float) -> str:
 
 
 def _text(cells: Cells) -> str:
+    cells = [[printable(cell) for cell in row] for row in cells]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = []
     for row in cells:
@@ -196,10 +198,6 @@ def _text(cells: Cells) -> str:
 
 
 def _markdown(cells: Cells) -> str:
-    header, *rows = [[_escaped(cell) for cell in row] for row in cells]
+    header, *rows = [[in_markdown(cell) for cell in row] for row in cells]
     rule = ["---", *("---:" for _ in header[1:])]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")

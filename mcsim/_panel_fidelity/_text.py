@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Status
+from mcsim._escapes import in_markdown, printable
 from mcsim._panel_fidelity._inference import MARGIN, RIGHT, UNRESOLVED, WRONG
 from mcsim._panel_fidelity._placebo import INFERENCES
 from mcsim._panel_fidelity._score import SCORE
@@ -69,23 +70,26 @@ def as_text(table: "PanelFidelityTable") -> str:
         f"{table.splits} half splits"
     )
     blocks = [f"{_wrapped(b.caption)}\n{_text(b.cells)}".lstrip() for b in blocks_of(table)]
-    verdicts = [_wrapped(f"{name}: {words}", "  ") for name, words in table.verdicts.items()]
-    notes = [_wrapped(f"Note. {note}", "  ") for note in table.notes]
+    verdicts = [
+        _wrapped(printable(f"{name}: {words}"), "  ") for name, words in table.verdicts.items()
+    ]
+    notes = [_wrapped(printable(f"Note. {note}"), "  ") for note in table.notes]
     return "\n\n".join([head, *blocks, "\n".join(verdicts), *notes])
 
 
 def as_markdown(table: "PanelFidelityTable") -> str:
     """Write the tables, the verdicts and the notes in Markdown."""
-    blocks = [f"{b.caption}\n\n{_markdown(b.cells)}".lstrip() for b in blocks_of(table)]
-    verdicts = [f"- **{_escaped(n)}**: {_escaped(v)}" for n, v in table.verdicts.items()]
-    notes = [f"Note. {_escaped(note)}" for note in table.notes]
+    blocks = [f"{_escaped(b.caption)}\n\n{_markdown(b.cells)}".lstrip() for b in blocks_of(table)]
+    verdicts = [f"- **{in_markdown(n)}**: {in_markdown(v)}" for n, v in table.verdicts.items()]
+    notes = [f"Note. {in_markdown(note)}" for note in table.notes]
     return "\n\n".join([*blocks, "\n".join(verdicts), *notes])
 
 
 def blocks_of(table: "PanelFidelityTable") -> list[Block]:
     """Make all blocks, in the order in which they are read."""
     outcomes = table.outcomes
-    captions = [f"{INFERENCE}\n{outcomes[0]}", *outcomes[1:]]
+    shown = list(map(printable, outcomes))
+    captions = [f"{INFERENCE}\n{shown[0]}", *shown[1:]]
     blocks = [Block(c, _inference(table, name)) for c, name in zip(captions, outcomes, strict=True)]
     blocks += _captioned(REJECTION, _side_by_side(outcomes, lambda part: _rejection(table, part)))
     blocks += [Block(SCORES, _scores(table)), Block(COMPONENTS, _components(table))]
@@ -247,11 +251,12 @@ def _short(value: float) -> str:
 
 
 def _wrapped(words: str, indent: str = "") -> str:
-    lines = [textwrap.fill(line, WIDTH, subsequent_indent=indent) for line in words.split("\n")]
-    return "\n".join(lines)
+    lines = map(printable, words.split("\n"))
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=indent) for line in lines)
 
 
 def _text(cells: Cells) -> str:
+    cells = [[printable(cell) for cell in row] for row in cells]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = []
     for row in cells:
@@ -261,10 +266,10 @@ def _text(cells: Cells) -> str:
 
 
 def _markdown(cells: Cells) -> str:
-    header, *rows = [[_escaped(cell) for cell in row] for row in cells]
+    header, *rows = [[in_markdown(cell) for cell in row] for row in cells]
     rule = ["---", *("---:" for _ in header[1:])]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+def _escaped(caption: str) -> str:
+    return "\n".join(map(in_markdown, caption.split("\n")))

@@ -11,6 +11,7 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.console import Console
 
+from mcsim._escapes import printable_lines
 from mcsim._version import __version__
 from mcsim.errors import McsimError
 
@@ -73,6 +74,12 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     complain(f"warning: {message}")
 
 
+def say(text: object, *, err: bool = False) -> None:
+    """Print text of several lines; what a terminal obeys is shown, whatever a name holds."""
+    typer.echo(printable_lines(text), err=err)
+
+
 def complain(text: str) -> None:
     """Print to stderr, in red on a terminal."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, style="red", markup=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+    console.print(printable_lines(text), style="red", markup=False)

@@ -17,7 +17,7 @@ from mcsim._core import Panel
 from mcsim._data import ending_of, require_ending
 from mcsim._frames import from_frame, to_frame
 from mcsim._keys import key as key_of
-from mcsim.cli._app import app, in_sentences
+from mcsim.cli._app import app, in_sentences, say
 from mcsim.cli._frames import (
     WRITTEN,
     as_options,
@@ -119,18 +119,18 @@ def fit_command(
     with _writing(out):
         path = save(generator, out)
     if quiet:
-        typer.echo(str(path))
+        say(str(path))
         return
-    typer.echo(f"{panel}\n\n{schema}\n\n{generator}")
+    say(f"{panel}\n\n{schema}\n\n{generator}")
     if time_ is not None and panel.n_periods == 1:
-        typer.echo(f"There is one period in {time_!r}: the data were learned as a cross-section.")
+        say(f"There is one period in {time_!r}: the data were learned as a cross-section.")
     for caveat in getattr(generator, "caveats", ()):
-        typer.echo(textwrap.fill(f"Caveat: {caveat}", WIDTH))
-    typer.echo(f"\nFit in {seconds:.1f} s. Model in {path}; next:")
+        say(textwrap.fill(f"Caveat: {caveat}", WIDTH))
+    say(f"\nFit in {seconds:.1f} s. Model in {path}; next:")
     if is_complete(panel):
-        typer.echo(f"  mcsim fidelity {data} {path} {as_options(reading)}".rstrip())
+        say(f"  mcsim fidelity {data} {path} {as_options(reading)}".rstrip())
     if not generator.given:
-        typer.echo(f"  mcsim sample {path} -n {panel.n_units}")
+        say(f"  mcsim sample {path} -n {panel.n_units}")
 
 
 @app.command("fidelity")
@@ -178,15 +178,15 @@ def fidelity_command(
         require_folder(out)
     table = mcsim.fidelity(panel, trainers, key=key, schema=schema, progress=True, **options)
     parts = "folds" if one else "half splits"
-    typer.echo(
+    say(
         f"{table}\n\n{name} is fit again on {parts}, with the configuration of {model}: the model "
         "itself saw all units."
     )
     if cluster is not None:
-        typer.echo(f"It is fit, and units are compared, without the groups in {cluster!r}.")
+        say(f"It is fit, and units are compared, without the groups in {cluster!r}.")
     if out is not None:
         _write_fidelity(table, panel, generator, out)
-        typer.echo(f"Table and figure in {out}")
+        say(f"Table and figure in {out}")
 
 
 @app.command("sample")
@@ -222,7 +222,7 @@ def sample_command(
         frame.to_csv(sys.stdout)
         return
     write_frame(frame, out)
-    typer.echo(f"{panel} in {out}")
+    say(f"{panel} in {out}")
 
 
 def _split(names: list[str] | None) -> Any:

@@ -2,12 +2,14 @@
 
 import contextlib
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from mcsim._escapes import printable, printable_lines
 from mcsim._failures import often_failing
 from mcsim._keys import digest
 from mcsim._open import open_results, other_studies
@@ -15,9 +17,9 @@ from mcsim._replay import replay_text
 from mcsim._results import Results
 from mcsim._runner import run
 from mcsim._store import Store
-from mcsim._store_files import read_json, write_json
+from mcsim._store_files import make_folder, read_json, write_json
 from mcsim._study_file import StudyFile, load_study_file
-from mcsim.cli._app import app, in_sentences
+from mcsim.cli._app import app, in_sentences, say
 from mcsim.errors import StoreError
 from mcsim.generators import model_cache
 from mcsim.report import notes, render, results_table
@@ -53,8 +55,8 @@ def run_command(
 ) -> None:
     """Run a study, or continue it: what the store holds is not computed again."""
     store = store or Path("results") / file.stem
-    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-    with model_cache(Store.create(store).models):
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
+    with _fits_kept_in(store, dry_run):
         loaded = load_study_file(file)
     reps = loaded.study.reps if reps is None else reps
     _print_plan(console, loaded, reps, seed, store)
@@ -71,11 +73,11 @@ def run_command(
         source=file,
     )
     if quiet:
-        typer.echo(str(store))
+        say(str(store))
     else:
-        typer.echo(f"\n{render(results_table(results), width=_width())}\n\n{notes(results)}\n")
+        say(f"\n{render(results_table(results), width=_width())}\n\n{notes(results)}\n")
         _report(loaded, results, store)
-        typer.echo(f"Results in {store}; again with: mcsim show {store}")
+        say(f"Results in {store}; again with: mcsim show {store}")
     if often_failing(results):
         raise typer.Exit(4)
 
@@ -102,11 +104,10 @@ def show_command(
     home = Store.open(store)
     shown = home.find_study(study)
     results = open_results(store, study=shown, level=level)
-    typer.echo(render(results_table(results, measures=measure, over=over), table, _width()))
-    below = notes(results)
-    typer.echo("\n" + (below if table != "latex" else "% " + below.replace("\n", "\n% ")))
+    say(render(results_table(results, measures=measure, over=over), table, _width()))
+    say(f"\n{notes(results, table)}")
     if study is None and (others := other_studies(home, shown)):
-        typer.echo(others, err=True)
+        say(others, err=True)
 
 
 @app.command("replay")
@@ -120,7 +121,15 @@ def replay_command(
     """Redraw one sample of a study, show its data and every estimate on it."""
     with model_cache(Store.open(store).models):
         loaded = load_study_file(file)
-    typer.echo(replay_text(loaded.study, store, cell, rep))
+    say(replay_text(loaded.study, store, cell, rep))
+
+
+def _fits_kept_in(store: Path, dry_run: bool) -> AbstractContextManager:
+    """Keep fits in the store, which is made if there is none; a dry run makes none."""
+    if not dry_run:
+        return model_cache(Store.create(store).models)
+    there = Store.is_at(store)
+    return model_cache(Store.open(store).models) if there else contextlib.nullcontext()
 
 
 def _report(loaded: StudyFile, results: Results, store: Path) -> None:
@@ -132,9 +141,9 @@ def _report(loaded: StudyFile, results: Results, store: Path) -> None:
     stamp = folder / "made_for.json"
     with contextlib.suppress(StoreError):  # none yet, or damaged
         if read_json(stamp) == about:
-            typer.echo(f"Tables and figures in {folder}")
+            say(f"Tables and figures in {folder}")
             return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with model_cache(store / "models"):
         loaded.report(results, folder)
     write_json(stamp, about)
@@ -143,13 +152,15 @@ def _report(loaded: StudyFile, results: Results, store: Path) -> None:
 def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store: Path) -> None:
     study = loaded.study
     if study.aim:
-        console.print(study.aim, markup=False)
+        console.print(printable_lines(study.aim), markup=False)
     for name, dgp in study.dgps.items():
-        console.print(f"  DGP {name}: {getattr(dgp, 'summary', '')}", markup=False)
-    console.print(f"  estimators: {', '.join(study.methods)}", markup=False)
+        line = printable(f"  DGP {name}: {getattr(dgp, 'summary', '')}")
+        console.print(line, markup=False)
+    console.print(printable(f"  estimators: {', '.join(study.methods)}"), markup=False)
     cells = len(study.cells())
     console.print(
-        f"  {cells} cells x {reps:,} replications, seed {seed}, store {store}", markup=False
+        printable(f"  {cells} cells x {reps:,} replications, seed {seed}, store {store}"),
+        markup=False,
     )
 
 

@@ -24,8 +24,16 @@ def read_file(info: DatasetInfo) -> pd.DataFrame:
     UserWarning
         If the file was rebuilt by the user and differs from the one that was used here.
     """
-    frame = pd.read_csv(_local(info) or _fetched(info), sep=info.separator)
-    return _long(frame) if info.name == "oecd_gdp_growth" else frame
+    path = _local(info) or _fetched(info)
+    try:
+        frame = pd.read_csv(path, sep=info.separator)
+        return _long(frame) if info.name == "oecd_gdp_growth" else frame
+    except (OSError, ValueError, KeyError) as error:  # parsers' errors are ValueErrors
+        remedy = "remove it, and load fetches the registered one" if info.url else info.how
+        raise InputError(
+            f"name: {path} cannot be read as {info.name!r} ({type(error).__name__}: "
+            f"{str(error).strip()}); {remedy}"
+        ) from None
 
 
 def _long(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mcsim._core import Sample
 from mcsim._design import Design
+from mcsim._escapes import printable
 from mcsim.errors import InputError
 
 ONE_FIT = (
@@ -52,7 +53,7 @@ class Ensemble:
     dgps: tuple[Any, ...]
 
     def __repr__(self) -> str:
-        return f"Ensemble({self.summary})"
+        return f"Ensemble({printable(self.summary)})"
 
     @property
     def name(self) -> str:

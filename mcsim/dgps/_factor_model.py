@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 from mcsim._calendar import Calendar
 from mcsim._core import Panel, Sample, require_panel
 from mcsim._design import Design
+from mcsim._escapes import printable
 from mcsim._pytree import ADDED_LATER, pytree
 from mcsim.dgps._factors import faults_of_sizes, field_names, is_whole, under
 from mcsim.dgps._normals import normals
@@ -77,7 +78,8 @@ class FactorModel:
 
     def __repr__(self) -> str:
         units, periods = np.shape(self.additive)
-        return f"FactorModel({self.outcome}: {units} units x {periods} periods, {self._kind})"
+        outcome = printable(self.outcome)
+        return f"FactorModel({outcome}: {units} units x {periods} periods, {self._kind})"
 
     @property
     def factors(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
+from mcsim._escapes import printable
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
@@ -86,7 +87,7 @@ class PotentialOutcomes:
         raise_all(_faults(self))
 
     def __repr__(self) -> str:
-        return (
+        return printable(
             f"PotentialOutcomes({self.outcome} given {self.treatment}, {len(self.generators)} "
             f"generators, {self.n_treated} treated and {self.n_control} controls)"
         )

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key
 from mcsim._averages import ATT, Average, named, read_average
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
+from mcsim._escapes import printable
 from mcsim._schema import Schema
 from mcsim.dgps._averages import totals_by, true_average
 from mcsim.dgps._composition import (
@@ -196,7 +197,7 @@ class WithEffect:
     schema: Schema | None
 
     def __repr__(self) -> str:
-        return f"with_effect({self.summary})"
+        return f"with_effect({printable(self.summary)})"
 
     @property
     def name(self) -> str:

@@ -7,6 +7,9 @@ evaluated as code.
 
 import ast
 import keyword
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from formulaic.parser import DefaultFormulaParser
@@ -21,6 +24,15 @@ _OPERATORS = ("~", "|", "+", ":", "*")
 _LONGEST = 5_000  # characters; a formula that a person wrote is far below
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Leave out what Python warns of when it parses a formula as code, which this never becomes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@_without_warnings()
 def split_formula(text: str, *, constant: bool = False) -> tuple[list, list[list]]:
     """Split a formula into formulaic's terms: those left of ``~``, and each part right of it.
 
@@ -69,6 +81,7 @@ def is_column(term: Any) -> bool:
     return len(term.factors) == 1 and term.factors[0].eval_method.value == "lookup"
 
 
+@_without_warnings()
 def whitelisted(term: Any, text: str) -> Term:
     try:
         expressions = tuple(

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mcsim._core import Panel
+from mcsim._escapes import printable
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._columns._architecture import Architecture, Tables
@@ -70,7 +71,7 @@ class FittedGenerator:
         given = f" given {', '.join(self.given)}" if self.given else ""
         rows = "" if self.rows is None else f"; fit on {len(self.rows):,} rows"
         kind = type(self.config).__name__
-        return f"FittedGenerator({kind}: {', '.join(self.order)}{given}{rows})"
+        return printable(f"FittedGenerator({kind}: {', '.join(self.order)}{given}{rows})")
 
     def sample(self, key: Array, n_units: int, *, given: Mapping[str, Any] | None = None) -> Panel:
         """Draw a cross-section.

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core import Panel
+from mcsim._escapes import printable
 from mcsim._keys import require_key
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
@@ -69,7 +70,8 @@ class FittedMacroPanel:
     def __repr__(self) -> str:
         shocks = "redrawn" if self.common_shocks == "redraw" else "those of the data"
         rows = "" if self.rows is None else f"; fit on {len(self.rows):,} units"
-        return f"FittedMacroPanel({self.schema.names[0]}, common shocks {shocks}{rows})"
+        name = printable(self.schema.names[0])
+        return f"FittedMacroPanel({name}, common shocks {shocks}{rows})"
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from mcsim._keys import digest
 from mcsim._schema import Schema
 from mcsim._version import __version__
 from mcsim._warnings import warn
-from mcsim.errors import ModelFileError
+from mcsim.errors import InputError, ModelFileError
 from mcsim.generators._storage._files import FORMAT, describe_schema, load, save
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ def cached(
         found[member] = generator
         try:
             save(generator, paths[member])
-        except OSError as fault:
+        except (OSError, InputError) as fault:
             warn(f"model_cache: a fit could not be kept, and will be trained again: {fault}")
     return [generator for generator in found.values() if generator is not None]
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from mcsim._files import other_than_file
 from mcsim._keys import digest
 from mcsim._schema import Schema, faults_of_labels
 from mcsim._version import __version__
@@ -162,15 +163,17 @@ _FAULTS = (SafetensorError, OSError, ValueError, TypeError, RecursionError, Over
 def _read(path: Path) -> tuple[Any, Tensors]:
     """Return the JSON of the generator and the tensors of a file that is as it was written."""
     try:
+        if other := other_than_file(path):
+            raise ModelFileError(f"{path}: is {other}, expected a model file")
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("mcsim", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         intact = isinstance(header, dict) and header.get("sha256") == digest_of(header, tensors)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no such file") from None
+    except ModelFileError:
+        raise
     except OSError as fault:
-        if path.is_dir():
-            raise ModelFileError(f"{path}: is a folder, expected a model file") from None
         raise ModelFileError(f"{path}: cannot be read: {fault.strerror or fault}") from None
     except _FAULTS:
         raise ModelFileError(
@@ -196,6 +199,7 @@ def _fault_of_sampling(generator: Any) -> str:
     shape = jax.ShapeDtypeStruct((3,), jnp.float64)
     try:
         hash(jax.tree.structure(generator))
+        repr(generator)
         names = tuple(generator.schema.names)
         given = {name: shape for name in generator.given}
         panel = jax.eval_shape(

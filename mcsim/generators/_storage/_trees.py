@@ -6,16 +6,16 @@ built, by their own constructors, so their checks apply; nothing is imported or 
 """
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcsim._declared import fits
 from mcsim._labels import decode_label, encode_label
 from mcsim._pytree import identity_fields
 
@@ -94,25 +94,11 @@ def _build(cls: Any, parts: dict[str, Any]) -> Any:
     """Call a class's constructor with parts of the types that its fields declare."""
     hints = get_type_hints(cls)
     for name, part in parts.items():
-        if not _fits(part, hints.get(name, Any)):
-            raise ValueError(f"{cls.__name__}.{name}: {part!r} is not of the type declared")
+        if not fits(part, hints.get(name, Any)):
+            raise ValueError(
+                f"{cls.__name__}.{name}: {reprlib.repr(part)} is not of the type declared"
+            )
     return cls(**parts)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a declared type, as far as the types of static fields go."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in arguments)
-    if origin is Literal:
-        return value in arguments
-    if origin is tuple and arguments[-1:] == (...,):
-        return isinstance(value, tuple) and all(_fits(part, arguments[0]) for part in value)
-    if hint in (float, int):
-        number = Real if hint is float else Integral
-        return isinstance(value, number) and not isinstance(value, bool)
-    known = hint in (bool, str, NoneType) or (isinstance(hint, type) and is_dataclass(hint))
-    return not known or isinstance(value, hint)
 
 
 def _encode_all(

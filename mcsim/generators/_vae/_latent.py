@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core import Panel, require_panel
+from mcsim._escapes import printable
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._vae._law import Decoded
 from mcsim.generators._vae._model import Autoencoder, encoded
@@ -42,7 +43,7 @@ class Latent:
 
     def __repr__(self) -> str:
         names = ", ".join(self._part.coding.layout.names)
-        return f"Latent({self.size} coordinates of {names})"
+        return f"Latent({self.size} coordinates of {printable(names)})"
 
     @property
     def size(self) -> int:

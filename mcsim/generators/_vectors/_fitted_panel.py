@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core import Panel
+from mcsim._escapes import printable
 from mcsim._keys import require_key
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
@@ -174,7 +175,7 @@ class FittedPanel:
         drawn = ", ".join(name for name in self.schema.names if name not in self.given)
         many = f" over {self.n_periods} periods" if self.n_periods > 1 else ""
         rows = "" if self.rows is None else f"; fit on {len(self.rows):,} units"
-        return f"FittedPanel({kind}: {drawn}{given}{many}{rows})"
+        return printable(f"FittedPanel({kind}: {drawn}{given}{many}{rows})")
 
     @property
     def n_periods(self) -> int:
