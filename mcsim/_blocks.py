@@ -21,10 +21,11 @@ from mcsim._notes import means_of
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import Task, WorkerPool
 from mcsim._progress import Progress
+from mcsim._readers import UNTOLD
 from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store, read_block, write_block
 from mcsim._store_files import write_json
-from mcsim._truth import CellTruth
+from mcsim._truth import CellTruth, without_synonyms
 from mcsim._worker import MASK, Outcome, draw_piece
 from mcsim.errors import StoreError
 
@@ -52,6 +53,8 @@ class CellRunner:
         What its estimates have taken.
     without_truth : set of (estimator, estimand)
         Estimates of host functions of which nothing knows the truth.
+    estimands : set of str
+        Of which the samples tell the truth.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class CellRunner:
         self.display, self.stop = display, stop
         self.seconds: dict[str, float] = dict.fromkeys((e.name for e in plan.estimators), 0.0)
         self.without_truth: set[tuple[str, str]] = set()
+        self.estimands: set[str] = set()
         self._missing = {
             e.name: {start for start in range(0, reps, e.block) if self._is_lacking(e, start)}
             for e in plan.estimators
@@ -101,7 +105,8 @@ class CellRunner:
         wanted = (first for first in chunks if native or hosts.needing(first))
         for first, (sample, schema) in self._draws(wanted):
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
-            for estimator in native:
+            self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
+            for estimator in (e.on(sample.panel, schema) for e in native):
                 results[estimator.name].append(self.estimate(estimator, first, sample.panel))
                 if start == 0:
                     found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
@@ -179,9 +184,8 @@ class CellRunner:
             self._write(block.estimator, block.start, rows)
 
     def _sole(self, truth: Mapping[str, Any]) -> str:
-        synonyms = getattr(self.plan.cell.dgp, "synonyms", ())
-        estimands = {*truth, *self.truth.values}.difference(synonyms)
-        return estimands.pop() if len(estimands) == 1 else "estimate"
+        estimands = without_synonyms(self.plan.cell.dgp, {*truth, *self.truth.values})
+        return estimands.pop() if len(estimands) == 1 else UNTOLD
 
     def _write(self, estimator: EstimatorPlan, start: int, rows: pd.DataFrame) -> None:
         rows = self._with_truth(estimator, rows)

@@ -8,7 +8,7 @@ Crowther 2019, Statistics in Medicine 38: 2074-2102).
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Key
 
 from mcsim._calendar import Calendar, places_of
 from mcsim._design import Design
-from mcsim.errors import InputError, UnknownName, did_you_mean
+from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute
 
 
 class Status(IntEnum):
@@ -155,8 +155,13 @@ class Panel(Mapping[str, Array]):
                 f"column {name!r} is not in the panel{did_you_mean(name, self._columns)}"
             ) from None
 
+    if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(name, "panel", () if name.startswith("_") else self._columns)
+
     def __contains__(self, name: object) -> bool:
-        return name in self._columns
+        return isinstance(name, str) and name in self._columns
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

@@ -9,7 +9,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,26 @@ from jaxtyping import Array, Key
 from mcsim._core import Diagnosed, Estimate, Panel, Sample
 from mcsim._cpus import PROGRAMS
 from mcsim._design import Design
-from mcsim._missing_cells import missing_cells, without_cells
+from mcsim._missing_cells import MISSING, missing_cells, without_cells
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
 from mcsim.errors import ContractError, InputError, McsimError
+
+
+@runtime_checkable
+class ReadsSchema(Protocol):
+    """An estimator that asks what the columns and the axes of panels mean."""
+
+    def with_schema(self, schema: Schema, nominal: Mapping[str, int | None], /) -> Any:
+        """Return the estimator for panels of this schema.
+
+        Raises
+        ------
+        InputError
+            If it cannot run on them.
+        """
+        ...
+
 
 NATIVE_BLOCK = 1024
 """Replications in a stored block of a native estimator."""
@@ -128,13 +144,15 @@ def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]
     InputError
         If it cannot be traced.
     """
+    missing = missing_cells(estimator, panels)
+    found = {} if missing is None else {MISSING: missing.sum(axis=(1, 2))}
     if not isinstance(estimator, Diagnosed):
-        return {}
+        return found
     with sentences(f"estimator {name!r}: its diagnosis"):
         if not jax.eval_shape(estimator.diagnose, jax.tree.map(lambda leaf: leaf[0], panels)):
-            return {}
+            return found
         with PROGRAMS:
-            return jax.block_until_ready(_diagnose(*_split(estimator), panels))
+            return found | jax.block_until_ready(_diagnose(*_split(estimator), panels))
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:
@@ -190,15 +208,15 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-def check_categories(
-    estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]
-) -> None:
-    """Let an estimator that knows its columns refuse categories that the panel does not know.
+def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
+    """Return an estimator for panels of a schema: as it is, unless it asks for what they mean.
 
-    It makes dummies of the panel's ``nominal`` columns.
+    One that knows its columns refuses categories that the panel does not know (it makes dummies of
+    the ``nominal`` ones), and learns which of the user's names are unit and time.
     """
-    if schema is not None and hasattr(estimator, "check_schema"):
-        estimator.check_schema(schema, nominal)
+    if schema is None or not isinstance(estimator, ReadsSchema):
+        return estimator
+    return estimator.with_schema(schema, nominal)
 
 
 def chunk_size(panel: Mapping[str, Any]) -> int:

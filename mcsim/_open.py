@@ -11,12 +11,13 @@ from mcsim._core import Status
 from mcsim._intervals import complete_intervals
 from mcsim._mended import remarks_on_mended
 from mcsim._notes import note_sentences
+from mcsim._null_and_level import faults_of_level
 from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store, read_block
 from mcsim._store_files import missing
 from mcsim._warnings import warn
-from mcsim.errors import StoreError
+from mcsim.errors import StoreError, raise_all
 
 
 def open_results(
@@ -52,6 +53,7 @@ def open_results(
         If it holds no such study.
     """
     store = Store.open(path)
+    raise_all([] if level is None else faults_of_level(level))
     return results_of(store, store.study(store.find_study(study)), level)
 
 
@@ -64,7 +66,8 @@ def results_of(store: Store, study: Mapping[str, Any], level: float | None = Non
             rows = _rows_of(store, cell["hash"], estimator, study["reps"])
             if len(rows):
                 _require_truth(store, cell, estimator)
-            frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
+            labels = {"estimator": name, "dgp": cell["dgp"], **cell["design"]}
+            frames.append(_labeled(rows, labels))
     if not any(map(len, frames)):
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
     rows = pd.concat(_name_failures(frames), ignore_index=True)
@@ -80,6 +83,14 @@ def results_of(store: Store, study: Mapping[str, Any], level: float | None = Non
     whole = [factor for factor in factors_of(study) if _all_whole(study, factor)]
     truth = truth.astype(dict.fromkeys(whole, "Int64"))
     return Results(replicates, truth, study, caveats, _notes_of(store, study))
+
+
+def _labeled(rows: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
+    """Return rows with more columns of one value each, of any names (``assign`` takes no self)."""
+    rows = rows.copy(deep=False)
+    for name, value in labels.items():
+        rows[name] = value
+    return rows
 
 
 def other_studies(store: Store, shown: str) -> str:

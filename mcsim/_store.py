@@ -31,7 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mcsim._store_files import damaged, read_json, write_bytes, write_json
+from mcsim._store_files import as_path, damaged, read_json, write_bytes, write_json
 from mcsim._version import __version__
 from mcsim.errors import StoreError, UnknownName
 
@@ -74,7 +74,7 @@ class Store:
     @classmethod
     def create(cls, path: str | Path) -> "Store":
         """Open a store for writing, making it if there is none."""
-        store = cls(Path(path))
+        store = cls(as_path("store", path))
         marker = store.path / "STORE.json"
         try:
             store.path.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class Store:
     @classmethod
     def open(cls, path: str | Path) -> "Store":
         """Open a store that exists, for reading."""
-        store = cls(Path(path))
+        store = cls(as_path("store", path))
         if not (store.path / "STORE.json").exists():
             raise StoreError(f"store: {store.path} is not a store (it has no STORE.json)")
         return cls._of_known_format(store.path)
@@ -170,7 +170,7 @@ class Store:
         if study is None:
             return self.studies()[-1]
         names = [folder.name for folder in sorted(self.path.glob("studies/*"))]
-        found = [name for name in names if name.startswith(study)]
+        found = [name for name in names if name.startswith(str(study))]
         if len(found) != 1:
             raise UnknownName(f"study: got {study!r}, expected one of {', '.join(names)}")
         return found[0]

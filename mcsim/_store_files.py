@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mcsim._keys import digest
-from mcsim.errors import StoreError
+from mcsim.errors import InputError, StoreError
 
 SEAL = "sha256"
 
@@ -59,6 +59,14 @@ def read_json(file: Path, *fields: str, sealed: bool = True) -> dict[str, Any]:
     if lacking := [field for field in fields if field not in content]:
         raise damaged(file, f"is damaged: it lacks {', '.join(lacking)}")
     return content
+
+
+def as_path(argument: str, got: Any) -> Path:
+    """Return a path of the file system, or raise if it is none."""
+    if isinstance(got, str | os.PathLike) and str(got):
+        return Path(got)
+    came = "an empty string" if isinstance(got, str) else type(got).__name__
+    raise InputError(f"{argument}: got {came}, expected the path of a folder or a file")
 
 
 def damaged(file: Path, what: str) -> StoreError:

@@ -10,9 +10,16 @@ import pandas as pd
 
 from mcsim._conditional import MARK, NOTE, conditional_rows
 from mcsim._figures import figure, rounded
-from mcsim._results import DEFAULT_MEASURES, Results
-from mcsim._study import GENERATOR
-from mcsim.errors import InputError, did_you_mean
+from mcsim._results import DEFAULT_MEASURES, Results, doubtful_se, require_results
+from mcsim._store_files import as_path
+from mcsim._study import GENERATOR, faults_of_scale
+from mcsim.errors import (
+    InputError,
+    did_you_mean,
+    faults_of_strings,
+    raise_all,
+    require_type,
+)
 from mcsim.measures import Comparison
 
 Format = Literal["text", "markdown", "latex"]
@@ -57,6 +64,9 @@ def results_table(
     pandas.DataFrame
         Strings, ready for `as_text`, `as_markdown` or `as_latex`.
     """
+    require_results(results)
+    measures = [measures] if isinstance(measures, str) else measures
+    raise_all(faults_of_strings("measures", measures) if measures is not None else [])
     measures = list(measures or DEFAULT_MEASURES)
     over = over or (GENERATOR if GENERATOR in results.factors else None)
     summary = results.summary(measures=measures, over=over)
@@ -113,6 +123,8 @@ def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame
     scale : float
         What values are divided by.
     """
+    require_type("estimates", estimates, pd.DataFrame, "mcsim.estimate returns one")
+    raise_all(faults_of_scale(scale))
     table = estimates[["estimator", "estimand", "inference"]].copy()
     errors = [min(se / scale, _COARSEST) if se > 0 else _COARSEST for se in estimates["se"]]
     for name in ("value", "se", "lower", "upper"):
@@ -133,6 +145,7 @@ def comparison_table(compared: Comparison) -> pd.DataFrame:
     pandas.DataFrame
         Strings, ready for `as_text`, `as_markdown` or `as_latex`.
     """
+    require_type("compared", compared, Comparison, "mcsim.compare returns one")
     table = compared.table
     labels = [*compared.labels, "measure"]
     shown = table[labels].map(_label)
@@ -160,7 +173,7 @@ def write_table(table: pd.DataFrame, folder: str | Path, name: str) -> None:
     name : str
         Name of the file, without ending.
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{name.replace('_', ' ').capitalize()}:\n{as_text(table)}\n")
     (folder / f"{name}.md").write_text(as_markdown(table) + "\n")
@@ -178,7 +191,7 @@ def write_comparison(compared: Comparison, folder: str | Path) -> None:
     """
     from mcsim import plots  # matplotlib is slow to import
 
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     table = comparison_table(compared)
     print(f"Published and ours:\n{as_text(table)}\n\n{compared}")
@@ -203,6 +216,7 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     ----------------------
     aipw       0.01 (0.02)
     """
+    require_type("table", table, pd.DataFrame, "results_table returns one")
     labels = list(itertools.takewhile(lambda name: _is_label(table, name), table.columns))
     figures = list(table.columns[len(labels) :])
     sizes = {name: max(map(len, [str(name), *table[name].astype(str)])) for name in table.columns}
@@ -247,6 +261,7 @@ def as_markdown(table: pd.DataFrame) -> str:
     | :-- | --: |
     | a\|b | 0.01 |
     """
+    require_type("table", table, pd.DataFrame, "results_table returns one")
     rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     marks = [":--" if name in _LABELS else "--:" for name in table.columns]
@@ -267,6 +282,7 @@ def as_latex(table: pd.DataFrame) -> str:
     \bottomrule
     \end{tabular}
     """
+    require_type("table", table, pd.DataFrame, "results_table returns one")
     rows = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
     lines = [" & ".join(map(_escape_latex, row)) + r" \\" for row in rows]
     columns = "".join("l" if name in _LABELS else "r" for name in table.columns)
@@ -297,6 +313,7 @@ def render(table: pd.DataFrame, kind: str = "text", width: int | None = None) ->
 
 def notes(results: Results) -> str:
     """Return what stands under a table: how to read it, the truths, and the caveats."""
+    require_results(results)
     study = results.study
     lines = [
         f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
@@ -315,19 +332,20 @@ def notes(results: Results) -> str:
     lines += [
         f"Note: {note} (mean over the samples of a cell's first block)." for note in results.notes
     ]
+    lines += [f"Note: {note}." for note in doubtful_se(results)]
     return "\n".join([*lines, *(f"Caveat: {caveat}" for caveat in results.caveats)])
 
 
 def _without_se(results: Results) -> list[str]:
     """Say where standard errors are not defined: coverage and power rest on the others."""
-    where = ["dgp", *results.factors, "estimator", "estimand", "inference"]
-    rows = results.replicates[where].assign(missing=results.replicates["status"] == "no_se")
-    counts = rows.groupby(where, dropna=False, sort=False)["missing"].agg(["sum", "size"])
+    rows = results.replicates
+    where = [rows[c] for c in ("dgp", *results.factors, "estimator", "estimand", "inference")]
+    missing = (rows["status"] == "no_se").groupby(where, dropna=False, sort=False)
     return [
-        f"{' '.join(filter(None, map(_label, row[where])))}: no standard error in "
-        f"{row['sum']:,} of {row['size']:,} replications, where it is not defined."
-        for _, row in counts.reset_index().iterrows()
-        if row["sum"]
+        f"{' '.join(filter(None, map(_label, row)))}: no standard error in {lacking:,} of {all_:,} "
+        "replications, where it is not defined."
+        for row, lacking, all_ in missing.agg(["sum", "size"]).itertuples()
+        if lacking
     ]
 
 

@@ -118,14 +118,16 @@ def test_estimate_follows_the_rule_and_so_does_a_mask():
     holed = Panel(SAMPLES[1])
     seen = jnp.asarray(~np.isnan(SAMPLES[1]["x"] + SAMPLES[1]["y"]))
     masked = Panel({name: np.nan_to_num(v, nan=99.0) for name, v in SAMPLES[1].items()}, seen)
-    by_nan = mcsim.estimate(ESTIMATORS["ols"], holed)
+    with pytest.warns(UserWarning, match="ols: cells with NaN in a column that it reads: 2"):
+        by_nan = mcsim.estimate(ESTIMATORS["ols"], holed)
     assert by_nan.equals(mcsim.estimate(ESTIMATORS["ols"], masked))
 
 
 def test_an_estimator_that_needs_every_cell_has_the_status_nan_and_raises_nothing():
     d = (np.arange(PERIODS) >= 2) & (np.arange(UNITS)[:, None] < 6)
     panel = Panel({**SAMPLES[1], "d": d * 1.0})
-    rows = mcsim.estimate(callaway_santanna("y ~ d"), panel)
+    with pytest.warns(UserWarning, match="callaway_santanna: cells with NaN"):
+        rows = mcsim.estimate(callaway_santanna("y ~ d"), panel)
     assert set(rows["status"]) == {"nan"}
     whole = mcsim.estimate(callaway_santanna("z ~ d"), Panel({**SAMPLES[0], "d": d * 1.0}))
     assert set(whole["status"]) == {"ok"}
