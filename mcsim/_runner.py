@@ -62,7 +62,8 @@ def run(
         Folder of the store; None keeps the results in memory only.
     workers : int, optional
         Worker processes for host functions, and threads for native ones; default: the CPUs that
-        this process may use. 0 runs everything in this process, for debugging.
+        this process was granted, the least of its affinity, ``SLURM_CPUS_PER_TASK`` and the quota
+        of its control group (container). 0 runs everything in this process, for debugging.
     progress : bool
         Whether to show progress in a terminal.
     accept_changes : bool

@@ -13,6 +13,8 @@ from mcsim.estimators._parsing import is_column, split_formula, whitelisted
 EFFECTS = ("unit", "time")
 """The fixed effects that a regression may have."""
 
+_AXIS = "; it is one of its axes, whose effects a method has or not, and no covariate"
+
 INTERCEPT = "Intercept"
 """The name of the constant's coefficient."""
 
@@ -100,7 +102,8 @@ def check_columns(names: Iterable[str], panel: Panel) -> None:
     """Raise one InputError for all the columns that the panel does not have."""
     raise_all(
         [
-            f"column {name!r} of the formula is not in the panel{did_you_mean(name, panel)}"
+            f"column {name!r} of the formula is not in the panel"
+            + (_AXIS if name in EFFECTS else did_you_mean(name, panel))
             for name in names
             if name not in panel
         ]
