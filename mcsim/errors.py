@@ -2,6 +2,7 @@
 
 McsimError
 ├── InputError      an argument or a study is wrong            exit code 2
+│   ├── UnknownName, UnknownAttribute   nothing of this name
 │   └── ContractError   an estimator or DGP returned something else than agreed
 ├── StoreMismatch   the store holds another definition         exit code 3
 ├── StoreError      the store cannot be read or written        exit code 1
