@@ -202,7 +202,8 @@ def grid(
     Raises
     ------
     InputError
-        For a factor without values, with values twice, or with a reserved name.
+        For a factor without values, with values twice, with a reserved name, or with whole numbers
+        from 2**63.
 
     Examples
     --------

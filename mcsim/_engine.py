@@ -276,19 +276,28 @@ def _diagnose(dynamic: Any, static: Any, panels: Panel) -> dict[str, Array]:
 
 def _checked_sample(name: str, sample: Any) -> Sample:
     if not isinstance(sample, tuple) or len(sample) != 2 or not isinstance(sample[0], Panel):
+        lift = "; a function of frames is lifted with @mcsim.host and takes (rng, design)"
         raise ContractError(
-            f"dgp {name!r}: returned {type(sample).__name__}, expected Sample(panel, truth)"
+            f"dgp {name!r}: returned {kind_of(sample)}, expected Sample(panel, truth)"
+            + (lift if isinstance(sample, tuple) else "")
         )
     if not isinstance(sample[1], Mapping):
         raise ContractError(
             f"dgp {name!r}: the truth is {type(sample[1]).__name__}, expected a dict such as "
             "{'att': 1.0}"
         )
-    truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
-    wrong = [estimand for estimand, value in truth.items() if value.ndim]
+    wrong = [str(e) for e, value in sample[1].items() if isinstance(value, str) or jnp.ndim(value)]
     if wrong:
         raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
+    truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
     return Sample(sample[0], truth)
+
+
+def kind_of(returned: Any) -> str:
+    """Name what a function returned: the types of a pair, or its own."""
+    if isinstance(returned, tuple):
+        return f"({', '.join(type(part).__name__ for part in returned)})"
+    return type(returned).__name__
 
 
 def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:

@@ -149,7 +149,8 @@ def host(
     Raises
     ------
     InputError
-        If the function takes other arguments, or an option is not what is expected.
+        If the function takes other arguments, an option is not what is expected, or a DGP is given
+        any: it returns a frame, and has no time limit.
 
     Notes
     -----

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
+from mcsim._engine import kind_of
 from mcsim._frames import from_frame
 from mcsim._schema import Column, Schema
 from mcsim.errors import ContractError, InputError, raise_all
@@ -59,7 +60,7 @@ def _check_sample(name: str, sample: Any) -> None:
     pair = isinstance(sample, tuple) and len(sample) == 2
     if not pair or not isinstance(sample[0], pd.DataFrame) or not isinstance(sample[1], Mapping):
         raise ContractError(
-            f"dgp {name!r}: returned {_kind(sample)}, expected (frame, truth), such as "
+            f"dgp {name!r}: returned {kind_of(sample)}, expected (frame, truth), such as "
             "(frame, {'att': 1.0})"
         )
     wrong = {str(e): value for e, value in sample[1].items() if not isinstance(value, Real)}
@@ -95,12 +96,6 @@ def _faults_of_column(name: Any, column: Any) -> list[str]:
         f"its column {name!r} holds text like {text!r}, expected numbers; make it a category, "
         f"frame[{name!r}].astype('category'), or leave it out"
     ]
-
-
-def _kind(sample: Any) -> str:
-    if isinstance(sample, tuple):
-        return f"({', '.join(type(part).__name__ for part in sample)})"
-    return type(sample).__name__
 
 
 def _check_alike(name: str, what: str, found: Sequence[Any]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from mcsim._core import Panel
 from mcsim._design import Design
 from mcsim._host import HostDGP, HostEstimator
-from mcsim._null_and_level import TakesNullAndLevel
+from mcsim._null_and_level import TakesNullAndLevel, keywords_taken
 from mcsim._schema import Schema
 from mcsim.errors import InputError
 
@@ -113,7 +113,7 @@ def _fault_of_arguments(argument: str, part: Any) -> str:
     except (TypeError, ValueError):
         return ""
     try:
-        signature.bind(None, None)
+        signature.bind(None, None, **dict.fromkeys(keywords_taken(part)))
     except TypeError:
         own = str(getattr(part, "__module__", "")).startswith("mcsim.")
         example = "('y ~ x')" if argument == "estimators" else "(...)"

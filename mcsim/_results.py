@@ -148,21 +148,18 @@ def doubtful_se(results: Results, *, variances_only: bool = False) -> list[str]:
     if not _may_be_far(rows, results.factors):
         return []
     table = results.summary(measures=["empirical_se", "model_se", "relative_error"])
-    ratio = 1 + table["relative_error"] / 100
-    error = np.maximum(
-        table["relative_error_mcse"] / (100 * ratio),
-        np.sqrt(
-            0.5 / np.maximum(table["relative_error_n"] - 1, 1)
-        ),  # of few, the jackknife's is off
-    )
-    far = (np.abs(np.log(ratio)) - SURE * error > np.log(FAR)) & ~table["heavy_tails"]
-    squared = np.abs(np.log(table["model_se"] / table["empirical_se"] ** 2)) < np.log(2)
+    with np.errstate(all="ignore"):
+        ratio = 1 + table["relative_error"] / 100
+        of_few = np.sqrt(0.5 / np.maximum(table["relative_error_n"] - 1, 1))  # of normal estimates
+        error = np.maximum(table["relative_error_mcse"] / (100 * ratio), of_few)
+        far = np.abs(np.log(ratio)) - SURE * error > np.log(FAR)
+        squared = np.abs(np.log(table["model_se"] / table["empirical_se"] ** 2)) < np.log(2)
     where = ["dgp", *results.factors, "estimator", "estimand", "inference"]
     return [
         f"{' '.join(str(part) for part in row[where] if part != '' and pd.notna(part))}: the "
         f"standard errors are {row['model_se']:.3g}, the standard deviation of the estimates is "
         f"{row['empirical_se']:.3g}" + (VARIANCE if squared[i] else "")
-        for i, row in table[far].iterrows()
+        for i, row in table[far & ~table["heavy_tails"]].iterrows()
         if squared[i] or not variances_only
     ]
 

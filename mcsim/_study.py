@@ -57,8 +57,9 @@ class Study:
     Raises
     ------
     InputError
-        For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), or
-        an estimator that was given another null or level.
+        For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), an
+        estimator that was given another null or level, data or a class in the place of a DGP or an
+        estimator, or a factor with the name of a column of the results: all reported together.
 
     Examples
     --------

@@ -130,7 +130,7 @@ def test_an_unknown_factor_or_column_has_a_suggestion():
     ("sample", "match"),
     [
         (3.0, "returned float, expected Sample"),
-        (({"y": 1.0}, {}), "returned tuple, expected Sample"),
+        (({"y": 1.0}, {}), r"returned \(dict, dict\), expected Sample"),
         ((Panel({"y": [1.0]}), 1.0), "the truth is float, expected a dict"),
         ((Panel({"y": [1.0]}), {"mean": jnp.zeros(3)}), "the truth of mean is not a number"),
     ],

@@ -10,6 +10,7 @@ import statsmodels.api as sm
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study
 from mcsim._engine import estimate_chunk
+from mcsim._notes import means_of
 from mcsim.estimators import callaway_santanna, fixed_effects, ols
 
 UNITS, PERIODS = 12, 4
@@ -83,8 +84,11 @@ def expected(which, method):
 @pytest.mark.parametrize("dgp", [native, from_host], ids=["native", "host"])
 def test_one_rule_for_native_and_host_samples(dgp):
     study = Study({"dgp": dgp}, ESTIMATORS)
-    rows = mcsim.run(study, reps=40, workers=0, progress=False).replicates
+    results = mcsim.run(study, reps=40, workers=0, progress=False)
+    rows = results.replicates
     assert set(rows["status"]) == {"ok"}
+    assert any(note.startswith("ols: cells with NaN in a column that it") for note in results.notes)
+    assert not any(note.startswith("number: cells") for note in results.notes)
     which = rows[rows["estimand"] == "which"].set_index("rep")["truth"].astype(int)
     assert {number % 2 for number in which} == {0, 1}
     for method in ("number", "holes"):
@@ -112,6 +116,10 @@ def test_samples_without_missing_cells_are_the_same_bits_beside_those_with():
         for label, estimate in pure.items():
             for ours, theirs in zip(mixed[label], estimate, strict=True):
                 np.testing.assert_array_equal(ours[0], theirs[0])
+
+
+def test_a_chunk_without_missing_cells_counts_in_the_mean():
+    assert means_of([{}, {"cells": jnp.array([2.0, 4.0])}]) == {"cells": 1.5}
 
 
 def test_estimate_follows_the_rule_and_so_does_a_mask():

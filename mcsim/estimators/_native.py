@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel
+from mcsim._core import Estimate, Panel, require_panel
 from mcsim._null_and_level import LEVEL, NULL, check_agreement
 from mcsim._precision import require_float64
 from mcsim._schema import Schema
@@ -83,6 +83,7 @@ class NativeEstimator:
             the program is traced. What the numbers allow is told by each estimate's status.
         """
         require_float64("estimate")
+        require_panel(panel)
         return _estimate(self._at(NULL, LEVEL), key, panel)
 
     @property

@@ -79,7 +79,8 @@ def summarize(
     null
         Column, or one number: the null hypothesis.
     measures
-        Names of measures; by default all for which the frame has the columns.
+        Names of measures; by default all for which the frame has the columns (but for ``n`` where
+        that is a column of ``by``).
     mcse
         ``"jackknife"`` leaves one replication out at a time and holds for any distribution with
         enough moments; ``"normal"`` gives the formulas of Morris et al. (2019, Table 6), as in
