@@ -315,6 +315,10 @@ def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:
             f"estimator {name!r}: {label[0] or 'the result'} is {type(estimate).__name__}, "
             "expected an Estimate (for a function of frames use @mcsim.host)"
         )
+    words = {field: part for field, part in estimate._asdict().items() if isinstance(part, str)}
+    if words:
+        field, word = next(iter(words.items()))
+        raise ContractError(f"estimator {name!r}: its {field} is {word!r}, expected a number")
     *numbers, status = (jnp.asarray(number) for number in estimate)
     if any(number.ndim for number in (*numbers, status)):
         shapes = {n: jnp.shape(v) for n, v in estimate._asdict().items() if jnp.ndim(v)}

@@ -173,8 +173,9 @@ def _may_be_far(rows: pd.DataFrame, factors: Sequence[str]) -> bool:
         where, dropna=False
     )
     with np.errstate(all="ignore"):
-        ratio = np.sqrt(groups["square"].mean()) / groups["spread"].std()
-        return bool((np.abs(np.log(ratio.where(np.isfinite(ratio)))) > np.log(FAR)).any())
+        ratio = groups["square"].mean() ** 0.5 / groups["spread"].std()
+        far = np.abs(np.log(ratio.to_numpy(dtype=float))) > np.log(FAR)
+    return bool((far & np.isfinite(ratio)).any())
 
 
 def require_results(results: Any) -> None:

@@ -33,7 +33,7 @@ class Counted:
 
     def estimate(self, key, panel):
         self.estimated += 1
-        return {"mean": Estimate(panel["y"].mean(), 0.1)}
+        return {"mean": Estimate(panel["y"].mean(), 0.25)}
 
 
 def test_one_trace_for_a_shape_however_many_cells_and_replications():

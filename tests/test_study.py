@@ -1,5 +1,6 @@
 """Studies: bad input is a sentence, and all of it is told at once."""
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -88,7 +89,8 @@ def test_functions_take_two_arguments_beside_null_and_level():
     refused(r"'ols' takes \(formula, .*; call it first: ols\('y ~ x'\)", estimators=ols)
 
 
-def test_numbers_of_numpy_become_python_s():
+def test_numbers_of_numpy_become_python_s(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users have it
     study = Study(DGP, ESTIMATOR, scale=np.float32(2.0), null=np.int64(1))
     assert (type(study.scale), study.scale, study.null) == (float, 2.0, 1.0)
 

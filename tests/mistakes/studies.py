@@ -12,7 +12,8 @@ from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample, report
 from mcsim.dgps import Bootstrap, at_random, by_cohort, by_exposure, with_effect
 from mcsim.estimators import callaway_santanna, did, fixed_effects, iv_2sls, ols
-from mcsim.testing import constant_dgp, exact_estimator
+from mcsim.measures import reps_needed
+from mcsim.testing import check_dgp, constant_dgp, exact_estimator
 from mistakes import Mistake
 
 FRAME = pd.DataFrame(
@@ -523,6 +524,37 @@ EFFECTS = [
     ),
 ]
 
+OBJECTS = [
+    Mistake(
+        "a panel of a frame", lambda _: Panel(FRAME), "columns: got DataFrame, expected a dict"
+    ),
+    Mistake("a panel of words", lambda _: Panel({"y": ["a"]}), "columns: 'y' is list, expected an"),
+    Mistake(
+        "columns in a list", lambda _: PANEL[["y", "x"]], "column ['y', 'x'] is not in the pan"
+    ),
+    Mistake(
+        "one column to select", lambda _: PANEL.select("year"), "names: got 'year', expected a"
+    ),
+    Mistake(
+        "a status in words",
+        run(estimators=lambda key, panel: Estimate(1.0, status="ok")),
+        "estimator '<lambda>': its status is 'ok', expected a number",
+    ),
+    Mistake(
+        "a frame to check", lambda _: check_dgp(FRAME), "dgp: is DataFrame, expected a function"
+    ),
+    Mistake(
+        "an error in words", lambda _: reps_needed("a", share=0.5), "mcse: got 'a', expected a "
+    ),
+    Mistake(
+        "replications of mse", lambda _: reps_needed(0.1, sd=1, measure="mse"), "measure: got '"
+    ),
+    Mistake(
+        "no number of keys", lambda _: mcsim.keys(1, "a"), "n: got 'a', expected a whole number"
+    ),
+]
+
 MISTAKES = [
     *PARTS, *NUMBERS_AND_TEXTS, *DESIGNS, *RUNS, *TRUTHS, *HOSTS, *MEASURES, *FORMULAS, *EFFECTS,
+    *OBJECTS,
 ]  # fmt: skip
