@@ -14,12 +14,16 @@ from mcsim._null_and_level import (
     with_null_and_level,
 )
 from mcsim._parts import faults_of_parts, faults_of_repeats, named
+from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
 from mcsim.measures._compare import PUBLISHED_COLUMNS
 from mcsim.measures._summarize import RESULT_COLUMNS
 
 GENERATOR = "generator"
 """The factor that tells the members of an ensemble apart."""
+
+LEAST_LEVEL = 0.5
+"""Confidence levels below it are warned of: the size of a test, in all likelihood."""
 
 MOST_REPS = 2**32
 """Replications are numbered by 32 bits of their keys."""
@@ -60,6 +64,11 @@ class Study:
         For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), an
         estimator that was given another null or level, data or a class in the place of a DGP or an
         estimator, or a factor with the name of a column of the results: all reported together.
+
+    Warns
+    -----
+    UserWarning
+        For a confidence level below 0.5, which is the size of a test in all likelihood.
 
     Examples
     --------
@@ -102,6 +111,11 @@ class Study:
             + self._faults_of_null_and_level()
         )
         raise_all(_faults_of_cells(self.cells()))
+        if self.level < LEAST_LEVEL:
+            warn(
+                f"level: {self.level:g} is the confidence level of intervals; for tests at "
+                f"{self.level:g} write level={1 - self.level:g}"
+            )
 
     @property
     def dgps(self) -> dict[str, Any]:

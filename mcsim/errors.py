@@ -10,7 +10,7 @@ McsimError
 └── TrainingDiverged    a fit ended in NaN or ran away         exit code 1
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 LEAST_PART = 3  # letters of a name by which it is found
@@ -155,7 +155,7 @@ def faults_of_strings(argument: str, got: object) -> list[str]:
     """
     if isinstance(got, str):
         return [f"{argument}: got {got!r}, expected a list: [{got!r}]"]
-    if not isinstance(got, Collection):
+    if not isinstance(got, Collection) or isinstance(got, Mapping):
         return [f"{argument}: got {got!r}, expected a list of strings"]
     return [
         f"{argument}: got {one!r} in it, expected strings"

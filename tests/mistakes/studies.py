@@ -159,6 +159,12 @@ PARTS = [
 NUMBERS_AND_TEXTS = [
     Mistake("a level in percent", study(level=95), "level: got 95, expected a number between 0"),
     Mistake("a level in quotes", study(level="0.95"), "level: got '0.95', expected a number betw"),
+    Mistake(
+        "a size as level", study(level=0.05), "level: 0.05 is the confidence level of intervals; "
+    ),
+    Mistake(
+        "caveats in a dict", study(caveats={"a": 1}), "caveats: got {'a': 1}, expected a list of"
+    ),
     Mistake("no null", study(null=None), "null: got None, expected a finite number"),
     Mistake("a null in quotes", study(null="0"), "null: got '0', expected a finite number"),
     Mistake("a scale in words", study(scale="x"), "scale: got 'x', expected a number above 0"),
