@@ -22,12 +22,13 @@ from mcsim._notes import means_of
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import LOOK_EVERY, Task, WorkerPool
 from mcsim._progress import Progress
+from mcsim._readers import UNTOLD
 from mcsim._rows import host_rows, native_rows
 from mcsim._store import Store
 from mcsim._store_blocks import read_block, write_block
 from mcsim._store_files import is_there
 from mcsim._store_records import NotesRecord
-from mcsim._truth import CellTruth
+from mcsim._truth import CellTruth, without_synonyms
 from mcsim._worker import MASK, draw_piece
 from mcsim.errors import StoreError
 
@@ -57,6 +58,8 @@ class CellRunner:
         What its estimates have taken.
     without_truth : set of (estimator, estimand)
         Estimates of host functions of which nothing knows the truth.
+    estimands : set of str
+        Of which the samples tell the truth.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class CellRunner:
         self.display, self.stop = display, stop
         self.seconds: dict[str, float] = dict.fromkeys((e.name for e in plan.estimators), 0.0)
         self.without_truth: set[tuple[str, str]] = set()
+        self.estimands: set[str] = set()
         self._first_is_known = {e.name: threading.Event() for e in plan.estimators}
         self._missing: dict[str, set[int]] = {}
         for estimator in plan.estimators:
@@ -133,8 +137,9 @@ class CellRunner:
         wanted = (first for first in chunks if native or hosts.is_needed(first))
         for first, (sample, schema) in self._draws(wanted):
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
+            self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
             hosts.submit(hosts.needing(first, at_start=True), first, sample, schema)
-            for estimator in native:
+            for estimator in (e.on(sample.panel, schema) for e in native):
                 results[estimator.name].append(self.estimate(estimator, first, sample.panel))
                 if start == 0:
                     found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
@@ -237,9 +242,8 @@ class CellRunner:
             self._write(block.estimator, block.start, rows, reasons)
 
     def _sole(self, truth: Mapping[str, Any]) -> str:
-        synonyms = getattr(self.plan.cell.dgp, "synonyms", ())
-        estimands = {*truth, *self.truth.values}.difference(synonyms)
-        return estimands.pop() if len(estimands) == 1 else "estimate"
+        estimands = without_synonyms(self.plan.cell.dgp, {*truth, *self.truth.values})
+        return estimands.pop() if len(estimands) == 1 else UNTOLD
 
     def _write(
         self,

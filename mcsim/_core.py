@@ -8,7 +8,7 @@ Crowther 2019, Statistics in Medicine 38: 2074-2102).
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,14 @@ from jaxtyping import Array, Bool, Key
 from mcsim._calendar import Calendar, places_of
 from mcsim._design import Design
 from mcsim._escapes import printable
-from mcsim.errors import InputError, UnknownName, did_you_mean
+from mcsim.errors import (
+    InputError,
+    UnknownName,
+    did_you_mean,
+    faults_of_strings,
+    no_attribute,
+    raise_all,
+)
 
 
 class Status(IntEnum):
@@ -125,9 +132,14 @@ class Panel(Mapping[str, Array]):
         periods: Sequence[int] | None = None,
         nominal: Mapping[str, int | None] | Sequence[str] = (),
     ):
+        if not isinstance(columns, Mapping):
+            raise InputError(
+                f"columns: got {type(columns).__name__}, expected a dict of names and arrays; "
+                "panel, schema = mcsim.from_frame(frame) makes a panel of a frame"
+            )
         if not columns:
             raise InputError("columns: got none, expected at least one column of numbers")
-        arrays = {str(name): _as_column(values) for name, values in columns.items()}
+        arrays = {str(name): _as_column(str(name), values) for name, values in columns.items()}
         shapes = {name: array.shape for name, array in arrays.items()}
         if len(set(shapes.values())) > 1:
             raise InputError(f"columns: got shapes {shapes}, expected one shape (unit, period)")
@@ -151,15 +163,19 @@ class Panel(Mapping[str, Array]):
         return cls.tree_unflatten(static, [*columns.values(), mask])
 
     def __getitem__(self, name: str) -> Array:
-        try:
+        if name in self:
             return self._columns[name]
-        except KeyError:
-            raise UnknownName(
-                f"column {name!r} is not in the panel{did_you_mean(name, self._columns)}"
-            ) from None
+        several = isinstance(name, list | tuple)
+        remedy = f"; write panel.select({list(name)})" if several else did_you_mean(name, self)
+        raise UnknownName(f"column {name!r} is not in the panel{remedy}")
+
+    if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(name, "panel", () if name.startswith("_") else self._columns)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._columns
+        return isinstance(name, str) and name in self._columns
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -209,6 +225,7 @@ class Panel(Mapping[str, Array]):
 
     def select(self, names: Sequence[str]) -> "Panel":
         """Return a panel with these columns only, in this order."""
+        raise_all(faults_of_strings("names", names))
         return self._with({name: self[name] for name in names}, self.mask)
 
     def take(self, units: Any) -> "Panel":
@@ -246,8 +263,14 @@ def require_panel(panel: Any, argument: str = "panel") -> None:
         )
 
 
-def _as_column(values: Any) -> Array:
-    array = jnp.asarray(values)
+def _as_column(name: str, values: Any) -> Array:
+    try:
+        array = jnp.asarray(values)
+    except jax.errors.JAXTypeError:  # of a tracer, which `_engine.sentences` explains
+        raise
+    except (TypeError, ValueError):
+        came = type(values).__name__
+        raise InputError(f"columns: {name!r} is {came}, expected an array of numbers") from None
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:

@@ -2,12 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 
-from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
+from mcsim.errors import (
+    InputError,
+    UnknownName,
+    did_you_mean,
+    faults_of_strings,
+    no_attribute,
+    raise_all,
+)
 
 Scalar = bool | int | float | str
 
@@ -16,6 +23,8 @@ _OTHER_COLUMNS = ("df", "p_value", "truth", "truth_mcse", "status", "seed", "hea
 
 RESERVED_NAMES = frozenset((*_ROW_COLUMNS, *_OTHER_COLUMNS))
 """Columns of replications and summaries, which no factor may be called."""
+
+LARGEST = 2**63  # from which whole numbers do not fit the columns of results
 
 
 @jax.tree_util.register_pytree_node_class
@@ -50,6 +59,7 @@ class Design(Mapping[str, Any]):
         static: Sequence[str] = (),
         defaults: Mapping[str, Any] | None = None,
     ):
+        raise_all(_faults_of_arguments(factors, static, defaults))
         self._factors = dict(factors or {})
         self._static = frozenset(static)
         self.defaults: dict[str, Any] = dict(defaults or {})
@@ -63,6 +73,11 @@ class Design(Mapping[str, Any]):
         raise UnknownName(
             f"factor {name!r} is not in the design{did_you_mean(name, self._factors)}"
         )
+
+    if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(name, "design", () if name.startswith("_") else self.effective())
 
     def __contains__(self, name: object) -> bool:
         return name in self._factors or name in self.defaults
@@ -116,8 +131,25 @@ class Design(Mapping[str, Any]):
         return design
 
 
+def _faults_of_arguments(factors: Any, static: Any, defaults: Any) -> list[str]:
+    given = {"factors": factors, "defaults": defaults}
+    faults = [
+        f"{argument}: got {value!r}, expected a dict of names and values"
+        for argument, value in given.items()
+        if value is not None and not isinstance(value, Mapping)
+    ]
+    return faults + faults_of_strings("static", static)
+
+
 def _faults_of_design(factors: dict, static: frozenset[str], defaults: dict) -> list[str]:
     faults = [
+        f"factor {name!r}: expected a name of at least one letter"
+        for name in factors
+        if not isinstance(name, str) or not name
+    ]
+    if faults:
+        return faults
+    faults += [
         f"factor {name!r}: the name is reserved; rename the factor"
         for name in sorted(RESERVED_NAMES.intersection(factors))
     ]
@@ -132,7 +164,17 @@ def _faults_of_design(factors: dict, static: frozenset[str], defaults: dict) -> 
             )
         elif isinstance(value, float) and not math.isfinite(value):
             faults.append(f"factor {name!r}: got {value}, expected a finite number")
+        elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
+            faults.append(
+                f"factor {name!r}: got {value}, expected a whole number below 2**63; write it as a "
+                "float or a string"
+            )
     return faults
+
+
+def _is_single(values: Any) -> bool:
+    """Whether values are one: a string, or an array without axes."""
+    return isinstance(values, Scalar) or getattr(values, "ndim", 1) == 0
 
 
 def grid(
@@ -160,7 +202,8 @@ def grid(
     Raises
     ------
     InputError
-        For a factor without values, with values twice, or with a reserved name.
+        For a factor without values, with values twice, with a reserved name, or with whole numbers
+        from 2**63.
 
     Examples
     --------
@@ -177,7 +220,11 @@ def grid(
 
 
 def _levels(name: str, values: Any) -> list:
-    listed = [values] if isinstance(values, Scalar) else list(values)
+    if values is None or isinstance(values, Mapping):
+        raise InputError(
+            f"factor {name!r}: got {values!r}, expected values, e.g. {name}=[0.0, 0.5]"
+        )
+    listed = list(values) if isinstance(values, Iterable) and not _is_single(values) else [values]
     listed = [getattr(value, "item", lambda value=value: value)() for value in listed]
     if not listed:
         raise InputError(f"factor {name!r}: got no values, expected at least one")

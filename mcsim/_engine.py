@@ -9,7 +9,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,26 @@ from jaxtyping import Array, Key
 from mcsim._core import Diagnosed, Estimate, Panel, Sample
 from mcsim._cpus import PROGRAMS
 from mcsim._design import Design
-from mcsim._missing_cells import missing_cells, without_cells
+from mcsim._missing_cells import MISSING, missing_cells, without_cells
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
 from mcsim.errors import ContractError, InputError, McsimError, type_and_message
+
+
+@runtime_checkable
+class ReadsSchema(Protocol):
+    """An estimator that asks what the columns and the axes of panels mean."""
+
+    def with_schema(self, schema: Schema, nominal: Mapping[str, int | None], /) -> Any:
+        """Return the estimator for panels of this schema.
+
+        Raises
+        ------
+        InputError
+            If it cannot run on them.
+        """
+        ...
+
 
 NATIVE_BLOCK = 1024
 """Replications in a stored block of a native estimator."""
@@ -128,13 +144,15 @@ def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]
     InputError
         If it cannot be traced.
     """
+    missing = missing_cells(estimator, panels)
+    found = {} if missing is None else {MISSING: missing.sum(axis=(1, 2))}
     if not isinstance(estimator, Diagnosed):
-        return {}
+        return found
     with sentences(f"estimator {name!r}: its diagnosis"):
         if not jax.eval_shape(estimator.diagnose, jax.tree.map(lambda leaf: leaf[0], panels)):
-            return {}
+            return found
         with PROGRAMS:
-            return jax.block_until_ready(_diagnose(*_split(estimator), panels))
+            return found | jax.block_until_ready(_diagnose(*_split(estimator), panels))
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:
@@ -190,15 +208,15 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-def check_categories(
-    estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]
-) -> None:
-    """Let an estimator that knows its columns refuse categories that the panel does not know.
+def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
+    """Return an estimator for panels of a schema: as it is, unless it asks for what they mean.
 
-    It makes dummies of the panel's ``nominal`` columns.
+    One that knows its columns refuses categories that the panel does not know (it makes dummies of
+    the ``nominal`` ones), and learns which of the user's names are unit and time.
     """
-    if schema is not None and hasattr(estimator, "check_schema"):
-        estimator.check_schema(schema, nominal)
+    if schema is None or not isinstance(estimator, ReadsSchema):
+        return estimator
+    return estimator.with_schema(schema, nominal)
 
 
 def chunk_size(panel: Mapping[str, Any]) -> int:
@@ -258,19 +276,28 @@ def _diagnose(dynamic: Any, static: Any, panels: Panel) -> dict[str, Array]:
 
 def _checked_sample(name: str, sample: Any) -> Sample:
     if not isinstance(sample, tuple) or len(sample) != 2 or not isinstance(sample[0], Panel):
+        lift = "; a function of frames is lifted with @mcsim.host and takes (rng, design)"
         raise ContractError(
-            f"dgp {name!r}: returned {type(sample).__name__}, expected Sample(panel, truth)"
+            f"dgp {name!r}: returned {kind_of(sample)}, expected Sample(panel, truth)"
+            + (lift if isinstance(sample, tuple) else "")
         )
     if not isinstance(sample[1], Mapping):
         raise ContractError(
             f"dgp {name!r}: the truth is {type(sample[1]).__name__}, expected a dict such as "
             "{'att': 1.0}"
         )
-    truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
-    wrong = [estimand for estimand, value in truth.items() if value.ndim]
+    wrong = [str(e) for e, value in sample[1].items() if isinstance(value, str) or jnp.ndim(value)]
     if wrong:
         raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
+    truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
     return Sample(sample[0], truth)
+
+
+def kind_of(returned: Any) -> str:
+    """Name what a function returned: the types of a pair, or its own."""
+    if isinstance(returned, tuple):
+        return f"({', '.join(type(part).__name__ for part in returned)})"
+    return type(returned).__name__
 
 
 def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:
@@ -288,6 +315,10 @@ def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:
             f"estimator {name!r}: {label[0] or 'the result'} is {type(estimate).__name__}, "
             "expected an Estimate (for a function of frames use @mcsim.host)"
         )
+    words = {field: part for field, part in estimate._asdict().items() if isinstance(part, str)}
+    if words:
+        field, word = next(iter(words.items()))
+        raise ContractError(f"estimator {name!r}: its {field} is {word!r}, expected a number")
     *numbers, status = (jnp.asarray(number) for number in estimate)
     if any(number.ndim for number in (*numbers, status)):
         shapes = {n: jnp.shape(v) for n, v in estimate._asdict().items() if jnp.ndim(v)}

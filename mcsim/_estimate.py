@@ -5,18 +5,19 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel, require_panel
-from mcsim._engine import check_categories, diagnose_chunk, estimate_chunk, sentences
+from mcsim._engine import diagnose_chunk, estimate_chunk, sentences, with_schema
 from mcsim._frames import to_frame
 from mcsim._host import HostEstimator, rng_from_words
 from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
 from mcsim._notes import means_of, note_sentences
-from mcsim._null_and_level import with_null_and_level
+from mcsim._null_and_level import faults_of_level, faults_of_null, with_null_and_level
+from mcsim._parts import faults_of_parts, named
 from mcsim._precision import require_float64
 from mcsim._rows import native_rows
 from mcsim._schema import Schema
-from mcsim._study import named
 from mcsim._warnings import warn
+from mcsim.errors import raise_all, require_type
 
 
 def estimate(
@@ -68,6 +69,11 @@ def estimate(
     """
     require_float64("estimate")
     require_panel(panel)
+    if schema is not None:
+        require_type("schema", schema, Schema, "panel, schema = mcsim.from_frame(frame)")
+    raise_all(
+        faults_of_parts("estimators", estimators) + faults_of_level(level) + faults_of_null(null)
+    )
     keys = jax.random.split(root_key(seed), 1)
     frames = []
     for name, asked in named("estimators", estimators):
@@ -81,7 +87,7 @@ def estimate(
                 for label, e in single.items()
             }
         else:
-            check_categories(estimator, schema, panel.nominal)
+            estimator = with_schema(estimator, schema, panel.nominal)
             batch = jax.tree.map(lambda leaf: leaf[None], panel)
             estimates = estimate_chunk(name, estimator, keys, batch)
             means = means_of([diagnose_chunk(name, estimator, batch)])

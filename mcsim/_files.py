@@ -3,8 +3,12 @@
 Reading a named pipe waits for ever, and reading a device never ends.
 """
 
+import os
 import stat
 from pathlib import Path
+from typing import Any
+
+from mcsim.errors import InputError
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -32,3 +36,11 @@ def other_than_file(path: Path) -> str:
     """
     mode = path.stat().st_mode
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
+
+
+def as_path(argument: str, got: Any) -> Path:
+    """Return a path of the file system, or raise `InputError` if it is none."""
+    if isinstance(got, str | os.PathLike) and str(got):
+        return Path(got)
+    came = "an empty string" if isinstance(got, str) else type(got).__name__
+    raise InputError(f"{argument}: got {came}, expected the path of a folder or a file")

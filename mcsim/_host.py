@@ -15,7 +15,11 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Estimate
-from mcsim._null_and_level import function_with_null_and_level, keywords_taken
+from mcsim._null_and_level import (
+    function_with_null_and_level,
+    is_finite,
+    keywords_taken,
+)
 from mcsim._readers import FullLabel, Terms, read_result
 from mcsim.errors import InputError, raise_all
 
@@ -145,7 +149,8 @@ def host(
     Raises
     ------
     InputError
-        If the function takes other arguments, or an option is not what is expected.
+        If the function takes other arguments, an option is not what is expected, or a DGP is given
+        any: it returns a frame, and has no time limit.
 
     Notes
     -----
@@ -179,29 +184,56 @@ def _check_options(term: Any, estimand: Any, extract: Any, timeout: float | None
         faults.append(f"estimand: got {estimand!r}, but term names the estimands already")
     if extract is not None and not callable(extract):
         faults.append(f"extract: got {extract!r}, expected a function of the result")
-    if timeout is not None and not timeout > 0:
-        faults.append(f"timeout: got {timeout}, expected seconds above 0")
+    if timeout is not None and not (is_finite(timeout) and timeout > 0):
+        faults.append(f"timeout: got {timeout!r}, expected seconds above 0")
     raise_all([f"host: {fault}" for fault in faults])
 
 
 def _lift(function, term, estimand, extract, timeout) -> "HostEstimator | HostDGP":
-    if not callable(function):
-        raise InputError(f"host: got {function!r}, expected a function")
+    if isinstance(function, str):
+        raise InputError(
+            f"host: got {function!r}, expected a function; options have names, "
+            f"@mcsim.host(term={function!r})"
+        )
+    if not callable(function) or isinstance(function, HostEstimator | HostDGP):
+        raise InputError(f"host: got {function!r}, expected a function that is not lifted yet")
     names = _positions(function)
     if len(names) == 2 and names[1] == "design":
+        options = {"term": term, "estimand": estimand, "extract": extract, "timeout": timeout}
+        raise_all(_faults_of_dgp_options(_name_of(function), options))
         return HostDGP(function)
-    if len(names) not in (1, 2):
+    if len(names) not in (1, 2) or names[0] == "design" or names[1:] == ["rng"]:
         raise InputError(
-            f"host: {getattr(function, '__name__', function)!r} takes {names}, expected (frame), "
-            "(rng, frame) or, for a DGP, (rng, design)"
+            f"host: {_name_of(function)!r} takes {names}, expected (frame), (rng, frame) or, for a "
+            "DGP, (rng, design)"
         )
     return HostEstimator(function, term, estimand, extract, timeout)
+
+
+def _faults_of_dgp_options(name: str, options: Mapping[str, Any]) -> list[str]:
+    """A DGP returns a frame and its truth: there is nothing to read, and no time limit."""
+    return [
+        f"host: {name!r} takes (rng, design) and so is a DGP, which has no option {option!r}; "
+        "leave it out"
+        for option, value in options.items()
+        if value is not None
+    ]
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _positions(function: Callable[..., Any]) -> list[str]:
     """Return the names of the arguments but for the keywords that a study fills in."""
     taken = keywords_taken(function)
-    return [name for name in inspect.signature(function).parameters if name not in taken]
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:
+        raise InputError(
+            f"host: {_name_of(function)!r} does not say its arguments; write a function of (frame)"
+        ) from None
+    return [name for name in parameters if name not in taken]
 
 
 def rng_from_words(words: np.ndarray) -> np.random.Generator:

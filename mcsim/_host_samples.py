@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
+from mcsim._engine import kind_of
 from mcsim._frames import convert_frame
 from mcsim._schema import Column, Schema
-from mcsim.errors import ContractError
+from mcsim.errors import ContractError, InputError, raise_all
 
 Columns = dict[str, np.ndarray]
 
@@ -43,7 +44,7 @@ def stack_samples(
     """
     for sample in samples:
         _check_sample(name, sample)
-    converted = [convert_frame(frame, missing="keep") for frame, _ in samples]
+    converted = [_converted(name, frame) for frame, _ in samples]
     panels, schemas = [panel for panel, _ in converted], [schema for _, schema in converted]
     _check_alike(name, "columns", [tuple(panel) for panel in panels])
     _check_alike(name, "units and periods", [(p.n_units, p.n_periods) for p in panels])
@@ -59,18 +60,42 @@ def _check_sample(name: str, sample: Any) -> None:
     pair = isinstance(sample, tuple) and len(sample) == 2
     if not pair or not isinstance(sample[0], pd.DataFrame) or not isinstance(sample[1], Mapping):
         raise ContractError(
-            f"dgp {name!r}: returned {_kind(sample)}, expected (frame, truth), such as "
+            f"dgp {name!r}: returned {kind_of(sample)}, expected (frame, truth), such as "
             "(frame, {'att': 1.0})"
         )
-    wrong = [str(e) for e, value in sample[1].items() if not isinstance(value, Real)]
+    wrong = {str(e): value for e, value in sample[1].items() if not isinstance(value, Real)}
     if wrong:
-        raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
+        came = ", ".join(map(repr, wrong.values()))
+        raise ContractError(
+            f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number: got {came}"
+        )
 
 
-def _kind(sample: Any) -> str:
-    if isinstance(sample, tuple):
-        return f"({', '.join(type(part).__name__ for part in sample)})"
-    return type(sample).__name__
+def _converted(name: str, frame: pd.DataFrame) -> tuple[Panel, Schema]:
+    """Turn a frame into a panel; what is wrong with it has another remedy than in data."""
+    faults = [fault for column in frame for fault in _faults_of_column(column, frame[column])]
+    raise_all([f"dgp {name!r}: {fault}" for fault in faults], ContractError)
+    try:
+        return convert_frame(frame, missing="keep")
+    except InputError as error:
+        raise ContractError(f"dgp {name!r}: its frame: {error}") from None
+
+
+def _faults_of_column(name: Any, column: Any) -> list[str]:
+    """Say why a column of a drawn frame holds no numbers."""
+    if not isinstance(column, pd.Series):  # of columns of one name, which from_frame refuses
+        return []
+    if len(column) and column.isna().all():
+        return [f"its column {name!r} has no value (NaN in every row), expected numbers"]
+    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
+        return []
+    text = next((cell for cell in column if isinstance(cell, str)), None)
+    if text is None:
+        return []
+    return [
+        f"its column {name!r} holds text like {text!r}, expected numbers; make it a category, "
+        f"frame[{name!r}].astype('category'), or leave it out"
+    ]
 
 
 def _check_alike(name: str, what: str, found: Sequence[Any]) -> None:

@@ -106,6 +106,8 @@ def keys(seed: int, n: int) -> Key[Array, " fit"]:
     >>> len(keys(seed=1, n=5))
     5
     """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InputError(f"n: got {n!r}, expected a whole number from 1")
     return replication_keys(stream_key(root_key(seed), Stream.GENERATOR), jnp.arange(n))
 
 

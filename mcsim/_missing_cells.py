@@ -12,6 +12,9 @@ from jaxtyping import Array, Bool
 
 from mcsim._core import Panel
 
+MISSING = "cells with NaN in a column that it reads"
+"""What a note counts: they are left out, or its status is ``nan`` if it needs every cell."""
+
 
 @runtime_checkable
 class ReadsColumns(Protocol):

@@ -14,10 +14,13 @@ def means_of(chunks: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     Parameters
     ----------
     chunks : sequence of dict of str to array (rep,)
-        From `mcsim._engine.diagnose_chunk`.
+        From `mcsim._engine.diagnose_chunk`, of one length; what one of them lacks is 0 there.
     """
-    names = chunks[0] if chunks else {}
-    told = {name: np.concatenate([np.ravel(chunk[name]) for chunk in chunks]) for name in names}
+    arrays = {name: np.ravel(array) for chunk in chunks for name, array in chunk.items()}
+    told = {
+        name: np.concatenate([np.ravel(chunk.get(name, np.zeros_like(one))) for chunk in chunks])
+        for name, one in arrays.items()
+    }
     known = {name: numbers[np.isfinite(numbers)] for name, numbers in told.items()}
     return {name: float(numbers.mean()) for name, numbers in known.items() if numbers.size}
 

@@ -6,7 +6,9 @@ test by resampling has its own: its estimator takes the null and the level befor
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 from mcsim.errors import raise_all
@@ -15,6 +17,23 @@ NULL, LEVEL = 0.0, 0.95
 """What an estimator tests, and at which level its limits are, outside of a study."""
 
 _NAMES = ("null", "level")
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a finite number, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def faults_of_level(level: Any) -> list[str]:
+    """Return what is wrong with a confidence level."""
+    if is_finite(level) and 0 < level < 1:
+        return []
+    return [f"level: got {level!r}, expected a number between 0 and 1, e.g. 0.95"]
+
+
+def faults_of_null(null: Any) -> list[str]:
+    """Return what is wrong with the value that tests are of."""
+    return [] if is_finite(null) else [f"null: got {null!r}, expected a finite number"]
 
 
 @runtime_checkable

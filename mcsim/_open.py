@@ -12,6 +12,7 @@ from mcsim._failures import COLUMNS, failures_of, with_skipped
 from mcsim._intervals import complete_intervals
 from mcsim._mended import remarks_on_mended
 from mcsim._notes import note_sentences
+from mcsim._null_and_level import faults_of_level
 from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store
@@ -19,7 +20,7 @@ from mcsim._store_blocks import read_block
 from mcsim._store_files import is_there, missing
 from mcsim._store_records import NotesRecord, TruthRecord
 from mcsim._warnings import warn
-from mcsim.errors import StoreError
+from mcsim.errors import StoreError, raise_all
 
 
 def open_results(
@@ -55,6 +56,7 @@ def open_results(
         If it holds no such study.
     """
     store = Store.open(path)
+    raise_all([] if level is None else faults_of_level(level))
     return results_of(store, store.study(store.find_study(study)), level)
 
 
@@ -68,7 +70,8 @@ def results_of(store: Store, study: Mapping[str, Any], level: float | None = Non
             if len(rows):
                 _require_truth(store, cell, estimator)
                 parts.append((cell, estimator))
-                frames.append(rows.assign(estimator=name, dgp=cell["dgp"], **cell["design"]))
+                labels = {"estimator": name, "dgp": cell["dgp"], **cell["design"]}
+                frames.append(_labeled(rows, labels))
     if not frames:
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
     frames = _name_failures(frames)
@@ -88,6 +91,14 @@ def results_of(store: Store, study: Mapping[str, Any], level: float | None = Non
     truth = _by_cell(truths, ["estimand", "value", "mcse", "kind"], study)
     failed = _by_cell(failures, COLUMNS, study)
     return Results(replicates, truth, study, caveats, _notes_of(store, study), failed)
+
+
+def _labeled(rows: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
+    """Return rows with more columns of one value each, of any names (``assign`` takes no self)."""
+    rows = rows.copy(deep=False)
+    for name, value in labels.items():
+        rows[name] = value
+    return rows
 
 
 def other_studies(store: Store, shown: str) -> str:

@@ -6,7 +6,7 @@ same name (cell or estimator) stops the run with the difference, unless changes 
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -14,14 +14,15 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from mcsim._core import Panel
 from mcsim._differences import difference
 from mcsim._engine import (
     HOST_BLOCK,
     NATIVE_BLOCK,
-    check_categories,
     chunk_size,
     estimate_labels,
     sample_shape,
+    with_schema,
 )
 from mcsim._fingerprint import describe
 from mcsim._host import HostDGP, HostEstimator
@@ -37,6 +38,7 @@ from mcsim._keys import (
 )
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
+from mcsim._schema import Schema
 from mcsim._store import Store
 from mcsim._store_records import CellRecord, EstimatorRecord
 from mcsim._study import Cell, Study
@@ -75,6 +77,10 @@ class EstimatorPlan:
     def is_host(self) -> bool:
         """Whether it runs in worker processes."""
         return isinstance(self.estimator, HostEstimator)
+
+    def on(self, panel: Panel, schema: Schema | None) -> "EstimatorPlan":
+        """Return the plan of the estimator for panels of a schema; of host DGPs it comes late."""
+        return replace(self, estimator=with_schema(self.estimator, schema, panel.nominal))
 
 
 @dataclass(frozen=True)
@@ -177,9 +183,9 @@ def _draft(
     for name, method in methods.items():
         estimator, labels = study.methods[name], []
         if sample is not None and not isinstance(estimator, HostEstimator):
+            schema = getattr(cell.dgp, "schema", None)
+            estimator = with_schema(estimator, schema, sample.panel.nominal)
             labels = estimate_labels(name, estimator, sample.panel)
-            nominal = sample.panel.nominal
-            check_categories(estimator, getattr(cell.dgp, "schema", None), nominal)
         plan = EstimatorPlan(
             name, estimator, digest(method), method["block"], tuple(labels), method
         )

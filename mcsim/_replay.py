@@ -80,7 +80,9 @@ def replay(
     frames = [
         _host_rows(found, e, rep, panel, schema)
         if e.is_host
-        else _native_rows(runner.estimate(e, first, sample.panel), at, rep).assign(estimator=e.name)
+        else _native_rows(
+            runner.estimate(e.on(sample.panel, schema), first, sample.panel), at, rep
+        ).assign(estimator=e.name)
         for e in found.estimators
     ]
     rows = complete_intervals(pd.concat(frames), results.study["level"], results.study["null"])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._conditional import conditional_rows
-from mcsim.errors import InputError, did_you_mean
+from mcsim.errors import InputError, did_you_mean, require_type
 from mcsim.measures import summarize
 
 DEFAULT_MEASURES = (
@@ -20,6 +20,14 @@ DEFAULT_MEASURES = (
     "rejection",
     "share_failed",
 )
+
+FAR = 3.0
+"""Model SE over empirical SE, or the other way round, from which it is noted."""
+
+SURE = 3.0
+"""Monte Carlo errors of the logarithm of their ratio by which it must be beyond that."""
+
+VARIANCE = ": about its square; is a variance in the place of the standard error (take its root)?"
 
 GENERAL_CAVEATS = (
     "Monte Carlo errors say how far these figures are from those of endless replications of this "
@@ -102,7 +110,7 @@ class Results:
             For an unknown measure or factor.
         """
         if over is not None and over not in self.factors:
-            known = did_you_mean(over, self.factors) or "; this study has no factors"
+            known = did_you_mean(str(over), self.factors) or "; this study has no factors"
             raise InputError(f"over: got {over!r}{known}")
         by = ["dgp", *self.factors, "estimand", "inference"]
         table = summarize(
@@ -127,6 +135,59 @@ class Results:
         errors = self.truth[[*where, "mcse"]].rename(columns={"mcse": "truth_mcse"})
         rows = self.replicates.merge(errors, on=where, how="left")
         return rows.assign(truth_mcse=rows["truth_mcse"].astype(float).fillna(0.0))
+
+
+def doubtful_se(results: Results, *, variances_only: bool = False) -> list[str]:
+    """Return a sentence for all standard errors that are far from the spread of the estimates.
+
+    That is a model SE of less than a third of the empirical SE, or more than three times it, by
+    more than `SURE` Monte Carlo errors of their ratio. Where few replications carry the variance
+    (heavy tails) neither is known.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    variances_only : bool
+        Only those of the size of a variance: the square of the empirical SE.
+    """
+    rows = results.replicates
+    if not _may_be_far(rows, results.factors):
+        return []
+    table = results.summary(measures=["empirical_se", "model_se", "relative_error"])
+    with np.errstate(all="ignore"):
+        ratio = 1 + table["relative_error"] / 100
+        of_few = np.sqrt(0.5 / np.maximum(table["relative_error_n"] - 1, 1))  # of normal estimates
+        error = np.maximum(table["relative_error_mcse"] / (100 * ratio), of_few)
+        far = np.abs(np.log(ratio)) - SURE * error > np.log(FAR)
+        squared = np.abs(np.log(table["model_se"] / table["empirical_se"] ** 2)) < np.log(2)
+    where = ["dgp", *results.factors, "estimator", "estimand", "inference"]
+    return [
+        f"{' '.join(str(part) for part in row[where] if part != '' and pd.notna(part))}: the "
+        f"standard errors are {row['model_se']:.3g}, the standard deviation of the estimates is "
+        f"{row['empirical_se']:.3g}" + (VARIANCE if squared[i] else "")
+        for i, row in table[far & ~table["heavy_tails"]].iterrows()
+        if squared[i] or not variances_only
+    ]
+
+
+def _may_be_far(rows: pd.DataFrame, factors: Sequence[str]) -> bool:
+    """Whether any standard errors are far from the spread, whatever the error of their ratio."""
+    where = [rows[c] for c in ("dgp", *factors, "estimator", "estimand", "inference")]
+    known = rows["se"].notna()
+    spread = (rows["value"] - rows["truth"].fillna(0.0)).where(known)
+    groups = pd.DataFrame({"square": rows["se"] ** 2, "spread": spread}).groupby(
+        where, dropna=False
+    )
+    with np.errstate(all="ignore"):
+        ratio = groups["square"].mean() ** 0.5 / groups["spread"].std()
+        far = np.abs(np.log(ratio.to_numpy(dtype=float))) > np.log(FAR)
+    return bool((far & np.isfinite(ratio)).any())
+
+
+def require_results(results: Any) -> None:
+    """Raise unless the argument holds the results of a study."""
+    require_type("results", results, Results, "mcsim.run and mcsim.open return them")
 
 
 def factors_of(study: Mapping[str, Any]) -> list[str]:
@@ -155,12 +216,13 @@ def average_over(table: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFr
     names = [c.removesuffix("_mcse") for c in map(str, table.columns) if c.endswith("_mcse")]
     keys = [name for name in by if name != over]
     groups = table.groupby(keys, sort=False, dropna=False)
-    columns: dict[str, Any] = {f"{over}s": groups.size()}
+    count = f"{over}s" if f"{over}s" not in table else f"values of {over}"
+    columns: dict[str, Any] = {count: groups.size()}
     for name in names:
         columns[name] = groups[name].mean()
         columns[f"{name}_mcse"] = groups[[name, f"{name}_mcse"]].apply(_mcse_of_mean)
         columns[f"{name}_between"] = groups[name].std(ddof=1)
-    if "n" in table:
+    if "n" in table and "n" not in by:  # where it is no factor
         columns["n"] = groups["n"].sum()
     return pd.DataFrame(columns).reset_index()
 

@@ -15,6 +15,7 @@ from mcsim._cache import use_compile_cache
 from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
+from mcsim._files import as_path
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._host_draws import check_draws
 from mcsim._keys import root_key
@@ -24,7 +25,7 @@ from mcsim._plan import CellPlan, plan, register
 from mcsim._pool import WorkerPool
 from mcsim._precision import require_float64
 from mcsim._progress import Progress
-from mcsim._results import Results
+from mcsim._results import Results, doubtful_se
 from mcsim._store import Store
 from mcsim._study import Study, faults_of_reps
 from mcsim._truth import CellTruth, computes_truth, store_truths, warn_without_truth
@@ -61,7 +62,8 @@ def run(
         Folder of the store; None keeps the results in memory only.
     workers : int, optional
         Worker processes for host functions, and threads for native ones; default: the CPUs that
-        this process may use. 0 runs everything in this process, for debugging.
+        this process was granted, the least of its affinity, ``SLURM_CPUS_PER_TASK`` and the quota
+        of its control group (container). 0 runs everything in this process, for debugging.
     progress : bool
         Whether to show progress in a terminal.
     accept_changes : bool
@@ -103,6 +105,7 @@ def run(
     10
     """
     reps = _checked_reps(study, reps, seed, workers)
+    raise_all(_faults_of_options(source, progress=progress, accept_changes=accept_changes))
     use_compile_cache()
     workers = available_cpus() if workers is None else workers
     with _folder(store) as folder:
@@ -115,7 +118,7 @@ def run(
             for cell_plan in plans:
                 register(home, cell_plan)
             asked = manifest(study, seed, reps, plans)
-            with _recorded(home, asked, source) as record:
+            with _recorded(home, asked, None if source is None else Path(source)) as record:
                 truths = store_truths(plans, home, pool)
                 with Progress(study, plans, reps, shown=progress) as display:
                     record["timings"] = _execute(
@@ -124,7 +127,10 @@ def run(
         finally:
             pool.stop()
         results = results_of(home, home.study(record["study"]))
-        for sentence in failure_sentences(results, home):
+        for sentence in (
+            *failure_sentences(results, home),
+            *doubtful_se(results, variances_only=True),
+        ):
             warn(sentence)
         return results
 
@@ -143,6 +149,17 @@ def _checked_reps(study: Study, reps: int | None, seed: int, workers: int | None
     root_key(seed)
     require_float64("run")
     return reps
+
+
+def _faults_of_options(source: Any, **flags: Any) -> list[str]:
+    faults = [
+        f"{name}: got {flag!r}, expected True or False"
+        for name, flag in flags.items()
+        if not isinstance(flag, bool)
+    ]
+    if source is not None and not as_path("source", source).is_file():
+        faults.append(f"source: {str(source)!r} is no file, expected the study file")
+    return faults
 
 
 def _needs_processes(study: Study) -> bool:
@@ -172,7 +189,7 @@ def _recorded(
 @contextlib.contextmanager
 def _folder(store: str | Path | None) -> Iterator[Path]:
     if store is not None:
-        yield Path(store)
+        yield as_path("store", store)
         return
     with tempfile.TemporaryDirectory(prefix="mcsim-") as folder:
         yield Path(folder)
@@ -228,8 +245,9 @@ def _execute(
     for p in plans:
         if not truths[p.hash].own and p.is_native:
             labels = [(e.name, estimand) for e in p.estimators for estimand, _ in e.labels]
-            named = [pair for pair in labels if pair[1]]
-            warn_without_truth(p.cell.dgp_name, named, truths[p.hash].knows(p))
+            truth = truths[p.hash]
+            asked = [(name, of) for name, of in labels if of or truth.leaves_open(p, of)]
+            warn_without_truth(p.cell.dgp_name, asked, truth.knows(p))
     stop = threading.Event()
     runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]
     jobs = [
@@ -250,7 +268,7 @@ def _execute(
             executor.shutdown(wait=False, cancel_futures=True)
             raise
     for runner in runners:
-        known = truths[runner.plan.hash].knows(runner.plan)
+        known = truths[runner.plan.hash].knows(runner.plan) | runner.estimands
         warn_without_truth(runner.plan.cell.dgp_name, runner.without_truth, known)
     return {
         f"{runner.plan.cell.name} | {name}": round(seconds, 3)

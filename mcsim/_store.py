@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mcsim._declared import fault_of
+from mcsim._files import as_path
 from mcsim._store_files import (
     DamagedFile,
     is_temporary,
@@ -68,7 +69,7 @@ class Store:
     @classmethod
     def create(cls, path: str | Path) -> "Store":
         """Open a store for writing, making it if there is none."""
-        folder = Path(path)
+        folder = as_path("store", path)
         if not cls.is_at(folder):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ class Store:
     @classmethod
     def open(cls, path: str | Path) -> "Store":
         """Open a store that exists, for reading."""
-        folder = Path(path)
+        folder = as_path("store", path)
         if not is_there(folder / "STORE.json"):
             raise StoreError(
                 f"store: {path} is not a store (it has no STORE.json); {_remedy_for(folder)}"
@@ -235,7 +236,7 @@ class Store:
         if study is None:
             return self.studies()[-1]
         names = [folder.name for folder in sorted(self.path.glob("studies/*"))]
-        found = [name for name in names if name.startswith(study)]
+        found = [name for name in names if name.startswith(str(study))]
         if len(found) != 1:
             raise UnknownName(f"study: got {study!r}, expected one of {', '.join(names)}")
         return found[0]

@@ -1,19 +1,34 @@
 """The study: DGPs and designs crossed with estimators, and the cells that come of it."""
 
 import functools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mcsim._design import Design
-from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import cell_identity, digest
-from mcsim._null_and_level import with_null_and_level
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim._null_and_level import (
+    faults_of_level,
+    faults_of_null,
+    is_finite,
+    with_null_and_level,
+)
+from mcsim._parts import faults_of_parts, faults_of_repeats, named
+from mcsim._warnings import warn
+from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
+from mcsim.measures._compare import PUBLISHED_COLUMNS
+from mcsim.measures._summarize import RESULT_COLUMNS
 
 GENERATOR = "generator"
 """The factor that tells the members of an ensemble apart."""
+
+LEAST_LEVEL = 0.5
+"""Confidence levels below it are warned of: the size of a test, in all likelihood."""
+
+MOST_REPS = 2**32
+"""Replications are numbered by 32 bits of their keys."""
+
+_TABLE_COLUMNS = ("kind", "mcse", "given_shocks", f"{GENERATOR}s", *PUBLISHED_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -46,8 +61,14 @@ class Study:
     Raises
     ------
     InputError
-        For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), or
-        an estimator that was given another null or level.
+        For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), an
+        estimator that was given another null or level, data or a class in the place of a DGP or an
+        estimator, or a factor with the name of a column of the results: all reported together.
+
+    Warns
+    -----
+    UserWarning
+        For a confidence level below 0.5, which is the size of a test in all likelihood.
 
     Examples
     --------
@@ -69,16 +90,32 @@ class Study:
     unit: str = ""
 
     def __post_init__(self):
-        designs = tuple(self.designs or ())
+        raise_all(_faults_of_designs(self.designs))
+        designs = () if self.designs is None else tuple(self.designs)
         object.__setattr__(self, "designs", designs)
         raise_all(
-            _faults_of_numbers(self.level, self.null, self.reps)
-            + _faults_of_designs(designs)
-            + _faults_of_parts("dgp", self.dgp)
-            + _faults_of_parts("estimators", self.estimators)
+            _faults_of_numbers(self)
+            + _faults_of_texts(self)
+            + _faults_of_each_design(designs)
+            + faults_of_parts("dgp", self.dgp)
+            + faults_of_parts("estimators", self.estimators)
         )
-        raise_all(_faults_of_factors(self.dgps, designs) + self._faults_of_null_and_level())
+        for name in ("null", "level", "scale"):
+            if not isinstance(value := getattr(self, name), (int, float)):  # of NumPy, say
+                object.__setattr__(self, name, float(value))
+        raise_all(
+            faults_of_repeats("dgp", self.dgp)
+            + faults_of_repeats("estimators", self.estimators)
+            + _faults_of_names(designs)
+            + _faults_of_factors(self.dgps, designs)
+            + self._faults_of_null_and_level()
+        )
         raise_all(_faults_of_cells(self.cells()))
+        if self.level < LEAST_LEVEL:
+            warn(
+                f"level: {self.level:g} is the confidence level of intervals; for tests at "
+                f"{self.level:g} write level={1 - self.level:g}"
+            )
 
     @property
     def dgps(self) -> dict[str, Any]:
@@ -148,41 +185,84 @@ def _short(value: Any) -> str:
 
 
 def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, dict[str, Any]]]:
-    if not hasattr(dgp, "members"):
+    ensemble = hasattr(dgp, "members")
+    if GENERATOR in design:
+        why = (
+            f"the DGP {name!r} is an ensemble and brings the factor {GENERATOR!r} itself; take it "
+            "out of the grid"
+            if ensemble
+            else f"the factor {GENERATOR!r} tells the members of an ensemble apart, and tables "
+            "average over it; rename it"
+        )
+        raise InputError(f"designs: {why}")
+    if not ensemble:
         yield dgp, {}
         return
-    if GENERATOR in design:
-        raise InputError(
-            f"designs: the DGP {name!r} is an ensemble and brings the factor {GENERATOR!r} itself; "
-            "take it out of the grid"
-        )
     for label, member in dgp.members().items():
         yield member, {GENERATOR: label}
 
 
-def _faults_of_numbers(level: float, null: float, reps: Any) -> list[str]:
-    faults = []
-    if not 0 < level < 1:
-        faults.append(f"level: got {level!r}, expected a number between 0 and 1, e.g. 0.95")
-    if not math.isfinite(null):
-        faults.append(f"null: got {null!r}, expected a finite number")
-    return faults + faults_of_reps(reps)
+def _faults_of_numbers(study: Study) -> list[str]:
+    faults = faults_of_level(study.level) + faults_of_null(study.null)
+    return faults + faults_of_reps(study.reps) + faults_of_scale(study.scale)
+
+
+def faults_of_scale(scale: Any) -> list[str]:
+    """Return what is wrong with the number that figures are divided by."""
+    if is_finite(scale) and scale > 0:
+        return []
+    return [f"scale: got {scale!r}, expected a number above 0"]
+
+
+def _faults_of_texts(study: Study) -> list[str]:
+    texts = {"aim": study.aim, "unit": study.unit}
+    faults = [
+        f"{name}: got {text!r}, expected a string"
+        for name, text in texts.items()
+        if not isinstance(text, str)
+    ]
+    return faults + faults_of_strings("caveats", study.caveats)
 
 
 def faults_of_reps(reps: Any) -> list[str]:
     """Return what is wrong with a number of replications."""
-    if isinstance(reps, int) and not isinstance(reps, bool) and reps >= 1:
+    if not isinstance(reps, int) or isinstance(reps, bool) or reps < 1:
+        return [f"reps: got {reps!r}, expected a whole number from 1"]
+    if reps > MOST_REPS:
+        return [f"reps: got {reps}, expected at most 2**32: a replication's key has 32 bits for it"]
+    return []
+
+
+def _faults_of_designs(designs: Any) -> list[str]:
+    """Say why something is no collection of designs at all."""
+    if isinstance(designs, Design):
+        return ["designs: got one Design, expected a list: [design]"]
+    if isinstance(designs, Mapping):
+        given = ", ".join(f"{name}={values!r}" for name, values in designs.items())
+        return [f"designs: got a dict, expected designs: mcsim.grid({given})"]
+    if designs is None or (isinstance(designs, Iterable) and not isinstance(designs, str)):
         return []
-    return [f"reps: got {reps!r}, expected a whole number from 1"]
+    return [f"designs: got {designs!r}, expected designs, e.g. mcsim.grid(n_units=[50])"]
 
 
-def _faults_of_designs(designs: Sequence[Any]) -> list[str]:
+def _faults_of_each_design(designs: Sequence[Any]) -> list[str]:
     if not designs:
         return ["designs: got an empty grid, expected at least one design"]
+    wrong = [design for design in designs if not isinstance(design, Design)]
     return [
         f"designs: got {design!r}, expected designs, e.g. mcsim.grid(n_units=[50])"
-        for design in designs
-        if not isinstance(design, Design)
+        for design in wrong[:1]
+    ]
+
+
+def _faults_of_names(designs: Sequence[Design]) -> list[str]:
+    """Factors that have the name of a column of the results could not stand in a table."""
+    given = dict.fromkeys(name for design in designs for name in design.effective())
+    return [
+        f"designs: the factor {name!r} has the name of a column of the results; rename it, e.g. "
+        f"{name + '_'!r}"
+        for name in given
+        if name in RESULT_COLUMNS or name in _TABLE_COLUMNS
     ]
 
 
@@ -209,57 +289,3 @@ def _faults_of_cells(cells: Sequence[Cell]) -> list[str]:
             faults.append(f"designs: cell {cell.name!r} occurs twice")
         seen.add(identity)
     return faults
-
-
-def _faults_of_parts(argument: str, parts: Any) -> list[str]:
-    faults: list[str] = []
-    try:
-        listed = list(named(argument, parts))
-    except InputError as error:
-        return [str(error)]
-    if not listed:
-        faults.append(f"{argument}: got none, expected at least one")
-    names = [name for name, _ in listed]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        faults.append(
-            f"{argument}: two are called {name!r}; give them names with a dict, "
-            f"{{'a': ..., 'b': ...}}"
-        )
-    for name, part in listed:
-        if argument == "dgp" and hasattr(type(part), "sample") and not callable(part):
-            faults.append(
-                f"dgp: {name!r} is a generator ({type(part).__name__}), which knows no truth; "
-                "mcsim.dgps.with_effect(generator, outcome=..., assignment=..., effect=...) makes "
-                "it a DGP, and so does a function of (key, design) that returns a Sample"
-            )
-        elif not callable(part) and not hasattr(part, "members"):
-            faults.append(f"{argument}: {name!r} is {type(part).__name__}, expected a callable")
-        if argument == "dgp" and isinstance(part, HostEstimator):
-            faults.append(
-                f"dgp: {name!r} was lifted to an estimator; a host DGP takes (rng, design)"
-            )
-        if argument == "estimators" and isinstance(part, HostDGP):
-            faults.append(f"estimators: {name!r} takes (rng, design) and so is a DGP")
-    return faults
-
-
-def named(argument: str, parts: Any) -> Iterator[tuple[str, Any]]:
-    """Yield (name, part) of one part, a sequence of parts, or a dict of them."""
-    if isinstance(parts, Mapping) and not callable(parts):
-        for name, part in parts.items():
-            if not isinstance(name, str) or not name:
-                raise InputError(f"{argument}: got the name {name!r}, expected a string")
-            yield name, part
-    elif isinstance(parts, (list, tuple)):
-        for part in parts:
-            yield _name_of(part), part
-    else:
-        yield _name_of(parts), parts
-
-
-def _name_of(part: Callable | Any) -> str:
-    for attribute in ("name", "__name__"):
-        name = getattr(part, attribute, None)
-        if isinstance(name, str):
-            return name
-    return type(part).__name__.lower()

@@ -15,11 +15,11 @@ from mcsim._keys import Stream
 from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
-from mcsim._readers import UNNAMED, FullLabel
+from mcsim._readers import UNNAMED, UNTOLD, FullLabel
 from mcsim._store import Store
 from mcsim._store_records import OwnTruthRecord, TruthRecord
 from mcsim._worker import estimate_piece, piece_of
-from mcsim.errors import ContractError, did_you_mean
+from mcsim.errors import ContractError, did_you_mean, nearest
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class CellTruth:
         """Return the estimands of which the samples or the cell tell the truth."""
         return {*plan.estimands, *self.values}
 
+    def leaves_open(self, plan: CellPlan, estimand: str) -> bool:
+        """Whether an estimate has no name, and the study not exactly one estimand."""
+        return not estimand and len(without_synonyms(plan.cell.dgp, self.knows(plan))) != 1
+
     def of(self, estimator: str, estimand: str, inference: str) -> float:
         """Return the truth of an estimate; NaN where there is none."""
         if estimator in self.own:
@@ -63,16 +67,37 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
     unknown: dict[str, list[str]] = {}
     for estimator, estimand in sorted(set(estimates)):
         if estimand not in known:
-            unknown.setdefault(estimator, []).append(estimand)
+            unknown.setdefault(estimator, []).append(estimand or UNTOLD)
     for estimator, estimands in unknown.items():
-        hint = _hint(estimands, known)
+        why = _unnamed(dgp, known) if estimands == [UNTOLD] else _unknown(dgp, estimands, known)
         warnings.warn(
-            f"estimator {estimator!r}: the DGP {dgp!r} does not tell the truth of its "
-            f"estimand{'s' if len(estimands) > 1 else ''} {', '.join(map(repr, estimands))}{hint}; "
-            "bias and coverage will be missing (estimand= labels an estimate as a known one)",
+            f"estimator {estimator!r}: {why}; bias and coverage will be missing",
             UserWarning,
             stacklevel=2,
         )
+
+
+def _unnamed(dgp: str, known: set[str]) -> str:
+    truths = f"the truths of {', '.join(map(repr, sorted(known)))}" if known else "no truth"
+    name = min(known, default="att")
+    return (
+        f"it does not say of which estimand its estimate is, and the DGP {dgp!r} tells {truths}; "
+        f"return {{{name!r}: Estimate(...)}}, or lift it with @mcsim.host(estimand={name!r})"
+    )
+
+
+def _unknown(dgp: str, estimands: list[str], known: set[str]) -> str:
+    many = "s" if len(estimands) > 1 else ""
+    return (
+        f"the DGP {dgp!r} does not tell the truth of its estimand{many} "
+        f"{', '.join(map(repr, estimands))}{_hint(estimands, known)} (estimand= labels an estimate "
+        "as a known one)"
+    )
+
+
+def without_synonyms(dgp: Any, estimands: Iterable[str]) -> set[str]:
+    """Return estimands without the further names that a DGP has for them."""
+    return set(estimands).difference(getattr(dgp, "synonyms", ()))
 
 
 def computes_truth(dgp: Any) -> bool:
@@ -90,6 +115,9 @@ def _hint(estimands: list[str], known: set[str]) -> str:
         )
     if len(estimands) == 1:
         return did_you_mean(estimands[0], known)
+    meant = [f"{near!r} for {name!r}" for name in estimands if (near := nearest(name, known))]
+    if meant:
+        return f"; did you mean {', '.join(meant)}?"
     return f"; known are {', '.join(sorted(known))}" if known else ""
 
 

@@ -2,6 +2,7 @@
 
 McsimError
 ├── InputError      an argument or a study is wrong            exit code 2
+│   ├── UnknownName, UnknownAttribute   nothing of this name
 │   └── ContractError   an estimator or DGP returned something else than agreed
 ├── StoreMismatch   the store holds another definition         exit code 3
 ├── StoreError      the store cannot be read or written        exit code 1
@@ -9,7 +10,7 @@ McsimError
 └── TrainingDiverged    a fit ended in NaN or ran away         exit code 1
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from mcsim._escapes import printable_lines
@@ -35,6 +36,10 @@ class InputError(McsimError, ValueError):
 
 class UnknownName(InputError, KeyError):
     """A column, factor or data set of this name does not exist."""
+
+
+class UnknownAttribute(InputError, AttributeError):
+    """A column or a factor was asked for as an attribute."""
 
 
 class ContractError(InputError):
@@ -72,13 +77,95 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     "; did you mean 'gaussian-copula'?"
     """
     known = [str(option) for option in options]
+    if close := nearest(word, known):
+        return f"; did you mean {close!r}?"
+    return f"; known are {', '.join(sorted(known))}" if known else ""
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Return the one of some names that a word is meant to be; empty if none is like it.
+
+    Examples
+    --------
+    >>> nearest("atr", ["att", "ate_on_controls"])
+    'att'
+    """
+    known = [str(option) for option in options]
     close = get_close_matches(str(word), known, n=1)
     parts = [option for option in known if str(word).lower() in option.lower()]
     if not close and len(parts) == 1 and len(str(word)) >= LEAST_PART:
         close = parts
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(sorted(known))}" if known else ""
+    return close[0] if close else ""
+
+
+def require_type(argument: str, got: object, kind: type, remedy: str) -> None:
+    """Raise unless an argument is of a type.
+
+    Parameters
+    ----------
+    argument : str
+        Its name.
+    got : object
+        What came.
+    kind : type
+        What was expected.
+    remedy : str
+        Where it comes from.
+
+    Examples
+    --------
+    >>> require_type("results", 3, dict, "mcsim.run returns them")
+    Traceback (most recent call last):
+    mcsim.errors.InputError: results: got int, expected dict; mcsim.run returns them
+    """
+    if not isinstance(got, kind):
+        raise InputError(
+            f"{argument}: got {type(got).__name__}, expected {kind.__name__}; {remedy}"
+        )
+
+
+def no_attribute(name: str, thing: str, items: Iterable[str]) -> AttributeError:
+    """Return the error for ``thing.name``, where items are read in square brackets.
+
+    Parameters
+    ----------
+    name : str
+        The attribute that was asked for.
+    thing : str
+        What was asked, in a word.
+    items : iterable of str
+        The names of its items.
+    """
+    if name.startswith("_"):  # asked by Python, NumPy or JAX, which know what to do without
+        return AttributeError(name)
+    known = list(items)
+    if name in known:
+        return UnknownAttribute(f"{thing}.{name}: write {thing}[{name!r}]")
+    return UnknownAttribute(
+        f"{thing}.{name}: a {thing} has no attribute {name!r}; its items are read by name, "
+        f"{thing}[...]{did_you_mean(name, known)}"
+    )
+
+
+def faults_of_strings(argument: str, got: object) -> list[str]:
+    """Return what is wrong with what should be a list of strings; one string alone is none.
+
+    Examples
+    --------
+    >>> faults_of_strings("caveats", "one")
+    ["caveats: got 'one', expected a list: ['one']"]
+    >>> faults_of_strings("caveats", ["one", 2])
+    ['caveats: got 2 in it, expected strings']
+    """
+    if isinstance(got, str):
+        return [f"{argument}: got {got!r}, expected a list: [{got!r}]"]
+    if not isinstance(got, Collection) or isinstance(got, Mapping):
+        return [f"{argument}: got {got!r}, expected a list of strings"]
+    return [
+        f"{argument}: got {one!r} in it, expected strings"
+        for one in got
+        if not isinstance(one, str)
+    ]
 
 
 def raise_all(faults: Sequence[str], error: type[McsimError] = InputError) -> None:

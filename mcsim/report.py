@@ -11,9 +11,16 @@ import pandas as pd
 from mcsim._conditional import MARK, NOTE, conditional_rows
 from mcsim._escapes import in_latex, in_markdown, latex_comment, printable
 from mcsim._figures import figure, rounded
-from mcsim._results import DEFAULT_MEASURES, Results
-from mcsim._study import GENERATOR
-from mcsim.errors import InputError, did_you_mean
+from mcsim._files import as_path
+from mcsim._results import DEFAULT_MEASURES, Results, doubtful_se, require_results
+from mcsim._study import GENERATOR, faults_of_scale
+from mcsim.errors import (
+    InputError,
+    did_you_mean,
+    faults_of_strings,
+    raise_all,
+    require_type,
+)
 from mcsim.measures import Comparison
 
 Format = Literal["text", "markdown", "latex"]
@@ -58,6 +65,9 @@ def results_table(
     pandas.DataFrame
         Strings, ready for `as_text`, `as_markdown` or `as_latex`.
     """
+    require_results(results)
+    measures = [measures] if isinstance(measures, str) else measures
+    raise_all(faults_of_strings("measures", measures) if measures is not None else [])
     measures = list(measures or DEFAULT_MEASURES)
     over = over or (GENERATOR if GENERATOR in results.factors else None)
     summary = results.summary(measures=measures, over=over)
@@ -114,6 +124,8 @@ def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame
     scale : float
         What values are divided by.
     """
+    require_type("estimates", estimates, pd.DataFrame, "mcsim.estimate returns one")
+    raise_all(faults_of_scale(scale))
     table = estimates[["estimator", "estimand", "inference"]].copy()
     errors = [min(se / scale, _COARSEST) if se > 0 else _COARSEST for se in estimates["se"]]
     for name in ("value", "se", "lower", "upper"):
@@ -134,6 +146,7 @@ def comparison_table(compared: Comparison) -> pd.DataFrame:
     pandas.DataFrame
         Strings, ready for `as_text`, `as_markdown` or `as_latex`.
     """
+    require_type("compared", compared, Comparison, "mcsim.compare returns one")
     table = compared.table
     labels = [*compared.labels, "measure"]
     shown = table[labels].map(_label)
@@ -161,7 +174,7 @@ def write_table(table: pd.DataFrame, folder: str | Path, name: str) -> None:
     name : str
         Name of the file, without ending.
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{name.replace('_', ' ').capitalize()}:\n{as_text(table)}\n")
     (folder / f"{name}.md").write_text(as_markdown(table) + "\n")
@@ -179,7 +192,7 @@ def write_comparison(compared: Comparison, folder: str | Path) -> None:
     """
     from mcsim import plots  # matplotlib is slow to import
 
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     table = comparison_table(compared)
     print(f"Published and ours:\n{as_text(table)}\n\n{compared}")
@@ -204,6 +217,7 @@ def as_text(table: pd.DataFrame, width: int | None = None) -> str:
     ----------------------
     aipw       0.01 (0.02)
     """
+    require_type("table", table, pd.DataFrame, "results_table returns one")
     table = table.map(printable)
     labels = list(itertools.takewhile(lambda name: _is_label(table, name), table.columns))
     figures = list(table.columns[len(labels) :])
@@ -249,6 +263,7 @@ def as_markdown(table: pd.DataFrame) -> str:
     | :-- | --: |
     | a\|b | 0.01 |
     """
+    require_type("table", table, pd.DataFrame, "results_table returns one")
     rows = [list(map(in_markdown, table.columns)), *table.map(in_markdown).to_numpy().tolist()]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     marks = [":--" if name in _LABELS else "--:" for name in table.columns]
@@ -269,6 +284,7 @@ def as_latex(table: pd.DataFrame) -> str:
     \bottomrule
     \end{tabular}
     """
+    require_type("table", table, pd.DataFrame, "results_table returns one")
     rows = [list(map(in_latex, table.columns)), *table.map(in_latex).to_numpy().tolist()]
     lines = [" & ".join(row) + r" \\" for row in rows]
     columns = "".join("l" if name in _LABELS else "r" for name in table.columns)
@@ -311,6 +327,7 @@ def notes(results: Results, kind: str = "text") -> str:
         The format of the table; in LaTeX notes are comments.
     """
     _require_format(kind)
+    require_results(results)
     study = results.study
     lines = [
         f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
@@ -329,20 +346,21 @@ def notes(results: Results, kind: str = "text") -> str:
     lines += [
         f"Note: {note} (mean over the samples of a cell's first block)." for note in results.notes
     ]
+    lines += [f"Note: {note}." for note in doubtful_se(results)]
     lines += [f"Caveat: {caveat}" for caveat in results.caveats]
     return "\n".join(map(_LINES[kind], lines))
 
 
 def _without_se(results: Results) -> list[str]:
     """Say where standard errors are not defined: coverage and power rest on the others."""
-    where = ["dgp", *results.factors, "estimator", "estimand", "inference"]
-    rows = results.replicates[where].assign(missing=results.replicates["status"] == "no_se")
-    counts = rows.groupby(where, dropna=False, sort=False)["missing"].agg(["sum", "size"])
+    rows = results.replicates
+    where = [rows[c] for c in ("dgp", *results.factors, "estimator", "estimand", "inference")]
+    missing = (rows["status"] == "no_se").groupby(where, dropna=False, sort=False)
     return [
-        f"{' '.join(filter(None, map(_label, row[where])))}: no standard error in "
-        f"{row['sum']:,} of {row['size']:,} replications, where it is not defined."
-        for _, row in counts.reset_index().iterrows()
-        if row["sum"]
+        f"{' '.join(filter(None, map(_label, row)))}: no standard error in {lacking:,} of {all_:,} "
+        "replications, where it is not defined."
+        for row, lacking, all_ in missing.agg(["sum", "size"]).itertuples()
+        if lacking
     ]
 
 

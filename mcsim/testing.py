@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel, Sample
+from mcsim._core import Estimate, Panel, Sample, require_panel
 from mcsim._design import Design
 from mcsim._engine import draw_chunk, estimate_chunk
 from mcsim._frames import to_frame
 from mcsim._host import HostDGP, HostEstimator, rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._keys import root_key
-from mcsim.errors import ContractError
+from mcsim._parts import faults_of_parts
+from mcsim.errors import ContractError, raise_all
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def check_dgp(dgp: Callable[..., Any], design: Design | None = None, *, seed: in
     --------
     >>> check_dgp(constant_dgp())
     """
+    raise_all(faults_of_parts("dgp", dgp))
     keys = jax.random.split(root_key(seed), 2)
     first, again = (_draw(dgp, keys, design or Design()) for _ in range(2))
     for name, values in first.items():
@@ -154,6 +156,8 @@ def check_estimator(
     --------
     >>> check_estimator(exact_estimator(), Panel({"y": [1.0, 2.0]}))
     """
+    require_panel(panel)
+    raise_all(faults_of_parts("estimators", estimator))
     keys = jax.random.split(root_key(seed), 4)
     if isinstance(estimator, HostEstimator):
         words, frame = np.asarray(jax.random.key_data(keys))[0], to_frame(panel)

@@ -36,7 +36,7 @@ class Counted:
 
     def estimate(self, key, panel):
         self.estimated += 1
-        return {"mean": Estimate(panel["y"].mean(), 0.1)}
+        return {"mean": Estimate(panel["y"].mean(), 0.25)}
 
 
 def test_one_trace_for_a_shape_however_many_cells_and_replications():
@@ -133,7 +133,7 @@ def test_an_unknown_factor_or_column_has_a_suggestion():
     ("sample", "match"),
     [
         (3.0, "returned float, expected Sample"),
-        (({"y": 1.0}, {}), "returned tuple, expected Sample"),
+        (({"y": 1.0}, {}), r"returned \(dict, dict\), expected Sample"),
         ((Panel({"y": [1.0]}), 1.0), "the truth is float, expected a dict"),
         ((Panel({"y": [1.0]}), {"mean": jnp.zeros(3)}), "the truth of mean is not a number"),
     ],

@@ -17,8 +17,8 @@ LAYERS = [
     "_replay _study_file",
     "_runner _blocks _host_blocks _host_draws _progress _truth _open _failures _plan _differences "
     "_pool _worker _payload _mended _store _store_blocks _store_files _store_records",
-    "testing _estimate _figures _results _conditional measures _notes _rows _own_inference "
-    "_intervals _study _fingerprint _sources",
+    "testing _estimate _figures _results _conditional _study _parts measures _notes _rows "
+    "_own_inference _intervals _fingerprint _sources",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
@@ -38,7 +38,7 @@ ESTIMATORS = [
     "_native _dummies _fit _arguments",
     "_formula",
     "_parsing",
-    "_expression _algebra",
+    "_expression _algebra _elsewhere",
 ]
 """The same inside estimators."""
 

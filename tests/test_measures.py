@@ -584,8 +584,10 @@ def test_bad_frames(change, message):
     frame = change(study(22, n=10, cells=2).assign(status="ok", value=1.0))
     if message is None:
         with pytest.raises(InputError, match="by: column 'n' has the name of a column"):
-            summarize(frame, by=["x", "n"], method="method")
-        assert "n" in summarize(frame, by=["x", "n"], method="method", measures=["bias"])
+            summarize(frame, by=["x", "n"], method="method", measures=["n"])
+        for measures in (["bias"], None):
+            table = summarize(frame, by=["x", "n"], method="method", measures=measures)
+            assert table["n"].eq(1).all()  # the column of the frame, no count
         return
     with pytest.raises(InputError) as caught:
         summarize(frame, by="cell", method="method")

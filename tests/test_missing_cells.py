@@ -12,6 +12,7 @@ import statsmodels.api as sm
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study
 from mcsim._engine import estimate_chunk
+from mcsim._notes import means_of
 from mcsim.estimators import callaway_santanna, fixed_effects, ols
 
 UNITS, PERIODS = 12, 4
@@ -86,8 +87,11 @@ def expected(which, method):
 @pytest.mark.parametrize("dgp", [native, from_host], ids=["native", "host"])
 def test_one_rule_for_native_and_host_samples(dgp):
     study = Study({"dgp": dgp}, ESTIMATORS)
-    rows = mcsim.run(study, reps=40, workers=0, progress=False).replicates
+    results = mcsim.run(study, reps=40, workers=0, progress=False)
+    rows = results.replicates
     assert set(rows["status"]) == {"ok"}
+    assert any(note.startswith("ols: cells with NaN in a column that it") for note in results.notes)
+    assert not any(note.startswith("number: cells") for note in results.notes)
     which = rows[rows["estimand"] == "which"].set_index("rep")["truth"].astype(int)
     assert {number % 2 for number in which} == {0, 1}
     for method in ("number", "holes"):
@@ -117,18 +121,24 @@ def test_samples_without_missing_cells_are_the_same_bits_beside_those_with():
                 np.testing.assert_array_equal(ours[0], theirs[0])
 
 
+def test_a_chunk_without_missing_cells_counts_in_the_mean():
+    assert means_of([{}, {"cells": jnp.array([2.0, 4.0])}]) == {"cells": 1.5}
+
+
 def test_estimate_follows_the_rule_and_so_does_a_mask():
     holed = Panel(SAMPLES[1])
     seen = jnp.asarray(~np.isnan(SAMPLES[1]["x"] + SAMPLES[1]["y"]))
     masked = Panel({name: np.nan_to_num(v, nan=99.0) for name, v in SAMPLES[1].items()}, seen)
-    by_nan = mcsim.estimate(ESTIMATORS["ols"], holed)
+    with pytest.warns(UserWarning, match="ols: cells with NaN in a column that it reads: 2"):
+        by_nan = mcsim.estimate(ESTIMATORS["ols"], holed)
     assert by_nan.equals(mcsim.estimate(ESTIMATORS["ols"], masked))
 
 
 def test_an_estimator_that_needs_every_cell_has_the_status_nan_and_raises_nothing():
     d = (np.arange(PERIODS) >= 2) & (np.arange(UNITS)[:, None] < 6)
     panel = Panel({**SAMPLES[1], "d": d * 1.0})
-    rows = mcsim.estimate(callaway_santanna("y ~ d"), panel)
+    with pytest.warns(UserWarning, match="callaway_santanna: cells with NaN"):
+        rows = mcsim.estimate(callaway_santanna("y ~ d"), panel)
     assert set(rows["status"]) == {"nan"}
     whole = mcsim.estimate(callaway_santanna("z ~ d"), Panel({**SAMPLES[0], "d": d * 1.0}))
     assert set(whole["status"]) == {"ok"}

@@ -83,7 +83,7 @@ CLUSTER = {"cov_type": "cluster", "cov_kwds": {"groups": FRAME["unit"]}}
         (lambda: smf.ols("y ~ d + x", FRAME).fit(**CLUSTER, use_t=True), UNITS - 1),
         (lambda: smf.glm("count ~ d + x", FRAME, family=sm.families.Poisson()).fit(), np.inf),
         (lambda: smf.logit("d ~ x + z", FRAME).fit(disp=0), np.inf),
-        (lambda: smf.quantreg("y ~ d + x", FRAME).fit(), 177),
+        (lambda: smf.quantreg("y ~ d + x", FRAME).fit(max_iter=5000), 177),
     ],
     ids=["ols", "HC1", "HC1-t", "cluster", "cluster-t", "glm", "logit", "quantreg"],
 )
@@ -109,6 +109,70 @@ def test_a_fit_that_did_not_converge_says_so():
     for model, options in ((logit, {"disp": 0}), (glm, {})):
         result = model.fit(maxiter=1, **options)
         assert read(result, "Intercept").status == Status.NONCONVERGED
+
+
+def quantile_regression(max_iter=5000):
+    """Its steps are short and nearly constant: after 1,000 a coefficient has 0.2 errors to go."""
+    return smf.quantreg("y ~ d + x", FRAME).fit(max_iter=max_iter)
+
+
+@pytest.mark.parametrize(
+    ("fit", "limit"),
+    [
+        (lambda **options: smf.rlm("y ~ d + x", FRAME).fit(**options), {"maxiter": 2}),
+        (
+            lambda **options: smf.rlm("y ~ d + x", FRAME).fit(conv="coefs", **options),
+            {"maxiter": 3},
+        ),
+        (quantile_regression, {"max_iter": 1}),
+        (quantile_regression, {"max_iter": 50}),
+        (quantile_regression, {"max_iter": 1000}),  # the default
+    ],
+    ids=["rlm", "rlm-coefs", "quantreg-once", "quantreg", "quantreg-default"],
+)
+def test_a_fit_that_stops_at_its_iteration_limit_did_not_converge(fit, limit):
+    assert read(fit(), "d").status == Status.OK
+    assert read(fit(**limit), "d").status == Status.NONCONVERGED
+
+
+def test_a_looser_tolerance_is_no_failure():
+    assert read(smf.rlm("y ~ d + x", FRAME).fit(tol=1e-5), "d").status == Status.OK
+
+
+def separated():
+    """Outcomes that ``s`` predicts perfectly: all of them, those where it is 1, and counts."""
+    s = FRAME["d"]
+    events = np.where(s == 1, 1.0, FRAME["x"] > 0)
+    return FRAME.assign(s=s, all=s, some=events, zeros=np.where(s == 1, 0, FRAME["count"]))
+
+
+BINOMIAL, POISSON = sm.families.Binomial(), sm.families.Poisson()
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda y, data: smf.glm(f"{y} ~ s + z", data, family=BINOMIAL).fit(),
+        lambda y, data: smf.logit(f"{y} ~ s + z", data).fit(disp=0, method="bfgs"),
+        lambda y, data: smf.probit(f"{y} ~ s + z", data).fit(disp=0, method="bfgs"),
+    ],
+    ids=["glm", "logit", "probit"],
+)
+@pytest.mark.parametrize("outcome", ["all", "some"])
+def test_a_separated_binary_model_did_not_converge(fit, outcome):
+    assert read(fit(outcome, separated()), "s").status == Status.NONCONVERGED
+    strong = FRAME.assign(s=FRAME["x"], strong=(8 * FRAME["x"] + FRAME["y"] > 0) * 1.0)
+    result = fit("strong", strong)
+    assert np.min(result.predict()) < 1e-4  # means at the edge alone are no separation
+    assert read(result, "s").status == Status.OK
+
+
+def test_separated_counts_did_not_converge():
+    data = separated()
+    assert read(smf.glm("zeros ~ s", data, family=POISSON).fit(), "s").status == (
+        Status.NONCONVERGED
+    )
+    assert read(smf.glm("count ~ s", data, family=POISSON).fit(), "s").status == Status.OK
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import mcsim
 from mcsim import report
 from mcsim._figures import figure
+from mcsim._results import doubtful_se
 from mcsim.testing import constant_dgp, exact_estimator
 
 
@@ -216,3 +217,56 @@ def test_rows_of_a_mended_variance_are_shown_with_a_remark(tmp_path, monkeypatch
     found = [line for line in lines if "multiplied these variances with n/(n - k)" in line]
     assert len(found) == told
     assert all("HC2 of estimator 'old' were stored by mcsim 0.2" in line for line in found)
+
+
+def drawn(values, se, truth=0.0):
+    """Results of one estimator with these estimates and standard errors."""
+    rows = {"dgp": "d", "estimator": "e", "estimand": "att", "inference": "HC1"}
+    numbers = {"rep": np.arange(len(values)), "value": values, "se": se, "truth": truth}
+    frame = pd.DataFrame({**numbers, "status": "ok"}).assign(**rows)
+    frame = frame.assign(lower=np.nan, upper=np.nan, df=np.inf, p_value=np.nan)
+    truth_frame = pd.DataFrame(columns=["dgp", "estimand", "value", "mcse", "kind"])
+    return mcsim.Results(frame, truth_frame, {"cells": [], "level": 0.95, "null": 0.0}, ())
+
+
+def normal(n, sd=1.0, seed=0):
+    return sd * np.random.default_rng(seed).normal(size=n)
+
+
+def test_a_variance_in_the_place_of_a_standard_error_is_noted():
+    values = normal(64, sd=0.2)
+    for results in (drawn(values, 0.04), drawn(values + 5, 0.04, truth=5.0)):
+        (sentence,) = doubtful_se(results)
+        assert sentence.startswith(
+            "d e att HC1: the standard errors are 0.04, the standard deviation"
+        )
+        assert "is a variance in the place of the standard error" in sentence
+        assert doubtful_se(results, variances_only=True) == [sentence]
+    assert doubtful_se(drawn(values, np.sqrt(0.04))) == []
+
+
+@pytest.mark.parametrize(("se", "noted"), [(0.2, 1), (0.4, 0), (1.0, 0), (2.5, 0), (5.0, 1)])
+def test_standard_errors_beyond_three_times_the_spread_or_below_a_third_are_noted(se, noted):
+    results = drawn(normal(400), se)
+    assert len(doubtful_se(results)) == noted
+    assert doubtful_se(results, variances_only=True) == []
+
+
+def test_few_replications_and_heavy_tails_raise_no_alarm():
+    for seed in range(400):
+        n = 2 + seed % 9
+        assert doubtful_se(drawn(normal(n, seed=seed), 1.0)) == []
+    assert doubtful_se(drawn(normal(4), 0.2)) == []
+    assert doubtful_se(drawn(normal(400), 0.31)) == []  # below a third, but not surely
+    cauchy = np.random.default_rng(1).standard_cauchy(400)
+    assert doubtful_se(drawn(cauchy, 1.0)) == []
+    assert doubtful_se(drawn(normal(100), np.nan)) == []
+    assert doubtful_se(drawn(np.zeros(100), 1.0)) == []
+
+
+def test_a_doubtful_standard_error_stands_under_the_table():
+    noisy = {"noisy": lambda key, panel: {"mean": mcsim.Estimate(panel["y"].mean(), 0.02)}}
+    study = mcsim.Study(constant_dgp(), noisy)
+    results = mcsim.run(study, reps=64, workers=0, progress=False)
+    below = report.notes(results)
+    assert "Note: constant_dgp noisy mean: the standard errors are 0.02, the standard dev" in below

@@ -1,10 +1,13 @@
 """Studies: bad input is a sentence, and all of it is told at once."""
 
+import jaxtyping
+import numpy as np
 import pytest
 
 import mcsim
 from mcsim import Design, Study, grid
 from mcsim.errors import InputError
+from mcsim.estimators import ols
 from mcsim.testing import constant_dgp, exact_estimator
 
 DGP, ESTIMATOR = constant_dgp(), exact_estimator()
@@ -74,6 +77,22 @@ def test_parts_that_are_not_callable():
     refused("'a' is int, expected a callable", estimators={"a": 3})
     refused("got none", estimators={})
     refused("expected a string", estimators={3: ESTIMATOR})
+
+
+def test_functions_take_two_arguments_beside_null_and_level():
+    def estimator(key, panel, *, level):
+        return None
+
+    Study(DGP, estimator)
+    refused(r"'<lambda>' takes \(frame\), expected a function of", estimators=lambda frame: None)
+    refused(r"takes \(a, b, c\), expected a function of \(key, design\)", dgp=lambda a, b, c: None)
+    refused(r"'ols' takes \(formula, .*; call it first: ols\('y ~ x'\)", estimators=ols)
+
+
+def test_numbers_of_numpy_become_python_s(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users have it
+    study = Study(DGP, ESTIMATOR, scale=np.float32(2.0), null=np.int64(1))
+    assert (type(study.scale), study.scale, study.null) == (float, 2.0, 1.0)
 
 
 def test_host_functions_in_the_wrong_place():

@@ -5,6 +5,7 @@ told by the name of the result's module; no library is imported to find out.
 """
 
 from mcsim._readers._labels import UNNAMED as UNNAMED
+from mcsim._readers._labels import UNTOLD as UNTOLD
 from mcsim._readers._labels import FullLabel as FullLabel
 from mcsim._readers._labels import full_label as full_label
 from mcsim._readers._labels import label_all as label_all

@@ -8,6 +8,9 @@ from mcsim.errors import ContractError
 UNNAMED = ""
 """The estimand of an estimate that does not say what it is of; the study fills it in."""
 
+UNTOLD = "estimate"
+"""Its estimand in results where the study does not have exactly one."""
+
 FullLabel = tuple[str, str]
 """(estimand, inference), either of them possibly empty."""
 

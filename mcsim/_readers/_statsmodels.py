@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from mcsim._readers._coefficients import Coefficients, numbers
+from mcsim._readers._convergence import converged
 from mcsim.errors import ContractError
 
 
 def coefficients(result: Any) -> Coefficients:
-    """Read ``params, bse, conf_int(), pvalues`` and the flag of convergence.
+    """Read ``params, bse, conf_int(), pvalues``, and whether the fit converged.
 
     Intervals are z for robust and clustered covariances, unless the fit was asked for ``use_t``.
     """
@@ -32,7 +33,7 @@ def coefficients(result: Any) -> Coefficients:
         upper=limits[:, 1],
         p_value=numbers(result.pvalues),
         dfs=_dfs(result),
-        converged=_converged(result),
+        converged=converged(result),
     )
 
 
@@ -47,8 +48,3 @@ def _dfs(result: Any) -> tuple[float, ...]:
         return (math.inf,)
     found = (getattr(result, name, None) for name in ("df_resid_inference", "df_resid"))
     return tuple(float(df) for df in found if df is not None) or (math.inf,)
-
-
-def _converged(result: Any) -> bool:
-    flags = getattr(result, "mle_retvals", None) or {}
-    return bool(flags.get("converged", True)) and bool(getattr(result, "converged", True))

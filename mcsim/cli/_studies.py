@@ -18,9 +18,10 @@ from mcsim._results import Results
 from mcsim._runner import run
 from mcsim._store import Store
 from mcsim._store_files import make_folder, read_json, write_json
+from mcsim._study import faults_of_reps
 from mcsim._study_file import StudyFile, load_study_file
 from mcsim.cli._app import app, in_sentences, say
-from mcsim.errors import StoreError
+from mcsim.errors import StoreError, raise_all
 from mcsim.generators import model_cache
 from mcsim.report import notes, render, results_table
 
@@ -40,7 +41,8 @@ def run_command(
         Path | None, typer.Option(help="Folder for the results; default results/<file's name>.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Worker processes and threads; default all CPUs.")
+        int | None,
+        typer.Option(min=0, help="Worker processes and threads; default: the CPUs granted."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run, and stop.")
@@ -54,6 +56,7 @@ def run_command(
     ] = False,
 ) -> None:
     """Run a study, or continue it: what the store holds is not computed again."""
+    raise_all([] if reps is None else faults_of_reps(reps))
     store = store or Path("results") / file.stem
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
     with _fits_kept_in(store, dry_run):

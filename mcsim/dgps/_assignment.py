@@ -4,21 +4,22 @@ Any function that returns zeros and ones (unit, period) is one; these are ready-
 positions counted from 0; negative ones count from the end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from mcsim._core import Panel
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import is_number, is_whole, shown
+from mcsim.dgps._factors import faults_of_flags, is_number, is_whole, shown
 from mcsim.dgps._lots import draw_lots, number_of
 from mcsim.dgps._starts import draw_start, faults_of_start, start_positions
 from mcsim.dgps._units import cluster_count, faults_of_cluster
-from mcsim.errors import raise_all
+from mcsim.errors import InputError, raise_all
 
 
 @pytree("share")
@@ -80,7 +81,8 @@ class at_random:
 
     def faults(self, panel: Panel) -> list[str]:
         """Say what about this assignment does not fit a panel."""
-        return [*_faults_of_number(self, panel), *faults_of_start(self.start, panel.n_periods)]
+        faults = [*_faults_of_number(self, panel), *faults_of_start(self.start, panel.n_periods)]
+        return faults + faults_of_flags(self, ["staggered"])
 
 
 @pytree("share")
@@ -179,6 +181,10 @@ class by_cohort:
 
     def __post_init__(self):
         pairs = self.cohorts.items() if isinstance(self.cohorts, Mapping) else self.cohorts
+        if not isinstance(pairs, Collection) or not all(isinstance(p, tuple) for p in pairs):
+            raise InputError(
+                f"cohorts: got {self.cohorts!r}, expected {{start: number or share of units}}"
+            )
         object.__setattr__(self, "cohorts", tuple((start, size) for start, size in pairs))
 
     def __call__(self, key: Key[Array, ""], panel: Panel) -> Float[Array, "unit period"]:
@@ -201,7 +207,7 @@ class by_cohort:
 
     def faults(self, panel: Panel) -> list[str]:
         """Say what about this assignment does not fit a panel."""
-        faults = faults_of_cluster(panel, self.cluster)
+        faults = faults_of_cluster(panel, self.cluster) + faults_of_flags(self, ["shuffle"])
         if self.cluster is not None and not self.shuffle:
             faults.append("cluster: got a column with shuffle=False, which counts units")
         if not self.cohorts:
@@ -241,8 +247,8 @@ def _faults_of_number(assignment: Any, panel: Panel) -> list[str]:
         most = "" if count is None else f", fewer than the {count} {what}"
         if not is_whole(n_treated) or n_treated < 1 or (count is not None and n_treated >= count):
             faults.append(f"n_treated: got {shown(n_treated)}, expected at least 1{most}")
-    elif is_number(share) and not 0 < share < 1:
-        faults.append(f"share: got {share}, expected a share between 0 and 1")
+    elif not isinstance(share, Tracer) and not (is_number(share) and 0 < share < 1):
+        faults.append(f"share: got {shown(share)}, expected a share between 0 and 1")
     elif is_number(share) and count is not None and not 0 < round(share * count) < count:
         treated = round(share * count)
         faults.append(f"share: {share} of {count} {what} makes {treated} treated, expected some "

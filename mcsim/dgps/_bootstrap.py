@@ -13,7 +13,13 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
-from mcsim.dgps._factors import faults_of_sizes, under
+from mcsim.dgps._factors import (
+    faults_of_flags,
+    faults_of_schema,
+    faults_of_sizes,
+    is_number,
+    under,
+)
 from mcsim.dgps._units import codes_of, varying
 from mcsim.errors import did_you_mean, raise_all
 
@@ -86,7 +92,7 @@ class Bootstrap:
         n_units: int | None = None,
         replacement: bool = True,
     ):
-        raise_all(_faults(panel, truth, strata, cluster))
+        raise_all(_faults(panel, truth, strata, cluster) + faults_of_schema(schema))
         fields = {
             "panel": panel,
             "truth_value": truth
@@ -169,7 +175,9 @@ def _faults(panel: Any, truth: Any, strata: str | None, cluster: str | None) -> 
     if not isinstance(panel, Panel):
         return [f"panel: got {type(panel).__name__}, expected a Panel (see mcsim.from_frame)"]
     faults = []
-    numbers = isinstance(truth, Mapping) and all(np.isfinite(v) for v in truth.values())
+    numbers = isinstance(truth, Mapping) and all(
+        isinstance(name, str) and is_number(v) and np.isfinite(v) for name, v in truth.items()
+    )
     if truth is not None and truth != "own" and not (numbers and truth):
         faults.append(f"truth: got {truth!r}, expected {{estimand: number}} or 'own'")
     for argument, name in (("strata", strata), ("cluster", cluster)):
@@ -190,10 +198,10 @@ def _faults(panel: Any, truth: Any, strata: str | None, cluster: str | None) -> 
 
 
 def _faults_of_draws(dgp: Bootstrap) -> list[str]:
-    n = dgp.n_units
+    n, faults = dgp.n_units, faults_of_flags(dgp, ["replacement"])
     if n is None:
-        return []
-    faults = faults_of_sizes(dgp, {"n_units": 1})
+        return faults
+    faults += faults_of_sizes(dgp, {"n_units": 1})
     if dgp.strata is not None:
         faults.append(f"n_units: got {n} with strata, whose sizes are kept; drop one")
     if faults:

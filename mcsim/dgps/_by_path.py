@@ -13,7 +13,7 @@ from mcsim._core import Panel
 from mcsim._pytree import pytree
 from mcsim.dgps._factors import faults_of_numbers, is_number, shown
 from mcsim.dgps._probabilities import by_probability
-from mcsim.errors import did_you_mean, raise_all
+from mcsim.errors import InputError, did_you_mean, raise_all
 
 _BISECTIONS = 50
 
@@ -72,7 +72,7 @@ class by_path:
 
     def __post_init__(self):
         if not is_number(self.weights):
-            object.__setattr__(self, "weights", jnp.asarray(self.weights, dtype=float))
+            object.__setattr__(self, "weights", _as_weights(self.weights))
 
     def __call__(self, key: Key[Array, ""], panel: Panel) -> Float[Array, "unit period"]:
         """Draw who is treated and when."""
@@ -103,6 +103,15 @@ class by_path:
             faults.append(f"share: got {shown(self.share)}, expected a share between 0 and 1")
         most = 1 if self.max_treated is None else self.max_treated
         return faults + by_probability(0.5, max_treated=most, start=self.start).faults(panel)
+
+
+def _as_weights(weights: Any) -> Array:
+    try:
+        return jnp.asarray(weights, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"weights: got {weights!r}, expected a number, or one for each period"
+        ) from None
 
 
 def _with_mean(index: Float[Array, " unit"], share: Array | float) -> Float[Array, " unit"]:

@@ -10,7 +10,7 @@ from mcsim._averages import ATT, read_average
 from mcsim._core import Panel
 from mcsim._schema import Column, Schema, infer_schema
 from mcsim.dgps._ensemble import is_frame, is_generator
-from mcsim.dgps._factors import faults_of_sizes, is_number
+from mcsim.dgps._factors import faults_of_schema, faults_of_sizes, is_number
 from mcsim.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ TruthOf = Literal["sample", "population"]
 
 def faults_of_composition(dgp: "WithEffect") -> list[str]:
     """Say which parts of a DGP with a known effect are none, or do not go together."""
-    source, faults = dgp.source, []
+    source = dgp.source
+    if kinds := [*faults_of_schema(dgp.schema), *_faults_of_kinds(dgp)]:
+        return kinds
+    faults = [] if is_generator(source) else _faults_of_own_sizes(dgp)
     columns = getattr(getattr(source, "schema", None), "names", None)
     if isinstance(source, Panel):
         columns = tuple(source)
@@ -44,7 +47,7 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
             f"outcome: got {dgp.outcome!r}, whose values are categories ({levels}), expected a "
             "column of numbers to add an effect to"
         )
-    if not isinstance(dgp.treatment, str) or dgp.treatment == dgp.outcome:
+    if not isinstance(dgp.treatment, str) or dgp.treatment in ("", dgp.outcome):
         faults.append(f"treatment: got {dgp.treatment!r}, expected a name, not the outcome's")
     elif which := _index_named(dgp.treatment, schema):
         faults.append(
@@ -66,11 +69,34 @@ def faults_of_composition(dgp: "WithEffect") -> list[str]:
         f"estimands: got {name!r}, expected an average as estimators label it, e.g. 'att[0..3]' or "
         "'att[group]'; horizons are event times, e.g. range(-2, 3)"
         for name in dgp.estimands
-        if name != ATT and read_average(name) is None
+        if name != ATT and (not isinstance(name, str) or read_average(name) is None)
     ]
     if dgp.truth_of not in get_args(TruthOf):
         faults.append(f"truth: got {dgp.truth_of!r}{did_you_mean(dgp.truth_of, get_args(TruthOf))}")
     return faults
+
+
+def _faults_of_kinds(dgp: "WithEffect") -> list[str]:
+    """Say which parts are classes (``at_random``) where what they make is expected."""
+    parts = {"source": dgp.source, "assignment": dgp.assignment, "effect": dgp.effect}
+    faults = [
+        f"{name}: got the class {part.__name__}, expected what it makes: {part.__name__}(...)"
+        for name, part in parts.items()
+        if isinstance(part, type)
+    ]
+    if not isinstance(dgp.outcome, str):
+        faults.append(f"outcome: got {dgp.outcome!r}, expected the name of one column")
+    return faults
+
+
+def _faults_of_own_sizes(dgp: "WithEffect") -> list[str]:
+    """A panel and a DGP have sizes of their own."""
+    return [
+        f"{name}: got {value!r}, which only a generator draws; the sizes of another source are its "
+        "own"
+        for name, value in {"n_units": dgp.n_units, "n_periods": dgp.n_periods}.items()
+        if value is not None
+    ]
 
 
 def faults_of_ensemble(sources: Sequence[Any]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, TypeVar
 import numpy as np
 
 from mcsim._design import Design
+from mcsim._schema import Schema
 
 T = TypeVar("T")
 
@@ -44,6 +45,24 @@ def faults_of_sizes(thing: Any, sizes: Mapping[str, int]) -> list[str]:
         elif value < least:
             faults.append(f"{name}: got {value}, expected at least {least}")
     return faults
+
+
+def faults_of_flags(thing: Any, names: Iterable[str]) -> list[str]:
+    """Say which fields are neither True nor False."""
+    values = {name: getattr(thing, name) for name in names}
+    return [
+        f"{name}: got {value!r}, expected True or False"
+        for name, value in values.items()
+        if not isinstance(value, (bool, np.bool_))
+    ]
+
+
+def faults_of_schema(schema: Any) -> list[str]:
+    """Say so if something else stands in the place of a schema."""
+    if schema is None or isinstance(schema, Schema):
+        return []
+    kind = type(schema).__name__
+    return [f"schema: got {kind}, expected a Schema: panel, schema = mcsim.from_frame(frame)"]
 
 
 def faults_of_numbers(thing: Any, names: Iterable[str], lower: float = -np.inf) -> list[str]:

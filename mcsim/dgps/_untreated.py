@@ -148,7 +148,8 @@ def _faults_of_word(dgp: "WithEffect", untreated: Any) -> list[str]:
 def _was_treated(dgp: "WithEffect") -> bool:
     """Whether the source is a panel with a varying column of the treatment's name."""
     source = dgp.source
-    if not isinstance(source, Panel) or not {dgp.treatment, dgp.outcome} <= set(source):
+    names = (dgp.treatment, dgp.outcome)
+    if not isinstance(source, Panel) or not all(name in source for name in names):
         return False
     values = np.asarray(source[dgp.treatment], dtype=float)
     observed = np.isfinite(values) & (True if source.mask is None else np.asarray(source.mask))

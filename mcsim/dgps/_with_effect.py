@@ -3,7 +3,7 @@
 After Bertrand, Duflo & Mullainathan (2004), Quarterly Journal of Economics 119: 249-275.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from mcsim.dgps._ensemble import FITTED, ONE_FIT, Ensemble, bare, is_generator
 from mcsim.dgps._factors import brief, field_names, is_number, under
 from mcsim.dgps._permuted import with_treatment
 from mcsim.dgps._untreated import FIXED, Untreated, faults_of_untreated, untreated_source
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
 
 _TRUTH_DRAWS = 2**12  # samples drawn for a population ATT
 _TRUTH_BATCH = 2**6  # of them at once
@@ -148,6 +148,7 @@ def with_effect(
     """
     if is_number(effect):
         effect = float(effect)
+    raise_all(_faults_of_lists(horizons, estimands))
     ensemble = isinstance(source, (list, tuple))
     assignment = with_treatment(assignment, treatment)
     times, sizes = (*map(named, horizons), *estimands), (n_units, n_periods)
@@ -169,6 +170,13 @@ def with_effect(
         for dgp, one, its in zip(dgps, sources, schemas, strict=True)
     )
     return Ensemble(dgps) if ensemble else dgps[0]
+
+
+def _faults_of_lists(horizons: Any, estimands: Any) -> list[str]:
+    faults = faults_of_strings("estimands", estimands)
+    if isinstance(horizons, str) or not isinstance(horizons, Collection):
+        faults.append(f"horizons: got {horizons!r}, expected event times, e.g. range(-2, 3)")
+    return faults
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Formulas as econometricians write them, parsed once: of a treatment, or of a regression."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcsim._core import Panel
@@ -11,6 +12,8 @@ from mcsim.estimators._parsing import is_column, split_formula, whitelisted
 
 EFFECTS = ("unit", "time")
 """The fixed effects that a regression may have."""
+
+_AXIS = "; it is one of its axes, whose effects a method has or not, and no covariate"
 
 INTERCEPT = "Intercept"
 """The name of the constant's coefficient."""
@@ -70,7 +73,7 @@ def parse_treatment_formula(text: str) -> TreatmentFormula:
     >>> str(parse_treatment_formula("re78 ~ treat | age*educ + I(age**2)"))
     're78 ~ treat | age + educ + age:educ + I(age ** 2)'
     """
-    lhs, parts = split_formula(text)
+    lhs, parts = split_formula(text, "y ~ d | x1 + x2")
     faults = []
     if len(lhs) != 1 or len(lhs[0].factors) != 1:
         faults.append("the outcome must be one column or a function of one")
@@ -99,7 +102,8 @@ def check_columns(names: Iterable[str], panel: Panel) -> None:
     """Raise one InputError for all the columns that the panel does not have."""
     raise_all(
         [
-            f"column {name!r} of the formula is not in the panel{did_you_mean(name, panel)}"
+            f"column {name!r} of the formula is not in the panel"
+            + (_AXIS if name in EFFECTS else did_you_mean(name, panel))
             for name in names
             if name not in panel
         ]
@@ -121,8 +125,9 @@ class RegressionFormula:
         exogenous ones.
     regressors, endogenous, instruments : tuple of Term
         Exogenous regressors (without the constant), endogenous ones, excluded instruments.
-    effects : tuple of {"unit", "time"}
-        The fixed effects.
+    effects : tuple of str
+        The fixed effects: ``"unit"``, ``"time"``, or names of the user's own index, which
+        `with_axes` translates where the schema is known.
     """
 
     text: str
@@ -146,13 +151,18 @@ class RegressionFormula:
         """The columns that the formula uses, each once."""
         return tuple(dict.fromkeys(name for term in self.terms for name in columns_of(term)))
 
+    @property
+    def own_effects(self) -> tuple[str, ...]:
+        """The effects that stand under the user's names."""
+        return tuple(effect for effect in self.effects if effect not in EFFECTS)
+
     def positions(self, names: tuple[str, ...]) -> tuple[int, ...]:
         """Return the positions of coefficients by name; the constant comes after the last."""
         known = (*self.names, INTERCEPT)
         return tuple(known.index(name) for name in names)
 
 
-def parse_regression(text: str) -> RegressionFormula:
+def parse_regression(text: str, *, own_names: bool = False) -> RegressionFormula:
     """Parse ``"y ~ x1 + x2 | unit + time"``; instruments stand last, ``"| d ~ z"``.
 
     Parameters
@@ -161,6 +171,8 @@ def parse_regression(text: str) -> RegressionFormula:
         Terms as in `parse_treatment_formula`, and ``lag(x)`` or ``lag(x, 2)``, the unit's value one
         or two periods of the calendar before. A constant is always there (``y ~ 1`` has nothing
         else); effects are ``unit``, ``time`` or both.
+    own_names : bool
+        Whether effects may stand under the user's names of them, for `with_axes` to translate.
 
     Returns
     -------
@@ -179,7 +191,7 @@ def parse_regression(text: str) -> RegressionFormula:
     'y ~ w | unit | d ~ z1 + z2'
     """
     main, tail = _split_instruments(text)
-    lhs, parts = split_formula(main, constant=True)
+    lhs, parts = split_formula(main, "y ~ x1 + x2 | unit + time", constant=True)
     endogenous, instruments = _instruments_of(tail, text)
     effects = [str(term) for term in parts[1]] if len(parts) == 2 else []
     faults = []
@@ -187,11 +199,7 @@ def parse_regression(text: str) -> RegressionFormula:
         faults.append("the outcome must be one column or a function of one")
     if len(parts) > 2:
         faults.append(f"got {len(parts)} parts after '~', expected regressors and effects")
-    faults += [
-        f"{effect!r} is not a fixed effect, expected unit or time (the panel's own axes)"
-        for effect in effects
-        if effect not in EFFECTS
-    ]
+    faults += _faults_of_effects(parts[1] if len(parts) == 2 else [], own_names)
     raise_all([f"formula {text!r}: {fault}; write 'y ~ x1 + x2 | unit + time'" for fault in faults])
     names = [str(term) for term in (*endogenous, *parts[0])]
     pieces = [f"{lhs[0]} ~ {' + '.join(map(str, parts[0])) or '1'}"]
@@ -203,12 +211,68 @@ def parse_regression(text: str) -> RegressionFormula:
         outcome=whitelisted(lhs[0], text),
         names=tuple(names),
         regressors=tuple(whitelisted(term, text) for term in parts[0]),
-        effects=tuple(effect for effect in EFFECTS if effect in effects),
+        effects=_in_order(effects),
         endogenous=tuple(whitelisted(term, text) for term in endogenous),
         instruments=tuple(whitelisted(term, text) for term in instruments),
     )
     raise_all([f"formula {text!r}: {fault}" for fault in _faults_of_sides(formula)])
     return formula
+
+
+def _faults_of_effects(terms: list, own_names: bool) -> list[str]:
+    """Effects are names of the panel's axes, ours or the user's; which ones, a schema knows."""
+    or_own = " or the names that your data have for them" if own_names else ""
+    faults = [
+        f"{str(term)!r} is not a fixed effect, expected unit or time (the panel's own axes){or_own}"
+        for term in terms
+        if str(term) not in EFFECTS and not (own_names and is_column(term))
+    ]
+    if len(terms) > len(EFFECTS):
+        faults.append(
+            f"got the effects {' + '.join(map(str, terms))}, expected at most unit and time (the "
+            "panel's own axes); those of another column are its dummies, made of a category"
+        )
+    return faults
+
+
+def _in_order(effects: Sequence[str]) -> tuple[str, ...]:
+    """Effects that have our names stand in one order, whatever the formula's."""
+    if set(effects) <= set(EFFECTS):
+        return tuple(effect for effect in EFFECTS if effect in effects)
+    return tuple(effects)
+
+
+def with_axes(formula: Any, unit: str, time: str) -> Any:
+    """Return a formula whose effects are ``unit`` and ``time``, given the user's names of them.
+
+    Raises
+    ------
+    InputError
+        For an effect that is neither.
+    """
+    if not isinstance(formula, RegressionFormula) or not formula.own_effects:
+        return formula
+    axes = {unit: "unit", time: "time"} | {name: name for name in EFFECTS}
+    known = (unit, time)
+    raise_all(
+        [
+            f"formula {str(formula)!r}: {effect!r} is not a fixed effect, expected "
+            f"{' or '.join(known)} (the panel's own axes; unit and time will do)"
+            f"{did_you_mean(effect, known)}; those of another column are its dummies"
+            for effect in formula.own_effects
+            if effect not in axes
+        ]
+    )
+    return replace(formula, effects=_in_order([axes[effect] for effect in formula.effects]))
+
+
+def require_axes(formula: RegressionFormula) -> None:
+    """Raise if effects still stand under names that nothing has told the meaning of."""
+    if formula.own_effects:
+        raise InputError(
+            f"formula {str(formula)!r}: nothing says what {' and '.join(formula.own_effects)} are "
+            "here; write 'y ~ x | unit + time', or give the schema of the data (schema=) as well"
+        )
 
 
 def _split_instruments(text: Any) -> tuple[Any, str]:
@@ -223,7 +287,7 @@ def _split_instruments(text: Any) -> tuple[Any, str]:
 def _instruments_of(tail: str, text: str) -> tuple[list, list]:
     if not tail:
         return [], []
-    endogenous, parts = split_formula(tail)
+    endogenous, parts = split_formula(tail, "y ~ x | d ~ z1 + z2")
     if len(parts) != 1 or not endogenous or len(parts[0]) < len(endogenous):
         raise InputError(
             f"formula {text!r}: got {len(endogenous)} endogenous regressors and "
@@ -236,7 +300,7 @@ def _instruments_of(tail: str, text: str) -> tuple[list, list]:
 def _faults_of_sides(formula: RegressionFormula) -> list[str]:
     """A term may stand on one side only; one with a lag of the outcome is another term."""
     sides = (formula.outcome, *formula.endogenous, *formula.regressors)
-    twice = {term for term in sides if sides.count(term) > 1}
+    twice = {term for term, count in Counter(sides).items() if count > 1}
     twice |= set(formula.instruments).intersection(sides)
     return [
         f"{' '.join(columns_of(term))!r} stands on two sides" for term in sorted(twice, key=str)

@@ -9,13 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel
+from mcsim._core import Estimate, Panel, require_panel
 from mcsim._null_and_level import LEVEL, NULL, check_agreement
 from mcsim._precision import require_float64
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
-from mcsim.estimators._formula import check_columns
+from mcsim.estimators._formula import check_columns, with_axes
 
 
 @runtime_checkable
@@ -83,6 +83,7 @@ class NativeEstimator:
             the program is traced. What the numbers allow is told by each estimate's status.
         """
         require_float64("estimate")
+        require_panel(panel)
         return _estimate(self._at(NULL, LEVEL), key, panel)
 
     @property
@@ -122,14 +123,23 @@ class NativeEstimator:
         formula, options = _on_panel(self._at(NULL, LEVEL), panel)
         return self.diagnosis(panel, formula, **options)
 
-    def check_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> None:
-        """Raise if a column is categorical and not nominal in the panel: codes are no amounts."""
+    def with_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> "NativeEstimator":
+        """Return the estimator for data of a schema, whose names of unit and time it then knows.
+
+        Raises
+        ------
+        InputError
+            If a column is categorical and not nominal in the panel, since codes are no amounts; if
+            an effect is no name of the panel's axes.
+        """
         coded = [
             name
             for name in self.formula.columns
             if name in schema.names and schema[name].kind == "categorical" and name not in nominal
         ]
         raise_all(faults_of_categories(self.formula, coded))
+        formula = with_axes(self.formula, schema.unit, schema.time)
+        return self if formula is self.formula else replace(self, formula=formula)
 
     def __repr__(self) -> str:
         shown = ((name, _alone(value)) for name, value in self.options if value is not None)

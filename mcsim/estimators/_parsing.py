@@ -7,8 +7,9 @@ evaluated as code.
 
 import ast
 import keyword
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,12 +17,23 @@ from formulaic.parser import DefaultFormulaParser
 from formulaic.parser.types import Token
 
 from mcsim.errors import InputError, raise_all
+from mcsim.estimators._elsewhere import written_here
 from mcsim.estimators._expression import Apply, Expression, Name, Number, Term, names_in
 
 _CALLS = ("I", "log", "sqrt", "exp")
 _ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _OPERATORS = ("~", "|", "+", ":", "*")
 _LONGEST = 5_000  # characters; a formula that a person wrote is far below
+_MOST = 1_000  # terms; products of 12 columns have 4,095, for which formulaic takes 11 seconds
+
+_TERMS = {
+    "~": lambda a, b: a + b,
+    "|": lambda a, b: a + b,
+    "+": lambda a, b: a + b,
+    "*": lambda a, b: a + b + a * b,
+    ":": lambda a, b: a * b,
+}
+"""How many terms an operator makes of those on its sides; the last ones bind most."""
 
 
 @contextmanager
@@ -33,47 +45,117 @@ def _without_warnings() -> Iterator[None]:
 
 
 @_without_warnings()
-def split_formula(text: str, *, constant: bool = False) -> tuple[list, list[list]]:
+def split_formula(text: str, example: str, *, constant: bool = False) -> tuple[list, list[list]]:
     """Split a formula into formulaic's terms: those left of ``~``, and each part right of it.
 
-    With ``constant`` a 1 may stand for the constant, which is always there: ``y ~ 1``.
+    Parameters
+    ----------
+    text : str
+        The formula.
+    example : str
+        One that the message shows if this one is none.
+    constant : bool
+        Whether a 1 may stand for the constant, which is always there: ``y ~ 1``.
     """
     if not isinstance(text, str):
-        raise InputError(f"formula: got {type(text).__name__}, expected a string 'y ~ d | x1 + x2'")
+        raise InputError(f"formula: got {type(text).__name__}, expected a string {example!r}")
     if len(text) > _LONGEST:
         raise InputError(f"formula: got {len(text)} characters, expected at most {_LONGEST}")
     parser = DefaultFormulaParser(include_intercept=False)
     try:
         tokens = list(parser.get_tokens(text))
         kept = [token for token in tokens if not (constant and str(token) == "1")]
-        raise_all([f"formula {text!r}: {fault}" for fault in map(_fault_of_token, kept) if fault])
+        faults = [fault for token in kept if (fault := _fault_of_token(token, text))]
+        raise_all([f"formula {text!r}: {fault}" for fault in faults])
+        if (number := _number_of_terms(tokens)) > _MOST:
+            raise InputError(
+                f"formula: got {number:,} terms, expected at most {_MOST:,}; a product a*b*c has "
+                "all products of its columns: write those that you want, a + b + a:b"
+            )
         terms = parser.get_terms(text)
         left, right = terms.lhs, terms.rhs  # type: ignore[attr-defined]
     except InputError:
         raise
     except Exception:  # the parser of another library, on text that may be anything
-        raise InputError(
-            f"formula {text!r}: cannot be parsed; write 'outcome ~ treatment | covariate + ...'"
-        ) from None
+        raise InputError(f"formula {text!r}: {_why_not(text, example)}") from None
     parts = right if isinstance(right, tuple) else (right,)
     return list(left), [[term for term in part if str(term) != "1"] for part in parts]
 
 
-def _fault_of_token(token: Token) -> str:
+def _why_not(text: str, example: str) -> str:
+    """Say why a text is no formula, of which nothing could be read."""
+    calls = re.findall(r"[\w.]+\([^()]*\)", text)
+    written = [f"{call}: {remedy}" for call in calls if (remedy := written_here(call))]
+    if written:
+        return "; ".join(written)
+    why = "it cannot be parsed" + ("" if "~" in text else ": there is no ~ after the outcome")
+    return f"{why}; write {example!r}"
+
+
+def _number_of_terms(tokens: Sequence[Token]) -> int:
+    """Return how many terms a formula has, at most; 0 if it has no operands where it must.
+
+    Operators wait on a stack until one comes that binds less.
+    """
+    counts, waiting, operand = [], [], False
+    binding = {operator: place for place, operator in enumerate(_TERMS)}
+
+    def settle(until: Callable[[str], bool]) -> None:
+        while waiting and not until(waiting[-1]):
+            right, left = counts.pop(), counts.pop()
+            counts.append(_TERMS[waiting.pop()](left, right))
+
+    try:
+        for piece in map(str, tokens):
+            if piece == "(":
+                waiting.append(piece)
+            elif piece == ")":
+                settle(lambda last: last == "(")
+                waiting.pop()
+            elif piece not in _TERMS:
+                counts.append(1)
+            elif operand or piece != "+":  # +a is a
+                settle(lambda last, p=piece: last == "(" or binding[last] < binding[p])
+                waiting.append(piece)
+            operand = piece not in _TERMS and piece != "("
+        settle(lambda last: False)
+    except (IndexError, KeyError):
+        return 0
+    return max(counts, default=0)
+
+
+def _fault_of_token(token: Token, text: str) -> str:
     piece, kind = str(token), token.kind
-    if kind is Token.Kind.OPERATOR and piece in ("**", "^"):
-        return f"{piece!r} outside I(...); write I(x**2) for a power and a:b for a product"
     if kind is Token.Kind.OPERATOR and piece not in _OPERATORS:
-        return (
-            f"operator {piece!r} is not allowed; list the terms that you want, joined by '+' (an "
-            "intercept is always there)"
-        )
+        return _fault_of_operator(piece, text)
     if kind is Token.Kind.CONTEXT and piece not in ("(", ")"):
-        return f"bracket {piece!r} is not allowed; use '(' and ')'"
+        return (
+            f"bracket {piece!r} is not allowed; use '(' and ')', and write instruments last, "
+            "'y ~ w | d ~ z'"
+        )
     if kind is Token.Kind.VALUE:
         return f"constant {piece} is not allowed; an intercept is always there"
-    if kind is Token.Kind.NAME and ("." in piece or "__" in piece or keyword.iskeyword(piece)):
-        return f"name {piece!r} is not allowed; rename the column"
+    return _fault_of_name(piece) if kind is Token.Kind.NAME else ""
+
+
+def _fault_of_operator(piece: str, text: str) -> str:
+    if piece in ("**", "^"):
+        return f"{piece!r} outside I(...); write I(x**2) for a power and a:b for a product"
+    if piece in ("#", "##"):
+        return f"{piece!r} is not allowed; write a:b for a product, a*b for one with its factors"
+    if "-" not in text and piece.endswith("-"):  # as formulaic reads a 0
+        return "a 0 is not allowed: an intercept is always there, and an empty part is left out"
+    return (
+        f"operator {piece!r} is not allowed; list the terms that you want, joined by '+' (an "
+        "intercept is always there)"
+    )
+
+
+def _fault_of_name(name: str) -> str:
+    if remedy := written_here(name):
+        return f"{name}: {remedy}"
+    if "." in name or "__" in name or keyword.iskeyword(name):
+        return f"name {name!r} is not allowed; rename the column"
     return ""
 
 
@@ -83,6 +165,10 @@ def is_column(term: Any) -> bool:
 
 @_without_warnings()
 def whitelisted(term: Any, text: str) -> Term:
+    """Return a term of formulaic as trees of its factors, or raise for one not on the whitelist."""
+    for piece in (str(factor.expr) for factor in term.factors):
+        if remedy := written_here(piece):
+            raise InputError(f"formula {text!r}: {piece}: {remedy}")
     try:
         expressions = tuple(
             Name(factor.expr)
@@ -115,19 +201,16 @@ def _expression(node: ast.AST) -> Expression:  # noqa: PLR0911  one case, one re
             return Apply("**", (_expression(base), exponent))
         case ast.BinOp(left, operator, right) if type(operator) in _ARITHMETIC:
             return Apply(_ARITHMETIC[type(operator)], (_expression(left), _expression(right)))
-        case ast.Call(ast.Name("C"), _, _):
-            raise InputError(
-                f"{ast.unparse(node)}: name the column alone; one that from_frame(frame, "
-                "categorical=[...]) took as categories enters as a column of 0 and 1 for each "
-                "level but one"
-            )
         case ast.Call(ast.Name(function), [argument], []) if function in _CALLS:
             return Apply(function, (_expression(argument),))
         case ast.Call(ast.Name("lag"), [lagged, *periods], []):
             return Apply("lag", (_expression(lagged), _lag(node, periods)))
+    if remedy := written_here(ast.unparse(node)):
+        raise InputError(f"{ast.unparse(node)}: {remedy}")
     raise InputError(
         f"{ast.unparse(node)!r} is not allowed; a formula may hold columns, numbers, + - * / **, "
-        f"the functions {', '.join(_CALLS)} of one argument, and lag(x) or lag(x, 2)"
+        f"the functions {', '.join(_CALLS)} of one argument, and lag(x) or lag(x, 2); make a "
+        "column of anything else before"
     )
 
 

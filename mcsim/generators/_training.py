@@ -4,7 +4,6 @@ Members of an ensemble share the compiled program. On CPU they run in threads be
 (faster there than one batched program), on accelerators as one program under vmap.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._cpus import available_cpus
 from mcsim.errors import TrainingDiverged
 from mcsim.generators._progress import progress_bar
 
@@ -103,7 +103,7 @@ def _train_in_threads(
     if len(keys) > 1:  # compile before the threads start, or each of them would
         state = recipe.first_state(data[0], keys[0])
         jax.block_until_ready(run_segment(recipe, length, data[0], rates, state, jnp.asarray(0)))
-    with ThreadPoolExecutor(min(len(keys), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(keys), available_cpus())) as pool:
         return list(pool.map(partial(_train, recipe, rates, length, tick), data, keys))
 
 

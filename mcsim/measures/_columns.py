@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from mcsim._core import SUCCESSES
+from mcsim._null_and_level import is_finite
 from mcsim.errors import did_you_mean, raise_all
 
 NUMERIC = ("value", "se", "lower", "upper", "df", "p_value", "truth", "truth_mcse", "null")
@@ -40,6 +41,7 @@ class Roles:
 
 def present(frame: pd.DataFrame, roles: Roles) -> Roles:
     """Return the roles that the frame fills; a column that was named but is absent is a fault."""
+    raise_all(_faults_of_kinds(roles))
     faults, found = [], {}
     for field in fields(Roles):
         given = getattr(roles, field.name)
@@ -64,6 +66,18 @@ def present(frame: pd.DataFrame, roles: Roles) -> Roles:
         faults.append(f"{only}: got a column without {other}; give both, or {only}=None")
     raise_all(faults)
     return Roles(**chosen)
+
+
+def _faults_of_kinds(roles: Roles) -> list[str]:
+    """Say which roles are given what is neither a column's name nor, where it may be, a number."""
+    faults = []
+    for role in (*NUMERIC, "status", "rep", "method"):
+        source, number = getattr(roles, role), role in ("truth", "truth_mcse", "null")
+        column = isinstance(source, str) or (source is None and role not in ("value", "null"))
+        if not column and not (number and is_finite(source)):
+            expected = "a column's name or a number" if number else "a column's name"
+            faults.append(f"{role}: got {source!r}, expected {expected}")
+    return faults
 
 
 @dataclass(frozen=True)

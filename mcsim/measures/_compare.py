@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.measures._definitions import MEASURES
+from mcsim.measures._definitions import MEASURES, meant
 
 _COLUMNS = ("measure", "published")
 EXACT = 1e-9  # difference, relative to the figure, that floating point may make
 
 _OPTIONAL = ("published_mcse", "published_reps", "decimals")
+
+PUBLISHED_COLUMNS = (*_COLUMNS, *_OPTIONAL)
+"""Columns of published figures that are no labels; a study has no factor of such a name."""
+
+_OWN = ("ours", "mcse", "z")
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,15 @@ def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
     1 of 1 figures compared: largest difference 1.8 Monte Carlo standard errors, chi-square 3.2 \
 (p = 0.072)
     """
+    frames = {"summary": summary, "published": published}
+    raise_all(
+        [
+            f"{argument}: got {type(frame).__name__}, expected a pandas DataFrame"
+            + ("; results.summary() is one" if argument == "summary" else "")
+            for argument, frame in frames.items()
+            if not isinstance(frame, pd.DataFrame)
+        ]
+    )
     labels = _labels(summary, published)
     rows = [_row(summary, labels, figure) for figure in published.to_dict("records")]
     return Comparison(pd.DataFrame(rows))
@@ -104,20 +119,27 @@ def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
 
 def _labels(summary: pd.DataFrame, published: pd.DataFrame) -> list[str]:
     faults = [f"published: has no column {name!r}" for name in _COLUMNS if name not in published]
-    labels = [str(name) for name in published if name not in (*_COLUMNS, *_OPTIONAL)]
-    faults += [
+    if published.empty:
+        faults.append("published: got no rows, expected at least one figure")
+    if faults:
+        raise InputError(f"{'; '.join(faults)}: one row for each figure, its cell in more columns")
+    labels = [str(name) for name in published if name not in PUBLISHED_COLUMNS]
+    measures = [c.removesuffix("_mcse") for c in map(str, summary) if c.endswith("_mcse")]
+    faults = [
         f"published: column {name!r} is not in the summary{did_you_mean(name, map(str, summary))}"
         for name in labels
         if name not in summary
     ]
-    if published.empty:
-        faults.append("published: got no rows, expected at least one figure")
-    if "measure" in published:
-        faults += [
-            f"published: the summary has no measure {name!r}{did_you_mean(name, map(str, summary))}"
-            for name in dict.fromkeys(published["measure"])
-            if f"{name}_mcse" not in summary
-        ]
+    faults += [
+        f"published: the summary has no measure {name!r}{meant(str(name), measures)}"
+        for name in dict.fromkeys(published["measure"])
+        if name not in measures
+    ]
+    faults += [
+        f"published: column {name!r} has dtype {published[name].dtype}, expected numbers"
+        for name in ("published", *_OPTIONAL)
+        if name in published and not all(isinstance(cell, Real) for cell in published[name])
+    ]
     raise_all(faults)
     return labels
 
@@ -141,7 +163,7 @@ def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
     combined = float(np.hypot(error, np.nan_to_num(mcse)))
     difference = ours - figure["published"]
     return {
-        **{name: figure[name] for name in labels},
+        **{_apart(name): figure[name] for name in labels},
         "measure": measure,
         "published": figure["published"],
         "published_mcse": error,
@@ -149,6 +171,11 @@ def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
         "mcse": mcse,
         "z": _in_errors(difference, combined, figure["published"]),
     }
+
+
+def _apart(label: str) -> str:
+    """A label whose name is that of a column of the comparison is shown under another one."""
+    return f"{label} (design)" if label in _OWN else label
 
 
 def _equal(column: pd.Series, value: object) -> np.ndarray:

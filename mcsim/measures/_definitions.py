@@ -5,7 +5,7 @@ they use the errors, value - truth. An error of the truth shared by the replicat
 average out: it enters by the delta method (`hypot`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import hypot, nan, sqrt
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from mcsim.errors import did_you_mean
 from mcsim.measures._mcse import (
     jackknife,
     mean,
@@ -224,6 +225,35 @@ MEASURES: dict[str, Measure] = {
     "share_failed": Measure(share_failed, proportion=True),
     "n": Measure(successes),
 }
+
+
+ELSEWHERE = {
+    **dict.fromkeys(("power", "size", "type_i_error", "type1", "type_1_error"), "rejection"),
+    **dict.fromkeys(("rejection_rate", "reject"), "rejection"),
+    **dict.fromkeys(("sd", "std", "empse", "emp_se", "empirical_sd"), "empirical_se"),
+    **dict.fromkeys(("se", "modse", "mod_se", "estimated_se", "avg_se"), "model_se"),
+    **dict.fromkeys(("cover", "coverage_probability", "ci_coverage"), "coverage"),
+    **dict.fromkeys(("becover", "bias_corrected_coverage"), "bias_eliminated_coverage"),
+    **dict.fromkeys(("length", "ci_width", "ci_length", "interval_length"), "width"),
+    **dict.fromkeys(("relprec", "relative_efficiency", "efficiency"), "relative_precision"),
+    **dict.fromkeys(("relerror", "relative_error_se"), "relative_error"),
+    **dict.fromkeys(("failures", "failure_rate", "convergence", "converged"), "share_failed"),
+    **dict.fromkeys(("median_absolute_error",), "mad"),
+    **dict.fromkeys(("reps", "nsim", "count"), "n"),
+}  # fmt: skip
+"""What papers and other packages (rsimsum) call the measures."""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return which of the known measures a name stands for, as the end of a sentence.
+
+    Examples
+    --------
+    >>> meant("power", MEASURES), meant("biass", MEASURES)
+    ("; here it is called 'rejection'", "; did you mean 'bias'?")
+    """
+    elsewhere = ELSEWHERE.get(name.lower().replace(" ", "_"))
+    return f"; here it is called {elsewhere!r}" if elsewhere else did_you_mean(name, known)
 
 
 def heavy_tails(reps: Replications) -> bool:

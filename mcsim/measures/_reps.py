@@ -1,8 +1,9 @@
 """How many replications a target Monte Carlo standard error asks for."""
 
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
+from mcsim._null_and_level import is_finite
 from mcsim.errors import raise_all
 
 
@@ -44,14 +45,7 @@ def reps_needed(
     >>> reps_needed(0.005, sd=0.2)
     1600
     """
-    faults = [] if mcse > 0 else [f"mcse: got {mcse}, expected a positive number"]
-    if (share is None) == (sd is None):
-        faults.append("share, sd: expected one of the two")
-    if share is not None and not 0 <= share <= 1:
-        faults.append(f"share: got {share}, expected a number between 0 and 1")
-    if sd is not None and not sd >= 0:
-        faults.append(f"sd: got {sd}, expected a number that is not negative")
-    raise_all(faults)
+    raise_all(_faults(mcse, share, sd, measure))
     if share is not None:
         needed = share * (1 - share) / mcse**2
     else:
@@ -59,3 +53,17 @@ def reps_needed(
         needed = scaled if measure == "bias" else 1 + scaled / 2
     # 0.05 / 0.005**2 and its like are whole numbers but for the last bits
     return max(1, ceil(needed * (1 - 1e-12)))
+
+
+def _faults(mcse: Any, share: Any, sd: Any, measure: Any) -> list[str]:
+    positive = is_finite(mcse) and mcse > 0
+    faults = [] if positive else [f"mcse: got {mcse!r}, expected a positive number"]
+    if (share is None) == (sd is None):
+        faults.append("share, sd: expected one of the two")
+    if share is not None and not (is_finite(share) and 0 <= share <= 1):
+        faults.append(f"share: got {share!r}, expected a number between 0 and 1")
+    if sd is not None and not (is_finite(sd) and sd >= 0):
+        faults.append(f"sd: got {sd!r}, expected a number that is not negative")
+    if measure not in ("bias", "empirical_se"):
+        faults.append(f"measure: got {measure!r}, expected 'bias' or 'empirical_se'")
+    return faults

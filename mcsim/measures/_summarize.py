@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from math import isfinite, nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim._null_and_level import faults_of_level
+from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
 from mcsim.measures._columns import Roles, present
-from mcsim.measures._definitions import MEASURES, Measured, Rule, heavy_tails
+from mcsim.measures._definitions import MEASURES, Measured, Rule, heavy_tails, meant
 from mcsim.measures._groups import read
 from mcsim.measures._replications import Replications
 
@@ -77,7 +79,8 @@ def summarize(
     null
         Column, or one number: the null hypothesis.
     measures
-        Names of measures; by default all for which the frame has the columns.
+        Names of measures; by default all for which the frame has the columns (but for ``n`` where
+        that is a column of ``by``).
     mcse
         ``"jackknife"`` leaves one replication out at a time and holds for any distribution with
         enough moments; ``"normal"`` gives the formulas of Morris et al. (2019, Table 6), as in
@@ -177,9 +180,11 @@ def summarize(
        bias  bias_mcse  coverage  coverage_n  share_failed
     0   0.5      0.577     0.667           3          0.25
     """
-    by = (by,) if isinstance(by, str) else tuple(by)
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
     wanted = (measures,) if isinstance(measures, str) else measures
-    _check_arguments(frame, wanted, level, mcse, method, reference)
+    by = (by,) if isinstance(by, str) else by
+    raise_all(_faults_of_arguments(frame, by, wanted, level, mcse, method, reference))
     roles = Roles(
         value=value,
         se=se,
@@ -193,7 +198,7 @@ def summarize(
         status=status,
         rep=rep,
         method=method,
-        by=by,
+        by=tuple(by),
     )
     roles = present(frame, roles)
     names = _choose(wanted, roles, reference)
@@ -214,6 +219,7 @@ def _row(reps: Replications, names: Sequence[str], rule: Rule) -> dict[str, floa
 
 
 def _headers(name: str) -> list[str]:
+    """Return the columns of a measure in a summary."""
     if name == "n":
         return ["n"]
     limits = [f"{name}_lower", f"{name}_upper"] if MEASURES[name].proportion else []
@@ -228,27 +234,41 @@ def _cells(name: str, measured: Measured) -> list[float | int]:
     return [measured.value, mcse, *limits, measured.n]
 
 
-def _check_arguments(
+RESULT_COLUMNS = frozenset(
+    header + ending for name in MEASURES for header in _headers(name) for ending in ("", "_between")
+) - {"n"}
+"""Columns of measures in summaries; a study has no factor of such a name.
+
+But for ``n``, a usual name of a factor: a summary has no count of this name then.
+"""
+
+
+def _faults_of_arguments(
     frame: pd.DataFrame,
-    measures: Sequence[str] | None,
+    by: Any,
+    measures: Any,
     level: float | int,
     mcse: str,
     method: str | None,
     reference: object,
-) -> None:
-    if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
+) -> list[str]:
     faults = [] if len(frame) else ["frame: got no rows, expected one per replication"]
-    if not 0 < level < 1:
-        faults.append(f"level: got {level}, expected a share between 0 and 1, such as 0.95")
+    faults += faults_of_strings("by", by) + faults_of_level(level)
     if mcse not in ("jackknife", "normal"):
-        faults.append(f"mcse: unknown rule {mcse!r}{did_you_mean(mcse, ['jackknife', 'normal'])}")
+        known = ["jackknife", "normal"]
+        faults.append(f"mcse: unknown rule {mcse!r}{did_you_mean(str(mcse), known)}")
     if reference is not None and method is None:
         faults.append("reference: needs `method`, the column that names the estimators")
-    for name in measures or ():
-        if name not in MEASURES:
-            faults.append(f"measures: unknown measure {name!r}{did_you_mean(name, MEASURES)}")
-    raise_all(faults)
+    if measures is None:
+        return faults
+    return faults + (
+        faults_of_strings("measures", measures)
+        or [
+            f"measures: unknown measure {name!r}{meant(name, MEASURES)}"
+            for name in measures
+            if name not in MEASURES
+        ]
+    )
 
 
 def _choose(measures: Sequence[str] | None, roles: Roles, reference: object) -> list[str]:
@@ -262,7 +282,8 @@ def _choose(measures: Sequence[str] | None, roles: Roles, reference: object) -> 
         "reference": reference is not None,
     }
     if measures is None:
-        return [name for name in MEASURES if all(can[need] for need in MEASURES[name].needs)]
+        possible = (m for m in MEASURES if all(can[need] for need in MEASURES[m].needs))
+        return [name for name in possible if name != "n" or "n" not in roles.keys]
     names = list(dict.fromkeys(measures))
     raise_all(
         [

@@ -7,9 +7,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcsim._results import Results
+from mcsim._results import Results, require_results
 from mcsim._study import GENERATOR
-from mcsim.errors import InputError, UnknownName, did_you_mean
+from mcsim.errors import (
+    InputError,
+    UnknownName,
+    did_you_mean,
+    faults_of_strings,
+    raise_all,
+    require_type,
+)
 from mcsim.measures import Comparison
 from mcsim.plots._style import HIT, INK, MARKERS, MISS, PALE, plain
 
@@ -37,6 +44,7 @@ def bias(
     -------
     matplotlib.figure.Figure
     """
+    require_results(results)
     summary = _of_dgp(results.summary(measures=["bias"]), dgp)
     summary = summary.drop_duplicates(["dgp", *results.factors, "estimator", "estimand"])
     _one_law(summary, [*(name for name in results.factors if name != GENERATOR), "estimand"])
@@ -97,6 +105,7 @@ def zip_plot(
     -------
     matplotlib.figure.Figure
     """
+    require_results(results)
     rows = results.replicates
     rows = _of_dgp(rows, dgp or str(rows["dgp"].iloc[0]))
     names = _chosen(rows, estimators)
@@ -149,6 +158,7 @@ def coverage(results: Results, *, estimators: Sequence[str] | None = None) -> Fi
     matplotlib.figure.Figure
         Points with 95 % score limits for Monte Carlo error; the line is the nominal level.
     """
+    require_results(results)
     summary = results.summary(measures=["coverage"])
     summary = summary[summary["estimator"].isin(_chosen(summary, estimators))]
     _one_law(summary, ["estimand"])
@@ -193,6 +203,7 @@ def comparison(compared: Comparison) -> Figure:
         One point per figure, measures apart; the bands are two and four standard errors wide on
         each side.
     """
+    require_type("compared", compared, Comparison, "mcsim.compare returns one")
     table = compared.table
     labels = compared.labels
     cells = table[labels].astype(str).agg("  ".join, axis=1)
@@ -231,6 +242,7 @@ def _one_law(rows: pd.DataFrame, names: Sequence[str]) -> None:
 
 def _chosen(rows: pd.DataFrame, estimators: Sequence[str] | None) -> list[str]:
     """Return the estimators to draw: those asked for, or all."""
+    raise_all([] if estimators is None else faults_of_strings("estimators", estimators))
     known = [str(name) for name in dict.fromkeys(rows["estimator"])]
     for name in estimators or ():
         if name not in known:
@@ -242,5 +254,5 @@ def _of_dgp(rows: pd.DataFrame, dgp: str | None) -> pd.DataFrame:
     if dgp is None:
         return rows
     if dgp not in set(rows["dgp"]):
-        raise UnknownName(f"dgp: got {dgp!r}{did_you_mean(dgp, set(rows['dgp']))}")
+        raise UnknownName(f"dgp: got {dgp!r}{did_you_mean(str(dgp), set(rows['dgp']))}")
     return rows[rows["dgp"] == dgp]

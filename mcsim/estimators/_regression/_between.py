@@ -68,7 +68,7 @@ def between(
     >>> round(float(estimate.value), 3)
     1.0
     """
-    parsed = parse_regression(formula)
+    parsed = parse_regression(formula, own_names=True)
     remedy = "between units there are none; use fixed_effects for them"
     faults = faults_of_parts(parsed, "between", effects=remedy)
     asked = Inference(

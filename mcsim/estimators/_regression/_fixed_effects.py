@@ -6,7 +6,7 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
 from mcsim.errors import InputError
-from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._formula import RegressionFormula, parse_regression, require_axes
 from mcsim.estimators._linear_model._data import Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._linear_model._transforms import without_singletons
@@ -50,7 +50,8 @@ def fixed_effects(
         ``log(x)``, ``sqrt(x)``, ``exp(x)``, ``I(x**2)`` and lags ``lag(x)``, ``lag(x, 2)``, which
         count periods of the panel's calendar; a nominal column ``g`` enters as its dummies, with
         the coefficients ``g[1]``, ``g[2]``, ... The effects are the panel's own axes, ``unit``,
-        ``time``, or both.
+        ``time``, or both; where the schema of the data is known (in a study: the DGP's), they may
+        stand under the names of the data, ``"y ~ x | fcode + year"``.
     term : str or sequence of str, optional
         The coefficients to report, as the formula writes them; all by default.
     estimand : str, optional
@@ -116,7 +117,7 @@ def fixed_effects(
     fixed_effects('y ~ d | unit + time', term='d', estimand='att', vcov=('iid', 'CR1'), \
 cluster='unit', ssc='fixest-0.13')
     """
-    parsed = parse_regression(formula)
+    parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "fixed_effects")
     if not parsed.effects:
         faults.append(
@@ -157,6 +158,7 @@ def read_with_effects(formula: RegressionFormula, panel: Panel, ssc: str) -> Reg
     InputError
         If there are unit effects and one period: known when the program is traced.
     """
+    require_axes(formula)
     if "unit" in formula.effects and panel.n_periods < 2:
         raise InputError(
             f"formula {str(formula)!r}: unit effects need at least 2 periods, got "

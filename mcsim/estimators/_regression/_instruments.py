@@ -79,7 +79,7 @@ def iv_2sls(
     >>> {label: round(float(estimate.value), 3) for label, estimate in estimates.items()}
     {('d', 'iid'): 3.0, ('first_stage_F', 'iid'): 2.0}
     """
-    parsed = parse_regression(formula)
+    parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "iv_2sls", instruments=True)
     faults += _faults_of_first_stage(parsed, first_stage)
     asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
@@ -137,7 +137,7 @@ def liml(
     >>> round(float(estimate.value), 3)
     2.482
     """
-    parsed = parse_regression(formula)
+    parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "liml", instruments=True)
     faults += _faults_of_first_stage(parsed, first_stage)
     if not (isinstance(fuller, int | float) and 0.0 <= fuller < float("inf")):

@@ -1,10 +1,9 @@
 """The options that all regressions share, checked together and once."""
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
+from mcsim._null_and_level import faults_of_level, faults_of_null
 from mcsim.errors import did_you_mean, raise_all
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula
 from mcsim.estimators._native import (
@@ -186,15 +185,8 @@ def _faults_of_resampling(asked: Resampling | None) -> list[str]:
     (resamples, null, level), faults = asked, []
     if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 1:
         faults.append(f"resamples: got {resamples!r}, expected a whole number of at least 1")
-    if level is not None and (not _is_number(level) or not 0.0 < level < 1.0):
-        faults.append(f"level: got {level!r}, expected one between 0 and 1, such as 0.95")
-    if null is not None and (not _is_number(null) or not math.isfinite(null)):
-        faults.append(f"null: got {null!r}, expected a finite number")
-    return faults
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    faults += [] if level is None else faults_of_level(level)
+    return faults + ([] if null is None else faults_of_null(null))
 
 
 def _as_options(asked: Resampling) -> dict[str, Any]:

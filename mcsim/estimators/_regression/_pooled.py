@@ -73,7 +73,7 @@ def ols(
     >>> [round(float(estimate.value), 3) for estimate in estimates.values()]
     [1.1, 1.1]
     """
-    parsed = parse_regression(formula)
+    parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "ols", effects="use fixed_effects for them")
     faults += faults_of_names("solver", (solver,), tuple(SOLVERS), "ols")
     asked = Inference(

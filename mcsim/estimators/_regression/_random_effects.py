@@ -102,7 +102,7 @@ def random_effects(
     >>> [round(float(estimates[label].value), 3) for label in [("x", "CR1"), ("theta", "none")]]
     [1.036, 0.19]
     """
-    parsed = parse_regression(formula)
+    parsed = parse_regression(formula, own_names=True)
     remedy = "they are random here; use fixed_effects for fixed ones"
     faults = faults_of_parts(parsed, "random_effects", effects=remedy)
     if not parsed.regressors:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mcsim._files import other_than_file
+from mcsim._files import as_path, other_than_file
 from mcsim._keys import digest
 from mcsim._schema import Schema, faults_of_labels
 from mcsim._version import __version__
@@ -81,7 +81,7 @@ def save(generator: Any, path: str | Path) -> Path:
         raise InputError(f"generator: cannot be saved: {fault}") from None
     header = {"kind": KIND, "format": FORMAT, "mcsim": __version__, "generator": tree}
     header["sha256"] = digest_of(header, tensors)
-    path = _as_path(path)
+    path = as_path("path", path)
     if path.is_dir():
         raise InputError(f"path: {path} is a folder, expected a file such as model.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,12 +94,6 @@ def save(generator: Any, path: str | Path) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
-
-
-def _as_path(path: Any) -> Path:
-    if not isinstance(path, (str, Path)):
-        raise InputError(f"path: got {path!r}, expected the name of a file")
-    return Path(path)
 
 
 def load(path: str | Path) -> Any:
@@ -124,7 +118,7 @@ def load(path: str | Path) -> Any:
     """
     from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, TRAINERS
 
-    tree, tensors = _read(_as_path(path))
+    tree, tensors = _read(as_path("path", path))
     try:
         generator = decode_tree(tree, CLASSES, tensors)
     except (*_FAULTS, AttributeError, KeyError, IndexError) as fault:
