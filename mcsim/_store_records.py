@@ -40,7 +40,7 @@ def _within(low: float, high: float) -> Callable[[float], bool]:
 
 
 def _is_number(number: float) -> bool:
-    return isinstance(number, float) or abs(number) < 2**63
+    return isinstance(number, float) or -(2**63) <= number < 2**63
 
 
 def _is_finite(number: float) -> bool:

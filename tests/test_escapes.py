@@ -144,7 +144,7 @@ def test_messages_of_study_files_hold_no_marks(tmp_path):
     file.write_text(r"raise ValueError('a\x1b[2J\r\x07\u202eb' + chr(10) + 'x:sun:z')")
     done = mcsim_command("run", file, "--store", tmp_path / "store")
     assert done.returncode == 2
-    assert r"ValueError: a\x1b[2J\r\x07\u202eb" + "\nx:sun:z" in done.stderr
+    assert r"ValueError: a\x1b[2J; \x07\u202eb; x:sun:z" in done.stderr
     assert not OBEYED.search(done.stderr)
 
 
@@ -171,9 +171,9 @@ def test_errors_and_warnings_hold_no_marks():
 
 
 def test_the_progress_display_holds_no_marks(hostile):
-    cell, estimator = mock.Mock(), mock.Mock(spec=EstimatorPlan)
+    cell, estimator = mock.Mock(), mock.Mock(spec=EstimatorPlan, is_host=False)
     cell.name, estimator.name = HOSTILE + "[red]x[/]:sun:\\", "e\x07[b]"
-    plan = mock.Mock(spec=CellPlan, hash="h", estimators=[1], cell=cell)
+    plan = mock.Mock(spec=CellPlan, hash="h", estimators=[estimator], cell=cell)
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, width=400, color_system=None)
     rows = hostile[1].replicates
@@ -182,7 +182,7 @@ def test_the_progress_display_holds_no_marks(hostile):
         mock.patch("mcsim._progress.Console", return_value=console),
         Progress(study, [plan], 4, shown=True) as display,
     ):
-        display.done(plan, estimator, rows)
+        display.computed(plan, estimator, rows)
     text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown.getvalue())  # of rich itself
     assert r"a\x1b[31m\x1b]0;t\x07\r\n" in text
     assert "[red]x[/]:sun:\\" in text

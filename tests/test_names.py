@@ -1,5 +1,7 @@
 """Names of factors: refused when a study is made, or shown in every summary, table and figure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,9 +52,7 @@ def test_odd_names_stand_in_tables_and_figures(results):
     assert "64 replications" in report.notes(results)
     assert plots.coverage(results).axes
     one = results.replicates["self"] == 1
-    first = mcsim.Results(
-        results.replicates[one], results.truth, results.study, results.caveats, results.notes
-    )
+    first = replace(results, replicates=results.replicates[one])
     assert plots.bias(first).axes
     assert plots.zip_plot(first).axes
 

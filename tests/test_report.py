@@ -226,7 +226,9 @@ def drawn(values, se, truth=0.0):
     frame = pd.DataFrame({**numbers, "status": "ok"}).assign(**rows)
     frame = frame.assign(lower=np.nan, upper=np.nan, df=np.inf, p_value=np.nan)
     truth_frame = pd.DataFrame(columns=["dgp", "estimand", "value", "mcse", "kind"])
-    return mcsim.Results(frame, truth_frame, {"cells": [], "level": 0.95, "null": 0.0}, ())
+    no_failures = pd.DataFrame(columns=["estimator", "status", "replications"])
+    study = {"cells": [], "level": 0.95, "null": 0.0}
+    return mcsim.Results(frame, truth_frame, study, (), (), no_failures)
 
 
 def normal(n, sd=1.0, seed=0):

@@ -268,7 +268,7 @@ MISTAKES = [
     Mistake(
         "a host estimator that was not lifted",
         run(estimator=on_a_frame),
-        "estimator 'e': TypeError: on_a_frame() takes 1 positional argument but 2 were given",
+        "estimators: 'e' takes (frame), expected a function of (key, panel)",
     ),
     Mistake(
         "a native estimator that branches on numbers",
