@@ -44,6 +44,7 @@ def stack_samples(
     """
     for sample in samples:
         _check_sample(name, sample)
+    _refuse(name, _faults_of_text(samples[0][0]))  # of one: all have the same columns
     converted = [_converted(name, frame) for frame, _ in samples]
     panels, schemas = [panel for panel, _ in converted], [schema for _, schema in converted]
     _check_alike(name, "columns", [tuple(panel) for panel in panels])
@@ -71,30 +72,42 @@ def _check_sample(name: str, sample: Any) -> None:
         )
 
 
+def _refuse(name: str, faults: Sequence[str]) -> None:
+    raise_all([f"dgp {name!r}: {fault}" for fault in faults], ContractError)
+
+
 def _converted(name: str, frame: pd.DataFrame) -> tuple[Panel, Schema]:
     """Turn a frame into a panel; what is wrong with it has another remedy than in data."""
-    faults = [fault for column in frame for fault in _faults_of_column(column, frame[column])]
-    raise_all([f"dgp {name!r}: {fault}" for fault in faults], ContractError)
     try:
         return convert_frame(frame, missing="keep")
     except InputError as error:
+        _refuse(name, _faults_of_gaps(frame))
         raise ContractError(f"dgp {name!r}: its frame: {error}") from None
 
 
-def _faults_of_column(name: Any, column: Any) -> list[str]:
-    """Say why a column of a drawn frame holds no numbers."""
-    if not isinstance(column, pd.Series):  # of columns of one name, which from_frame refuses
-        return []
-    if len(column) and column.isna().all():
-        return [f"its column {name!r} has no value (NaN in every row), expected numbers"]
-    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
-        return []
-    text = next((cell for cell in column if isinstance(cell, str)), None)
-    if text is None:
-        return []
+def _faults_of_text(frame: pd.DataFrame) -> list[str]:
+    """Say which columns of a drawn frame hold text."""
+    texts = ((name, _text_in(frame[name])) for name in frame.select_dtypes(["object", "string"]))
     return [
         f"its column {name!r} holds text like {text!r}, expected numbers; make it a category, "
         f"frame[{name!r}].astype('category'), or leave it out"
+        for name, text in texts
+        if text is not None
+    ]
+
+
+def _text_in(column: Any) -> str | None:
+    if not isinstance(column, pd.Series):  # of columns of one name, which are refused
+        return None
+    return next((cell for cell in column if isinstance(cell, str)), None)
+
+
+def _faults_of_gaps(frame: pd.DataFrame) -> list[str]:
+    """Say which columns of a drawn frame have no value."""
+    return [
+        f"its column {name!r} has no value (NaN in every row), expected numbers"
+        for name in frame
+        if isinstance(frame[name], pd.Series) and len(frame) and frame[name].isna().all()
     ]
 
 

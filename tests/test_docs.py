@@ -109,12 +109,10 @@ def test_fences_have_a_language_and_links_lead_somewhere(page):
     assert not missing
 
 
-@pytest.mark.parametrize("note", sorted((ROOT / "docs/decisions").glob("*.md")), ids=name_of)
+@pytest.mark.parametrize("note", sorted((ROOT / "docs/decisions").glob("0*.md")), ids=name_of)
 def test_decision_notes_are_short_and_have_three_parts(note):
     lines = note.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= LONGEST_NOTE
-    if note.stem == "index":
-        return
     assert re.match(r"# \d{4} ", lines[0])
     assert lines[0][2:6] == note.name[:4]
     assert [line for line in lines if line.startswith("## ")] == [

@@ -65,11 +65,11 @@ def _faults_of_columns(frame: pd.DataFrame) -> list[str]:
             "for name in frame.columns]; if a level holds periods, make it long first: "
             "frame.stack()"
         ]
+    if frame.columns.is_unique:
+        return []
     twice = sorted({quoted(name) for name in frame.columns[frame.columns.duplicated()]})
-    if twice:
-        names = ", ".join(twice)
-        return [f"frame: the columns [{names}] occur more than once, expected each name once"]
-    return []
+    names = ", ".join(twice)
+    return [f"frame: the columns [{names}] occur more than once, expected each name once"]
 
 
 def _names_of_two_levels(index: pd.Index) -> list[str]:
