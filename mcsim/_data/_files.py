@@ -128,8 +128,8 @@ def require_ending(path: Path, endings: Sequence[str] = ENDINGS, what: str = "pa
     if ending not in endings:
         known = f"{', '.join(endings[:-1])} or {endings[-1]}"
         reader = READERS.get(path.suffix.lower()) if endings == ENDINGS else None
-        table = f"{path.stem}.csv"
-        remedy = f"; frame = pd.{reader}({path.name!r}); frame.to_csv({table!r}, index=False)"
+        table = str(path.parent / f"{path.stem}.csv")
+        remedy = f"; frame = pd.{reader}({str(path)!r}); frame.to_csv({table!r}, index=False)"
         raise InputError(
             f"{what}: got {path}, expected a file that ends in {known}{remedy if reader else ''}"
         )
