@@ -9,7 +9,8 @@ from patsy import PatsyError
 
 import mcsim
 from mcsim._data import about_names
-from mcsim.estimators import difference_in_means
+from mcsim.errors import TooFewPeriods
+from mcsim.estimators import did, difference_in_means
 
 
 @mcsim.host(term="treat", estimand="att")
@@ -62,6 +63,20 @@ def test_an_exception_says_what_a_name_of_a_formula_is():
 
 
 FRAME = pd.DataFrame({"y": [1.0, 4.0, 2.0, 8.0], "x": [0.0, 1.0, 1.0, 3.0]}).rename_axis("nr")
+
+
+def test_a_cross_section_that_is_none_is_told_its_index():
+    panel, _ = mcsim.from_frame(mcsim.datasets.load("lalonde_experimental"))
+    with pytest.raises(TooFewPeriods, match=r"at least 2.*; a cross-section is for difference_in"):
+        mcsim.estimate(did("re78 ~ treat"), panel)
+    wages = mcsim.datasets.load("wage_panel")
+    with pytest.warns(UserWarning, match="is this a panel"):
+        panel, _ = mcsim.from_frame(wages)
+    with pytest.raises(
+        TooFewPeriods, match=r"from_frame\(frame, unit='nr', time='year'\)"
+    ) as caught:
+        mcsim.estimate(did("lwage ~ union"), panel)
+    assert "difference_in_means" not in str(caught.value)
 
 
 def library(name):

@@ -16,6 +16,7 @@ LEAST_STEM = 2  # letters of a name before 1, 2, ...: x1 and x2 are two variable
 LEAST_WAVES = 3  # numbers after a stem where the user does not say what a unit is
 TWINS = 5.0  # rows that share both values by chance: with none of so many, the pair is an index
 FEW = 4  # names in a message
+HEAD = 100  # rows that are looked at first
 
 Columns = Mapping[str, np.ndarray]
 
@@ -35,7 +36,7 @@ def note_on_wide(names: Sequence[str], unit: str | None) -> list[str]:
 
     Examples
     --------
-    >>> note_on_wide(["y2000", "y2001"], "id")[0].partition(",")[0]
+    >>> note_on_wide(["y2000", "y2001"], "id")[0].partition(", but")[0]
     "columns ['y2000', 'y2001'] look like one variable in 2 periods"
     >>> note_on_wide(["re74", "re75", "re78", "x1", "x2", "z1", "z2"], "id")
     []
@@ -108,7 +109,7 @@ def index_of(columns: Columns) -> tuple[str, str] | None:
     ('id', 't')
     """
     likely = [name for name, values in columns.items() if _is_like_time(name, values)]
-    rest = sorted(columns.keys() - likely, key=lambda name: (len(np.unique(columns[name])), name))
+    rest = sorted(columns.keys() - likely, key=lambda name: (len(pd.unique(columns[name])), name))
     return _index_among(columns, [*likely, *rest])
 
 
@@ -156,16 +157,16 @@ def _is_like_time(name: str, values: np.ndarray) -> bool:
     """Whether a column holds years, or is named like periods and holds whole numbers in a row."""
     if not _is_whole(values):
         return False
-    labels = np.unique(values)
-    in_a_row = labels[-1] - labels[0] == len(labels) - 1
-    years = labels[0] in YEARS and labels[-1] in YEARS
-    return len(labels) > 1 and bool(years or (in_a_row and name.lower() in TIMES))
+    first, last = values.min(), values.max()
+    if name.lower() in TIMES and len(pd.unique(values)) == last - first + 1:
+        return bool(first < last)
+    return bool(first < last and first in YEARS and last in YEARS)
 
 
 def _index_among(columns: Columns, times: Sequence[str]) -> tuple[str, str] | None:
     """Return the first pair (unit, time) that is unique, though its values repeat."""
-    whole = {name: values for name, values in columns.items() if _is_whole(values)}
-    codes = {name: np.unique(values, return_inverse=True)[1] for name, values in whole.items()}
+    whole = {name: values for name, values in columns.items() if times and _is_whole(values)}
+    codes = {name: pd.factorize(values)[0] for name, values in whole.items()}
     pairs = ((unit, time) for time in times for unit in columns if unit != time)
     likely = ((unit, time) for unit, time in pairs if unit in codes and time in codes)
     return next(((u, t) for u, t in likely if _is_index(codes[u], codes[t])), None)
@@ -181,4 +182,7 @@ def _is_index(unit: np.ndarray, time: np.ndarray) -> bool:
 
 
 def _is_whole(values: np.ndarray) -> bool:
-    return bool(values.size and np.isfinite(values).all() and (values % 1 == 0).all())
+    """Whether all values are whole numbers; the first rows decide for most that are not."""
+    with np.errstate(invalid="ignore"):  # infinite ones of a DGP
+        first = (values[:HEAD] % 1 == 0).all()
+        return bool(values.size and first and (values % 1 == 0).all())
