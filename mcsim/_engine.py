@@ -13,15 +13,23 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
 from mcsim._core import Diagnosed, Estimate, Panel, Sample
 from mcsim._cpus import PROGRAMS
+from mcsim._data import remedy_for_cross_section
 from mcsim._design import Design
 from mcsim._missing_cells import MISSING, missing_cells, without_cells
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
-from mcsim.errors import ContractError, InputError, McsimError, type_and_message
+from mcsim.errors import (
+    ContractError,
+    InputError,
+    McsimError,
+    TooFewPeriods,
+    type_and_message,
+)
 
 
 @runtime_checkable
@@ -114,7 +122,7 @@ def estimate_chunk(
     cells; where the estimator refuses panels with gaps, they keep the status ``nan``. The others
     are the same bits with or without such neighbors.
     """
-    with sentences(f"estimator {name!r}"), PROGRAMS:
+    with sentences(f"estimator {name!r}"), _index_explained(panels), PROGRAMS:
         estimates = jax.block_until_ready(_estimate(*_split(estimator), name, keys, panels))
         missing = missing_cells(estimator, panels)
         if missing is None:
@@ -324,6 +332,19 @@ def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:
         shapes = {n: jnp.shape(v) for n, v in estimate._asdict().items() if jnp.ndim(v)}
         raise ContractError(f"estimator {name!r}: got arrays, expected numbers: {shapes}")
     return Estimate(*(number.astype(float) for number in numbers), status=status.astype(jnp.int8))
+
+
+@contextlib.contextmanager
+def _index_explained(panels: Panel) -> Iterator[None]:
+    """Let an estimator that lacks periods say which columns of a cross-section may be its index."""
+    try:
+        yield
+    except TooFewPeriods as error:
+        first = {name: np.asarray(panels[name][0]).ravel() for name in panels}
+        remedy = remedy_for_cross_section(first) if panels.n_periods == 1 else ""
+        if not remedy:
+            raise
+        raise TooFewPeriods(f"{str(error).partition('; ')[0]}; {remedy}") from error
 
 
 @contextlib.contextmanager

@@ -1,10 +1,14 @@
 """Estimates on the real data, in the columns that replications have."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import jax
 import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel, require_panel
+from mcsim._data import about_names
 from mcsim._engine import diagnose_chunk, estimate_chunk, sentences, with_schema
 from mcsim._frames import to_frame
 from mcsim._host import HostEstimator, rng_from_words
@@ -81,7 +85,9 @@ def estimate(
             estimator = with_null_and_level(asked, null, level)
         if isinstance(estimator, HostEstimator):
             rng = rng_from_words(np.asarray(jax.random.key_data(keys))[0])
-            single = estimator(rng, to_frame(panel, schema))
+            frame = to_frame(panel, schema)
+            with _names_explained(frame):
+                single = estimator(rng, frame)
             estimates = {
                 label: type(e)(*(np.atleast_1d(number) for number in e))
                 for label, e in single.items()
@@ -97,3 +103,14 @@ def estimate(
         frames.append(rows.drop(columns=["rep", "truth"]).assign(estimator=name))
     rows = complete_intervals(pd.concat(frames, ignore_index=True), level, null)
     return rows[["estimator", *[column for column in rows if column != "estimator"]]]
+
+
+@contextmanager
+def _names_explained(frame: pd.DataFrame) -> Iterator[None]:
+    """Add to an exception of user code what is known of a name that the frame lacks."""
+    try:
+        yield
+    except Exception as error:
+        if said := about_names(error, frame):
+            error.add_note(said.removeprefix("; "))
+        raise

@@ -18,6 +18,7 @@ from mcsim._data import (
     faults_of_names,
     faults_of_values,
     notes_on,
+    notes_on_texts,
     text_names,
     warn_of_alphabet,
     with_index_as_columns,
@@ -77,19 +78,22 @@ def from_frame(
     ------
     InputError
         For missing or duplicate index entries, infinite values, missing ones unless they are kept,
-        strings that are not declared categorical, complex numbers, whole numbers that float64 does
-        not hold, dates, lists and whatever else is no number, unknown columns: all reported
-        together. For names that are no text, columns with names of several levels, an index of
-        three levels, and one level that is named like a column of other values. For a step that is
-        not positive, or of which distances between periods are no multiples.
+        strings that are not declared categorical, unless they read as numbers without leading
+        zeros, complex numbers, whole numbers that float64 does not hold, dates, lists and whatever
+        else is no number, unknown columns: all reported together. For names that are no text,
+        columns with names of several levels, an index of three levels, and one level that is named
+        like a column of other values. For a step that is not positive, or of which distances
+        between periods are no multiples.
 
     Warns
     -----
     UserWarning
         For a step that was found and is neither 1 nor a month, quarter or year, and for numbers
         without a common step. For what may be a slip: units and periods that look swapped, units
-        with one period, periods that are absent between others, columns that equal another or
-        hold row numbers.
+        with one period, periods that are absent between others; cross-sections that look like a
+        panel, with a column for each period, or with columns of units and periods; columns that
+        equal another, hold row numbers, codes of missing values (-99), or text that reads as
+        numbers.
 
     Examples
     --------
@@ -104,7 +108,8 @@ def from_frame(
     panel, schema = convert_frame(
         frame, unit, time, columns=columns, categorical=categorical, missing=missing, step=step
     )
-    for note in notes_on(panel, schema, step):
+    texts = notes_on_texts(frame, [name for name in panel if name not in panel.nominal])
+    for note in [*texts, *notes_on(panel, schema, step, unit)]:
         warn(note)
     return panel, schema
 

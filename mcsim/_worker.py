@@ -18,16 +18,16 @@ from multiprocessing import connection, parent_process
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from mcsim._core import Estimate, Panel, Status
+from mcsim._data import about_names
 from mcsim._design import Design
 from mcsim._frames import columns_to_frame
 from mcsim._host import rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
-from mcsim.errors import InputError, McsimError, did_you_mean, one_line, type_and_message
+from mcsim.errors import InputError, McsimError, one_line, type_and_message
 
 MASK = "__mask__"
 """The key under which a piece's mask travels with its columns."""
@@ -135,7 +135,7 @@ def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarra
     if raised is None:
         return Outcome(estimates, Status.OK, "", seconds, _missing_se(estimates, output.text))
     status = Status.OOM if isinstance(raised, MemoryError) else Status.ERROR
-    exception = type_and_message(raised) + _about_columns(raised, frame)
+    exception = type_and_message(raised) + about_names(raised, frame)
     return Outcome({}, status, trouble, seconds, exception=exception)
 
 
@@ -153,17 +153,6 @@ def _cut(text: str) -> str:
         return text
     ends = content[:half].decode(errors="ignore"), content[-half:].decode(errors="ignore")
     return f"\n[... {len(content) - 2 * half:,} bytes left out ...]\n".join(ends)
-
-
-def _about_columns(error: BaseException, frame: pd.DataFrame | None) -> str:
-    """Say which columns a frame has, where a key is none of them."""
-    key = error.args[0] if isinstance(error, KeyError) and error.args else None
-    if frame is None or not isinstance(key, str) or key in frame:
-        return ""
-    if key in frame.index.names:
-        return f"; {key!r} is in the index: frame.reset_index() makes it a column"
-    known = [*map(str, frame.columns), *filter(None, frame.index.names)]
-    return f"; the frame has no column {key!r}{did_you_mean(key, known)}"
 
 
 def _missing_se(estimates: Mapping[FullLabel, Estimate], said: str) -> str:

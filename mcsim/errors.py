@@ -3,6 +3,7 @@
 McsimError
 ├── InputError      an argument or a study is wrong            exit code 2
 │   ├── UnknownName, UnknownAttribute   nothing of this name
+│   ├── TooFewPeriods   a panel is too short for an estimator
 │   └── ContractError   an estimator or DGP returned something else than agreed
 ├── StoreMismatch   the store holds another definition         exit code 3
 ├── StoreError      the store cannot be read or written        exit code 1
@@ -54,6 +55,10 @@ class StoreMismatch(McsimError):
 
 class StoreError(McsimError):
     """The store cannot be read or written."""
+
+
+class TooFewPeriods(InputError):
+    """A panel has fewer periods than an estimator needs."""
 
 
 class ModelFileError(InputError):

@@ -17,6 +17,7 @@ import pytest
 
 import mcsim
 from mcsim import datasets
+from mcsim._data._shapes import note_on_long, note_on_wide
 from mcsim.datasets import DatasetInfo, _files
 from mcsim.errors import InputError, UnknownName
 
@@ -48,6 +49,19 @@ def test_frames_are_what_the_registry_says(name):
         panel, schema = mcsim.from_frame(frame, unit=info.unit, time=info.time)
         assert panel.n_units == frame[info.unit].nunique()
         assert (schema.unit, schema.time) == (info.unit, info.time)
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_the_shape_of_each_is_recognized(name):
+    """Panels without unit= and time= are taken for what they are, cross-sections for no panels."""
+    frame, info = load(name), datasets.info(name)
+    columns = {c: frame[c].to_numpy() for c in frame if frame[c].dtype.kind in "iuf"}
+    columns |= {c: pd.factorize(frame[c])[0] for c in frame if c == info.unit}
+    notes = note_on_long(columns, ())
+    years = info.time in columns  # of dates from_frame says that they are no numbers
+    assert bool(notes) == (info.unit is not None and years), notes
+    assert not notes or f"unit={info.unit!r}, time={info.time!r}" in notes[0]
+    assert note_on_wide(list(frame), info.unit) == []
 
 
 def test_every_entry_says_where_it_comes_from():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mcsim import Panel, from_frame, infer_schema, to_frame
 from mcsim._data._plausibility import is_swapped
+from mcsim._data._shapes import note_on_long, note_on_wide
 from mcsim.errors import InputError
 
 LONG = pd.DataFrame(
@@ -235,6 +236,84 @@ def test_booleans_of_arrow_come_back():
 )
 def test_units_and_periods_that_look_swapped(units, periods, swapped):
     assert is_swapped(tuple(units), tuple(periods)) is swapped
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["re74", "re75", "re78"],
+        ["x1", "x2", "x3", "z1", "z2", "z3"],
+        ["pop1990", "pop2000"],
+        ["wage1", "wage2", "hours1", "hours3"],
+        ["wage1", "hours1"],
+        ["q2001a", "q2002a"],
+        ["gdp12000", "gdp12001", "v3000", "v3001"],
+        ["score1", "score2", "score3"],
+        ["y2000", "x2001"],
+    ],
+    ids=" ".join,
+)
+def test_variables_of_their_own_are_not_taken_for_periods(names):
+    assert note_on_wide(names, "id") == []
+
+
+def test_two_waves_are_periods_only_beside_a_unit():
+    waves = ["wage1", "wage2", "hours1", "hours2"]
+    assert note_on_wide(waves, "id")
+    assert not note_on_wide(waves, None)
+
+
+def test_the_call_that_a_wide_frame_is_told_makes_a_panel():
+    wide = pd.DataFrame(np.arange(60.0).reshape(20, 3) ** 2, columns=["y2000", "y2001", "y2002"])
+    for unit, frame in (("id", wide.assign(id=range(20))), (None, wide)):
+        with pytest.warns(UserWarning, match="look like one variable in 3 periods") as caught:
+            from_frame(frame, unit=unit)
+        call = str(caught[0].message).partition("make the frame long: ")[2]
+        long = eval(call, {"pd": pd, "frame": frame})
+        panel, _ = from_frame(long)
+        assert np.array_equal(panel["y"], wide)
+
+
+def test_columns_that_are_no_units_and_periods():
+    rng = np.random.default_rng(0)
+    n = 400
+    year, school = rng.integers(1950, 1990, n), rng.integers(0, 30, n)
+    cross_section = {"school": school, "birth": year, "wage": rng.normal(size=n)}
+    assert note_on_long(cross_section, ()) == []  # pairs that recur
+    grid = np.indices((20, 20)).reshape(2, -1)
+    assert note_on_long({"a": grid[0], "b": grid[1]}, ()) == []  # no name, and no years
+    assert note_on_long({"id": np.arange(n), "year": year}, ()) == []  # units seen once
+    few = np.indices((2, 3)).reshape(2, -1)
+    assert note_on_long({"id": few[0], "year": 2000 + few[1]}, ()) == []  # by chance
+    both = {"id": grid[0], "t": grid[1]}
+    assert note_on_long(both, ())
+    assert not note_on_long(both, ["t"])
+
+
+def test_values_that_are_no_codes_of_missing_ones():
+    """A warning would be an error here."""
+    rng = np.random.default_rng(0)
+    change = np.where(rng.random(100) < 0.1, -9, rng.integers(-20, 20, 100))
+    income = np.where(rng.random(100) < 0.1, 9999, rng.integers(0, 50_000, 100))
+    once = np.where(np.arange(100) == 3, -99.0, rng.random(100))
+    from_frame(pd.DataFrame({"change": change, "income": income, "once": once}))
+
+
+def test_codes_beside_kept_missing_values():
+    wage = np.where(np.arange(40) % 5 == 0, np.nan, np.linspace(1, 2, 40))
+    wage[[1, 2]] = -999
+    with pytest.warns(UserWarning, match="'wage' holds -999 in 2 rows"):
+        from_frame(pd.DataFrame({"wage": wage}), missing="keep")
+
+
+@pytest.mark.parametrize("dtype", ["object", "str", "string"])
+def test_text_that_reads_as_numbers_is_said(dtype):
+    frame = pd.DataFrame({"x": pd.Series(["1.5", "0", "0.5"], dtype=dtype)})
+    with pytest.warns(UserWarning, match="column 'x' is text like '1.5' and is read as numbers"):
+        panel, _ = from_frame(frame)
+    assert panel["x"].ravel().tolist() == [1.5, 0.0, 0.5]
+    from_frame(frame, categorical=["x"])  # declared: nothing is said
+    from_frame(frame.astype(float))
 
 
 def test_what_is_ordinary_in_data_is_not_remarked_on():

@@ -195,3 +195,18 @@ def test_a_warning_points_at_the_line_of_the_user(tmp_path):
     with warnings.catch_warnings(record=True, action="always") as caught:
         read_table(path)
     assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_leading_zeros_are_said_where_they_are_lost(tmp_path):
+    path = write(tmp_path / "a.csv", "fips,name,x\n1,a01,0\n02,01,0.5\n10,b,7\n", "utf-8")
+    with pytest.warns(UserWarning, match="column 'fips': '02' is read as the number 2") as caught:
+        frame = read_table(path)
+    assert len(caught) == 1
+    assert frame["fips"].tolist() == [1, 2, 10]
+    assert frame["name"].tolist() == ["a01", "01", "b"]
+
+
+@pytest.mark.parametrize("name", ["w.XLSX", "w.xls", "w.json", "w.txt"])
+def test_other_files_are_read_by_pandas(name):
+    with pytest.raises(InputError, match=r"; frame = pd\.read_\w+\('w\.\w+'\); frame\.to_csv\('w"):
+        read_table(name)

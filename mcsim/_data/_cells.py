@@ -1,6 +1,7 @@
 """The cells of columns as float64: what it does not hold is refused, never changed."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -14,6 +15,8 @@ LARGEST_WHOLE = 2.0**53  # up to it float64 holds every whole number
 LONGEST = 60  # characters of a cell that a message quotes
 FEW = 3  # texts among numbers that may stand for missing values
 SIGNS = "%$€£¥ "
+LEADING_ZERO = re.compile(r"\s*0\d+\s*", re.ASCII)
+"""A code such as ``01``: as a number it would lose its zero."""
 
 
 def quoted(cell: Any, text_of: Callable[[Any], str] = repr) -> str:
@@ -72,8 +75,25 @@ def faults_of_values(name: str, series: pd.Series) -> list[str]:
         cell, got = series.iloc[0], f"dtype {series.dtype}, expected numbers"
     if got:
         return [f"column {name!r}: got {got}; {_remedy(name, series, cell)}"]
+    if zero := _first_text(series, LEADING_ZERO.fullmatch):
+        return [
+            f"column {name!r} is text with leading zeros like {quoted(zero)}; declare it with "
+            f"categorical=[{name!r}], or make it a number: frame[{name!r}].astype(float)"
+        ]
     infinite = int(np.isinf(numbers_of(series)).sum())
     return [f"column {name!r}: {infinite} infinite values"] if infinite else []
+
+
+def notes_on_texts(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Say which of these columns, all of them numbers by now, are text in the frame."""
+    texts = {name: _first_text(frame[name]) for name in names if name in frame}
+    return [
+        f"column {name!r} is text like {quoted(text)} and is read as numbers; if these are "
+        f"categories, declare it with categorical=[{name!r}], else make it a number: "
+        f"frame[{name!r}].astype(float)"
+        for name, text in texts.items()
+        if text
+    ]
 
 
 def numbers_of(series: pd.Series) -> np.ndarray:
@@ -116,6 +136,13 @@ def as_labels(index: pd.Index) -> tuple[Any, ...]:
     """
     labels = index.tolist()
     return tuple(str(label) if isinstance(label, pd.Interval) else label for label in labels)
+
+
+def _first_text(series: pd.Series, like: Callable[[str], Any] = bool) -> str:
+    """Return the first cell that is text, and like this; "" if there is none."""
+    if not is_by_cell(series):
+        return ""
+    return next((cell for cell in series if isinstance(cell, str) and like(cell)), "")
 
 
 def _is_hashable(cell: Any) -> bool:

@@ -16,6 +16,19 @@ from mcsim.errors import InputError, raise_all
 TEXT_ENDINGS = (*SEPARATORS, *(f"{ending}.gz" for ending in SEPARATORS))
 ENDINGS = (*TEXT_ENDINGS, ".parquet", ".dta")
 
+READERS = {
+    ".xlsx": "read_excel",
+    ".xls": "read_excel",
+    ".ods": "read_excel",
+    ".json": "read_json",
+    ".feather": "read_feather",
+    ".sav": "read_spss",
+    ".sas7bdat": "read_sas",
+    ".xpt": "read_sas",
+    ".txt": "read_csv",
+}
+"""What of pandas reads files that `read_table` does not."""
+
 NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)*")
 """The name that pandas gives to a column without one."""
 
@@ -114,7 +127,12 @@ def require_ending(path: Path, endings: Sequence[str] = ENDINGS, what: str = "pa
     ending = ending_of(path)
     if ending not in endings:
         known = f"{', '.join(endings[:-1])} or {endings[-1]}"
-        raise InputError(f"{what}: got {path}, expected a file that ends in {known}")
+        reader = READERS.get(path.suffix.lower()) if endings == ENDINGS else None
+        table = str(path.parent / f"{path.stem}.csv")
+        remedy = f"; frame = pd.{reader}({str(path)!r}); frame.to_csv({table!r}, index=False)"
+        raise InputError(
+            f"{what}: got {path}, expected a file that ends in {known}{remedy if reader else ''}"
+        )
     return ending
 
 

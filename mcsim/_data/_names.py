@@ -1,14 +1,19 @@
 """The names in a frame: which columns, or levels of its index, are units, periods and data."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from pandas.errors import UndefinedVariableError
 
 from mcsim._data._cells import quoted
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 PANEL_LEVELS = ("unit", "time")
+QUOTED = re.compile(r"""['"`]([^'"`]+)['"`]""")
+OF_SEVERAL = re.compile(r"not in index|not found in axis|are in the \[")  # pandas of a list of keys
+FORMULAS = ("formulaic", "patsy")
 
 
 def with_index_as_columns(
@@ -55,6 +60,46 @@ def faults_of_names(names: Sequence[Any], index: Sequence[Any]) -> list[str]:
         f"frame: it has columns named {few}, expected names that are text: frame.columns = ['y', "
         "'x', ...]; if they are periods, make it long first: frame.stack()"
     ]
+
+
+def about_names(error: BaseException, frame: pd.DataFrame | None) -> str:
+    """Say of a name that an error is about, and that is no column of a frame, what it is.
+
+    Names are keys, attributes of frames, and variables of formulas: of patsy, of formulaic (as in
+    pyfixest and linearmodels) and of `pandas.DataFrame.query`. A plain NameError is about a name of
+    the user's code.
+
+    Examples
+    --------
+    >>> about_names(KeyError("wagee"), pd.DataFrame({"wage": [1.0]}))
+    "; the frame has no column 'wagee'; did you mean 'wage'?"
+    """
+    if frame is None:
+        return ""
+    asked = next((name for name in _asked_of(error) if name not in frame), "")
+    if not asked:
+        return ""
+    names = [*map(str, frame.columns), *filter(None, frame.index.names)]
+    if asked in frame.index.names:
+        return f"; {asked!r} is in the index: frame.reset_index() makes it a column"
+    return f"; the frame has no column {asked!r}{did_you_mean(asked, names)}"
+
+
+def _asked_of(error: BaseException) -> list[str]:
+    """Return the names that an error says are missing, and maybe more."""
+    cause = error.__cause__
+    if isinstance(error, KeyError):
+        key = error.args[0] if error.args else None
+        if not isinstance(key, str):
+            return []
+        return QUOTED.findall(key) if OF_SEVERAL.search(key) else [key]
+    if isinstance(error, AttributeError):
+        return [error.name] if isinstance(error.obj, pd.DataFrame) and error.name else []
+    if isinstance(error, UndefinedVariableError):
+        return QUOTED.findall(str(error))
+    if isinstance(cause, NameError) and type(error).__module__.partition(".")[0] in FORMULAS:
+        return [cause.name] if cause.name else QUOTED.findall(str(cause))
+    return []
 
 
 def _faults_of_columns(frame: pd.DataFrame) -> list[str]:

@@ -9,16 +9,22 @@ import pandas as pd
 
 from mcsim._core import Panel
 from mcsim._data._files import are_row_numbers, is_nameless
+from mcsim._data._notation import call_of_reader
+from mcsim._data._shapes import YEARS, note_on_long, note_on_wide
 from mcsim._periods import gaps_of, is_number
 from mcsim._schema import Schema
 
 LEAST_ROWS = 10  # of fewer, columns may be alike by chance, and units be short
 LEAST_PERIODS = 3
 MANY_PERIODS = 10  # times the units: these may be the periods
-YEARS = range(1800, 2101)
+NINES = [10**digits - 1 for digits in range(2, 7)]
+CODES = (-9, *(-nines for nines in NINES), *NINES)
+"""Numbers that stand for missing values in many files: -9, -99, ..., 99, 999, ..., 999999."""
+FAR = 3  # ranges of the other values, beyond which a code is no value
+LEAST_CODES = 2
 
 
-def notes_on(panel: Panel, schema: Schema, step: int | None) -> list[str]:
+def notes_on(panel: Panel, schema: Schema, step: int | None, unit: str | None) -> list[str]:
     """Return a sentence on everything in a panel and its labels that may be a slip.
 
     Parameters
@@ -27,9 +33,15 @@ def notes_on(panel: Panel, schema: Schema, step: int | None) -> list[str]:
         What a frame gave.
     step : int, optional
         The step from one period to the next, if the user says it: gaps are meant then.
+    unit : str, optional
+        The column of units, if the user says it.
     """
     if panel.n_periods == 1:
-        return _notes_on_columns(panel)
+        columns = _columns_of(panel)
+        shape = note_on_wide(list(columns), unit)
+        if unit is None:
+            shape += note_on_long(columns, panel.nominal)
+        return [*shape, *_notes_on_columns(panel)]
     if is_swapped(schema.unit_labels, schema.period_labels):
         return [
             f"unit and time: {panel.n_units} units in {schema.unit!r} and {panel.n_periods} "
@@ -76,12 +88,11 @@ def _notes_on_units(panel: Panel, unit: str) -> list[str]:
 
 
 def _notes_on_columns(panel: Panel) -> list[str]:
-    """Say which columns hold the values of another, or row numbers.
+    """Say which columns hold the values of another, row numbers, or codes of missing values.
 
     Of constant ones, which are common in subsets of data, the fit of a generator warns.
     """
-    rows = ... if panel.mask is None else np.asarray(panel.mask)
-    columns = {name: np.asarray(values)[rows].ravel() for name, values in panel.items()}
+    columns = _columns_of(panel)
     if next(iter(columns.values())).size < LEAST_ROWS:
         return []
     notes, known = [], {}
@@ -93,6 +104,36 @@ def _notes_on_columns(panel: Panel) -> list[str]:
             notes.append(
                 f"column {name!r} holds row numbers, which pandas writes without a name; leave it "
                 "out: mcsim.read_table(path), or pd.read_csv(path, index_col=0)"
+            )
+        elif name not in panel.nominal:
+            notes += _notes_on_codes(name, values)
+    return notes
+
+
+def _columns_of(panel: Panel) -> dict[str, np.ndarray]:
+    """Return the observed cells of each column."""
+    rows = ... if panel.mask is None else np.asarray(panel.mask)
+    return {name: np.asarray(values)[rows].ravel() for name, values in panel.items()}
+
+
+def _notes_on_codes(name: str, values: np.ndarray) -> list[str]:
+    """Say which values, far from all others, may stand for missing ones.
+
+    A negative one is far from others that are never negative.
+    """
+    coded = np.isin(values, CODES)
+    rest = values[~coded & np.isfinite(values)]
+    if not coded.any() or not rest.size or rest.min() == rest.max():
+        return []
+    reach, notes = FAR * (rest.max() - rest.min()), []
+    for code, count in zip(*np.unique(values[coded], return_counts=True), strict=True):
+        far = not rest.min() - reach <= code <= rest.max() + reach
+        if count >= LEAST_CODES and (far or code < 0 <= rest.min()):
+            text = f"{code:.0f}"
+            notes.append(
+                f"column {name!r} holds {text} in {count} rows, far from all else: a missing "
+                f"value? read it with {call_of_reader({'missing_values': [text]})} "
+                f"(--missing-values={text}), or frame.replace({text}, float('nan'))"
             )
     return notes
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
-from mcsim._data._cells import is_by_cell
+from mcsim._data._cells import LEADING_ZERO, is_by_cell
 from mcsim._data._notation import DOTS, call_of_reader, notations_of
 from mcsim._warnings import warn
 from mcsim.errors import InputError, raise_all
@@ -88,6 +88,11 @@ def read_text(
         warn(
             f"column {name!r}: {cells} '.', which stands for a missing value in Stata and SAS, and "
             "is read as missing"
+        )
+    for name, code in _codes_with_zeros(file, frame, where).items():
+        warn(
+            f"column {name!r}: {code!r} is read as the number {int(code)}, without leading zeros; "
+            f"if it is a code, read it as text: pd.read_csv(path, dtype={{{name!r}: str}})"
         )
     return frame.assign(**dots)
 
@@ -172,6 +177,17 @@ def _notation_of(file: Path, where: dict[str, Any]) -> dict[str, str]:
     found = [notations_of(cells) for cells in columns if not all(map(_is_number, cells))]
     which = -1 if where["sep"] == ";" else 0  # which separates where the comma is decimal
     return {name: sign for ways in found if ways for name, sign in ways[which].items()}
+
+
+def _codes_with_zeros(file: Path, frame: pd.DataFrame, where: dict[str, Any]) -> dict[str, str]:
+    """Return the first code such as ``01`` of every column of numbers that has one soon."""
+    rows = pd.read_csv(file, nrows=PEEK, dtype=str, index_col=False, **where)
+    found = {}
+    for (_, cells), name in zip(rows.items(), frame, strict=True):
+        codes = [cell.strip() for cell in cells.dropna() if LEADING_ZERO.fullmatch(cell)]
+        if codes and pd.api.types.is_numeric_dtype(frame[name]):
+            found[name] = codes[0]
+    return found
 
 
 def _is_number(text: str) -> bool:

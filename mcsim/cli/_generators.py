@@ -158,6 +158,7 @@ def fidelity_command(
     The model saw all units of the data, so that none is left to compare with: its configuration is
     fit again on random halves of the units (of a cross-section, on all rows but a fold).
     """
+    _require_order(data, model)
     generator = load(model)
     frame = read_frame(data, _reading(sep, decimal, encoding, thousands, missing_values))
     with options_named(then="drop units that have any: fidelity compares complete panels"):
@@ -284,6 +285,14 @@ def _with_shocks(generator: Any, common_shocks: str) -> Any:
     if _is_cross_section(generator):
         raise InputError("--common-shocks: the model is of a cross-section, which has none")
     return generator.with_shocks(common_shocks)
+
+
+def _require_order(data: Path, model: Path) -> None:
+    if ending_of(model) and not ending_of(data):
+        raise InputError(
+            f"data and model: got {data}, then {model}; are they swapped? The data come first: "
+            f"mcsim fidelity {model} {data}"
+        )
 
 
 def _require_choice(option: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Mistakes in data: files and frames."""
 
 import gzip
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import mcsim
 from command_line import Done, mcsim_command
 from mcsim.dgps import at_random, with_effect
+from mcsim.estimators import did, fixed_effects
 from mcsim.generators import GaussianCopula
 from mistakes import Mistake
 
@@ -76,6 +78,52 @@ def treat_in_the_column_of_periods(_: Path) -> object:
     panel, schema = mcsim.from_frame(MEN.rename(columns={"year": "d"}), "man", "d")
     drawn = at_random(n_treated=4, start=2)
     return with_effect(panel, outcome="wage", assignment=drawn, schema=schema)
+
+
+WIDE = pd.DataFrame(np.linspace(1, 2, 80).reshape(20, 4) ** 2).assign(id=range(20))
+
+
+def wide(*names: str, unit: str | None = "id") -> Do:
+    """Make a panel of a frame with a row for each unit and columns of these names."""
+    chosen = WIDE[["id", *range(len(names))]].set_axis(["id", *names], axis=1)
+    return convert(chosen, **({"unit": unit} if unit else {}))
+
+
+def drawn_men(estimator: Any) -> Do:
+    """Run a study of a host DGP whose frame has men and years as columns."""
+
+    @mcsim.host
+    def draw(rng, design):
+        frame = MEN.assign(d=((MEN["man"] < 5) & (MEN["year"] > 2001)).astype(int))
+        return frame.assign(wage=rng.normal(size=len(frame))), {"att": 0.0}
+
+    def run(_: Path) -> object:
+        study = mcsim.Study(dgp=draw, estimators=estimator)
+        return mcsim.run(study, reps=2, workers=0, progress=False)
+
+    return run
+
+
+def fitted_men(fit: Callable[[pd.DataFrame], object]) -> Do:
+    """Run a study of an estimator that sees men and years in the index of its frame."""
+
+    @mcsim.host
+    def draw(rng, design):
+        return MEN.set_index(["man", "year"]), {"slope": 1.0}
+
+    def run(_: Path) -> object:
+        study = mcsim.Study(dgp=draw, estimators=mcsim.host(estimand="slope")(fit))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*replications 0 and 1")  # of a constant DGP
+            return mcsim.run(study, reps=2, workers=0, progress=False)
+
+    return run
+
+
+def formula_of_patsy(frame):
+    import statsmodels.formula.api as smf
+
+    return smf.ols("wage ~ C(year)", frame).fit()
 
 
 FILES = [
@@ -175,7 +223,28 @@ FILES = [
     ),
     Mistake("an empty file", fit("a.csv", ""), "data: a.csv is empty"),
     Mistake(
-        "an Excel file", fit("a.xlsx", b"PK\x03\x04"), "data: got a.xlsx, expected a file that ends"
+        "an Excel file",
+        fit("a.xlsx", b"PK\x03\x04"),
+        "data: got a.xlsx, expected a file that ends in .csv, .tsv, .csv.gz, .tsv.gz, .parquet or "
+        ".dta; frame = pd.read_excel('a.xlsx'); frame.to_csv('a.csv', index=False)",
+    ),
+    Mistake(
+        "a file of SPSS",
+        fit("a.sav", "x"),
+        "data: got a.sav, expected a file that ends in .csv, .tsv, .csv.gz, .tsv.gz, .parquet or "
+        ".dta; frame = pd.read_spss('a.sav'); frame.to_csv('a.csv', index=False)",
+    ),
+    Mistake(
+        "codes with leading zeros in a text file",
+        read("a.csv", "fips,x\n1,2\n02,3\n"),
+        "column 'fips': '02' is read as the number 2, without leading zeros; if it is a code, read "
+        "it as text: pd.read_csv(path, dtype={'fips': str})",
+    ),
+    Mistake(
+        "model and data swapped",
+        lambda _: mcsim_command("fidelity", "wages.safetensors", "wages.csv"),
+        "data and model: got wages.safetensors, then wages.csv; are they swapped? The data come "
+        "first: mcsim fidelity wages.csv wages.safetensors",
     ),
     Mistake(
         "an Excel file named .csv",
@@ -312,6 +381,17 @@ FRAMES = [
         "column 'x': got values like 'nan', expected numbers; if 'nan' stands for a missing value",
     ),
     Mistake(
+        "codes with leading zeros",
+        column("01", "02", "10"),
+        "column 'x' is text with leading zeros like '01'; declare it with categorical=['x'], or "
+        "make it a number: frame['x'].astype(float)",
+    ),
+    Mistake(
+        "codes with leading zeros among other numbers",
+        column("48201", "1003", "01003 "),
+        "column 'x' is text with leading zeros like '01003 '",
+    ),
+    Mistake(
         "percent signs",
         column("12%", "5%"),
         "column 'x': got values like '12%', expected numbers; take the signs off first",
@@ -371,6 +451,70 @@ SLIPS = [
         "across them are missing; turn numbers that stand for dates into dates",
     ),
     Mistake(
+        "a column for each year",
+        wide("y2000", "y2001"),
+        "columns ['y2000', 'y2001'] look like one variable in 2 periods, but each is taken as a "
+        "variable of its own; if so, make the frame long: pd.wide_to_long(frame, ['y'], i='id', "
+        "j='period')",
+    ),
+    Mistake(
+        "a column for each year, no unit",
+        wide("y_1990", "y_2000", "y_2010", "x", unit=None),
+        "columns ['y_1990', 'y_2000', 'y_2010'] look like one variable in 3 periods, but each is "
+        "taken as a variable of its own; if so, make the frame long: "
+        "pd.wide_to_long(frame.reset_index(), ['y_'], i='index', j='period')",
+    ),
+    Mistake(
+        "years as names",
+        wide("1999", "2000", "2001"),
+        "columns ['1999', '2000', '2001'] look like one variable in 3 periods, but each is taken "
+        "as a variable of its own; if so, make the frame long: frame.melt(",
+    ),
+    Mistake(
+        "a column for each wave of two variables",
+        wide("wage1", "wage2", "hours1", "hours2"),
+        "columns ['wage1', 'wage2'] look like one variable in 2 periods, but each is taken as a "
+        "variable of its own; if so, make the frame long: pd.wide_to_long(frame, ['wage', 'hours']",
+    ),
+    Mistake(
+        "men and years without unit= and time=",
+        convert(MEN),
+        "column 'man' repeats and ('man', 'year') is unique: is this a panel? unit='man', "
+        "time='year' (--unit man --time year)",
+    ),
+    Mistake(
+        "men and waves without unit= and time=, some men with gaps",
+        convert(MEN.assign(wave=MEN["year"] - 1999).drop(columns="year").drop(index=[1, 7, 8])),
+        "column 'man' repeats and ('man', 'wave') is unique: is this a panel?",
+    ),
+    Mistake(
+        "men as categories, without unit= and time=",
+        convert(MEN.assign(man=MEN["man"].map("m{}".format)), categorical=["man"]),
+        "column 'man' repeats and ('man', 'year') is unique: is this a panel?",
+    ),
+    Mistake(
+        "-99 for a missing value",
+        men(wage=MEN["wage"].where(MEN.index % 8 > 0, -99)),
+        "column 'wage' holds -99 in 10 rows, far from all else: a missing value? read it with "
+        "mcsim.read_table(path, missing_values=['-99']) (--missing-values=-99)",
+    ),
+    Mistake(
+        "9999 for a missing value",
+        convert(MEN[["wage"]].mask(MEN["man"] % 8 == 0, 9999)),
+        "column 'wage' holds 9999 in 12 rows, far from all else",
+    ),
+    Mistake(
+        "-9 among numbers that are never negative",
+        men(hours=(MEN.index % 50).where(MEN.index % 8 > 0, -9)),
+        "column 'hours' holds -9 in 10 rows, far from all else",
+    ),
+    Mistake(
+        "numbers as text",
+        column("1.2", "3"),
+        "column 'x' is text like '1.2' and is read as numbers; if these are categories, declare it "
+        "with categorical=['x'], else make it a number: frame['x'].astype(float)",
+    ),
+    Mistake(
         "a column twice under two names",
         men(pay=MEN["wage"]),
         "column 'pay' equals column 'wage' in every row; leave one out",
@@ -382,4 +526,32 @@ SLIPS = [
     ),
 ]  # fmt: skip
 
-MISTAKES = [*FILES, *FRAMES, *SLIPS]
+DRAWN = [
+    Mistake(
+        "a DGP's frame with men and years as columns",
+        drawn_men({"e": did("wage ~ d")}),
+        "estimator 'e': panel: got 1 period, expected at least 2, one before treatment; each row "
+        "is a unit, since the frame has no (unit, time) index: a host DGP returns "
+        "frame.set_index(['man', 'year'])",
+    ),
+    Mistake(
+        "unit effects in a DGP's frame with men and years as columns",
+        drawn_men({"e": fixed_effects("wage ~ d | unit + time", estimand="att")}),
+        "estimator 'e': formula 'wage ~ d | unit + time': unit effects need at least 2 periods, "
+        "got 1; each row is a unit, since the frame has no (unit, time) index",
+    ),
+    Mistake(
+        "a level of the index in a formula of statsmodels",
+        fitted_men(formula_of_patsy),
+        "formula_of_patsy: 2 of 2 failed: PatsyError: Error evaluating factor: NameError: name "
+        "'year' is not defined; wage ~ C(year); 'year' is in the index: frame.reset_index() makes "
+        "it a column",
+    ),
+    Mistake(
+        "a level of the index among columns",
+        fitted_men(lambda frame: frame[["wage", "year"]].mean()),
+        "<lambda>: 2 of 2 failed: KeyError: \"['year'] not in index\"; 'year' is in the index",
+    ),
+]
+
+MISTAKES = [*FILES, *FRAMES, *SLIPS, *DRAWN]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from mcsim._core import Panel
-from mcsim.errors import raise_all
+from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import Name
 from mcsim.estimators._fit import worst
 from mcsim.estimators._formula import RegressionFormula, TreatmentFormula
@@ -88,18 +88,16 @@ def read_treatment(
         If the panel has one period, or gaps where a method needs balance: known when the program
         is traced.
     """
-    faults = []
     if panel.n_periods < 2:
-        faults.append(
+        raise TooFewPeriods(
             f"panel: got {panel.n_periods} period, expected at least 2, one before treatment; a "
             "cross-section is for difference_in_means and its like"
         )
     if balanced and panel.mask is not None:
-        faults.append(
+        raise InputError(
             "panel: got an unbalanced panel (it has a mask), expected every unit in every period; "
             "drop the units or periods with gaps from the frame, or take imputation or did"
         )
-    raise_all(faults)
     data = read_regression(as_regression(formula), panel)
     d = data.x[0]
     binary = ((d == 0) | (d == 1)).all()

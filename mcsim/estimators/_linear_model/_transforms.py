@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcsim.errors import InputError
+from mcsim.errors import TooFewPeriods
 from mcsim.estimators._linear_model._data import Cells, Regression, in_periods
 
 
@@ -39,7 +39,7 @@ def differences(data: Regression) -> Regression:
     """
     later, earlier = data.calendar.adjacent
     if not later:
-        raise InputError(
+        raise TooFewPeriods(
             "panel: differences need at least 2 periods (after lags) of which one follows the "
             f"other, got {data.calendar}"
         )

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
-from mcsim.errors import InputError
+from mcsim.errors import TooFewPeriods
 from mcsim.estimators._formula import RegressionFormula, parse_regression, require_axes
 from mcsim.estimators._linear_model._data import Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
@@ -160,7 +160,7 @@ def read_with_effects(formula: RegressionFormula, panel: Panel, ssc: str) -> Reg
     """
     require_axes(formula)
     if "unit" in formula.effects and panel.n_periods < 2:
-        raise InputError(
+        raise TooFewPeriods(
             f"formula {str(formula)!r}: unit effects need at least 2 periods, got "
             f"{panel.n_periods}; without them, write 'y ~ x | time' or use ols"
         )
