@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, require_panel
 from mcsim._engine import diagnose_chunk, estimate_chunk, sentences, with_schema
 from mcsim._frames import to_frame
@@ -20,6 +21,7 @@ from mcsim._warnings import warn
 from mcsim.errors import raise_all, require_type
 
 
+@with_remedies()
 def estimate(
     estimators: object,
     panel: Panel,
