@@ -747,7 +747,60 @@ CALLS = [
     ),
 ]
 
+
+def line(*arguments: str) -> Do:
+    """Run a command line as it stands."""
+    return lambda _: mcsim_command(*arguments)
+
+
+def stored_in_a_file(below: str = "") -> Do:
+    def do(folder):
+        (folder / "w.csv").write_text("a,b")
+        return command("--store", f"w.csv{below}")(folder)
+
+    return do
+
+
+def without_designs(key, design):
+    return Sample(Panel({"y": jax.random.normal(key, (design["n"],))}), {"mean": 0.0})
+
+
+COMMANDS = [
+    Mistake(
+        "a study file without run", line("st.py", "--reps", "20"), "write mcsim run st.py --reps"
+    ),
+    Mistake("reps without their name", command("20"), "write mcsim run "),
+    Mistake(
+        "an option of a trainer",
+        line("fit", "w.csv", "--steps", "2"),
+        "--steps: is an option of GAN, WGAN, Autoregressive, Flow, MacroPanel, VAE in Python, not",
+    ),
+    Mistake(
+        "an option of two words of a trainer",
+        line("fit", "w.csv", "--batch-size=2"),
+        "--batch-size: is an option of ",
+    ),
+    Mistake(
+        "a file as store", stored_in_a_file(), "store: w.csv cannot be a store: w.csv is a file,"
+    ),
+    Mistake(
+        "a store below a file",
+        stored_in_a_file("/a/b"),
+        "store: w.csv/a/b cannot be a store: w.csv is a file, expected a folder",
+    ),
+    Mistake(
+        "tex as format",
+        of_results(lambda found: report.render(report.results_table(found), "tex")),
+        "format: got 'tex'; did you mean 'latex'?",
+    ),
+    Mistake(
+        "a factor without designs",
+        run(dgp=without_designs, estimators=mean),
+        "dgp 'without_designs': factor 'n' is not in the design; give the study designs=mcsim.gri",
+    ),
+]
+
 MISTAKES = [
     *PARTS, *NUMBERS_AND_TEXTS, *DESIGNS, *RUNS, *TRUTHS, *HOSTS, *MEASURES, *FORMULAS, *EFFECTS,
-    *OBJECTS, *CLUSTERS, *DATA_IN_ESTIMATORS, *CALLS,
+    *OBJECTS, *CLUSTERS, *DATA_IN_ESTIMATORS, *CALLS, *COMMANDS,
 ]  # fmt: skip
