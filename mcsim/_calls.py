@@ -92,7 +92,7 @@ class _Remedies(NamedTuple):
 def as_written(function: Any) -> Any:
     """Return the function that `with_remedies` decorated; any other as it is."""
     told = isinstance(function, FunctionType) and vars(function).get(_MARK) is function
-    return function.__wrapped__ if told else function
+    return vars(function)["__wrapped__"] if told else function
 
 
 def _told(function: Callable[..., Any], remedies: _Remedies) -> Callable[..., Any]:
