@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key
 
 from mcsim._calendar import Calendar, places_of
+from mcsim._calls import with_remedies
 from mcsim._design import Design
 from mcsim._escapes import printable
 from mcsim.errors import (
@@ -297,6 +298,7 @@ class Sample(NamedTuple):
     truth: Mapping[str, Any]
 
 
+@with_remedies()
 class Estimate(NamedTuple):
     """What an estimator says: numbers, and a status as data.
 

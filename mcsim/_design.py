@@ -70,9 +70,9 @@ class Design(Mapping[str, Any]):
             return self._factors[name]
         if name in self.defaults:
             return self.defaults[name]
-        raise UnknownName(
-            f"factor {name!r} is not in the design{did_you_mean(name, self._factors)}"
-        )
+        known = did_you_mean(name, self.effective())
+        remedy = known or f"; give the study designs=mcsim.grid({name}=[...])"
+        raise UnknownName(f"factor {name!r} is not in the design{remedy}")
 
     if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
 

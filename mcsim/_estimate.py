@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, require_panel
 from mcsim._data import about_names
 from mcsim._engine import diagnose_chunk, estimate_chunk, sentences, with_schema
@@ -24,6 +25,7 @@ from mcsim._warnings import warn
 from mcsim.errors import raise_all, require_type
 
 
+@with_remedies()
 def estimate(
     estimators: object,
     panel: Panel,

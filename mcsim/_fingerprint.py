@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from mcsim._calls import as_written
 from mcsim._core import Panel
 from mcsim._host import GLOBAL_GENERATORS
 from mcsim._pytree import identity_fields
@@ -124,6 +125,7 @@ class _Describer:
         return described
 
     def _callable(self, thing: Any) -> Description:
+        thing = as_written(thing)
         if inspect.ismethod(thing):
             return {"method": thing.__func__.__qualname__, "of": self.of(thing.__self__)}
         if isinstance(thing, types.FunctionType) and not is_library(thing.__globals__["__name__"]):

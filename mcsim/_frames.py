@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._data import (
     BEYOND_INT64,
@@ -29,6 +30,7 @@ from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 
+@with_remedies()
 def from_frame(
     frame: pd.DataFrame,
     unit: str | None = None,
@@ -166,6 +168,7 @@ def convert_frame(
     return panel, replace(schema, places=panel.static_part.periods or ())
 
 
+@with_remedies()
 def to_frame(panel: Panel, schema: Schema | None = None) -> pd.DataFrame:
     """Turn a panel back into a frame with the user's names, labels, categories and integers.
 

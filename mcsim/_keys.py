@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer, Key
 
+from mcsim._calls import with_remedies
 from mcsim._design import Design
 from mcsim.errors import InputError
 
@@ -91,6 +92,7 @@ def replication_keys(stream: Key[Array, ""], reps: Integer[Any, " rep"]) -> Key[
     return jax.vmap(lambda rep: jax.random.fold_in(stream, rep))(jnp.asarray(reps, jnp.uint32))
 
 
+@with_remedies()
 def keys(seed: int, n: int) -> Key[Array, " fit"]:
     """Return keys for n fits of a generator.
 
@@ -120,6 +122,7 @@ def require_key(key: Any, argument: str = "key") -> None:
         raise InputError(f"{argument}: got {came}, expected one key, such as mcsim.key(0)")
 
 
+@with_remedies()
 def key(seed: int) -> Key[Array, ""]:
     """Return one key, for a fit, a draw or a fidelity table.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from mcsim._calls import with_remedies
 from mcsim._core import Status
 from mcsim._failures import COLUMNS, failures_of, with_skipped
 from mcsim._intervals import complete_intervals
@@ -23,6 +24,7 @@ from mcsim._warnings import warn
 from mcsim.errors import StoreError, raise_all
 
 
+@with_remedies()
 def open_results(
     path: str | Path, *, study: str | None = None, level: float | None = None
 ) -> Results:

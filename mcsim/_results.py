@@ -1,15 +1,16 @@
 """Results: the replications that a store holds of a study, and their summaries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from mcsim._calls import with_remedies
 from mcsim._conditional import conditional_rows
-from mcsim.errors import InputError, did_you_mean, require_type
-from mcsim.measures import summarize
+from mcsim.errors import InputError, UnknownAttribute, UnknownName, did_you_mean, require_type
+from mcsim.measures import MEASURES, summarize
 
 DEFAULT_MEASURES = (
     "bias",
@@ -69,11 +70,22 @@ class Results:
     notes: tuple[str, ...]
     failures: pd.DataFrame
 
+    if not TYPE_CHECKING:  # for which what is not there stays a mistake
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):  # asked by Python, which knows what to do without
+                raise AttributeError(name)
+            raise UnknownAttribute(f"results.{name}: {_where(name, self.replicates)}")
+
+        def __getitem__(self, name: object) -> Any:
+            raise UnknownName(f"results[{name!r}]: {_where(str(name), self.replicates)}")
+
     @property
     def factors(self) -> list[str]:
         """Names of the design's factors."""
         return factors_of(self.study)
 
+    @with_remedies(level="mcsim.open(store, level=0.9) gives results at another")
     def summary(
         self,
         *,
@@ -135,6 +147,18 @@ class Results:
         errors = self.truth[[*where, "mcse"]].rename(columns={"mcse": "truth_mcse"})
         rows = self.replicates.merge(errors, on=where, how="left")
         return rows.assign(truth_mcse=rows["truth_mcse"].astype(float).fillna(0.0))
+
+
+def _where(name: str, replicates: pd.DataFrame) -> str:
+    """Return where the results have what is called so."""
+    if name in MEASURES:
+        return f"results.summary(measures=[{name!r}]) is a frame with this measure"
+    if name.startswith("plot"):
+        return "mcsim.plots draws results: mcsim.plots.bias(results)"
+    if hasattr(pd.DataFrame, name) or name in replicates:
+        return f"results.replicates and results.summary() are frames that have {name!r}"
+    known = [field.name for field in fields(Results)] + ["factors", "summary"]
+    return f"results have no {name!r}{did_you_mean(name, known)}"
 
 
 def doubtful_se(results: Results, *, variances_only: bool = False) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mcsim._blocks import CellRunner
 from mcsim._cache import use_compile_cache
+from mcsim._calls import with_remedies
 from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
@@ -33,6 +34,7 @@ from mcsim._warnings import warn
 from mcsim.errors import InputError, StoreError, raise_all
 
 
+@with_remedies()
 def run(
     study: Study,
     *,

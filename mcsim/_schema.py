@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from mcsim._calendar import places_of
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, StaticPart
 from mcsim._escapes import printable
 from mcsim._labels import encode_label
@@ -183,6 +184,7 @@ class Schema:
         return StaticPart(names, places_of(periods, n_periods), nominal)
 
 
+@with_remedies()
 def infer_schema(
     columns: Mapping[str, Any],
     *,

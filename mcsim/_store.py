@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mcsim._declared import fault_of
-from mcsim._files import as_path
+from mcsim._files import as_path, other_than_file
 from mcsim._store_files import (
     DamagedFile,
     is_temporary,
@@ -99,6 +99,12 @@ class Store:
             other = [file for file in folder.iterdir() if not is_temporary(file)]
         except FileNotFoundError:
             return False
+        except NotADirectoryError:
+            way = next(path for path in (folder, *folder.parents) if path.exists())
+            kind = other_than_file(way) or "a file"
+            raise StoreError(
+                f"store: {folder} cannot be a store: {way} is {kind}, expected a folder"
+            ) from None
         except OSError as error:
             raise StoreError(f"store: {folder} cannot be a store: {error}") from None
         if other and not is_there(folder / "STORE.json"):  # another run may have made it meanwhile

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mcsim._calls import with_remedies
 from mcsim._design import Design
 from mcsim._keys import cell_identity, digest
 from mcsim._null_and_level import (
@@ -31,6 +32,7 @@ MOST_REPS = 2**32
 _TABLE_COLUMNS = ("kind", "mcse", "given_shocks", f"{GENERATOR}s", *PUBLISHED_COLUMNS)
 
 
+@with_remedies()
 @dataclass(frozen=True)
 class Study:
     """A simulation study: which estimators, on samples of which DGPs, under which designs.

@@ -4,6 +4,7 @@ McsimError
 ├── InputError      an argument or a study is wrong            exit code 2
 │   ├── UnknownName, UnknownAttribute   nothing of this name
 │   ├── TooFewPeriods   a panel is too short for an estimator
+│   ├── WrongCall       a call does not fit a signature
 │   └── ContractError   an estimator or DGP returned something else than agreed
 ├── StoreMismatch   the store holds another definition         exit code 3
 ├── StoreError      the store cannot be read or written        exit code 1
@@ -41,6 +42,10 @@ class UnknownName(InputError, KeyError):
 
 class UnknownAttribute(InputError, AttributeError):
     """A column or a factor was asked for as an attribute."""
+
+
+class WrongCall(InputError, TypeError):
+    """A call has an option that is none, an argument too many or one too few."""
 
 
 class ContractError(InputError):

@@ -310,10 +310,16 @@ def render(table: pd.DataFrame, kind: str = "text", width: int | None = None) ->
     return as_text(table, width) if kind == "text" else _MARKUP[kind](table)
 
 
+_ENDINGS = {"tex": "latex", "md": "markdown", "txt": "text"}
+"""Formats by how their files end."""
+
+
 def _require_format(kind: str) -> None:
     known = get_args(Format)
     if kind not in known:
-        raise InputError(f"format: got {kind!r}{did_you_mean(kind, known)}")
+        meant = _ENDINGS.get(str(kind))
+        hint = f"; did you mean {meant!r}?" if meant else did_you_mean(kind, known)
+        raise InputError(f"format: got {kind!r}{hint}")
 
 
 def notes(results: Results, kind: str = "text") -> str:

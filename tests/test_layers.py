@@ -23,7 +23,8 @@ LAYERS = [
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
-    "_core _calendar _design _null_and_level _declared _files _warnings errors _escapes _version",
+    "_core _calendar _design _null_and_level _declared _files _warnings _calls errors _escapes "
+    "_version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 

@@ -23,6 +23,30 @@ def run(estimators, store=None, reps=4):
     return mcsim.run(study, reps=reps, workers=0, progress=False, store=store)
 
 
+# Clusters that are no groups of units ------------------------------------------------------------
+
+
+def test_clusters_that_change_within_units_leave_no_inference_and_a_note():
+    y, x, g = np.random.default_rng(4).normal(size=(3, 9, 3))
+    panel = Panel({"y": y, "x": x, "cut": g > 0, "whole": g[:, :1] > 0 * g})
+    estimator = ols("y ~ x", vcov=["HC1", "CR1(cut)", "CR3(cut)", "CR3(whole)"])
+    told = estimator.diagnose(panel)
+    assert {name: float(number) for name, number in told.items() if number} == {
+        f"share of panels without inference by {name}, since 'cut' changes within units or is "
+        "missing": 1.0
+        for name in ("CR1(cut)", "CR3(cut)")
+    }
+    statuses = {
+        name: int(estimate.status) for (_, name), estimate in estimator(None, panel).items()
+    }
+    assert statuses == {
+        "HC1": Status.OK,
+        "CR1(cut)": Status.NO_SE,
+        "CR3(cut)": Status.NO_SE,
+        "CR3(whole)": Status.OK,
+    }
+
+
 # Fewer clusters than regressors ------------------------------------------------------------------
 
 

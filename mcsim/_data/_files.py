@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mcsim._calls import with_remedies
 from mcsim._data._text_files import SEPARATORS, Notation, read_text
 from mcsim._warnings import warn
 from mcsim.errors import InputError, raise_all
@@ -33,6 +34,7 @@ NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)*")
 """The name that pandas gives to a column without one."""
 
 
+@with_remedies()
 def read_table(
     path: str | os.PathLike[str],
     *,

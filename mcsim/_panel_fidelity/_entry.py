@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxtyping import Array, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Estimator, Panel, require_panel
 from mcsim._fidelity import FidelityTable
 from mcsim._fidelity import fidelity as cross_section_fidelity
@@ -21,6 +22,7 @@ N_GENERATED = 100_000
 SPLITS, FOLDS, REPLICATIONS = 20, 5, 1_000
 
 
+@with_remedies()
 def fidelity(
     real: Panel,
     generators: Any,

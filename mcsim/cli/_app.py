@@ -6,14 +6,15 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
 
 from mcsim._escapes import printable_lines
 from mcsim._version import __version__
-from mcsim.errors import McsimError
+from mcsim.cli._usage import usage_hint
+from mcsim.errors import InputError, McsimError
 
 app = typer.Typer(
     add_completion=False,
@@ -47,7 +48,17 @@ def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    app()
+    try:
+        app()
+    except SystemExit as stop:
+        if stop.code == InputError.exit_code and (hint := usage_hint(sys.argv[1:], _commands())):
+            complain(hint)
+        raise
+
+
+def _commands() -> dict[str, Callable[..., Any]]:
+    registered = ((command.name, command.callback) for command in app.registered_commands)
+    return {name: callback for name, callback in registered if name and callback}
 
 
 @app.callback(invoke_without_command=True)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._pytree import pytree
 from mcsim.dgps._factors import faults_of_flags, is_number, is_whole, shown
@@ -23,6 +24,7 @@ from mcsim.errors import InputError, raise_all
 
 
 @pytree("share")
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class at_random:
     """Treat a random set of units for good, from one period on.
@@ -86,6 +88,7 @@ class at_random:
 
 
 @pytree("share")
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class in_random_periods:
     """Treat a random set of units in random periods: laws that come and go.
@@ -145,6 +148,7 @@ class in_random_periods:
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True)
 class by_cohort:
     """Treat cohorts that start in different periods, each for good: staggered adoption.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
@@ -25,6 +26,7 @@ from mcsim.errors import did_you_mean, raise_all
 
 
 @pytree("panel", "groups")
+@with_remedies()
 @dataclass(frozen=True, init=False)
 class Bootstrap:
     """Draw units of a real panel with replacement, all their periods together.

@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._pytree import pytree
 from mcsim.dgps._factors import faults_of_numbers, is_number, shown
@@ -19,6 +20,7 @@ _BISECTIONS = 50
 
 
 @pytree("weights", "share", "strength")
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class by_path:
     """Treat units with probabilities that depend on their own paths, from one period on.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
@@ -23,6 +24,7 @@ from mcsim.errors import raise_all
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class DynamicPanel:
     """Draw ``y = alpha y_lag + beta x + eta + v`` with ``x = x_rho x_lag + xi``.

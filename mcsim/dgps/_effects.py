@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from mcsim._calendar import Calendar
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._pytree import pytree
 from mcsim.dgps._factors import faults_of_numbers, is_whole
@@ -22,6 +23,7 @@ from mcsim.errors import raise_all
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True)
 class by_exposure:
     """Effects that depend on how long a unit has been treated, and on its cohort if asked.
@@ -76,6 +78,7 @@ class by_exposure:
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True)
 class heterogeneous:
     """Effects that differ between units: normal, one per unit, constant over periods.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
@@ -28,6 +29,7 @@ _SHARES = ("unit_share", "time_share", "group_share")
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class ErrorComponents:
     """Draw ``y = beta x + u``, where u and x each have unit, period, group and AR(1) components.

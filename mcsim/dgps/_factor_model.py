@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from mcsim._calendar import Calendar
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample, require_panel
 from mcsim._design import Design
 from mcsim._escapes import printable
@@ -25,6 +26,7 @@ PARTS = ("additive", "interactive", "noise", "autocorrelation")
 
 
 @pytree("additive", "interactive", "noise", "carried")
+@with_remedies()
 @dataclass(frozen=True, eq=False)
 class FactorModel:
     """Draw ``Y = F + M + E``: what is systematic in a real panel, and fresh noise.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Array, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
@@ -16,6 +17,7 @@ from mcsim.errors import raise_all
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class InteractiveEffects:
     """Draw ``y = beta x + unit + period + loadings'factors + e``, with x drawn to the factors.

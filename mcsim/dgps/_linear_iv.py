@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
@@ -21,6 +22,7 @@ Instruments = Literal["random", "fixed", "limit"]
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class LinearIV:
     """Draw ``y = beta d + u`` and ``d = pi (z1 + ... + zK) + v`` with corr(u, v) = rho.

@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._pytree import pytree
 from mcsim.dgps._lots import draw_lots
@@ -17,6 +18,7 @@ from mcsim.errors import did_you_mean, raise_all
 
 
 @pytree()
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class permuted:
     """Permute the paths of the data's own treatment across units, or across clusters of units.

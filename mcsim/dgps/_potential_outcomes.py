@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._escapes import printable
@@ -28,6 +29,7 @@ _TRUTH_CHUNK = 2**15  # rows drawn at once for the truth
 
 
 @pytree("generators")
+@with_remedies()
 @dataclass(frozen=True)
 class PotentialOutcomes:
     """Synthetic experiments from a generator that was fitted with the treatment given.

@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._pytree import pytree
 from mcsim.dgps._factors import is_number, is_whole, shown
@@ -19,6 +20,7 @@ from mcsim.errors import did_you_mean, raise_all
 
 
 @pytree("p")
+@with_remedies()
 @dataclass(frozen=True)
 class by_probability:
     """Treat each unit with its probability, at least one and at most so many, from one period on.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, require_panel
 from mcsim.dgps._by_path import by_path
 from mcsim.dgps._factor_model import faults_of_rank, standardized
@@ -18,6 +19,7 @@ from mcsim.errors import InputError, did_you_mean, raise_all
 _STEPS = 50  # of Newton's method
 
 
+@with_remedies()
 def by_unit_factors(
     panel: Panel,
     outcome: str,
@@ -68,6 +70,7 @@ def by_unit_factors(
     )  # fmt: skip
 
 
+@with_remedies()
 def unit_factor_probabilities(
     panel: Panel, outcome: str, indicator: str, *, rank: int = 4, strength: float = 1.0
 ) -> np.ndarray:

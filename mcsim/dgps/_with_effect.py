@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from mcsim._averages import ATT, Average, named, read_average
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._escapes import printable
@@ -37,6 +38,7 @@ _TRUTH_BATCH = 2**6  # of them at once
 _ALL = Average("simple")
 
 
+@with_remedies()
 def with_effect(
     source: Any,
     *,
@@ -364,10 +366,8 @@ def _population(dgp: WithEffect, keys: Any, design: Design) -> Float[Array, "rep
 
 
 def _require_shape(what: str, values: Array, shape: tuple[int, int]) -> None:
-    if values.shape != shape:
-        raise InputError(
-            f"{what}: it returned shape {values.shape}, expected (unit, period) = {shape}"
-        )
+    if (came := values.shape) != shape:
+        raise InputError(f"{what}: it returned shape {came}, expected (unit, period) = {shape}")
 
 
 _PARTS = ("source", "assignment", "effect")

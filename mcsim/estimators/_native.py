@@ -4,16 +4,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Key
 
+from mcsim._calls import with_remedies
 from mcsim._core import Estimate, Panel, require_panel
 from mcsim._null_and_level import LEVEL, NULL, check_agreement
 from mcsim._precision import require_float64
 from mcsim._schema import Schema
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
 from mcsim.estimators._formula import check_columns, with_axes
 
@@ -34,6 +35,12 @@ Pure, so that it can be jitted and vmapped; static are the formula and the optio
 
 Diagnosis = Callable[..., Mapping[str, Array]]
 """``diagnosis(panel, formula, **options)`` gives numbers by what they count; see `Diagnosed`."""
+
+
+HOLDS_NO_DATA = "an estimator holds no data; mcsim.estimate({}, panel) estimates on them"
+
+holds_no_data = with_remedies(HOLDS_NO_DATA, data=HOLDS_NO_DATA)
+"""Decorates the functions that make an estimator."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,15 @@ class NativeEstimator:
         groups = [name for name in self.groups if name not in ("unit", "time")]
         return tuple(dict.fromkeys([*self.formula.columns, *groups]))
 
+    if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):  # asked by Python or JAX, which know what to do without
+                raise AttributeError(name)
+            made = f"{self.name}({str(self.formula)!r})"
+            raise UnknownAttribute(f"{made}.{name}: {HOLDS_NO_DATA.format(made)}")
+
+    @with_remedies("", HOLDS_NO_DATA.format("estimator"))
     def __call__(
         self, key: Key[Array, ""] | None, panel: Panel, /
     ) -> Mapping[tuple[str, str], Estimate]:

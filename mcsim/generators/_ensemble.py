@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean
 
 
+@with_remedies()
 def fit_many(
     trainer: Any,
     keys: Array,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
+from mcsim._calls import with_remedies
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.measures._definitions import MEASURES, meant
 
@@ -20,6 +21,11 @@ PUBLISHED_COLUMNS = (*_COLUMNS, *_OPTIONAL)
 """Columns of published figures that are no labels; a study has no factor of such a name."""
 
 _OWN = ("ours", "mcse", "z")
+
+PAIRED = (
+    "it sets a summary beside published figures; two estimators are contrasted, in pairs, by "
+    'results.summary(measures=["relative_precision"], reference="...")'
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Comparison:
         )
 
 
+@with_remedies(PAIRED)
 def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
     """Set a study's figures beside published ones.
 

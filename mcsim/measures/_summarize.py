@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mcsim._calls import with_remedies
 from mcsim._null_and_level import faults_of_level
 from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
 from mcsim.measures._columns import Roles, present
@@ -23,6 +24,7 @@ _HINTS = {
 }
 
 
+@with_remedies()
 def summarize(
     frame: pd.DataFrame,
     *,

@@ -10,8 +10,17 @@ import pandas as pd
 import mcsim
 from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample, report
-from mcsim.dgps import Bootstrap, at_random, by_cohort, by_exposure, with_effect
+from mcsim.dgps import (
+    Bootstrap,
+    ErrorComponents,
+    InteractiveEffects,
+    at_random,
+    by_cohort,
+    by_exposure,
+    with_effect,
+)
 from mcsim.estimators import callaway_santanna, did, fixed_effects, iv_2sls, ols
+from mcsim.generators import VAE, WGAN, FittedPanel, GaussianCopula
 from mcsim.measures import reps_needed
 from mcsim.testing import check_dgp, constant_dgp, exact_estimator
 from mistakes import Mistake
@@ -560,7 +569,238 @@ OBJECTS = [
     ),
 ]
 
+CLUSTERS = [
+    Mistake(
+        "clusters without a variance by clusters",
+        lambda _: ols("y ~ x", cluster="nr"),
+        "cluster: got 'nr', which no variance of vcov=['HC1'] uses; write vcov='CR1'",
+    ),
+    Mistake(
+        "two clusters without a variance by clusters",
+        lambda _: fixed_effects("y ~ x | unit", vcov=["iid", "DK"], cluster=["unit", "time"]),
+        "cluster: got ('unit', 'time'), which no variance of vcov=['iid', 'DK'] uses",
+    ),
+    Mistake(
+        "clusters beside a variance that names its own",
+        lambda _: did("y ~ d", vcov="CR1(unit)", cluster="year"),
+        "cluster: got 'year', which no variance of vcov=['CR1(unit)'] uses",
+    ),
+    Mistake(
+        "clusters of instruments without a variance by clusters",
+        lambda _: iv_2sls("y ~ 1 | x ~ d", cluster="year"),
+        "cluster: got 'year', which no variance of vcov=['HC1'] uses",
+    ),
+    Mistake(
+        "clusters that change within units",
+        on_panel(ols("y ~ d", vcov=["HC1", "CR1"], cluster="x")),
+        "ols: share of panels without inference by CR1, since 'x' changes within units or is mis",
+    ),
+]
+
+OF_OLS = "an estimator holds no data; mcsim.estimate(ols('y ~ x'), panel) estimates on them"
+
+DATA_IN_ESTIMATORS = [
+    Mistake(
+        "data by position",
+        lambda _: ols("y ~ x", FRAME),
+        f"ols: got DataFrame by position; {OF_OLS}",
+    ),
+    Mistake(
+        "data by name",
+        lambda _: did("y ~ d", data=FRAME),
+        "did: has no option 'data'; an estimator holds no data; mcsim.estimate(did('y ~ d'), p",
+    ),
+    Mistake("an estimator to fit", lambda _: ols("y ~ x").fit(), f"ols('y ~ x').fit: {OF_OLS}"),
+    Mistake(
+        "parameters of an estimator",
+        lambda _: ols("y ~ x").params,
+        f"ols('y ~ x').params: {OF_OLS}",
+    ),
+    Mistake(
+        "an estimator without a key",
+        lambda _: ols("y ~ x")(PANEL),
+        "NativeEstimator: lacks 'panel'; an estimator holds no data; mcsim.estimate(estimator, pan",
+    ),
+]
+
+
+def given(function: Callable[..., Any], *positions: Any, **options: Any) -> Do:
+    return lambda _: function(*positions, **options)
+
+
+def of_results(do: Callable[[mcsim.Results], object]) -> Do:
+    return lambda folder: do(results(folder))
+
+
+CALLS = [
+    Mistake(
+        "reps by position",
+        given(mcsim.run, study()(None), 20),
+        "run: got 20 by position; options have names: reps=",
+    ),
+    Mistake(
+        "reps under another name", run(n_reps=20), "run: has no option 'n_reps'; did you mean 'r"
+    ),
+    Mistake(
+        "alpha of a study", study(alpha=0.05), "Study: has no option 'alpha'; did you mean 'lev"
+    ),
+    Mistake(
+        "N of a DGP",
+        given(ErrorComponents, N=50),
+        "ErrorComponents: has no option 'N'; did you mea",
+    ),
+    Mistake(
+        "T of a DGP",
+        given(InteractiveEffects, T=50),
+        "InteractiveEffects: has no option 'T'; did you mean 'n_periods'?",
+    ),
+    Mistake("epochs", given(WGAN, epochs=9), "WGAN: has no option 'epochs'; did you mean 'steps'?"),
+    Mistake(
+        "a rate", given(VAE, lr=1e-3), "VAE: has no option 'lr'; did you mean 'learning_rate'?"
+    ),
+    Mistake(
+        "a misspelt option", given(VAE, step=9), "VAE: has no option 'step'; did you mean 'steps'?"
+    ),
+    Mistake(
+        "a fit without a key",
+        given(GaussianCopula().fit, PANEL),
+        "GaussianCopula.fit: lacks 'panel'; write GaussianCopula.fit(key, panel), where key is mcs",
+    ),
+    Mistake(
+        "a fit of a network without a key", given(VAE().fit, PANEL), "VAE.fit: lacks 'panel'; write"
+    ),
+    Mistake(
+        "a draw without a key",
+        given(FittedPanel.sample, object.__new__(FittedPanel), 500),
+        "FittedPanel.sample: lacks 'n_units'; write FittedPanel.sample(key, n_units), where key is",
+    ),
+    Mistake("keys without a seed", given(mcsim.keys, 5), "keys: lacks 'n'; write keys(seed, n)"),
+    Mistake(
+        "three numbers for keys", given(mcsim.keys, 5, 5, 5), "keys: got 5 by position; expect"
+    ),
+    Mistake("a key by two ways", given(mcsim.key, 5, seed=5), "key: got 'seed' twice"),
+    Mistake(
+        "a standard error under another name",
+        given(Estimate, 1.0, std_error=1.0),
+        "Estimate: has no option 'std_error'; did you mean 'se'?",
+    ),
+    Mistake(
+        "cov_type",
+        given(ols, "y ~ x", cov_type="HC1"),
+        "ols: has no option 'cov_type'; did you mean",
+    ),
+    Mistake(
+        "an entity",
+        given(mcsim.from_frame, FRAME, entity="fcode"),
+        "from_frame: has no option 'ent",
+    ),
+    Mistake(
+        "no data to estimate on", given(mcsim.estimate, ols("y ~ x")), "estimate: lacks 'panel'"
+    ),
+    Mistake(
+        "an effect without an outcome",
+        given(with_effect, PANEL),
+        "with_effect: lacks 'outcome' and",
+    ),
+    Mistake(
+        "a share by position", given(at_random, 0.5), "at_random: got 0.5 by position; options"
+    ),
+    Mistake(
+        "a level of a summary",
+        summary(level=95),
+        "Results.summary: has no option 'level'; mcsim.op",
+    ),
+    Mistake(
+        "a measure by position",
+        of_results(lambda found: found.summary("bias")),
+        "Results.summary: got 'bias' by position; options have names: measures=",
+    ),
+    Mistake(
+        "two estimators to compare",
+        of_results(lambda found: mcsim.compare(found, "a", "b")),
+        "compare: got 'b' by position; it sets a summary beside published figures; two estimators",
+    ),
+    Mistake(
+        "a measure of results",
+        of_results(lambda found: found["bias"]),
+        "results['bias']: results.summary(measures=['bias']) is a frame with this measure",
+    ),
+    Mistake(
+        "a measure as an attribute",
+        of_results(lambda found: found.coverage),
+        "results.coverage: results.summary(measures=['coverage']) is a frame with this measure",
+    ),
+    Mistake(
+        "a plot of results",
+        of_results(lambda found: found.plot()),
+        "results.plot: mcsim.plots draws results",
+    ),
+    Mistake(
+        "results as a file",
+        of_results(lambda found: found.to_csv("x")),
+        "results.to_csv: results.replicates and results.summary() are frames that have 'to_csv'",
+    ),
+    Mistake(
+        "a misspelt part of results",
+        of_results(lambda found: found.failure),
+        "results.failure: results have no 'failure'; did you mean 'failures'?",
+    ),
+]
+
+
+def line(*arguments: str) -> Do:
+    """Run a command line as it stands."""
+    return lambda _: mcsim_command(*arguments)
+
+
+def stored_in_a_file(below: str = "") -> Do:
+    def do(folder):
+        (folder / "w.csv").write_text("a,b")
+        return command("--store", f"w.csv{below}")(folder)
+
+    return do
+
+
+def without_designs(key, design):
+    return Sample(Panel({"y": jax.random.normal(key, (design["n"],))}), {"mean": 0.0})
+
+
+COMMANDS = [
+    Mistake(
+        "a study file without run", line("st.py", "--reps", "20"), "write mcsim run st.py --reps"
+    ),
+    Mistake("reps without their name", command("20"), "write mcsim run "),
+    Mistake(
+        "an option of a trainer",
+        line("fit", "w.csv", "--steps", "2"),
+        "--steps: is an option of GAN, WGAN, Autoregressive, Flow, MacroPanel, VAE in Python, not",
+    ),
+    Mistake(
+        "an option of two words of a trainer",
+        line("fit", "w.csv", "--batch-size=2"),
+        "--batch-size: is an option of ",
+    ),
+    Mistake(
+        "a file as store", stored_in_a_file(), "store: w.csv cannot be a store: w.csv is a file,"
+    ),
+    Mistake(
+        "a store below a file",
+        stored_in_a_file("/a/b"),
+        "store: w.csv/a/b cannot be a store: w.csv is a file, expected a folder",
+    ),
+    Mistake(
+        "tex as format",
+        of_results(lambda found: report.render(report.results_table(found), "tex")),
+        "format: got 'tex'; did you mean 'latex'?",
+    ),
+    Mistake(
+        "a factor without designs",
+        run(dgp=without_designs, estimators=mean),
+        "dgp 'without_designs': factor 'n' is not in the design; give the study designs=mcsim.gri",
+    ),
+]
+
 MISTAKES = [
     *PARTS, *NUMBERS_AND_TEXTS, *DESIGNS, *RUNS, *TRUTHS, *HOSTS, *MEASURES, *FORMULAS, *EFFECTS,
-    *OBJECTS,
+    *OBJECTS, *CLUSTERS, *DATA_IN_ESTIMATORS, *CALLS, *COMMANDS,
 ]  # fmt: skip

@@ -12,13 +12,21 @@ from mcsim.estimators._cross_section._att import (
 )
 from mcsim.estimators._cross_section._matching import fit_matching
 from mcsim.estimators._formula import parse_treatment_formula
-from mcsim.estimators._native import NativeEstimator, Numerics, faults_of_names, names_of, native
+from mcsim.estimators._native import (
+    NativeEstimator,
+    Numerics,
+    faults_of_names,
+    holds_no_data,
+    names_of,
+    native,
+)
 
 _MEANS = ("iid", "HC1", "HC2", "HC3", "aimm2024")
 _MODELS = ("sandwich", "aimm2024")
 _MATCHING = ("abadie-imbens", "aimm2024")
 
 
+@holds_no_data
 def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> NativeEstimator:
     """Estimate the effect by the mean of the treated less the mean of the controls.
 
@@ -57,6 +65,7 @@ def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> N
     return _configure(fit_difference_in_means, formula, vcov, _MEANS, "none")
 
 
+@holds_no_data
 def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") -> NativeEstimator:
     """Estimate the effect by a regression among the controls, predicted for the treated.
 
@@ -94,6 +103,7 @@ def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") 
     return _configure(fit_outcome_regression, formula, vcov, _MODELS)
 
 
+@holds_no_data
 def ipw(
     formula: str, *, vcov: str | Sequence[str] = "sandwich", trim: float | None = None
 ) -> NativeEstimator:
@@ -140,6 +150,7 @@ def ipw(
     return _configure(fit_ipw, formula, vcov, _MODELS, trim=trim)
 
 
+@holds_no_data
 def aipw(
     formula: str, *, vcov: str | Sequence[str] = "sandwich", trim: float | None = None
 ) -> NativeEstimator:
@@ -185,6 +196,7 @@ def aipw(
     return _configure(fit_aipw, formula, vcov, _MODELS, trim=trim)
 
 
+@holds_no_data
 def matching(
     formula: str, *, vcov: str | Sequence[str] = "abadie-imbens", n_neighbors: int = 1
 ) -> NativeEstimator:

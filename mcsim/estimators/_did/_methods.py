@@ -12,7 +12,13 @@ from mcsim.estimators._did._arguments import (
 from mcsim.estimators._did._group_time import diagnose_callaway_santanna, fit_callaway_santanna
 from mcsim.estimators._did._imputation import POOLED, diagnose_imputation, fit_imputation
 from mcsim.estimators._formula import parse_treatment_formula
-from mcsim.estimators._native import NativeEstimator, faults_of_names, names_of, native
+from mcsim.estimators._native import (
+    NativeEstimator,
+    faults_of_names,
+    holds_no_data,
+    names_of,
+    native,
+)
 from mcsim.estimators._regression._options import Names
 
 CONTROLS = ("never", "notyet")
@@ -23,6 +29,7 @@ INFLUENCE = ("influence", "bootstrap", "bootstrap:mammen")
 CONSERVATIVE = ("bjs", "bjs:loo", *POOLED)
 
 
+@holds_no_data
 def callaway_santanna(
     formula: str,
     *,
@@ -132,6 +139,7 @@ def callaway_santanna(
     )
 
 
+@holds_no_data
 def imputation(
     formula: str,
     *,

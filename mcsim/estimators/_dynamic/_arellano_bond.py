@@ -19,12 +19,19 @@ from mcsim.estimators._dynamic._variables import (
 )
 from mcsim.estimators._fit import Variance, estimates_of_terms, worst
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._native import NativeEstimator, faults_of_names, names_of, native
+from mcsim.estimators._native import (
+    NativeEstimator,
+    faults_of_names,
+    holds_no_data,
+    names_of,
+    native,
+)
 from mcsim.estimators._regression._options import labels, spelled_terms
 
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}
 
 
+@holds_no_data
 def arellano_bond(
     formula: str,
     *,

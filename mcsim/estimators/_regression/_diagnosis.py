@@ -1,11 +1,11 @@
-"""What a regression says of a panel beside its estimates: clusters too few for its inference."""
+"""What a regression says of a panel beside its estimates: clusters too few, or that are none."""
 
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcsim._core import Panel
+from mcsim._core import Panel, Status
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula
 from mcsim.estimators._linear_model._data import Regression, read_regression
 from mcsim.estimators._variance._clusters import Groups, cluster_sums, n_clusters, read_groups
@@ -28,14 +28,15 @@ def diagnose_regression(
     resamples: int = 0,
     **options: Any,
 ) -> dict[str, Float[Array, ""]]:
-    """Tell where a variance by clusters rests on one treated cluster, or a bootstrap on few."""
+    """Tell where a variance has no clusters, rests on one treated, or a bootstrap on few."""
     specs = [parse_vcov(name, cluster) for name in vcov]
+    groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
+    crossing = _crossing(specs, groups)
     signs = [s for s in specs if s.kind == "wild" and s.variant != "webb"]
     sums = [s for s in specs if s.kind in SUMS_OF_CLUSTERS]
     if not signs and not sums:
-        return {}
+        return crossing
     data = read_regression(formula, panel)
-    groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
     positions = formula.positions(tuple(name for name in term if name != INTERCEPT))
     found = {
         f"{spec.name} rests on one treated cluster": _rests_on_one(data, positions, spec, groups)
@@ -48,7 +49,7 @@ def diagnose_regression(
         told = (2.0**number <= resamples) & (size > TOLERATED * alpha)
         name = f"{spec.name} has so few clusters that a test at {alpha:.3g} rejects true nulls at"
         found[name] = jnp.where(told, size, 0.0)
-    return found
+    return found | crossing
 
 
 def attainable_size(alpha: float, n_clusters: Float[Array, ""]) -> Float[Array, ""]:
@@ -76,6 +77,17 @@ def treated_clusters(
     binary = ((column == 0) | (column == 1)).all() & (column == 1).any()
     treated = cluster_sums((column * observed)[None], (cluster,), groups) > 0
     return jnp.where(binary, treated.sum().astype(float), jnp.nan)
+
+
+def _crossing(specs: list[Vcov], groups: Groups) -> dict[str, Float[Array, ""]]:
+    """Tell which variances are not defined, since their clusters are no groups of units."""
+    return {
+        f"share of panels without inference by {spec.name}, since {name!r} changes within units or "
+        "is missing": (groups.status[name] != Status.OK).astype(float)
+        for spec in specs
+        for name in spec.clusters
+        if name in groups.status
+    }
 
 
 def _rests_on_one(

@@ -10,7 +10,14 @@ from mcsim.errors import raise_all
 from mcsim.estimators._arguments import faults_of_choice, faults_of_resamples, plain
 from mcsim.estimators._fit import Fit, Variance, estimates_of, statistic, worst
 from mcsim.estimators._formula import TreatmentFormula, parse_treatment_formula
-from mcsim.estimators._native import NativeEstimator, Numerics, faults_of_names, names_of, native
+from mcsim.estimators._native import (
+    NativeEstimator,
+    Numerics,
+    faults_of_names,
+    holds_no_data,
+    names_of,
+    native,
+)
 from mcsim.estimators._synthetic._block import block_of
 from mcsim.estimators._synthetic._effect import Weighting, effect_of, problem_of
 from mcsim.estimators._synthetic._variances import (
@@ -30,6 +37,7 @@ _SC = Weighting(ridge=False, intercept=False, periods="none")
 _DIFP = Weighting(ridge=False, intercept=True, periods="uniform")
 
 
+@holds_no_data
 def synthetic_did(
     formula: str,
     *,
@@ -93,6 +101,7 @@ def synthetic_did(
     return _configure(fit_synthetic_did, formula, vcov, resamples, solver)
 
 
+@holds_no_data
 def synthetic_control(
     formula: str,
     *,
@@ -138,6 +147,7 @@ def synthetic_control(
     return _configure(fit_synthetic_control, formula, vcov, resamples, solver)
 
 
+@holds_no_data
 def difp(
     formula: str,
     *,

@@ -14,6 +14,7 @@ LAGGED = ("DK", "NW")
 KINDS = ("iid", "HC0", "HC1", "HC2", "HC3", *CLUSTERED, *LAGGED)
 VARIANTS = {"HC2": ("BM",), "CR2": ("BM",), "wild": ("rademacher", "webb")}
 TWO_WAY = ("CR0", "CR1")
+UNIT = ("unit",)  # what clusters are by default
 
 ELSEWHERE = {
     "robust": "HC1", "hetero": "HC1", "cluster": "CR1", "clustered": "CR1", "CRV1": "CR1",
@@ -93,7 +94,17 @@ def faults_of_vcov(
     faults = [fault for name in names for fault in _faults_of_name(name, cluster, known)]
     if not names or len(set(map(str, names))) < len(names):
         faults.append(f"vcov: got {names}, expected at least one name and each once")
-    return faults
+    return faults or _faults_of_unused(names, cluster)
+
+
+def _faults_of_unused(names: tuple[str, ...], cluster: str | tuple[str, ...]) -> list[str]:
+    """Say that clusters were given which no variance has: inference would ignore them."""
+    given = (cluster,) if isinstance(cluster, str) else tuple(cluster)
+    used = any(_split(name)[0] in CLUSTERED and not _split(name)[2] for name in names)
+    if used or given == UNIT:
+        return []
+    got = given[0] if len(given) == 1 else given
+    return [f"cluster: got {got!r}, which no variance of vcov={list(names)} uses; write vcov='CR1'"]
 
 
 def _faults_of_name(name: str, cluster: str | tuple[str, ...], known: tuple[str, ...]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim.generators._adversarial._vector_adversary import (
     Generated,
     Rates,
@@ -32,6 +33,7 @@ from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 from mcsim.generators._vectors._training_rows import padded_rows
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class GAN(PanelTrainer):
     """A generative adversarial network, as small as the chapter that started this project has it.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim.generators._adversarial._panel_wgan import learn_vectors
 from mcsim.generators._columns._adversary import Plan, Rates
 from mcsim.generators._columns._architecture import Architecture
@@ -30,6 +31,7 @@ from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._panel_trainer import Learned
 
 
+@with_remedies()
 @dataclass(frozen=True)
 class WGAN(ColumnTrainer):
     """A Wasserstein GAN with gradient penalty; the configuration is the trainer.

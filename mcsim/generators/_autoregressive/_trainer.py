@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim.errors import InputError
 from mcsim.generators._autoregressive._training import learn_cells
 from mcsim.generators._columns._architecture import Architecture
@@ -30,6 +31,7 @@ from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._panel_trainer import Learned
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class Autoregressive(ColumnTrainer):
     """Columns and periods in turn, each given those before, by maximum likelihood.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._escapes import printable
 from mcsim._schema import Schema
@@ -73,6 +74,7 @@ class FittedGenerator:
         kind = type(self.config).__name__
         return printable(f"FittedGenerator({kind}: {', '.join(self.order)}{given}{rows})")
 
+    @with_remedies()
     def sample(self, key: Array, n_units: int, *, given: Mapping[str, Any] | None = None) -> Panel:
         """Draw a cross-section.
 

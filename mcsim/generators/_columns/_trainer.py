@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, require_panel
 from mcsim._keys import require_key
 from mcsim._schema import Schema
@@ -67,6 +68,7 @@ class ColumnTrainer(PanelTrainer):
     ) -> list[LearnedColumns]:
         """Learn a cross-section once per key, each time from its rows; the options are resolved."""
 
+    @with_remedies()
     def fit(
         self,
         key: Array,

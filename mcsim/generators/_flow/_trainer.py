@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim.generators._flow._law import FlowLaw, FlowPlan
 from mcsim.generators._flow._training import FlowData, FlowLikelihood, Rates
 from mcsim.generators._options import (
@@ -29,6 +30,7 @@ from mcsim.generators._vectors._trainer import numpy_rng
 from mcsim.generators._vectors._training_rows import padded_rows
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class Flow(PanelTrainer):
     """A normalizing flow on normal scores; before the first step it is the Gaussian copula.

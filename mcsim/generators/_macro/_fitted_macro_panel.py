@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._escapes import printable
 from mcsim._keys import require_key
@@ -103,6 +104,7 @@ class FittedMacroPanel:
         """Return the generator with common shocks ``"fixed"`` or drawn anew (``"redraw"``)."""
         return replace(self, config=replace(self.config, common_shocks=common_shocks))
 
+    @with_remedies()
     def sample(
         self,
         key: Array,

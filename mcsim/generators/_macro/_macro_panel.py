@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel, require_panel
 from mcsim._keys import require_key
 from mcsim._schema import Schema, schema_of
@@ -31,6 +32,7 @@ from mcsim.generators._training import train_members
 CELLS = 190_000  # that a step draws, about
 
 
+@with_remedies()
 @dataclass(frozen=True)
 class MacroPanel:
     """A generator of macro panels, fit by simulated moments; the configuration is the trainer.
@@ -92,6 +94,7 @@ class MacroPanel:
     def __post_init__(self):
         raise_all(faults_of_options(self))
 
+    @with_remedies()
     def fit(
         self,
         key: Array,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import InputError
@@ -71,6 +72,7 @@ class RealDates:
         return (starts[last] + place - last) % self.n_periods
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class BlockBootstrap(Trainer):
     """Blocks of dates of the data, drawn with replacement: for panels of few units, many periods.

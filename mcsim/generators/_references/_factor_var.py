@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.errors import InputError
 from mcsim.generators._options import faults_of_counts
@@ -56,6 +57,7 @@ class FactorLaw:
         return replace(self, factors=jnp.concatenate([paths, traits], axis=1))
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class FactorVAR(PanelTrainer):
     """Unit effects, interactive factors and a vector autoregression of normal scores.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
@@ -33,6 +34,7 @@ class Normal:
         return jax.random.normal(key, (n_units, len(self.root)), jnp.float32) @ self.root
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class GaussianCopula(PanelTrainer):
     """Normal scores with a covariance shrunk towards a factor model; margins as in the data.

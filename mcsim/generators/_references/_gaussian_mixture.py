@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.generators._options import faults_of_counts
 from mcsim.generators._vectors._coding import Scores
@@ -54,6 +55,7 @@ class MixtureOfNormals:
         return chosen + jnp.asarray(self.means)[component]
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class GaussianMixture(PanelTrainer):
     """A mixture of normals, fit to whitened normal scores; margins as in the data.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.generators._options import Rule, faults_of_numbers
 from mcsim.generators._vectors._coding import Scores
@@ -49,6 +50,7 @@ class Kernel:
         return drawn / jnp.sqrt(1 + self.bandwidth**2)
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class SmoothedBootstrap(PanelTrainer):
     """Units of the data with normal noise on their scores: the bootstrap that does not copy.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.generators._vectors._coding import Coding, Scores, encode
@@ -87,6 +88,7 @@ class RealUnits:
         return first[chosen[cluster]] + within, cluster
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class UnitBootstrap(Trainer):
     """Units of the data, drawn with replacement: every path is a real one.

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from mcsim._calls import with_remedies
 from mcsim._files import as_path, other_than_file
 from mcsim._keys import digest
 from mcsim._schema import Schema, faults_of_labels
@@ -28,6 +29,7 @@ FORMAT = 2
 KIND = "mcsim.generator"
 
 
+@with_remedies()
 def save(generator: Any, path: str | Path) -> Path:
     """Write a generator to a file.
 
@@ -96,6 +98,7 @@ def save(generator: Any, path: str | Path) -> Path:
     return path
 
 
+@with_remedies()
 def load(path: str | Path) -> Any:
     """Read a generator from a file that `save` wrote.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._calls import with_remedies
 from mcsim.errors import InputError
 from mcsim.generators._networks import Network, Reader, Writer
 from mcsim.generators._options import (
@@ -42,6 +43,7 @@ LONG = 4  # periods from which a unit's volatility can be told
 Widths = tuple[int, ...]
 
 
+@with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class VAE(PanelTrainer):
     """A variational autoencoder with a linear core and noise that differs by unit.

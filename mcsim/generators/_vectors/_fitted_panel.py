@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._escapes import printable
 from mcsim._keys import require_key
@@ -204,6 +205,7 @@ class FittedPanel:
         """Return the generator with common shocks ``"fixed"`` or drawn anew (``"redraw"``)."""
         return replace(self, config=replace(self.config, common_shocks=common_shocks))
 
+    @with_remedies()
     def sample(
         self,
         key: Array,

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
+from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._keys import require_key
 from mcsim._schema import Schema
@@ -79,6 +80,7 @@ class Trainer(ABC):
     ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
         """Learn from each member's units; return what it draws from, and its losses by step."""
 
+    @with_remedies()
     def fit(
         self,
         key: Array,

@@ -1,0 +1,50 @@
+"""What to write instead of a command line that is none, beside what the parser says of it."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from itertools import pairwise
+from typing import Any
+
+from mcsim.cli._kinds import kinds
+
+
+def usage_hint(arguments: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> str:
+    """Return what to write instead of arguments that no command takes; empty if unknown.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What came after ``mcsim``.
+    commands : mapping of str to callable
+        The commands, whose parameters are their options.
+
+    Examples
+    --------
+    >>> usage_hint(["study.py", "--reps", "20"], {"run": print})
+    'write mcsim run study.py --reps 20'
+    >>> usage_hint(["run", "study.py", "20"], {"run": print})
+    'write mcsim run study.py --reps 20'
+    """
+    command, *rest = arguments or [""]
+    if command not in commands:
+        return f"write mcsim run {' '.join(arguments)}" if command.endswith(".py") else ""
+    if command == "run":
+        for file, number in pairwise(rest):
+            if file.endswith(".py") and number.isdigit():
+                return f"write mcsim run {file} --reps {number}"
+    return _hint_of_trainers(rest, commands[command]) if command == "fit" else ""
+
+
+def _hint_of_trainers(arguments: Sequence[str], command: Callable[..., Any]) -> str:
+    """Say where the options of trainers are given, which the command line does not take."""
+    own = inspect.signature(command).parameters
+    for argument in arguments:
+        option = argument.removeprefix("--").partition("=")[0].replace("-", "_")
+        having = [t.__name__ for t in kinds().values() if option in {f.name for f in fields(t)}]
+        if argument.startswith("--") and having and option not in own:
+            return (
+                f"{argument.partition('=')[0]}: is an option of {', '.join(having)} in Python, "
+                f"not of the command: mcsim.generators.{having[-1]}({option}=...).fit(key, panel)"
+            )
+    return ""
