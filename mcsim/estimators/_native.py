@@ -15,6 +15,7 @@ from mcsim._precision import require_float64
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
+from mcsim.estimators._explanation import explain_failure
 from mcsim.estimators._formula import check_columns, with_axes
 
 
@@ -71,6 +72,11 @@ class NativeEstimator:
         groups = [name for name in self.groups if name not in ("unit", "time")]
         return tuple(dict.fromkeys([*self.formula.columns, *groups]))
 
+    @property
+    def treatment(self) -> str | None:
+        """The column of the treatment whose effect it estimates; None if it is a regression."""
+        return getattr(self.formula, "treatment", None)
+
     def __call__(
         self, key: Key[Array, ""] | None, panel: Panel, /
     ) -> Mapping[tuple[str, str], Estimate]:
@@ -122,6 +128,17 @@ class NativeEstimator:
             return {}
         formula, options = _on_panel(self._at(NULL, LEVEL), panel)
         return self.diagnosis(panel, formula, **options)
+
+    def explain(self, panel: Panel, /) -> str:
+        """Return why it fails on a panel of numbers, in a sentence; see `Explained`.
+
+        Raises
+        ------
+        InputError
+            If the panel lacks a column or has a shape that the method does not take.
+        """
+        formula, _ = _on_panel(self, panel)
+        return explain_failure(formula, panel)
 
     def with_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> "NativeEstimator":
         """Return the estimator for data of a schema, whose names of unit and time it then knows.
