@@ -143,6 +143,22 @@ def slope(frame):
     return Estimate(np.polyfit(frame["x"], frame["y"], 1)[0])
 
 
+@mcsim.host
+def drawn_by_size(rng, design):
+    y = [rng.normal() for _ in range(design["n"])]
+    return pd.DataFrame({"y": y}), {"mean": 0.0}
+
+
+def under(dgp: Any, **factors: Any) -> Do:
+    """Run a study of a host DGP and the mean of its column y, under a grid of factors."""
+
+    def do(_: Path) -> object:
+        study = mcsim.Study({"d": dgp}, {"e": mcsim.host(on_a_frame)}, mcsim.grid(**factors))
+        return mcsim.run(study, reps=4, workers=0, progress=False)
+
+    return do
+
+
 def drawing_truth_of_beta(key, design):
     y, x = jax.random.normal(key, (2, 8))
     return Sample(Panel({"y": y, "x": x}), {"beta": 1.0})
@@ -444,6 +460,13 @@ MISTAKES = [
         "a treatment that is drawn as an amount",
         run(dgp=drawing_ages, estimator=difference_in_means("y ~ d")),
         f"{ALL}invalid_input: treatment 'd' must hold 0 and 1, got ",
+    ),
+    Mistake(
+        "a number of units that is a float",
+        under(drawn_by_size, n=[2e1, 1e2]),
+        "dgp 'drawn_by_size' fails in replication 0: TypeError: 'float' object cannot be "
+        'interpreted as an integer, in: y = [rng.normal() for _ in range(design["n"])]; factor '
+        "'n' is a float (20.0): write n=[20]",
     ),
     Mistake(
         "a study file with a syntax error",
