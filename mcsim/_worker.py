@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Estimate, Panel, Status
-from mcsim._design import Design
+from mcsim._design import Design, WatchedDesign
 from mcsim._frames import columns_to_frame
 from mcsim._host import rng_from_words
 from mcsim._host_samples import stack_samples
@@ -211,6 +211,14 @@ def draw_piece(
     (dgp,) = payload.parts
     columns, mask, truths, schema = stack_samples(dgp.name, samples)
     return columns if mask is None else {**columns, MASK: mask}, truths, schema
+
+
+def draw_watched(
+    payload: Payload, design: Design, words: np.ndarray, reps: Sequence[int]
+) -> tuple[Any, set[str]]:
+    """Draw as `draw_piece` does, and tell for which factors the DGP asked."""
+    watched = WatchedDesign(design)
+    return draw_piece(payload, watched, words, reps), watched.asked
 
 
 def _draw(dgp: Any, design: Design, words: np.ndarray, rep: int) -> Any:

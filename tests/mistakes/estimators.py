@@ -149,6 +149,12 @@ def drawn_by_size(rng, design):
     return pd.DataFrame({"y": y}), {"mean": 0.0}
 
 
+@mcsim.host
+def drawn_by_sigma(rng, design):
+    y = rng.normal(scale=design.get("sigma", 1.0), size=8)
+    return pd.DataFrame({"y": y}), {"mean": 0.0}
+
+
 def under(dgp: Any, **factors: Any) -> Do:
     """Run a study of a host DGP and the mean of its column y, under a grid of factors."""
 
@@ -460,6 +466,11 @@ MISTAKES = [
         "a treatment that is drawn as an amount",
         run(dgp=drawing_ages, estimator=difference_in_means("y ~ d")),
         f"{ALL}invalid_input: treatment 'd' must hold 0 and 1, got ",
+    ),
+    Mistake(
+        "a misspelt factor, of which a host DGP has a default",
+        under(drawn_by_sigma, sgima=[1.0, 2.0]),
+        "factor 'sgima': no cell of dgp 'd' reads it; did you mean 'sigma'?",
     ),
     Mistake(
         "a number of units that is a float",
