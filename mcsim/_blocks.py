@@ -15,6 +15,13 @@ import pandas as pd
 from mcsim._core import Panel, Sample
 from mcsim._engine import NATIVE_BLOCK, diagnose_chunk, draw_chunk, estimate_chunk
 from mcsim._failures import sentence_of_first_block, store_reasons, without_success
+from mcsim._first_block import (
+    are_frozen,
+    estimands_without_truth,
+    explained,
+    value_that_never_varies,
+    warn_of_frozen,
+)
 from mcsim._host_blocks import HostBlock, HostBlocks
 from mcsim._host_draws import draws_of
 from mcsim._keys import Stream
@@ -57,7 +64,9 @@ class CellRunner:
     seconds : dict of estimator to float
         What its estimates have taken.
     without_truth : set of (estimator, estimand)
-        Estimates of host functions of which nothing knows the truth.
+        Estimates of which nothing knows the truth, where no dry run has told what they are of.
+    never_varying : dict of estimator to float
+        Estimates that are the same in all replications of a first block.
     estimands : set of str
         Of which the samples tell the truth.
     """
@@ -76,6 +85,9 @@ class CellRunner:
         self.display, self.stop = display, stop
         self.seconds: dict[str, float] = dict.fromkeys((e.name for e in plan.estimators), 0.0)
         self.without_truth: set[tuple[str, str]] = set()
+        self.never_varying: dict[str, float] = {}
+        self._samples_vary = True
+        self._reasons: dict[str, dict[str, str]] = {}  # by estimator and status
         self.estimands: set[str] = set()
         self._first_is_known = {e.name: threading.Event() for e in plan.estimators}
         self._missing: dict[str, set[int]] = {}
@@ -138,10 +150,14 @@ class CellRunner:
         for first, (sample, schema) in self._draws(wanted):
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
             self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
+            if first == 0:
+                self._look_at(sample.panel)
             hosts.submit(hosts.needing(first, at_start=True), first, sample, schema)
             for estimator in (e.on(sample.panel, schema) for e in native):
-                results[estimator.name].append(self.estimate(estimator, first, sample.panel))
+                estimates = self.estimate(estimator, first, sample.panel)
+                results[estimator.name].append(estimates)
                 if start == 0:
+                    self._explain(estimator, first, estimates, sample.panel)
                     found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
                     diagnoses[estimator.name].append(found)
             if self.stop.is_set():
@@ -151,6 +167,19 @@ class CellRunner:
             hosts.submit(self._released(hosts, first), first, sample, schema)
             self._finish(hosts, wait_for=lambda _: False)
         self._finish(hosts, wait_for=lambda _: True)
+
+    def _look_at(self, panels: Panel) -> None:
+        """Note whether the first samples are all the same, which of a host DGP is told before."""
+        self._samples_vary = self.plan.chunk == 1 or not are_frozen(panels)
+        if self.plan.is_native and not self._samples_vary:
+            warn_of_frozen(self.plan.cell.dgp_name)
+
+    def _explain(self, estimator: EstimatorPlan, first: int, estimates: Any, panels: Panel) -> None:
+        """Keep why a native estimator fails in a chunk of the first block."""
+        known = self._reasons.setdefault(estimator.name, {})
+        outcomes = explained(estimator.estimator, estimates, panels, known)
+        store_reasons(self.store, self.plan, estimator, first, outcomes)
+        known.update({o.status.label: o.reason for o in outcomes if o.trouble})
 
     def _write_native(
         self,
@@ -166,7 +195,7 @@ class CellRunner:
             rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
             if means := means_of(diagnoses[estimator.name]):
                 self.store.write(self.store.notes(self.plan.hash, estimator.hash), means)
-            self._write(estimator, start, rows)
+            self._write(estimator, start, rows, self._reasons.get(estimator.name, {}))
 
     def _released(self, hosts: HostBlocks, first: int) -> list[HostBlock]:
         """Return the other host blocks of a chunk, as soon as the first ones are known."""
@@ -204,8 +233,6 @@ class CellRunner:
             task = self.pool.submit(draw_piece, self.plan.payload, cell.seen, words, reps)
             return lambda: self._receive(task, first)
         sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
-        if first == 0 and self.plan.chunk > 1:
-            warn_if_frozen(cell.dgp_name, sample.panel)
         return lambda: (sample, getattr(cell.dgp, "schema", None))
 
     def _receive(self, task: Task, first: int) -> Drawn:
@@ -262,6 +289,7 @@ class CellRunner:
         write_block(file, rows, {"dgp": self.plan.cell.dgp_name, "name": estimator.name})
         self.display.computed(self.plan, estimator, rows)
         if start == 0:
+            self._learn(estimator, rows)
             if without_success(rows):
                 self._skip(estimator)
                 self.display.say(sentence_of_first_block(self.plan, estimator, rows, reasons))
@@ -278,21 +306,13 @@ class CellRunner:
             if np.isnan(truth[mine]).all():
                 of = estimand or self._sole({})
                 truth[mine] = self.truth.of(estimator.name, of, inference)
-                if estimand and estimator.is_host and np.isnan(truth[mine]).all():
-                    self.without_truth.add((estimator.name, estimand))
         return rows.assign(truth=truth)
 
-
-def warn_if_frozen(dgp: str, panels: Panel) -> None:
-    """Warn if all samples of a chunk are equal: NumPy's draws are constants of a program."""
-    columns = [np.asarray(panels[name]) for name in panels]
-    invalid = any(np.isnan(values).all() for values in columns)  # an assignment of 2s, say
-    frozen = all(
-        np.array_equal(c, np.broadcast_to(c[:1], c.shape), equal_nan=True) for c in columns
-    )
-    if frozen and not invalid:
-        warnings.warn(
-            f"dgp {dgp!r}: all replications are the same sample; draw from the key with jax.random "
-            "(np.random runs once, when the function is compiled)",
-            stacklevel=2,
-        )
+    def _learn(self, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
+        """Note what a first block tells that is worth a warning."""
+        if not estimator.labels:
+            missing = estimands_without_truth(rows)
+            self.without_truth |= {(estimator.name, estimand) for estimand in missing}
+        value = value_that_never_varies(estimator.estimator, rows)
+        if value is not None and self._samples_vary:
+            self.never_varying[estimator.name] = value

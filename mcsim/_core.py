@@ -374,6 +374,17 @@ class Diagnosed(Protocol):
 
 
 @runtime_checkable
+class Explained(Protocol):
+    """An estimator that says why it fails on a panel, where a status is all that it returns.
+
+    ``explain(panel)`` gives a sentence, empty where it knows no reason. It sees one panel of
+    numbers, outside compiled code, and is asked once for every status of a cell's first block.
+    """
+
+    def explain(self, panel: Panel, /) -> str: ...
+
+
+@runtime_checkable
 class Generator(Protocol):
     """What training returns: draws panels of any number of units. Immutable."""
 

@@ -131,6 +131,54 @@ class Design(Mapping[str, Any]):
         return design
 
 
+@jax.tree_util.register_pytree_node_class
+class WatchedDesign(Design):
+    """A design that notes which factors are asked for, those included that it does not have.
+
+    Attributes
+    ----------
+    asked : set of str
+        Their names; all, once someone goes through it.
+    """
+
+    def __init__(self, design: Design):
+        self._factors, self._static = design._factors, design._static
+        self.defaults = design.defaults
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self.asked.update(self._factors)
+        return super().__iter__()
+
+    def with_factors(self, factors: Mapping[str, Any]) -> Design:
+        """Return another design, of which nothing more is noted."""
+        self.asked.update(self._factors)
+        return super().with_factors(factors)
+
+    def effective(self) -> dict[str, Any]:
+        """Return the value of every factor."""
+        self.asked.update(self._factors)
+        return super().effective()
+
+    def tree_flatten(self) -> Any:
+        """Split it as the design that it is; a program may read any factor."""
+        self.asked.update(self._factors)
+        return super().tree_flatten()
+
+    @classmethod
+    def tree_unflatten(cls, aux: tuple, leaves: Sequence[Any]) -> Design:
+        """Rebuild the design, of which nothing more is noted."""
+        return Design.tree_unflatten(aux, leaves)
+
+
 def _faults_of_arguments(factors: Any, static: Any, defaults: Any) -> list[str]:
     given = {"factors": factors, "defaults": defaults}
     faults = [

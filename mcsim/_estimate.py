@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._calls import with_remedies
-from mcsim._core import Panel, require_panel
+from mcsim._core import SUCCESSES, Explained, Panel, require_panel
 from mcsim._data import about_names
 from mcsim._engine import diagnose_chunk, estimate_chunk, sentences, with_schema
 from mcsim._frames import to_frame
@@ -59,7 +59,8 @@ def estimate(
     Warns
     -----
     UserWarning
-        For what an estimator says of the panel, such as treated cells that it leaves out.
+        For what an estimator says of the panel, such as treated cells that it leaves out, or why
+        it fails on it.
 
     Raises
     ------
@@ -102,9 +103,20 @@ def estimate(
             for note in note_sentences([(name, means)]):
                 warn(note)
         rows = native_rows([estimates], [], np.array([0]), "estimate")
+        if reason := _reason(estimator, rows, panel):
+            warn(f"{name}: {reason}")
         frames.append(rows.drop(columns=["rep", "truth"]).assign(estimator=name))
     rows = complete_intervals(pd.concat(frames, ignore_index=True), level, null)
     return rows[["estimator", *[column for column in rows if column != "estimator"]]]
+
+
+def _reason(estimator: object, rows: pd.DataFrame, panel: Panel) -> str:
+    """Return the first status that is a failure, and why; empty where no reason is told."""
+    failed = rows.loc[~rows["status"].isin(SUCCESSES), "status"]
+    if failed.empty or not isinstance(estimator, Explained):
+        return ""
+    reason = estimator.explain(panel)
+    return f"{failed.iloc[0]}: {reason}" if reason else ""
 
 
 @contextmanager

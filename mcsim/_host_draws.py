@@ -12,8 +12,8 @@ from mcsim._keys import Stream
 from mcsim._plan import CellPlan
 from mcsim._pool import Task, WorkerPool
 from mcsim._store import Store
-from mcsim._worker import draw_piece
-from mcsim.errors import InputError, raise_all
+from mcsim._worker import draw_watched
+from mcsim.errors import InputError, did_you_mean, raise_all
 
 
 def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> None:
@@ -36,11 +36,13 @@ def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> No
     Warns
     -----
     UserWarning
-        If replications 0 and 1 are the same sample.
+        If replications 0 and 1 are the same sample; if all cells are new and of host DGPs, and
+        none of them asks for a factor of the study.
     """
     new = [p for p in plans if not p.is_native and not (store.cell(p.hash) / "cell.json").exists()]
     tasks = [_submit(p, pool) for p in new]
-    drawn = [(p.cell.dgp_name, draws_of(p, task, 0, 1)) for p, task in zip(new, tasks, strict=True)]
+    found = [draws_of(p, task, 0, 1) for p, task in zip(new, tasks, strict=True)]
+    drawn = [(p.cell.dgp_name, draws) for p, (draws, _) in zip(new, found, strict=True)]
     raise_all(list(dict.fromkeys(fault for name, draws in drawn for fault in _faults(name, draws))))
     for name in dict.fromkeys(name for name, draws in drawn if _are_equal(draws[0], 1, 2)):
         warnings.warn(
@@ -49,6 +51,23 @@ def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> No
             UserWarning,
             stacklevel=2,
         )
+    if len(new) == len(plans):
+        _warn_of_factors_not_read(plans, [asked for _, asked in found])
+
+
+def _warn_of_factors_not_read(plans: Sequence[CellPlan], asked: Sequence[set[str]]) -> None:
+    """Warn of factors for which no DGP asks in any cell: they label rows with what they are not."""
+    known = set().union(*asked)
+    given = dict.fromkeys(name for plan in plans for name in plan.cell.seen)
+    dgps = ", ".join(repr(name) for name in dict.fromkeys(plan.cell.dgp_name for plan in plans))
+    for name in given:
+        if name not in known:
+            warnings.warn(
+                f"factor {name!r}: no cell of dgp {dgps} reads it"
+                + did_you_mean(name, known - given.keys() or known),
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def draws_of(plan: CellPlan, task: Task, first: int, last: int) -> Any:
@@ -64,7 +83,7 @@ def draws_of(plan: CellPlan, task: Task, first: int, last: int) -> Any:
 
 def _submit(plan: CellPlan, pool: WorkerPool) -> Task:
     words = np.asarray(jax.random.key_data(plan.keys(Stream.DGP, 0, 2)))
-    return pool.submit(draw_piece, plan.payload, plan.cell.seen, words[[0, 0, 1]], (0, 0, 1))
+    return pool.submit(draw_watched, plan.payload, plan.cell.seen, words[[0, 0, 1]], (0, 0, 1))
 
 
 def _faults(name: str, draws: Any) -> list[str]:

@@ -17,6 +17,7 @@ from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
 from mcsim._files import as_path
+from mcsim._first_block import sentences_of_equal_estimates
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._host_draws import check_draws
 from mcsim._keys import root_key
@@ -29,7 +30,13 @@ from mcsim._progress import Progress
 from mcsim._results import Results, doubtful_se
 from mcsim._store import Store
 from mcsim._study import Study, faults_of_reps
-from mcsim._truth import CellTruth, computes_truth, store_truths, warn_without_truth
+from mcsim._truth import (
+    CellTruth,
+    computes_truth,
+    store_truths,
+    warn_of_other_treatments,
+    warn_without_truth,
+)
 from mcsim._warnings import warn
 from mcsim.errors import InputError, StoreError, raise_all
 
@@ -244,12 +251,7 @@ def _execute(
     threads: int,
 ) -> dict[str, float]:
     """Compute what is missing; cells share the worker pool and a few threads."""
-    for p in plans:
-        if not truths[p.hash].own and p.is_native:
-            labels = [(e.name, estimand) for e in p.estimators for estimand, _ in e.labels]
-            truth = truths[p.hash]
-            asked = [(name, of) for name, of in labels if of or truth.leaves_open(p, of)]
-            warn_without_truth(p.cell.dgp_name, asked, truth.knows(p))
+    _warn_before(plans, truths)
     stop = threading.Event()
     runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]
     jobs = [
@@ -269,11 +271,34 @@ def _execute(
             pool.stop()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-    for runner in runners:
-        known = truths[runner.plan.hash].knows(runner.plan) | runner.estimands
-        warn_without_truth(runner.plan.cell.dgp_name, runner.without_truth, known)
+    _warn_after(runners)
     return {
         f"{runner.plan.cell.name} | {name}": round(seconds, 3)
         for runner in runners
         for name, seconds in runner.seconds.items()
     }
+
+
+def _warn_before(plans: list[CellPlan], truths: Mapping[str, CellTruth]) -> None:
+    """Warn of the estimates without a truth of which a dry run tells: no one need wait for them."""
+    for p in plans:
+        truth = truths[p.hash]
+        if not truth.own:
+            labels = [(e.name, estimand) for e in p.estimators for estimand, _ in e.labels]
+            asked = [(name, of) for name, of in labels if of or truth.leaves_open(p, of)]
+            warn_without_truth(p.cell.dgp_name, asked, truth.knows(p))
+        warn_of_other_treatments(p)
+
+
+def _warn_after(runners: list[CellRunner]) -> None:
+    """Warn of what first blocks told."""
+    for runner in runners:
+        known = runner.truth.knows(runner.plan) | runner.estimands
+        warn_without_truth(runner.plan.cell.dgp_name, runner.without_truth, known)
+    equal = (
+        (estimator, runner.plan.cell.name, value)
+        for runner in runners
+        for estimator, value in runner.never_varying.items()
+    )
+    for sentence in sentences_of_equal_estimates(equal):
+        warn(sentence)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -75,6 +75,33 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
             UserWarning,
             stacklevel=2,
         )
+
+
+@runtime_checkable
+class OfTreatment(Protocol):
+    """A DGP that draws a treatment, or an estimator of its effect: ``treatment`` is the column."""
+
+    @property
+    def treatment(self) -> str | None:
+        """The treatment's column; None if it is of no treatment."""
+        ...
+
+
+def warn_of_other_treatments(plan: CellPlan) -> None:
+    """Warn of estimators of another treatment's effect than that of which a DGP tells the truth."""
+    dgp = plan.cell.dgp
+    if not isinstance(dgp, OfTreatment) or dgp.treatment is None:
+        return
+    for e in plan.estimators:
+        theirs = e.estimator.treatment if isinstance(e.estimator, OfTreatment) else None
+        if theirs not in (None, dgp.treatment):
+            warnings.warn(
+                f"estimator {e.name!r} estimates the effect of {theirs!r}, but the DGP "
+                f"{plan.cell.dgp_name!r} draws the treatment {dgp.treatment!r}; write "
+                f"{dgp.treatment!r} in the formula, or treatment={theirs!r} in the DGP",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _unnamed(dgp: str, known: set[str]) -> str:

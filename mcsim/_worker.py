@@ -21,7 +21,7 @@ import numpy as np
 
 from mcsim._core import Estimate, Panel, Status
 from mcsim._data import about_names
-from mcsim._design import Design
+from mcsim._design import Design, WatchedDesign
 from mcsim._frames import columns_to_frame
 from mcsim._host import rng_from_words
 from mcsim._host_samples import stack_samples
@@ -202,6 +202,14 @@ def draw_piece(
     return columns if mask is None else {**columns, MASK: mask}, truths, schema
 
 
+def draw_watched(
+    payload: Payload, design: Design, words: np.ndarray, reps: Sequence[int]
+) -> tuple[Any, set[str]]:
+    """Draw as `draw_piece` does, and tell for which factors the DGP asked."""
+    watched = WatchedDesign(design)
+    return draw_piece(payload, watched, words, reps), watched.asked
+
+
 def _draw(dgp: Any, design: Design, words: np.ndarray, rep: int) -> Any:
     with _captured():
         try:
@@ -210,9 +218,33 @@ def _draw(dgp: Any, design: Design, words: np.ndarray, rep: int) -> Any:
             raise
         except BaseException as error:
             _let_interruptions_pass(error)
-            trouble = _cut(traceback.format_exc())
-            raise InputError(f"dgp {dgp.name!r} fails in replication {rep}:\n{trouble}") from None
+            line = _line_of(error, dgp.function)
+            raise InputError(
+                f"dgp {dgp.name!r} fails in replication {rep}: {type_and_message(error)}"
+                + (f", in: {line}" if line else "")
+                + _about_floats(error, line, design)
+                + f"\n{_cut(traceback.format_exc())}"
+            ) from None
     return sample
+
+
+def _line_of(error: BaseException, function: Any) -> str:
+    """Return the last line of the file of a function at which an error passed."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.line or "" for frame in reversed(frames) if frame.filename == file), "")
+
+
+def _about_floats(error: BaseException, line: str, design: Design) -> str:
+    """Say which factors are whole floats, where a whole number was needed."""
+    if not isinstance(error, TypeError) or "integer" not in str(error):
+        return ""
+    whole = [n for n, value in design.items() if isinstance(value, float) and value.is_integer()]
+    named = [n for n in whole if f'"{n}"' in line or f"'{n}'" in line]
+    return "".join(
+        f"; factor {name!r} is a float ({design[name]}): write {name}=[{int(design[name])}]"
+        for name in named or whole
+    )
 
 
 class _Output:

@@ -75,6 +75,11 @@ class exact_estimator:
     se: float = 1.0
     estimand: str = "mean"
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """No column: it gives the same in every replication, and no one need be warned of it."""
+        return ()
+
     def __call__(self, key: Key[Array, ""], panel: Panel) -> dict[str, Estimate]:
         """Return the truth, whatever the panel."""
         return {self.estimand: Estimate(self.truth + self.bias, self.se)}

@@ -12,6 +12,8 @@ import sys
 import textwrap
 import warnings
 
+import jax
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -240,3 +242,54 @@ def test_a_generator_in_an_imported_module_stops_before_anything_is_stored(tmp_p
         with pytest.raises(InputError, match=r"two draws of replication 0 differ \(in y\)"):
             rows_of(draws, store=tmp_path / "s")
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["STORE.json"]
+
+
+def reading(read):
+    """A host DGP that does something with its design before it draws."""
+
+    @mcsim.host
+    def dgp(rng, design):
+        read(design)
+        return pd.DataFrame({"y": rng.normal(size=8)}), {"mean": 0.0}
+
+    return dgp
+
+
+@pytest.fixture
+def as_users_have_it(monkeypatch):
+    """Without checks of types, which look into a design themselves."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda design: design["rho"],
+        lambda design: "rho" in design,
+        dict,
+        lambda design: design.effective(),
+        lambda design: design.with_factors({"n": 3})["rho"],
+        jax.tree.leaves,
+        jax.jit(lambda design: design["rho"] + 1.0),
+    ],
+)
+def test_a_factor_that_is_read_in_any_way_is_not_warned_of(read):
+    study = Study({"d": reading(read)}, {"e": mean}, mcsim.grid(rho=[0.0, 0.5]))
+    run(study, reps=2, workers=0, progress=False)  # a warning is an error
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_a_factor_that_one_cell_reads_is_not_warned_of():
+    def read(design):
+        return design["rho"] if design["law"] == "ar" else 0.0
+
+    designs = mcsim.grid(law=["iid", "ar"], rho=[0.0, 0.5])
+    run(Study({"d": reading(read)}, {"e": mean}, designs), reps=2, workers=0, progress=False)
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_a_factor_that_no_cell_reads_is_warned_of():
+    study = Study({"d": reading(lambda design: None)}, {"e": mean}, mcsim.grid(rho=[0.0]))
+    with pytest.warns(UserWarning, match="factor 'rho': no cell of dgp 'd' reads it"):
+        run(study, reps=2, workers=0, progress=False)

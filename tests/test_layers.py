@@ -16,7 +16,7 @@ LAYERS = [
     "report plots",
     "_replay _study_file",
     "_runner _blocks _host_blocks _host_draws _progress _truth _open _failures _plan _differences "
-    "_pool _worker _payload _mended _store _store_blocks _store_files _store_records",
+    "_first_block _pool _worker _payload _mended _store _store_blocks _store_files _store_records",
     "testing _estimate _figures _results _conditional _study _parts measures _notes _rows "
     "_own_inference _intervals _fingerprint _sources",
     "_panel_fidelity _fidelity",
@@ -36,7 +36,7 @@ ESTIMATORS = [
     "_regression",
     "_variance",
     "_linear_model",
-    "_native _dummies _fit _arguments",
+    "_native _explanation _dummies _fit _arguments",
     "_formula",
     "_parsing",
     "_expression _algebra _elsewhere",

@@ -330,7 +330,9 @@ def test_an_estimand_of_a_host_function_without_truth_is_told():
 
 
 def test_an_unnamed_estimate_is_of_the_only_estimand():
-    study = Study({"normal": draw}, {"e": lambda key, panel: Estimate(0.0, 1.0)}, STUDY.designs)
+    study = Study(
+        {"normal": draw}, {"e": lambda key, panel: Estimate(panel["y"].mean())}, STUDY.designs
+    )
     rows = rows_of(study, reps=2)
     assert rows["estimand"].unique().tolist() == ["mean"]
     assert (rows["truth"] == rows["mean"]).all()

@@ -1,5 +1,6 @@
 """From what a host function returned to labeled estimates; each result is read at once."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from types import GeneratorType
@@ -19,7 +20,7 @@ from mcsim._readers import (
 from mcsim._readers._coefficients import Coefficients
 from mcsim._readers._labels import UNNAMED, FullLabel, full_label
 from mcsim._readers._status import settled
-from mcsim.errors import ContractError
+from mcsim.errors import ContractError, raise_all
 
 Terms = str | Mapping[str, str] | None
 """The coefficient to take from a fitted result, or several by estimand."""
@@ -163,7 +164,27 @@ def _plain(estimate: Estimate) -> Estimate:
     known = [int(member) for member in Status]
     if status not in known:
         raise ContractError(f"the estimate's status is {status!r}, expected an mcsim.Status")
-    return Estimate(*(float(number) for number in numbers), status=int(status))
+    plain = Estimate(*(float(number) for number in numbers), status=int(status))
+    raise_all(_faults_of_limits(plain), ContractError)
+    return plain
+
+
+def _faults_of_limits(estimate: Estimate) -> list[str]:
+    """Say what is wrong with a result's limits; of the places after ``se`` the first is lower."""
+    value, _, lower, upper, *_ = estimate
+    given = {"lower": lower, "upper": upper}
+    alone = [name for name, limit in given.items() if not math.isnan(limit)]
+    if len(alone) == 1 and not math.isnan(value):
+        (other,) = given.keys() - alone
+        df = f", or df={lower:g} for degrees of freedom" if alone == ["lower"] else ""
+        infinite = "math.inf" if other == "upper" else "-math.inf"
+        return [
+            f"the estimate has {alone[0]}={given[alone[0]]:g} without {other}; give both limits "
+            f"({other}={infinite} of a one-sided interval){df}"
+        ]
+    if lower > upper:
+        return [f"the estimate has lower={lower:g} above upper={upper:g}; give the lower one first"]
+    return []
 
 
 _READERS: dict[str, Callable[[Any], Coefficients]] = {

@@ -16,6 +16,7 @@ from mcsim._precision import require_float64
 from mcsim._schema import Schema
 from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
+from mcsim.estimators._explanation import explain_failure
 from mcsim.estimators._formula import check_columns, with_axes
 
 
@@ -78,6 +79,11 @@ class NativeEstimator:
         groups = [name for name in self.groups if name not in ("unit", "time")]
         return tuple(dict.fromkeys([*self.formula.columns, *groups]))
 
+    @property
+    def treatment(self) -> str | None:
+        """The column of the treatment whose effect it estimates; None if it is a regression."""
+        return getattr(self.formula, "treatment", None)
+
     if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
 
         def __getattr__(self, name: str) -> Any:
@@ -138,6 +144,17 @@ class NativeEstimator:
             return {}
         formula, options = _on_panel(self._at(NULL, LEVEL), panel)
         return self.diagnosis(panel, formula, **options)
+
+    def explain(self, panel: Panel, /) -> str:
+        """Return why it fails on a panel of numbers, in a sentence; see `Explained`.
+
+        Raises
+        ------
+        InputError
+            If the panel lacks a column or has a shape that the method does not take.
+        """
+        formula, _ = _on_panel(self, panel)
+        return explain_failure(formula, panel)
 
     def with_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> "NativeEstimator":
         """Return the estimator for data of a schema, whose names of unit and time it then knows.

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 
 import mcsim
 from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample
+from mcsim.dgps import at_random, with_effect
+from mcsim.estimators import did, difference_in_means, ols
 from mcsim.testing import constant_dgp, exact_estimator
 from mistakes import Mistake
 
@@ -127,6 +130,78 @@ def on_a_frame(frame):
 
 def interrupting_dgp(rng, design):
     raise Stop("no more samples")
+
+
+@mcsim.host
+def drawn_by_host(rng, design):
+    y = rng.normal(size=8)
+    return pd.DataFrame({"y": y, "x": rng.normal(size=8)}), {"beta": 1.0}
+
+
+@mcsim.host(estimand="x")
+def slope(frame):
+    return Estimate(np.polyfit(frame["x"], frame["y"], 1)[0])
+
+
+@mcsim.host
+def drawn_by_size(rng, design):
+    y = [rng.normal() for _ in range(design["n"])]
+    return pd.DataFrame({"y": y}), {"mean": 0.0}
+
+
+@mcsim.host
+def drawn_by_sigma(rng, design):
+    y = rng.normal(scale=design.get("sigma", 1.0), size=8)
+    return pd.DataFrame({"y": y}), {"mean": 0.0}
+
+
+def under(dgp: Any, **factors: Any) -> Do:
+    """Run a study of a host DGP and the mean of its column y, under a grid of factors."""
+
+    def do(_: Path) -> object:
+        study = mcsim.Study({"d": dgp}, {"e": mcsim.host(on_a_frame)}, mcsim.grid(**factors))
+        return mcsim.run(study, reps=4, workers=0, progress=False)
+
+    return do
+
+
+def drawing_truth_of_beta(key, design):
+    y, x = jax.random.normal(key, (2, 8))
+    return Sample(Panel({"y": y, "x": x}), {"beta": 1.0})
+
+
+NO_TRUTH_OF_X = "' does not tell the truth of its estimand 'x'; known are beta (estimand= labels"
+
+
+def reading_nothing(key, panel):
+    return Estimate(0.085, 0.02)
+
+
+def of_another_treatment(_: Path) -> object:
+    wages = Panel({"lwage": np.arange(24.0).reshape(6, 4), "union": np.ones((6, 4))})
+    dgp = with_effect(
+        wages, outcome="lwage", assignment=at_random(n_treated=3, start=2), effect=1.0
+    )
+    return run(dgp=dgp, estimator=did("lwage ~ union"))(_)
+
+
+WORKERS = Panel(
+    {
+        "re78": np.arange(12.0),
+        "age": np.linspace(20.0, 60.0, 12) ** 2,
+        "treat": np.arange(12.0) < 4,
+    }
+)
+
+
+def on_workers(estimator: Any) -> Do:
+    """Estimate on one panel of twelve workers."""
+    return lambda _: mcsim.estimate(estimator, WORKERS)
+
+
+def drawing_ages(key, design):
+    y, d = jax.random.normal(key, (2, 8))
+    return Sample(Panel({"y": y, "d": d}), {"att": 1.0})
 
 
 ALL = "e: 4 of 4 failed: "
@@ -324,6 +399,85 @@ MISTAKES = [
         "a host DGP that stops like a solver",
         run(dgp=mcsim.host(interrupting_dgp)),
         "dgp 'interrupting_dgp' fails in replication 0:",
+    ),
+    *(
+        Mistake(
+            f"a truth of another name than the estimand, {kind}",
+            run(dgp=dgp, estimator=estimator),
+            f"estimator 'e': the DGP 'd{NO_TRUTH_OF_X}",
+        )
+        for kind, dgp, estimator in [
+            ("both host", drawn_by_host, slope),
+            ("the DGP host", drawn_by_host, ols("y ~ x")),
+            ("the estimator host", drawing_truth_of_beta, slope),
+            ("both native", drawing_truth_of_beta, ols("y ~ x")),
+        ]
+    ),
+    Mistake(
+        "an estimator that reads nothing of what is drawn",
+        run(estimator=reading_nothing),
+        "e: its estimates are the same (0.085) in all replications of cell 'd': does it read what",
+    ),
+    Mistake(
+        "a host estimator that reads nothing of what is drawn",
+        host(lambda frame: Estimate(1.0, 0.1)),
+        "e: its estimates are the same (1) in all replications of cell 'd': does it read what",
+    ),
+    Mistake(
+        "an estimator of another treatment than the DGP draws",
+        of_another_treatment,
+        "estimator 'e' estimates the effect of 'union', but the DGP 'd' draws the treatment 'd'; "
+        "write 'd' in the formula, or treatment='union' in the DGP",
+    ),
+    Mistake(
+        "degrees of freedom in the third place",
+        host(lambda frame: Estimate(0.0, 1.0, 38)),
+        f"{ALL}ContractError: the estimate has lower=38 without upper; give both limits "
+        "(upper=math.inf of a one-sided interval), or df=38 for degrees of freedom",
+    ),
+    Mistake(
+        "an upper limit alone",
+        host(lambda frame: Estimate(0.0, 1.0, upper=2.0)),
+        f"{ALL}ContractError: the estimate has upper=2 without lower; give both limits "
+        "(lower=-math.inf of a one-sided interval)",
+    ),
+    Mistake(
+        "limits the wrong way round",
+        host(lambda frame: Estimate(0.0, 1.0, 2.0, -2.0)),
+        f"{ALL}ContractError: the estimate has lower=2 above upper=-2; give the lower one first",
+    ),
+    Mistake(
+        "outcome and treatment swapped",
+        on_workers(difference_in_means("treat ~ re78")),
+        "difference_in_means: invalid_input: treatment 're78' must hold 0 and 1, got 2, 3, 4, ...; "
+        "are outcome and treatment swapped?",
+    ),
+    Mistake(
+        "a treatment that is an amount",
+        on_workers(difference_in_means("re78 ~ age")),
+        "difference_in_means: invalid_input: treatment 'age' must hold 0 and 1, got 400, ",
+    ),
+    Mistake(
+        "a logarithm of zero",
+        on_workers(ols("log(re78) ~ age")),
+        "ols: nan: log(re78) is no number in 1 of 12 rows, as where re78 = 0; leave these rows out",
+    ),
+    Mistake(
+        "a treatment that is drawn as an amount",
+        run(dgp=drawing_ages, estimator=difference_in_means("y ~ d")),
+        f"{ALL}invalid_input: treatment 'd' must hold 0 and 1, got ",
+    ),
+    Mistake(
+        "a misspelt factor, of which a host DGP has a default",
+        under(drawn_by_sigma, sgima=[1.0, 2.0]),
+        "factor 'sgima': no cell of dgp 'd' reads it; did you mean 'sigma'?",
+    ),
+    Mistake(
+        "a number of units that is a float",
+        under(drawn_by_size, n=[2e1, 1e2]),
+        "dgp 'drawn_by_size' fails in replication 0: TypeError: 'float' object cannot be "
+        'interpreted as an integer, in: y = [rng.normal() for _ in range(design["n"])]; factor '
+        "'n' is a float (20.0): write n=[20]",
     ),
     Mistake(
         "a study file with a syntax error",
