@@ -48,7 +48,8 @@ def stack_samples(
     converted = [_converted(name, frame) for frame, _ in samples]
     panels, schemas = [panel for panel, _ in converted], [schema for _, schema in converted]
     _check_alike(name, "columns", [tuple(panel) for panel in panels])
-    _check_alike(name, "units and periods", [(p.n_units, p.n_periods) for p in panels])
+    shapes = [(p.n_units, p.n_periods) for p in panels]
+    _check_alike(name, "units and periods", shapes, _OF_SELECTION)
     _check_alike(name, "distances between periods", [p.calendar.places for p in panels])
     _check_alike(name, "estimands", [tuple(truth) for _, truth in samples])
     _check_alike(name, "categories", [_levels(schema) for schema in schemas])
@@ -111,12 +112,18 @@ def _faults_of_gaps(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _check_alike(name: str, what: str, found: Sequence[Any]) -> None:
+_OF_SELECTION = (
+    "; keep all rows and make what is not observed NaN (frame.loc[left_out, 'y'] = np.nan), or "
+    "draw until there are enough"
+)
+
+
+def _check_alike(name: str, what: str, found: Sequence[Any], remedy: str = "") -> None:
     for other in found[1:]:
         if other != found[0]:
             raise ContractError(
                 f"dgp {name!r}: its samples differ in {what}: {found[0]} and {other}; the samples "
-                "of a cell have one shape"
+                f"of a cell have one shape{remedy}"
             )
 
 

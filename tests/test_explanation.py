@@ -34,7 +34,15 @@ PANEL = Panel(
     }
 )
 
-CROSS_SECTION = Panel({"y": Y[:, 0], "d": TREATED[:, 0], "age": Y[:, 1], "three": np.full(10, 3)})
+CROSS_SECTION = Panel(
+    {
+        "y": Y[:, 0],
+        "d": TREATED[:, 0],
+        "age": Y[:, 1],
+        "three": np.full(10, 3),
+        "coded": TREATED[:, 0] + 1,
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +50,7 @@ CROSS_SECTION = Panel({"y": Y[:, 0], "d": TREATED[:, 0], "age": Y[:, 1], "three"
     [
         (did("y ~ hours"), PANEL, "treatment 'hours' must hold 0 and 1, got "),
         (aipw("d ~ y | age"), CROSS_SECTION, "are outcome and treatment swapped?"),
+        (difference_in_means("y ~ coded"), CROSS_SECTION, "make it one, frame['coded'] == 2"),
         (did("y ~ never"), PANEL, "nobody is treated: treatment 'never' is 0 in every row"),
         (
             difference_in_means("y ~ d"),

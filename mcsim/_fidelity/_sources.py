@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Int, Key
 from numpy import ndarray
 
@@ -28,6 +29,11 @@ class Member(NamedTuple):
 
 def named(generators: Any, taken: Sequence[str] = (REAL, *REFERENCES)) -> dict[str, Any]:
     """Return generators by name: one, a list of fits of one, or a mapping."""
+    if isinstance(generators, (Panel, pd.DataFrame)):
+        raise InputError(
+            f"generators: got {type(generators).__name__}, a sample; expected a trainer or a "
+            "fitted generator, of which fidelity draws samples itself"
+        )
     if not isinstance(generators, Mapping):
         first = generators[0] if isinstance(generators, Sequence) and generators else generators
         generators = {_name_of(first): generators}

@@ -3,8 +3,8 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, takewhile
+from typing import Any, get_type_hints
 
 from mcsim.cli._kinds import kinds
 
@@ -25,6 +25,9 @@ def usage_hint(arguments: Sequence[str], commands: Mapping[str, Callable[..., An
     'write mcsim run study.py --reps 20'
     >>> usage_hint(["run", "study.py", "20"], {"run": print})
     'write mcsim run study.py --reps 20'
+    >>> def fit(data: str, columns: list[str]): ...
+    >>> usage_hint(["fit", "wages.csv", "--columns", "wage", "educ"], {"fit": fit})
+    'write --columns wage,educ'
     """
     command, *rest = arguments or [""]
     if command not in commands:
@@ -33,7 +36,24 @@ def usage_hint(arguments: Sequence[str], commands: Mapping[str, Callable[..., An
         for file, number in pairwise(rest):
             if file.endswith(".py") and number.isdigit():
                 return f"write mcsim run {file} --reps {number}"
-    return _hint_of_trainers(rest, commands[command]) if command == "fit" else ""
+    hint = _hint_of_lists(rest, commands[command])
+    return hint or (_hint_of_trainers(rest, commands[command]) if command == "fit" else "")
+
+
+def _hint_of_lists(arguments: Sequence[str], command: Callable[..., Any]) -> str:
+    """Say how several names are given to one option, as Stata's lists of variables are not."""
+    own = get_type_hints(command, include_extras=True)
+    for at, argument in enumerate(arguments):
+        name = argument.removeprefix("--").replace("-", "_")
+        if argument.startswith("--") and "list[str]" in str(own.get(name)):
+            words = list(takewhile(_is_name, arguments[at + 1 :]))
+            if len(words) > 1:
+                return f"write {argument} {','.join(words)}"
+    return ""
+
+
+def _is_name(word: str) -> bool:
+    return not word.startswith("-") and "." not in word
 
 
 def _hint_of_trainers(arguments: Sequence[str], command: Callable[..., Any]) -> str:

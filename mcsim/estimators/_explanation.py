@@ -92,11 +92,12 @@ def _of_treatment(formula: TreatmentFormula, panel: Panel) -> Iterator[str]:
         shown = ", ".join(f"{value:g}" for value in others[:_SHOWN])
         more = ", ..." if len(others) > _SHOWN else ""
         outcome = np.unique(np.asarray(evaluate(formula.outcome, panel))[seen])
-        remedy = (
-            "are outcome and treatment swapped?"
-            if len(outcome) < 3
-            else "an amount is for regressions such as ols and fixed_effects"
-        )
+        if np.isin(outcome, (0, 1)).all():
+            remedy = "are outcome and treatment swapped?"
+        elif len(values) == 2:
+            remedy = f"make it one, frame[{name!r}] == {values[1]:g}"
+        else:
+            remedy = "an amount is for regressions such as ols and fixed_effects"
         yield f"treatment {name!r} must hold 0 and 1, got {shown}{more}; {remedy}"
         return
     on = seen & (d == 1)

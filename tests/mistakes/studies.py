@@ -35,6 +35,7 @@ FRAME = pd.DataFrame(
     }
 )
 PANEL, SCHEMA = mcsim.from_frame(FRAME, "fcode", "year")
+WAVES = mcsim.Panel({"y": np.random.default_rng(0).normal(size=(20, 3))})
 
 Do = Callable[[Any], object]
 
@@ -654,6 +655,16 @@ CALLS = [
         given(InteractiveEffects, T=50),
         "InteractiveEffects: has no option 'T'; did you mean 'n_periods'?",
     ),
+    Mistake(
+        "a sample judged as a generator",
+        given(mcsim.fidelity, WAVES, WAVES, key=mcsim.key(0)),
+        "generators: got Panel, a sample; expected a trainer or a fitted generator",
+    ),
+    Mistake(
+        "a frame judged as a generator",
+        given(mcsim.fidelity, WAVES, FRAME, key=mcsim.key(0)),
+        "generators: got DataFrame, a sample; expected a trainer or a fitted generator",
+    ),
     Mistake("epochs", given(WGAN, epochs=9), "WGAN: has no option 'epochs'; did you mean 'steps'?"),
     Mistake(
         "a rate", given(VAE, lr=1e-3), "VAE: has no option 'lr'; did you mean 'learning_rate'?"
@@ -770,6 +781,11 @@ COMMANDS = [
         "a study file without run", line("st.py", "--reps", "20"), "write mcsim run st.py --reps"
     ),
     Mistake("reps without their name", command("20"), "write mcsim run "),
+    Mistake(
+        "a list of variables as in Stata",
+        line("fit", "w.csv", "--columns", "inv", "value", "--kind", "vae"),
+        "write --columns inv,value",
+    ),
     Mistake(
         "an option of a trainer",
         line("fit", "w.csv", "--steps", "2"),
