@@ -70,9 +70,15 @@ class Design(Mapping[str, Any]):
             return self._factors[name]
         if name in self.defaults:
             return self.defaults[name]
-        known = did_you_mean(name, self.effective())
+        known = did_you_mean(name, (*self.defaults, *self._factors))
         remedy = known or f"; give the study designs=mcsim.grid({name}=[...])"
         raise UnknownName(f"factor {name!r} is not in the design{remedy}")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a factor, or another where the design does not have it."""
+        if name not in self:
+            return default
+        return self[name]
 
     if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
 

@@ -82,7 +82,8 @@ def test_assignments_of_shares_fail_visibly(generator, tmp_path):
     assert np.isnan(panel["growth"]).all()
     assert np.isnan(panel["d"]).all()
     study = Study(on(PANEL, shares, n_units=None), did("growth ~ d"))
-    with pytest.warns(UserWarning, match="^did: 4 of 4 failed: invalid_input$") as caught:
+    nobody = "^did: 4 of 4 failed: invalid_input: nobody is treated"
+    with pytest.warns(UserWarning, match=nobody) as caught:
         run(study, reps=4, store=tmp_path / "store", workers=0, progress=False)
     assert len(caught) == 1  # and no word of equal samples
 
