@@ -64,7 +64,7 @@ class CellRunner:
     seconds : dict of estimator to float
         What its estimates have taken.
     without_truth : set of (estimator, estimand)
-        Estimates of which nothing knows the truth, where no dry run has told what they are of.
+        Estimates without a known truth, where no dry run has named their estimands.
     never_varying : dict of estimator to float
         Estimates that are the same in all replications of a first block.
     estimands : set of str
@@ -169,7 +169,7 @@ class CellRunner:
         self._finish(hosts, wait_for=lambda _: True)
 
     def _look_at(self, panels: Panel) -> None:
-        """Note whether the first samples are all the same, which of a host DGP is told before."""
+        """Note whether the first samples are equal, as `check_draws` does for host DGPs."""
         self._samples_vary = self.plan.chunk == 1 or not are_frozen(panels)
         if self.plan.is_native and not self._samples_vary:
             warn_of_frozen(self.plan.cell.dgp_name)
@@ -309,7 +309,7 @@ class CellRunner:
         return rows.assign(truth=truth)
 
     def _learn(self, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
-        """Note what a first block tells that is worth a warning."""
+        """Note what is worth a warning in a first block."""
         if not estimator.labels:
             missing = estimands_without_truth(rows)
             self.without_truth |= {(estimator.name, estimand) for estimand in missing}

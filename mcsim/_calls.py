@@ -68,11 +68,11 @@ def with_remedies(surplus: str = "", lack: str = "", /, **options: str) -> Calla
 
     def decorate(thing: Any) -> Any:
         if not isinstance(thing, type):
-            return _told(thing, remedies)
+            return _decorated(thing, remedies)
         if issubclass(thing, tuple):
-            thing.__new__ = staticmethod(_told(thing.__new__, remedies))
+            thing.__new__ = staticmethod(_decorated(thing.__new__, remedies))
         else:
-            thing.__init__ = _told(thing.__init__, remedies)
+            thing.__init__ = _decorated(thing.__init__, remedies)
         return thing
 
     return decorate
@@ -91,13 +91,13 @@ class _Remedies(NamedTuple):
 
 def as_written(function: Any) -> Any:
     """Return the function that `with_remedies` decorated; any other as it is."""
-    told = isinstance(function, FunctionType) and vars(function).get(_MARK) is function
-    return vars(function)["__wrapped__"] if told else function
+    decorated = isinstance(function, FunctionType) and vars(function).get(_MARK) is function
+    return vars(function)["__wrapped__"] if decorated else function
 
 
-def _told(function: Callable[..., Any], remedies: _Remedies) -> Callable[..., Any]:
+def _decorated(function: Callable[..., Any], remedies: _Remedies) -> Callable[..., Any]:
     @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def decorated(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except TypeError:
@@ -106,8 +106,8 @@ def _told(function: Callable[..., Any], remedies: _Remedies) -> Callable[..., An
                 raise
         raise_all(faults, WrongCall)
 
-    setattr(told, _MARK, told)  # itself: functools.wraps copies it to what wraps a told function
-    return told
+    setattr(decorated, _MARK, decorated)  # itself, since functools.wraps copies attributes
+    return decorated
 
 
 def _faults_of_call(

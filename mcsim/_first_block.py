@@ -58,11 +58,11 @@ def value_that_never_varies(estimator: object, rows: pd.DataFrame) -> float | No
     """
     if isinstance(estimator, ReadsColumns) and not estimator.reads:
         return None
-    told = rows[rows["status"].isin(SUCCESSES) & np.isfinite(rows["value"])]
-    labels = told.groupby(["estimand", "inference"], observed=True)["value"]
-    if told["rep"].nunique() < _LEAST or (labels.nunique() > 1).any():
+    known = rows[rows["status"].isin(SUCCESSES) & np.isfinite(rows["value"])]
+    labels = known.groupby(["estimand", "inference"], observed=True)["value"]
+    if known["rep"].nunique() < _LEAST or (labels.nunique() > 1).any():
         return None
-    missed = told.loc[~np.isclose(told["value"], told["truth"]), "value"]
+    missed = known.loc[~np.isclose(known["value"], known["truth"]), "value"]
     return None if missed.empty else float(missed.iloc[0])
 
 
@@ -97,7 +97,7 @@ def explained(
     Parameters
     ----------
     estimator : Estimator
-        A native one; of those that explain nothing nothing is told.
+        A native one; one that is not `Explained` has no reason.
     estimates : mapping of label to Estimate
         Arrays (rep,).
     panels : Panel

@@ -34,7 +34,7 @@ def faults_of_start(start: Any, n_periods: int) -> list[str]:
     if not all(-n_periods <= s < n_periods for s in np.ravel(start)):
         return [
             f"start: got {start!r}, expected positions within the {n_periods} periods, counted "
-            "from 0 (negative: from the end)"
+            "from 0 (negative: from the end); a label's is schema.period_labels.index(label)"
         ]
     first, last = start_positions(start, n_periods)
     return [f"start: got {start!r}, whose first comes after its last"] if first > last else []
