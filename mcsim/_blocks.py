@@ -3,17 +3,17 @@
 import threading
 import time
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Panel, Sample
-from mcsim._engine import NATIVE_BLOCK, diagnose_chunk, draw_chunk, estimate_chunk
+from mcsim._core import Panel
+from mcsim._draws import draw_all
+from mcsim._engine import NATIVE_BLOCK, diagnose_chunk
+from mcsim._evaluate import Evaluation, evaluate
 from mcsim._failures import sentence_of_first_block, store_reasons, without_success
 from mcsim._first_block import (
     are_frozen,
@@ -23,23 +23,20 @@ from mcsim._first_block import (
     warn_of_frozen,
 )
 from mcsim._host_blocks import HostBlock, HostBlocks
-from mcsim._host_draws import draws_of
 from mcsim._keys import Stream
 from mcsim._notes import means_of
 from mcsim._plan import CellPlan, EstimatorPlan
-from mcsim._pool import LOOK_EVERY, Task, WorkerPool
+from mcsim._pool import LOOK_EVERY, WorkerPool
 from mcsim._progress import Progress
 from mcsim._readers import UNTOLD
 from mcsim._rows import host_rows, native_rows
+from mcsim._schema import Schema
 from mcsim._store import Store
 from mcsim._store_blocks import read_block, write_block
 from mcsim._store_files import is_there
 from mcsim._store_records import NotesRecord
 from mcsim._truth import CellTruth, without_synonyms
-from mcsim._worker import MASK, draw_piece
 from mcsim.errors import StoreError
-
-Drawn = tuple[Sample, Any]  # samples and their schema
 
 
 class CellRunner:
@@ -147,19 +144,19 @@ class CellRunner:
         truths: list[Mapping[str, Any]] = []
         chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
         wanted = (first for first in chunks if native or hosts.is_needed(first))
-        for first, (sample, schema) in self._draws(wanted):
+        for first, (sample, schema) in draw_all(self.plan, wanted, self.pool):
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
             self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
             if first == 0:
                 self._look_at(sample.panel)
             hosts.submit(hosts.needing(first, at_start=True), first, sample, schema)
-            for estimator in (e.on(sample.panel, schema) for e in native):
-                estimates = self.estimate(estimator, first, sample.panel)
-                results[estimator.name].append(estimates)
+            for estimator in native:
+                found = self._evaluate(estimator, first, sample.panel, schema)
+                results[estimator.name].append(found.estimates)
                 if start == 0:
-                    self._explain(estimator, first, estimates, sample.panel)
-                    found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
-                    diagnoses[estimator.name].append(found)
+                    self._explain(estimator, first, found, sample.panel)
+                    diagnosis = diagnose_chunk(estimator.name, found.estimator, sample.panel)
+                    diagnoses[estimator.name].append(diagnosis)
             if self.stop.is_set():
                 return
             if first == chunks[-1]:
@@ -174,10 +171,12 @@ class CellRunner:
         if self.plan.is_native and not self._samples_vary:
             warn_of_frozen(self.plan.cell.dgp_name)
 
-    def _explain(self, estimator: EstimatorPlan, first: int, estimates: Any, panels: Panel) -> None:
+    def _explain(
+        self, estimator: EstimatorPlan, first: int, found: Evaluation, panels: Panel
+    ) -> None:
         """Keep why a native estimator fails in a chunk of the first block."""
         known = self._reasons.setdefault(estimator.name, {})
-        outcomes = explained(estimator.estimator, estimates, panels, known)
+        outcomes = explained(found.estimator, found.estimates, panels, known)
         store_reasons(self.store, self.plan, estimator, first, outcomes)
         known.update({o.status.label: o.reason for o in outcomes if o.trouble})
 
@@ -210,50 +209,15 @@ class CellRunner:
         while not self._first_is_known[estimator.name].wait(LOOK_EVERY):
             self.pool.check()
 
-    def draw(self, first: int) -> Drawn:
-        """Draw the samples of the chunk from replication ``first``, and tell their schema."""
-        return self._begin_draw(first)()
-
-    def _draws(self, chunks: Iterable[int]) -> Iterator[tuple[int, Drawn]]:
-        """Draw chunk after chunk; of a host DGP, the next ones are under way meanwhile."""
-        ahead = 0 if self.plan.is_native else self.pool.workers
-        waiting: deque[tuple[int, Callable[[], Drawn]]] = deque()
-        for first in chunks:
-            waiting.append((first, self._begin_draw(first)))
-            if len(waiting) > ahead:
-                begun, finish = waiting.popleft()
-                yield begun, finish()
-        for begun, finish in waiting:
-            yield begun, finish()
-
-    def _begin_draw(self, first: int) -> Callable[[], Drawn]:
-        cell, keys = self.plan.cell, self.plan.keys(Stream.DGP, first, first + self.plan.chunk)
-        if not self.plan.is_native:
-            words, reps = np.asarray(jax.random.key_data(keys)), range(first, first + len(keys))
-            task = self.pool.submit(draw_piece, self.plan.payload, cell.seen, words, reps)
-            return lambda: self._receive(task, first)
-        sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
-        return lambda: (sample, getattr(cell.dgp, "schema", None))
-
-    def _receive(self, task: Task, first: int) -> Drawn:
-        """Wait for the samples of a host DGP."""
-        last = first + self.plan.chunk - 1
-        columns, truth, schema = draws_of(self.plan, task, first, last)
-        mask = columns.pop(MASK, None)
-        batch = {name: jax.numpy.asarray(values) for name, values in columns.items()}
-        n_periods = next(iter(batch.values())).shape[-1]
-        static = schema.static_part(tuple(batch), n_periods)
-        mask = None if mask is None else jax.numpy.asarray(mask)
-        return Sample(Panel.batch(batch, mask, static), truth), schema
-
-    def estimate(self, estimator: EstimatorPlan, first: int, panels: Panel) -> Any:
-        """Estimate on the panels of the chunk from replication ``first``."""
+    def _evaluate(
+        self, estimator: EstimatorPlan, first: int, panels: Panel, schema: Schema | None
+    ) -> Evaluation:
+        """Run a native estimator on the panels of the chunk from replication ``first``."""
         keys = self.plan.keys(Stream.ESTIMATOR, first, first + self.plan.chunk)
         began = time.perf_counter()
-        estimates = estimate_chunk(estimator.name, estimator.estimator, keys, panels)
-        estimates = jax.device_get(estimates)
+        found = evaluate(estimator.name, estimator.estimator, keys, panels, schema)
         self.seconds[estimator.name] += time.perf_counter() - began
-        return estimates
+        return found
 
     def _lacks(self, estimator: EstimatorPlan, start: int) -> bool:
         return start in self._missing[estimator.name]

@@ -6,7 +6,7 @@ same name (cell or estimator) stops the run with the difference, unless changes 
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +14,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._core import Panel
 from mcsim._differences import difference
 from mcsim._engine import (
     HOST_BLOCK,
@@ -38,7 +37,6 @@ from mcsim._keys import (
 )
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
-from mcsim._schema import Schema
 from mcsim._store import Store
 from mcsim._store_records import CellRecord, EstimatorRecord
 from mcsim._study import Cell, Study
@@ -77,10 +75,6 @@ class EstimatorPlan:
     def is_host(self) -> bool:
         """Whether it runs in worker processes."""
         return isinstance(self.estimator, HostEstimator)
-
-    def on(self, panel: Panel, schema: Schema | None) -> "EstimatorPlan":
-        """Return the plan of the estimator for panels of a schema; of host DGPs it comes late."""
-        return replace(self, estimator=with_schema(self.estimator, schema, panel.nominal))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import WITH_RESULT, Estimate, Status
-from mcsim._readers import UNNAMED, FullLabel, has_se, settled
+from mcsim._evaluate import Evaluation, estimates_of, unlabeled
+from mcsim._readers import FullLabel, has_se, settled
+from mcsim._worker import Outcome
 
 _NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
 
@@ -33,17 +35,19 @@ def native_rows(
     sole_estimand : str
         What an estimate without a name is of.
     """
-    labels = list(chunks[0])
-    fields = {
-        name: np.stack([_joined(chunks, label, name) for label in labels])
-        for name in Estimate._fields
-    }
-    named = _named(labels, sole_estimand)
-    return _rows(named, fields, _truths(truths, named, len(reps)), reps)
+    named = _named(list(chunks[0]), sole_estimand)
+    return _rows(named, _fields(chunks), _truths(truths, named, len(reps)), reps)
+
+
+def rows_of(found: Evaluation, reps: np.ndarray, sole_estimand: str) -> pd.DataFrame:
+    """Return the rows of an evaluation, without truths; arguments as in `native_rows`."""
+    if found.outcomes:
+        return host_rows(found.outcomes, [], reps, sole_estimand)
+    return native_rows([found.estimates], [], reps, sole_estimand)
 
 
 def host_rows(
-    outcomes: Sequence[Any],
+    outcomes: Sequence[Outcome],
     truths: Sequence[Mapping[str, Any]],
     reps: np.ndarray,
     sole_estimand: str,
@@ -57,15 +61,19 @@ def host_rows(
     truths, reps, sole_estimand
         As in `native_rows`.
     """
-    labels = list(dict.fromkeys(label for outcome in outcomes for label in outcome.estimates))
-    found = [[_estimate_of(o, label) for o in outcomes] for label in labels or [(UNNAMED, "")]]
-    fields = {
-        name: np.array([[getattr(estimate, name) for estimate in row] for row in found])
+    if found := estimates_of(outcomes):
+        return native_rows([found], truths, reps, sole_estimand)
+    [label] = failed = unlabeled(outcomes)
+    truth = _truths(truths, _named([label], sole_estimand), len(reps))
+    return _rows([label], _fields([failed]), truth, reps)
+
+
+def _fields(chunks: Sequence[Mapping[FullLabel, Estimate]]) -> dict[str, np.ndarray]:
+    """Return each field of the estimates as an array (label, rep)."""
+    return {
+        name: np.stack([_joined(chunks, label, name) for label in chunks[0]])
         for name in Estimate._fields
     }
-    named = _named(labels or [(UNNAMED, "")], sole_estimand)
-    truth = _truths(truths, named, len(reps))
-    return _rows(named if labels else [(UNNAMED, "")], fields, truth, reps)
 
 
 def _joined(
@@ -76,13 +84,6 @@ def _joined(
 
 def _named(labels: Sequence[FullLabel], sole_estimand: str) -> list[FullLabel]:
     return [(estimand or sole_estimand, inference) for estimand, inference in labels]
-
-
-def _estimate_of(outcome: Any, label: FullLabel) -> Estimate:
-    if label in outcome.estimates:
-        return outcome.estimates[label]
-    missing = Status.ERROR if outcome.status == Status.OK else outcome.status
-    return Estimate(np.nan, status=missing)
 
 
 def _rows(

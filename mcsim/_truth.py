@@ -10,15 +10,14 @@ import numpy as np
 
 from mcsim._averages import ATT, read_average
 from mcsim._core import Panel
-from mcsim._engine import estimate_chunk, sentences
+from mcsim._engine import sentences
+from mcsim._evaluate import evaluate
 from mcsim._keys import Stream
-from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
 from mcsim._readers import UNNAMED, UNTOLD, FullLabel
 from mcsim._store import Store
 from mcsim._store_records import OwnTruthRecord, TruthRecord
-from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import ContractError, did_you_mean, nearest
 
 
@@ -192,18 +191,15 @@ def _own_truth(
 ) -> dict[str, float]:
     """The estimator's value on the population."""
     keys, batch = plan.keys(Stream.TRUTH, 1, 2), jax.tree.map(lambda a: a[None], population)
-    if not estimator.is_host:
-        estimates = estimate_chunk(estimator.name, estimator.estimator, keys, batch)
-        return {_name(label): float(np.asarray(e.value)[0]) for label, e in estimates.items()}
-    words = np.asarray(jax.random.key_data(keys))
-    payload = Payload(estimator.estimator, getattr(plan.cell.dgp, "schema", None))
-    outcome = pool.submit(estimate_piece, payload, piece_of(batch), words).result()[0]
-    if outcome.trouble:
+    # The plan has bound native estimators to the schema of the samples.
+    schema = getattr(plan.cell.dgp, "schema", None) if estimator.is_host else None
+    found = evaluate(estimator.name, estimator.estimator, keys, batch, schema, pool=pool)
+    if found.outcomes and (trouble := found.outcomes[0].trouble):
         raise ContractError(
             f"estimator {estimator.name!r} fails on the population that is to give its truth:\n"
-            f"{outcome.trouble}"
+            f"{trouble}"
         )
-    return {_name(label): estimate.value for label, estimate in outcome.estimates.items()}
+    return {_name(label): float(e.value[0]) for label, e in found.estimates.items()}
 
 
 def _name(label: FullLabel) -> str:

@@ -18,6 +18,7 @@ from multiprocessing import connection, parent_process
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from mcsim._core import Estimate, Panel, Status
 from mcsim._data import about_names
@@ -27,17 +28,20 @@ from mcsim._host import rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
+from mcsim._schema import Schema
 from mcsim.errors import InputError, McsimError, one_line, type_and_message
+
+Columns = dict[str, np.ndarray]
+"""Panels as they travel: (rep, unit, period), the mask and the places of the periods among them."""
 
 MASK = "__mask__"
 """The key under which a piece's mask travels with its columns."""
-
 
 PLACES = "__places__"
 """The key of the places of the periods (rep, period), where they are not 0, 1, 2, ..."""
 
 
-def piece_of(panels: Panel) -> dict[str, np.ndarray]:
+def piece_of(panels: Panel) -> Columns:
     """Return the columns (rep, unit, period) of panels as they travel, with mask and places."""
     columns = {name: np.asarray(panels[name]) for name in panels}
     extra = {} if panels.mask is None else {MASK: np.asarray(panels.mask)}
@@ -45,6 +49,19 @@ def piece_of(panels: Panel) -> dict[str, np.ndarray]:
         reps = len(next(iter(columns.values())))
         extra[PLACES] = np.broadcast_to(np.asarray(places), (reps, len(places)))
     return columns | extra
+
+
+def replication_of(columns: Mapping[str, np.ndarray], rep: int) -> Columns:
+    """Return one replication (unit, period) of panels as they travel."""
+    return {name: values[rep] for name, values in columns.items()}
+
+
+def frame_of(columns: Columns, schema: Schema | None) -> pd.DataFrame:
+    """Return the frame of one replication, with the names and labels of a schema."""
+    places = columns.get(PLACES)
+    data = {name: values for name, values in columns.items() if name not in (MASK, PLACES)}
+    labels = None if places is None else places.tolist()
+    return columns_to_frame(data, columns.get(MASK), schema, labels)
 
 
 _OUTPUT_KEPT = 2_000  # characters of what a function printed, kept with its failure
@@ -112,21 +129,16 @@ def estimate_piece(
     words : array of uint32 (rep, 2)
         The replications' keys.
     """
-    return [
-        _estimate(payload, {name: values[i] for name, values in columns.items()}, word)
-        for i, word in enumerate(words)
-    ]
+    return [_estimate(payload, replication_of(columns, i), word) for i, word in enumerate(words)]
 
 
-def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarray) -> Outcome:
-    mask, places = columns.pop(MASK, None), columns.pop(PLACES, None)
+def _estimate(payload: Payload, columns: Columns, words: np.ndarray) -> Outcome:
     frame, raised, estimates, trouble = None, None, {}, ""
     began = time.perf_counter()
     with _captured() as output:
         try:
             estimator, schema = payload.parts
-            labels = None if places is None else places.tolist()
-            frame = columns_to_frame(columns, mask, schema, labels)
+            frame = frame_of(columns, schema)
             estimates = estimator(rng_from_words(words), frame)
         except BaseException as error:  # some solvers raise what is no Exception, to stop
             _let_interruptions_pass(error)

@@ -15,11 +15,12 @@ LAYERS = [
     "cli",
     "report plots",
     "_replay _study_file",
-    "_runner _blocks _host_blocks _host_draws _progress _truth _open _failures _plan _differences "
-    "_first_block _pool _worker _payload _mended _store _store_blocks _store_files _store_records",
-    "testing _estimate _figures _results _conditional _study _parts measures _notes _rows "
-    "_own_inference _intervals _fingerprint _sources",
-    "_panel_fidelity _fidelity",
+    "testing _panel_fidelity _fidelity",
+    "_runner _blocks _host_blocks _draws _progress _truth _open _failures _plan _differences "
+    "_first_block _estimate _rows _evaluate _pool _worker _payload _mended _store _store_blocks "
+    "_store_files _store_records",
+    "_figures _results _conditional _study _parts measures _notes _own_inference _intervals "
+    "_fingerprint _sources",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "

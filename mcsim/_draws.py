@@ -1,19 +1,103 @@
-"""Checks of host DGPs before anything is stored: they must draw from their argument rng alone."""
+"""Samples of a cell, drawn here by a compiled program or by a host DGP in worker processes.
+
+Before anything is stored every host DGP is checked: it must draw from its argument rng alone.
+"""
 
 import warnings
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pebble
 
+from mcsim._core import Panel, Sample
+from mcsim._engine import draw_chunk
+from mcsim._evaluate import words_of
 from mcsim._keys import Stream
 from mcsim._plan import CellPlan
 from mcsim._pool import Task, WorkerPool
+from mcsim._schema import Schema
 from mcsim._store import Store
-from mcsim._worker import draw_watched
+from mcsim._worker import MASK, draw_piece, draw_watched
 from mcsim.errors import InputError, did_you_mean, raise_all
+
+Drawn = tuple[Sample, Schema | None]
+"""The samples of a chunk, and their schema."""
+
+
+def draw(plan: CellPlan, first: int, pool: WorkerPool) -> Drawn:
+    """Draw the samples of the chunk from replication ``first``.
+
+    Parameters
+    ----------
+    plan : CellPlan
+        The cell.
+    first : int
+        First replication of the chunk.
+    pool : WorkerPool
+        Where a host DGP runs.
+    """
+    return _begin(plan, first, pool)()
+
+
+def draw_all(
+    plan: CellPlan, chunks: Iterable[int], pool: WorkerPool
+) -> Iterator[tuple[int, Drawn]]:
+    """Draw chunk after chunk; of a host DGP, the next ones are under way meanwhile.
+
+    Parameters
+    ----------
+    plan, pool
+        As in `draw`.
+    chunks : iterable of int
+        First replications of the chunks.
+    """
+    ahead = 0 if plan.is_native else pool.workers
+    waiting: deque[tuple[int, Callable[[], Drawn]]] = deque()
+    for first in chunks:
+        waiting.append((first, _begin(plan, first, pool)))
+        if len(waiting) > ahead:
+            begun, finish = waiting.popleft()
+            yield begun, finish()
+    for begun, finish in waiting:
+        yield begun, finish()
+
+
+def _begin(plan: CellPlan, first: int, pool: WorkerPool) -> Callable[[], Drawn]:
+    cell, keys = plan.cell, plan.keys(Stream.DGP, first, first + plan.chunk)
+    if not plan.is_native:
+        reps = range(first, first + len(keys))
+        task = pool.submit(draw_piece, plan.payload, cell.seen, words_of(keys), reps)
+        return lambda: _received(plan, task, first)
+    sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
+    return lambda: (sample, getattr(cell.dgp, "schema", None))
+
+
+def _received(plan: CellPlan, task: Task, first: int) -> Drawn:
+    """Wait for the samples of a host DGP."""
+    columns, truth, schema = _result(plan, task, first, first + plan.chunk - 1)
+    mask = columns.pop(MASK, None)
+    arrays = {name: jnp.asarray(values) for name, values in columns.items()}
+    n_periods = next(iter(arrays.values())).shape[-1]
+    static = schema.static_part(tuple(arrays), n_periods)
+    mask = None if mask is None else jnp.asarray(mask)
+    return Sample(Panel.batch(arrays, mask, static), truth), schema
+
+
+def _result(plan: CellPlan, task: Task, first: int, last: int) -> Any:
+    """Wait for draws of a host DGP, of the replications from the first to the last."""
+    try:
+        return task.result()
+    except pebble.ProcessExpired as error:
+        raise InputError(
+            f"dgp {plan.cell.dgp_name!r}: its process died ({error}) in one of the "
+            f"replications {first} to {last}"
+        ) from None
+
+
+# Checks of host DGPs
 
 
 def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> None:
@@ -41,7 +125,7 @@ def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> No
     """
     new = [p for p in plans if not p.is_native and not (store.cell(p.hash) / "cell.json").exists()]
     tasks = [_submit(p, pool) for p in new]
-    found = [draws_of(p, task, 0, 1) for p, task in zip(new, tasks, strict=True)]
+    found = [_result(p, task, 0, 1) for p, task in zip(new, tasks, strict=True)]
     drawn = [(p.cell.dgp_name, draws) for p, (draws, _) in zip(new, found, strict=True)]
     raise_all(list(dict.fromkeys(fault for name, draws in drawn for fault in _faults(name, draws))))
     for name in dict.fromkeys(name for name, draws in drawn if _are_equal(draws[0], 1, 2)):
@@ -70,19 +154,8 @@ def _warn_of_factors_not_read(plans: Sequence[CellPlan], asked: Sequence[set[str
             )
 
 
-def draws_of(plan: CellPlan, task: Task, first: int, last: int) -> Any:
-    """Wait for draws of a host DGP, of the replications from the first to the last."""
-    try:
-        return task.result()
-    except pebble.ProcessExpired as error:
-        raise InputError(
-            f"dgp {plan.cell.dgp_name!r}: its process died ({error}) in one of the "
-            f"replications {first} to {last}"
-        ) from None
-
-
 def _submit(plan: CellPlan, pool: WorkerPool) -> Task:
-    words = np.asarray(jax.random.key_data(plan.keys(Stream.DGP, 0, 2)))
+    words = words_of(plan.keys(Stream.DGP, 0, 2))
     return pool.submit(draw_watched, plan.payload, plan.cell.seen, words[[0, 0, 1]], (0, 0, 1))
 
 
