@@ -20,6 +20,7 @@ from mcsim._core import Diagnosed, Estimate, Panel, Sample
 from mcsim._cpus import PROGRAMS
 from mcsim._data import remedy_for_cross_section
 from mcsim._design import Design
+from mcsim._host import kind_of
 from mcsim._missing_cells import MISSING, missing_cells, without_cells
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
@@ -299,13 +300,6 @@ def _checked_sample(name: str, sample: Any) -> Sample:
         raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
     truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
     return Sample(sample[0], truth)
-
-
-def kind_of(returned: Any) -> str:
-    """Name what a function returned: the types of a pair, or its own."""
-    if isinstance(returned, tuple):
-        return f"({', '.join(type(part).__name__ for part in returned)})"
-    return type(returned).__name__
 
 
 def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 
 from mcsim._calls import with_remedies
+from mcsim._caveats import means_of, note_sentences
 from mcsim._core import SUCCESSES, Explained, Panel, require_panel
 from mcsim._engine import diagnose_chunk, sentences
 from mcsim._evaluate import evaluate
 from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
-from mcsim._notes import means_of, note_sentences
 from mcsim._null_and_level import faults_of_level, faults_of_null, with_null_and_level
 from mcsim._parts import faults_of_parts, named
 from mcsim._precision import require_float64

@@ -4,13 +4,12 @@ import contextlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mcsim._core import SUCCESSES, Status
-from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._results import Results, factors_of
 from mcsim._store import Store
 from mcsim._store_files import write_json
@@ -69,14 +68,33 @@ def with_skipped(rows: pd.DataFrame, first_block: pd.DataFrame, reps: int) -> pd
 # Reasons in the store
 
 
+class Named(NamedTuple):
+    """A cell, or an estimator, by its name in the study and the hash of its definition."""
+
+    name: str
+    hash: str
+
+
 def store_reasons(
-    store: Store, plan: CellPlan, estimator: EstimatorPlan, start: int, outcomes: Sequence[Outcome]
+    store: Store, cell: Named, estimator: Named, start: int, outcomes: Sequence[Outcome]
 ) -> None:
-    """Keep what went wrong in a block, and why standard errors are missing: each text once."""
-    folder = store.failures(plan.hash, estimator.hash)
+    """Keep why replications failed, and why standard errors are missing: each text once.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    cell, estimator : Named
+        Where it was.
+    start : int
+        Number of the first replication.
+    outcomes : sequence of Outcome
+        One per replication.
+    """
+    folder = store.failures(cell.hash, estimator.hash)
     for (status, text), reps in _texts(outcomes, start):
         content = {
-            "cell": plan.cell.name,
+            "cell": cell.name,
             "estimator": estimator.name,
             "rep": reps[0],
             "reps": reps,
@@ -84,7 +102,7 @@ def store_reasons(
             "reason": outcomes[reps[0] - start].reason,
             "trouble": text,
             "replay": f"mcsim replay FILE --store {shlex.quote(str(store.path))} "
-            f"--cell {plan.hash[:12]} --rep {reps[0]}",
+            f"--cell {cell.hash[:12]} --rep {reps[0]}",
         }
         write_json(folder / f"r{reps[0]:07d}.json", content)
 
@@ -278,14 +296,14 @@ def _cause(status: str, reason: str) -> str:
 
 
 def sentence_of_first_block(
-    plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame, reasons: Mapping[str, str]
+    cell: str, estimator: str, rows: pd.DataFrame, reasons: Mapping[str, str]
 ) -> str:
     """Say that all of a first block failed, and why; what else is asked for is skipped.
 
     Parameters
     ----------
-    plan, estimator
-        The cell and the estimator.
+    cell, estimator : str
+        Their names.
     rows : pandas.DataFrame
         The block.
     reasons : mapping of status to str
@@ -295,8 +313,8 @@ def sentence_of_first_block(
     told = pd.DataFrame({"status": statuses.index, "replications": statuses.to_numpy()})
     told["reason"] = [reasons.get(status, "") for status in told["status"]]
     return (
-        f"{estimator.name} failed in all {statuses.sum():,} replications of its first block in "
-        f"cell {plan.cell.name!r}: {causes(told)}; its other replications there are skipped"
+        f"{estimator} failed in all {statuses.sum():,} replications of its first block in "
+        f"cell {cell!r}: {causes(told)}; its other replications there are skipped"
     )
 
 

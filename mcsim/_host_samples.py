@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
-from mcsim._engine import kind_of
 from mcsim._frames import convert_frame
+from mcsim._host import kind_of
 from mcsim._schema import Column, Schema
 from mcsim.errors import ContractError, InputError, raise_all
 

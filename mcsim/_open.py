@@ -8,17 +8,19 @@ from typing import Any
 import pandas as pd
 
 from mcsim._calls import with_remedies
+from mcsim._caveats import (
+    limits_left_behind,
+    note_sentences,
+    out_of_reach,
+    remarks_on_mended,
+)
 from mcsim._core import Status
 from mcsim._failures import COLUMNS, failures_of, with_skipped
 from mcsim._intervals import complete_intervals
-from mcsim._mended import remarks_on_mended
-from mcsim._notes import note_sentences
 from mcsim._null_and_level import faults_of_level
-from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store
-from mcsim._store_blocks import read_block
-from mcsim._store_files import is_there, missing
+from mcsim._store_files import is_there, missing, read_block
 from mcsim._store_records import NotesRecord, TruthRecord
 from mcsim._warnings import warn
 from mcsim.errors import StoreError, raise_all

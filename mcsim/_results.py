@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._calls import with_remedies
-from mcsim._conditional import conditional_rows
+from mcsim._caveats import conditional_rows
 from mcsim.errors import InputError, UnknownAttribute, UnknownName, did_you_mean, require_type
 from mcsim.measures import MEASURES, summarize
 

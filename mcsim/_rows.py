@@ -20,7 +20,7 @@ def native_rows(
     chunks: Sequence[Mapping[FullLabel, Estimate]],
     truths: Sequence[Mapping[str, Any]],
     reps: np.ndarray,
-    sole_estimand: str,
+    single_estimand: str,
 ) -> pd.DataFrame:
     """Return the rows of a native block, replication by replication.
 
@@ -32,25 +32,25 @@ def native_rows(
         The samples' own truths, chunk after chunk.
     reps : array of int (rep,)
         The replications.
-    sole_estimand : str
+    single_estimand : str
         What an estimate without a name is of.
     """
-    named = _named(list(chunks[0]), sole_estimand)
+    named = _named(list(chunks[0]), single_estimand)
     return _rows(named, _fields(chunks), _truths(truths, named, len(reps)), reps)
 
 
-def rows_of(found: Evaluation, reps: np.ndarray, sole_estimand: str) -> pd.DataFrame:
+def rows_of(found: Evaluation, reps: np.ndarray, single_estimand: str) -> pd.DataFrame:
     """Return the rows of an evaluation, without truths; arguments as in `native_rows`."""
     if found.outcomes:
-        return host_rows(found.outcomes, [], reps, sole_estimand)
-    return native_rows([found.estimates], [], reps, sole_estimand)
+        return host_rows(found.outcomes, [], reps, single_estimand)
+    return native_rows([found.estimates], [], reps, single_estimand)
 
 
 def host_rows(
     outcomes: Sequence[Outcome],
     truths: Sequence[Mapping[str, Any]],
     reps: np.ndarray,
-    sole_estimand: str,
+    single_estimand: str,
 ) -> pd.DataFrame:
     """Return the rows of a host block; a failed replication has a row for every label known.
 
@@ -58,13 +58,13 @@ def host_rows(
     ----------
     outcomes : sequence of Outcome
         One per replication.
-    truths, reps, sole_estimand
+    truths, reps, single_estimand
         As in `native_rows`.
     """
     if found := estimates_of(outcomes):
-        return native_rows([found], truths, reps, sole_estimand)
+        return native_rows([found], truths, reps, single_estimand)
     [label] = failed = unlabeled(outcomes)
-    truth = _truths(truths, _named([label], sole_estimand), len(reps))
+    truth = _truths(truths, _named([label], single_estimand), len(reps))
     return _rows([label], _fields([failed]), truth, reps)
 
 
@@ -82,8 +82,8 @@ def _joined(
     return np.concatenate([np.asarray(getattr(chunk[label], name)) for chunk in chunks])
 
 
-def _named(labels: Sequence[FullLabel], sole_estimand: str) -> list[FullLabel]:
-    return [(estimand or sole_estimand, inference) for estimand, inference in labels]
+def _named(labels: Sequence[FullLabel], single_estimand: str) -> list[FullLabel]:
+    return [(estimand or single_estimand, inference) for estimand, inference in labels]
 
 
 def _rows(

@@ -5,7 +5,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from mcsim._draws import check_draws
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
 from mcsim._files import as_path
-from mcsim._first_block import sentences_of_equal_estimates
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import root_key
 from mcsim._null_and_level import names_taken
@@ -302,3 +301,26 @@ def _warn_after(runners: list[CellRunner]) -> None:
     )
     for sentence in sentences_of_equal_estimates(equal):
         warn(sentence)
+
+
+def sentences_of_equal_estimates(found: Iterable[tuple[str, str, float]]) -> Iterator[str]:
+    """Yield a sentence for every estimator with estimates that never vary.
+
+    Parameters
+    ----------
+    found : iterable of (estimator, cell, value)
+
+    Examples
+    --------
+    >>> list(sentences_of_equal_estimates([("did", "lalonde n=50", 0.5)]))[0][:64]
+    'did: its estimates are the same (0.5) in all replications of cel'
+    """
+    cells: dict[str, list[tuple[str, float]]] = {}
+    for estimator, cell, value in found:
+        cells.setdefault(estimator, []).append((cell, value))
+    for estimator, ((cell, value), *others) in cells.items():
+        more = f" (and of {len(others)} more)" if others else ""
+        yield (
+            f"{estimator}: its estimates are the same ({value:g}) in all replications of cell "
+            f"{cell!r}{more}: does it read what the DGP draws?"
+        )

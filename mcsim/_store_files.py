@@ -1,11 +1,13 @@
 """The files of a store: written whole, sealed with a checksum, refused where damaged.
 
 A checksum of what a JSON file holds stands in it under ``sha256``, and under ``address`` its place
-in the store. A changed character, or another file in its place, then stops a reader with a
-sentence that names the file and the remedy, and never changes a table.
+in the store; the footer of a block, which is a Parquet file, has both. A changed character, or
+another file in its place, then stops a reader with a sentence that names the file and the remedy,
+and never changes a table.
 """
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -16,9 +18,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mcsim._declared import fault_of
 from mcsim._files import other_than_file
 from mcsim._keys import digest
+from mcsim._store_records import COLUMNS, FORMAT, MOST_LABELS, READABLE, Footer
+from mcsim._version import __version__
 from mcsim.errors import StoreError
 
 SEAL, ADDRESS = "sha256", "address"
@@ -30,6 +38,8 @@ ABANDONED = 3600.0  # seconds after which a temporary file is nobody's: writing 
 _TEMPORARY = re.compile(r"\.tmp-([0-9]{1,9})-[0-9a-f]{8}")
 
 _WRITTEN_BY_A_RUN = ("study.json", "cell.json", "est.json", "truth.json")
+
+_SCHEMA = pa.schema(list(COLUMNS.items()))  # of blocks
 
 
 class DamagedFile(StoreError):
@@ -49,6 +59,9 @@ def damaged(file: Path, what: str) -> DamagedFile:
     error = DamagedFile(f"store: {file} {what}; {_remedy(file)}")
     error.found = f"store: {file} {what}"
     return error
+
+
+# JSON
 
 
 def write_json(file: Path, content: Mapping[str, Any], address: str | None = None) -> None:
@@ -130,6 +143,98 @@ def _digest(file: Path, content: Mapping[str, Any]) -> str:
         return digest(content)
     except RecursionError:  # writing JSON is not as deep as reading it
         raise damaged(file, "is damaged: it is nested too deeply") from None
+
+
+# Blocks
+
+
+def write_block(file: Path, rows: pd.DataFrame, about: Mapping[str, Any]) -> None:
+    """Write a block: temporary name, sync, rename.
+
+    Parameters
+    ----------
+    file : Path
+        Its final name.
+    rows : pandas.DataFrame
+        The columns `COLUMNS`.
+    about : mapping
+        Kept in the footer, with the block's address and the checksum of its rows.
+    """
+    if len(rows) > MOST_LABELS * _size(file):
+        raise StoreError(
+            f"block {file.name}: has {len(rows):,} rows, expected at most {MOST_LABELS:,} of a "
+            "replication; return fewer estimates at once"
+        )
+    arrays = [pa.array(rows[name], type=kind) for name, kind in COLUMNS.items()]
+    table = pa.table(arrays, schema=_SCHEMA)
+    about = {**about, "address": _address(file), "rows": len(rows)}
+    footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": _checksum(table)}
+    table = table.replace_schema_metadata({"mcsim": json.dumps(footer, sort_keys=True)})
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    write_bytes(file, buffer.getvalue())
+
+
+def read_block(file: Path) -> pd.DataFrame:
+    """Read a block and check its checksum; its rows only if its footer is a block's.
+
+    Raises
+    ------
+    StoreError
+        If it is truncated, altered, of another format, or of another place in a store.
+    """
+    try:
+        if other := other_than_file(file):
+            raise StoreError(f"block {file.name}: is {other}, expected a file")
+        with open(file, "rb") as stream:  # Arrow opens no path that is not UTF-8
+            parquet = pq.ParquetFile(stream)
+            checksum = _footer(file, parquet)["sha256"]
+            table = parquet.read()
+            intact = checksum == _checksum(table)
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
+    if not intact:
+        raise StoreError(f"block {file.name}: its checksum is wrong")
+    return table.to_pandas()
+
+
+def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
+    """Return what the footer says; raise unless it is that of a block in this place."""
+    schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+    footer = json.loads((schema.metadata or {})[b"mcsim"])
+    alike = schema.equals(_SCHEMA) and not fault_of(footer, Footer)
+    if not alike or footer["format"] not in READABLE:
+        raise StoreError(f"block {file.name}: has another format")
+    if footer["address"] != _address(file):
+        raise StoreError(f"block {file.name}: belongs elsewhere")
+    if footer["rows"] != rows or rows > MOST_LABELS * _size(file):
+        raise StoreError(f"block {file.name}: says that it has {rows:,} rows")
+    return footer
+
+
+def _size(file: Path) -> int:
+    """Return how many replications a block has, from its name: r0000064-0000127."""
+    first, last = file.stem.removeprefix("r").split("-")
+    return int(last) - int(first) + 1
+
+
+def _address(file: Path) -> list[str]:
+    """Return the cell, the estimator and the replications that the path of a block tells."""
+    return [file.parents[2].name, file.parent.name, file.stem]
+
+
+def _checksum(table: pa.Table) -> str:
+    """SHA-256 of the values, whatever their encoding in the file."""
+    digest = hashlib.sha256()
+    for name, kind in COLUMNS.items():
+        if pa.types.is_dictionary(kind):
+            digest.update("\0".join(map(str, table[name].cast(pa.string()).to_pylist())).encode())
+        else:
+            digest.update(table[name].to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+# Any file
 
 
 def _remedy(file: Path) -> str:

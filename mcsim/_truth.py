@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+import pandas as pd
 
 from mcsim._averages import ATT, read_average
 from mcsim._core import Panel
@@ -55,6 +56,28 @@ class CellTruth:
             return own.get(f"{estimand}|{inference}", unnamed)
         return self.values.get(estimand, (np.nan, 0.0))[0]
 
+    def filled_in(self, rows: pd.DataFrame, estimator: str, single_estimand: str) -> pd.DataFrame:
+        """Return an estimator's rows with the cell's truth where the samples carry none.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            A block.
+        estimator : str
+            Its name.
+        single_estimand : str
+            What an estimate without a name is of.
+        """
+        truth = rows["truth"].to_numpy(copy=True)
+        if not np.isnan(truth).any():
+            return rows
+        names = rows[["estimand", "inference"]].to_numpy()
+        for estimand, inference in dict.fromkeys(map(tuple, names)):
+            mine = (names == (estimand, inference)).all(axis=1)
+            if np.isnan(truth[mine]).all():
+                truth[mine] = self.of(estimator, estimand or single_estimand, inference)
+        return rows.assign(truth=truth)
+
 
 def store_truths(plans: list[CellPlan], store: Store, pool: WorkerPool) -> dict[str, CellTruth]:
     """Return the truth of every cell, computing and storing what is missing."""
@@ -74,6 +97,12 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
             UserWarning,
             stacklevel=2,
         )
+
+
+def estimands_without_truth(rows: pd.DataFrame) -> set[str]:
+    """Return the estimands of which no replication has a truth."""
+    known = rows["truth"].notna().groupby(rows["estimand"], observed=True).any()
+    return {str(estimand) for estimand in known.index[~known] if estimand}
 
 
 @runtime_checkable

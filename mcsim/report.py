@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from mcsim._conditional import MARK, NOTE, conditional_rows
+from mcsim._caveats import MARK, NOTE, conditional_rows
 from mcsim._escapes import in_latex, in_markdown, latex_comment, printable
 from mcsim._figures import figure, rounded
 from mcsim._files import as_path

@@ -14,7 +14,7 @@ from mcsim import Estimate, Panel, Sample, Status, Study, grid, run
 from mcsim._failures import often_failing
 from mcsim._replay import replay
 from mcsim._store import Store
-from mcsim._store_blocks import read_block, write_block
+from mcsim._store_files import read_block, write_block
 from mcsim.report import notes
 from mcsim.testing import constant_dgp, exact_estimator
 
