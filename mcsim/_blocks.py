@@ -72,13 +72,13 @@ class CellRunner:
     Attributes
     ----------
     seconds : dict of estimator to float
-        What its estimates have taken.
+        Seconds that its estimates took.
     without_truth : set of (estimator, estimand)
         Estimates without a known truth, where no dry run has named their estimands.
     never_varying : dict of estimator to float
         Estimates that are the same in all replications of a first block.
     estimands : set of str
-        Of which the samples tell the truth.
+        Estimands whose truth the samples carry.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class CellRunner:
         self.display.skipped(self.plan, estimator, [s for s in starts if s])
 
     def _has_lost_notes(self, estimator: EstimatorPlan) -> bool:
-        """Whether what an estimator says of the first block is damaged, and was set aside."""
+        """Whether the notes of an estimator on the first block are damaged, and were set aside."""
         file = self.store.notes(self.plan.hash, estimator.hash)
         return is_there(file) and self.store.recover(file, NotesRecord) is None
 
@@ -196,7 +196,7 @@ class CellRunner:
     def _explain(
         self, estimator: EstimatorPlan, first: int, found: Evaluation, panels: Panel
     ) -> None:
-        """Keep why a native estimator fails in a chunk of the first block."""
+        """Store the reasons for which a native estimator fails in a chunk of the first block."""
         known = self._reasons.setdefault(estimator.name, {})
         outcomes = explained(found.estimator, found.estimates, panels, known)
         self._store_reasons(estimator, first, outcomes)
@@ -209,7 +209,7 @@ class CellRunner:
         store_reasons(self.store, cell, Named(estimator.name, estimator.hash), first, outcomes)
 
     def _write_native(self, block: NativeBlock, truths: list[Mapping[str, Any]]) -> None:
-        """Write a native block, and what its estimator says of the panels."""
+        """Write a native block, and its estimator's notes on the panels."""
         estimator, reps = block.estimator, np.arange(block.start, block.start + NATIVE_BLOCK)
         rows = native_rows(block.estimates, truths, reps, self._single_estimand(truths[0]))
         if means := means_of(block.diagnoses):
@@ -253,7 +253,7 @@ class CellRunner:
         rows: pd.DataFrame,
         reasons: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Store a block, unless the first one says that it is skipped."""
+        """Store a block, unless all of the first one failed."""
         if start:
             self._wait_for_first(estimator)
         if not self._lacks(estimator, start):
@@ -272,7 +272,7 @@ class CellRunner:
             self._first_is_known[estimator.name].set()
 
     def _learn(self, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
-        """Note what is worth a warning in a first block."""
+        """Record estimates of a first block that the run warns of."""
         if not estimator.labels:
             missing = estimands_without_truth(rows)
             self.without_truth |= {(estimator.name, estimand) for estimand in missing}
@@ -287,7 +287,7 @@ class CellRunner:
 def are_frozen(panels: Panel) -> bool:
     """Whether all samples of a chunk are equal."""
     columns = [np.asarray(panels[name]) for name in panels]
-    invalid = any(np.isnan(values).all() for values in columns)  # an assignment of 2s, say
+    invalid = any(np.isnan(values).all() for values in columns)  # an assignment of 2s, for example
     frozen = all(
         np.array_equal(c, np.broadcast_to(c[:1], c.shape), equal_nan=True) for c in columns
     )
@@ -304,12 +304,12 @@ def warn_of_frozen(dgp: str) -> None:
 
 
 def value_that_never_varies(estimator: object, rows: pd.DataFrame) -> float | None:
-    """Return an estimate that misses the truth, of an estimator that says the same everywhere.
+    """Return an estimate that misses the truth, of an estimator whose estimates never vary.
 
     Parameters
     ----------
     estimator : Estimator
-        One that declares that it reads no column (``reads`` is empty) may give the same everywhere.
+        Without columns to read (``reads`` is empty), its estimates may all be the same.
     rows : pandas.DataFrame
         Its first block.
 
@@ -331,23 +331,23 @@ def value_that_never_varies(estimator: object, rows: pd.DataFrame) -> float | No
 def explained(
     estimator: object, estimates: Mapping[Any, Estimate], panels: Panel, known: Collection[str]
 ) -> list[Outcome]:
-    """Return what became of the replications of a chunk, and why, as the estimator explains it.
+    """Return the outcomes of the replications of a chunk, with the estimator's explanations.
 
     Parameters
     ----------
     estimator : Estimator
-        A native one; one that is not `Explained` has no reason.
+        A native one; without `Explained` there are no reasons.
     estimates : mapping of label to Estimate
         Arrays (rep,).
     panels : Panel
         Columns (rep, unit, period).
     known : collection of str
-        The statuses that need no reason any more.
+        Statuses whose reason is known already.
 
     Returns
     -------
     list of Outcome
-        One per replication, with a text for the first of every status; empty if there is none.
+        One per replication, with a reason for the first of every status; empty without any.
     """
     statuses = np.stack([settled(estimate) for estimate in estimates.values()])
     failed = ~np.isin(statuses, WITH_RESULT)

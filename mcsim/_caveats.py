@@ -1,7 +1,7 @@
-"""What stands under a table of results, as sentences.
+"""Notes and caveats under a table of results, as sentences.
 
-- Notes: what estimators say of the panels beside their estimates; see `Diagnosed`.
-- Rows that are judged given common shocks, with the mark and the note that say so.
+- Notes of estimators on the panels; see `Diagnosed`.
+- Rows that are judged given common shocks, with their mark and its explanation.
 - Limits and p-values of an estimator's own, which are not at the level and null of the table.
 - Stored rows of a variance whose name has another meaning since.
 """
@@ -18,30 +18,30 @@ from mcsim._store import Store
 from mcsim._store_files import is_there
 from mcsim._store_records import CellRecord, EstimatorRecord
 
-# What estimators say of panels
+# Notes of estimators on panels
 
 Means = Mapping[str, float]
 
 
 def means_of(chunks: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the means of diagnoses over panels, each over those on which it is a number.
+    """Return the mean of each diagnosis over the panels on which it is a number.
 
     Parameters
     ----------
     chunks : sequence of dict of str to array (rep,)
-        From `diagnose_chunk`, of one length; what one of them lacks is 0 there.
+        From `diagnose_chunk`, of one length; a diagnosis that a chunk lacks is 0 there.
     """
     arrays = {name: np.ravel(array) for chunk in chunks for name, array in chunk.items()}
-    told = {
+    joined = {
         name: np.concatenate([np.ravel(chunk.get(name, np.zeros_like(one))) for chunk in chunks])
         for name, one in arrays.items()
     }
-    known = {name: numbers[np.isfinite(numbers)] for name, numbers in told.items()}
+    known = {name: numbers[np.isfinite(numbers)] for name, numbers in joined.items()}
     return {name: float(numbers.mean()) for name, numbers in known.items() if numbers.size}
 
 
 def note_sentences(found: Iterable[tuple[str, Means]]) -> list[str]:
-    """Return a sentence for everything that is not 0 everywhere.
+    """Return a sentence for every diagnosis that is not 0 everywhere.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def conditional_rows(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.Series:
 
 
 def limits_left_behind(rows: pd.DataFrame, of_study: float, asked: float | None) -> list[str]:
-    """Name the estimates whose own limits stay at the study's level where another is asked for.
+    """Return which estimates' own limits stay at the study's level where a table has another.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def limits_left_behind(rows: pd.DataFrame, of_study: float, asked: float | None)
 
 
 def out_of_reach(rows: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
-    """Name the estimates with limits or p-values of their own that the study did not decide.
+    """Return which estimates' own limits or p-values are at another level or null than the study's.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class Mended(NamedTuple):
     names : frozenset of str
         The names of the variances.
     sentence : str
-        What the rows hold.
+        Description of the stored rows, and the remedy.
     """
 
     before: tuple[int, int]
@@ -202,7 +202,7 @@ MENDED = (
 
 
 def remarks_on_mended(store: Store, study: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for every estimator whose stored rows have a meaning of before."""
+    """Return a sentence for every estimator whose stored rows have the former meaning."""
     found = (
         sentence
         for cell in study["cells"]
@@ -230,7 +230,7 @@ def _version(store: Store, cell: str) -> tuple[int, ...]:
 
 
 def _options(definition: Any) -> dict[str, Any]:
-    """Return the options of a native estimator's definition; those of another have no names."""
+    """Return the options of a native estimator's definition; other definitions name none."""
     options = definition.get("options", ()) if isinstance(definition, dict) else ()
     pairs = isinstance(options, list) and all(isinstance(o, list) and len(o) == 2 for o in options)
     return {str(name): value for name, value in options} if pairs else {}

@@ -45,7 +45,7 @@ def draw(plan: CellPlan, first: int, pool: WorkerPool) -> Drawn:
 def draw_all(
     plan: CellPlan, chunks: Iterable[int], pool: WorkerPool
 ) -> Iterator[tuple[int, Drawn]]:
-    """Draw chunk after chunk; of a host DGP, the next ones are under way meanwhile.
+    """Draw chunk after chunk; a host DGP draws the next ones meanwhile.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def _begin(plan: CellPlan, first: int, pool: WorkerPool) -> Callable[[], Drawn]:
         task = pool.submit(draw_piece, plan.payload, cell.seen, words_of(keys), reps)
         return lambda: _received(plan, task, first)
     sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
-    return lambda: (sample, getattr(cell.dgp, "schema", None))
+    return lambda: (sample, plan.schema)
 
 
 def _received(plan: CellPlan, task: Task, first: int) -> Drawn:
@@ -106,7 +106,7 @@ def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> No
     Parameters
     ----------
     plans : sequence of CellPlan
-        The cells; those that the store knows were checked when they were new.
+        The cells; cells in the store were checked when they were new.
     store : Store
         The store.
     pool : WorkerPool
@@ -121,7 +121,7 @@ def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> No
     -----
     UserWarning
         If replications 0 and 1 are the same sample; if all cells are new and of host DGPs, and
-        none of them asks for a factor of the study.
+        none of them reads a factor of the study.
     """
     new = [p for p in plans if not p.is_native and not (store.cell(p.hash) / "cell.json").exists()]
     tasks = [_submit(p, pool) for p in new]
@@ -136,12 +136,12 @@ def check_draws(plans: Sequence[CellPlan], store: Store, pool: WorkerPool) -> No
             stacklevel=2,
         )
     if len(new) == len(plans):
-        _warn_of_factors_not_read(plans, [asked for _, asked in found])
+        _warn_of_factors_not_read(plans, [read for _, read in found])
 
 
-def _warn_of_factors_not_read(plans: Sequence[CellPlan], asked: Sequence[set[str]]) -> None:
-    """Warn of factors for which no DGP asks in any cell: they label rows with what they are not."""
-    known = set().union(*asked)
+def _warn_of_factors_not_read(plans: Sequence[CellPlan], read: Sequence[set[str]]) -> None:
+    """Warn of factors that no DGP reads in any cell: rows would be labeled with them wrongly."""
+    known = set().union(*read)
     given = dict.fromkeys(name for plan in plans for name in plan.cell.seen)
     dgps = ", ".join(repr(name) for name in dict.fromkeys(plan.cell.dgp_name for plan in plans))
     for name in given:

@@ -7,7 +7,7 @@ import pandas as pd
 from mcsim._calls import with_remedies
 from mcsim._caveats import means_of, note_sentences
 from mcsim._core import SUCCESSES, Explained, Panel, require_panel
-from mcsim._engine import diagnose_chunk, sentences
+from mcsim._engine import diagnose_chunk, readable_errors
 from mcsim._evaluate import evaluate
 from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
@@ -54,8 +54,8 @@ def estimate(
     Warns
     -----
     UserWarning
-        For what an estimator says of the panel, such as treated cells that it leaves out, or why
-        it fails on it.
+        For an estimator's notes on the panel, such as treated cells that it leaves out, and for
+        the reason of a failure.
 
     Raises
     ------
@@ -76,13 +76,13 @@ def estimate(
     raise_all(
         faults_of_parts("estimators", estimators) + faults_of_level(level) + faults_of_null(null)
     )
-    keys, batch = jax.random.split(root_key(seed), 1), jax.tree.map(lambda a: a[None], panel)
+    keys, panels = jax.random.split(root_key(seed), 1), jax.tree.map(lambda a: a[None], panel)
     frames = []
     for name, asked in named("estimators", estimators):
-        with sentences(f"estimator {name!r}"):
+        with readable_errors(f"estimator {name!r}"):
             estimator = with_null_and_level(asked, null, level)
-        found = evaluate(name, estimator, keys, batch, schema)
-        means = means_of([diagnose_chunk(name, found.estimator, batch)])
+        found = evaluate(name, estimator, keys, panels, schema)
+        means = means_of([diagnose_chunk(name, found.estimator, panels)])
         for note in note_sentences([(name, means)]):
             warn(note)
         rows = rows_of(found, np.array([0]), "estimate")
@@ -94,7 +94,7 @@ def estimate(
 
 
 def _reason(estimator: object, rows: pd.DataFrame, panel: Panel) -> str:
-    """Return the first status that is a failure, and why; empty where no reason is told."""
+    """Return the first failure and its reason; empty where the estimator explains none."""
     failed = rows.loc[~rows["status"].isin(SUCCESSES), "status"]
     if failed.empty or not isinstance(estimator, Explained):
         return ""

@@ -1,4 +1,4 @@
-"""Host blocks under way: pieces of samples at the workers, outcomes that come back."""
+"""Blocks of host estimators under way: pieces sent to the workers, and their outcomes."""
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
 from mcsim._worker import Outcome, piece_of
 
-_PIECE = 16  # replications sent to a worker at once; one where each has its own timeout
+_PIECE = 16  # replications of a piece; one where each replication has a time limit
 
 
 @dataclass
@@ -25,7 +25,7 @@ class HostBlock:
     Attributes
     ----------
     estimator : EstimatorPlan
-        Whose block it is.
+        The estimator.
     start : int
         Its first replication.
     truths : list of dict of estimand to array (rep,)
@@ -38,7 +38,7 @@ class HostBlock:
     pieces: list[Piece] = field(default_factory=list)
     drawn: int = 0
 
-    def is_back(self) -> bool:
+    def is_done(self) -> bool:
         """Whether all its pieces have been computed."""
         return all(piece.done() for piece in self.pieces)
 
@@ -88,7 +88,7 @@ class HostBlocks:
                     yield estimator, start
 
     def submit(self, blocks: list[HostBlock], first: int, sample: Sample, schema: Any) -> None:
-        """Send what these blocks have of a chunk to the workers, in pieces."""
+        """Send the replications of a chunk that are in these blocks to the workers, in pieces."""
         if not blocks:
             return
         keys = self._plan.keys(Stream.ESTIMATOR, first, first + self._plan.chunk)
@@ -96,7 +96,7 @@ class HostBlocks:
         for block in blocks:
             low = max(first, block.start) - first
             high = min(first + self._plan.chunk, block.start + HOST_BLOCK) - first
-            payload, size = self._payload(block.estimator, schema), self._piece(block)
+            payload, size = self._payload(block.estimator, schema), self._piece_size(block)
             timeout = block.estimator.estimator.timeout
             for start in range(low, high, size):
                 rows = slice(start, min(start + size, high))
@@ -108,14 +108,14 @@ class HostBlocks:
     def finished(
         self, wait_for: Callable[[HostBlock], bool]
     ) -> Iterator[tuple[HostBlock, list[Outcome]]]:
-        """Yield the blocks whose pieces are all back, with their outcomes; wait for some."""
+        """Yield the blocks that are complete, with their outcomes; wait for some of them."""
         for key, block in list(self._open.items()):
-            if block.drawn == HOST_BLOCK and (wait_for(block) or block.is_back()):
+            if block.drawn == HOST_BLOCK and (wait_for(block) or block.is_done()):
                 del self._open[key]
                 yield block, [outcome for piece in block.pieces for outcome in piece.outcomes()]
 
-    def _piece(self, block: HostBlock) -> int:
-        """Return how many replications to send at once: all workers share a first block."""
+    def _piece_size(self, block: HostBlock) -> int:
+        """Return the replications of a piece: all workers share a first block."""
         if block.estimator.estimator.timeout is not None:
             return 1
         share = HOST_BLOCK // max(1, self._pool.workers)

@@ -37,7 +37,7 @@ def replay(
     study : Study
         The study as it was run.
     store : path
-        Folder of its results, which tells the seed.
+        Folder of its results, which holds the seed.
     cell : str
         The cell's hash, or its first letters.
     rep : int
@@ -106,7 +106,7 @@ def _rows_of(
     rep: int,
     pool: WorkerPool,
 ) -> pd.DataFrame:
-    """Return the rows of a replication; a compiled program runs on its whole chunk, as it did."""
+    """Return the rows of a replication; a compiled program runs on the whole chunk again."""
     first = rep - rep % found.chunk
     reps = range(rep, rep + 1) if estimator.is_host else range(first, first + found.chunk)
     keys = found.keys(Stream.ESTIMATOR, reps.start, reps.stop)

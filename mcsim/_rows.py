@@ -33,7 +33,7 @@ def native_rows(
     reps : array of int (rep,)
         The replications.
     single_estimand : str
-        What an estimate without a name is of.
+        Estimand of an estimate without a name.
     """
     named = _named(list(chunks[0]), single_estimand)
     return _rows(named, _fields(chunks), _truths(truths, named, len(reps)), reps)
@@ -52,7 +52,7 @@ def host_rows(
     reps: np.ndarray,
     single_estimand: str,
 ) -> pd.DataFrame:
-    """Return the rows of a host block; a failed replication has a row for every label known.
+    """Return the rows of a host block; a failed replication has a row for every known label.
 
     Parameters
     ----------
@@ -94,12 +94,12 @@ def _rows(
 ) -> pd.DataFrame:
     """Interleave arrays (label, rep) to rows: all labels of a replication, then the next."""
     numbers = {name: np.asarray(fields[name], dtype=np.float64).T.ravel() for name in _NUMBERS}
-    told = Estimate(**numbers, status=np.asarray(fields["status"]).T.ravel())
-    status = settled(told)
-    there = np.isin(status, WITH_RESULT)
-    value = there & np.isfinite(told.value)
-    keep = dict.fromkeys(("lower", "upper", "p_value"), there)
-    for name, kept in {"value": value, "se": value & has_se(told), **keep}.items():
+    estimates = Estimate(**numbers, status=np.asarray(fields["status"]).T.ravel())
+    status = settled(estimates)
+    usable = np.isin(status, WITH_RESULT)
+    value = usable & np.isfinite(estimates.value)
+    keep = dict.fromkeys(("lower", "upper", "p_value"), usable)
+    for name, kept in {"value": value, "se": value & has_se(estimates), **keep}.items():
         numbers[name] = np.where(kept, numbers[name], np.nan)
     estimands, inferences = (np.array(part, dtype=object) for part in zip(*labels, strict=True))
     return pd.DataFrame(

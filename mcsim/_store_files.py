@@ -33,7 +33,7 @@ SEAL, ADDRESS = "sha256", "address"
 
 LARGEST = 2**28  # bytes of a JSON file
 
-ABANDONED = 3600.0  # seconds after which a temporary file is nobody's: writing one takes a moment
+ABANDONED = 3600.0  # seconds after which a temporary file is abandoned: writing one takes a moment
 
 _TEMPORARY = re.compile(r"\.tmp-([0-9]{1,9})-[0-9a-f]{8}")
 
@@ -43,12 +43,12 @@ _SCHEMA = pa.schema(list(COLUMNS.items()))  # of blocks
 
 
 class DamagedFile(StoreError):
-    """A file of a store that cannot be used: which, why, and what to do.
+    """A file of a store that cannot be used: its fault and the remedy.
 
     Attributes
     ----------
     found : str
-        Which, and why.
+        The file and its fault.
     """
 
     found: str = ""
@@ -65,9 +65,9 @@ def damaged(file: Path, what: str) -> DamagedFile:
 
 
 def write_json(file: Path, content: Mapping[str, Any], address: str | None = None) -> None:
-    """Write JSON with its checksum and its place in a store, safe against a crash."""
+    """Write a JSON file with its checksum and its place in a store, safe against a crash."""
     placed = dict(content) if address is None else {**content, ADDRESS: address}
-    read = json.loads(json.dumps(placed))  # as it will be
+    read = json.loads(json.dumps(placed))  # as a reader gets it
     sealed = {**read, SEAL: digest(read)}
     write_bytes(file, (json.dumps(sealed, indent=1) + "\n").encode())
 
@@ -79,14 +79,14 @@ def read_json(
     sealed: bool = True,
     address: str | None = None,
 ) -> Any:
-    """Read JSON, check its checksum, its place, and what it holds.
+    """Read a JSON file; check its checksum, its place and its content.
 
     Parameters
     ----------
     file : Path
         The file.
     kind : type
-        What it must hold: a class of `mcsim._store_records`.
+        Its content: a class of `mcsim._store_records`.
     sealed : bool
         Whether a file without a checksum is damaged; those of format 1 have none.
     address : str, optional
@@ -103,9 +103,9 @@ def read_json(
     seal = content.pop(SEAL, None)
     if (sealed or seal is not None) and seal != _digest(file, content):
         raise damaged(file, "is damaged: its checksum is wrong")
-    told = content.pop(ADDRESS, address)
-    if address is not None and told != address:
-        raise damaged(file, f"is damaged: it belongs to {told!r}")
+    place = content.pop(ADDRESS, address)
+    if address is not None and place != address:
+        raise damaged(file, f"is damaged: it belongs to {place!r}")
     if fault := fault_of(content, kind):
         raise damaged(file, f"is damaged: it {fault}")
     return content
@@ -199,7 +199,7 @@ def read_block(file: Path) -> pd.DataFrame:
 
 
 def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
-    """Return what the footer says; raise unless it is that of a block in this place."""
+    """Return the footer of a block; raise unless the block belongs in this place."""
     schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
     footer = json.loads((schema.metadata or {})[b"mcsim"])
     alike = schema.equals(_SCHEMA) and not fault_of(footer, Footer)
@@ -219,12 +219,12 @@ def _size(file: Path) -> int:
 
 
 def _address(file: Path) -> list[str]:
-    """Return the cell, the estimator and the replications that the path of a block tells."""
+    """Return the cell, the estimator and the replications of a block from its path."""
     return [file.parents[2].name, file.parent.name, file.stem]
 
 
 def _checksum(table: pa.Table) -> str:
-    """SHA-256 of the values, whatever their encoding in the file."""
+    """Return the SHA-256 of the values, whatever their encoding in the file."""
     digest = hashlib.sha256()
     for name, kind in COLUMNS.items():
         if pa.types.is_dictionary(kind):
@@ -246,12 +246,12 @@ def _remedy(file: Path) -> str:
 
 
 def missing(file: Path) -> StoreError:
-    """Return the error for a file that a run has written and that is gone."""
+    """Return the error for a file that a run wrote and that is missing."""
     return StoreError(f"store: {file} is missing; run its study again, which writes it anew")
 
 
 def unreadable(path: Path, error: Exception) -> StoreError:
-    """Return the error for a file that is there and may not, or cannot now, be read."""
+    """Return the error for a file that exists and cannot be read, or not now."""
     return StoreError(
         f"store: {path} cannot be read: {error}; try again, or see who may read it and what is "
         "above it"
@@ -259,7 +259,7 @@ def unreadable(path: Path, error: Exception) -> StoreError:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is anything at a path; where that cannot be told, raise `StoreError`."""
+    """Whether there is anything at a path; `StoreError` where that is unknown."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -317,7 +317,7 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_if_old(file: Path) -> None:
-    """Remove a file that was not written to lately: its process may be one of another machine."""
+    """Remove a file that was not written to lately: its process may be on another machine."""
     with suppress(OSError):  # another run was faster, or the store is only read
         if time.time() - file.lstat().st_mtime > ABANDONED:
             file.unlink()

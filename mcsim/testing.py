@@ -54,14 +54,14 @@ class constant_dgp:
 
 @dataclass(frozen=True)
 class exact_estimator:
-    """An estimator that returns the truth, shifted, with the standard error that it is told.
+    """An estimator that returns the truth plus a bias, with a given standard error.
 
     Attributes
     ----------
     truth, bias, se : float
         It returns ``truth + bias`` with standard error ``se``.
     estimand : str
-        What the estimate is of.
+        Name of the estimand.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class exact_estimator:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """No column: it gives the same in every replication, and no one need be warned of it."""
+        """No column: equal estimates in all replications are intended, and need no warning."""
         return ()
 
     def __call__(self, key: Key[Array, ""], panel: Panel) -> dict[str, Estimate]:
