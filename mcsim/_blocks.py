@@ -21,7 +21,7 @@ from mcsim._caveats import means_of
 from mcsim._core import SUCCESSES, WITH_RESULT, Estimate, Explained, Panel, Status
 from mcsim._draws import draw_all
 from mcsim._engine import NATIVE_BLOCK, diagnose_chunk
-from mcsim._evaluate import Evaluation, evaluate
+from mcsim._evaluate import Evaluation, evaluate, host_rows, native_rows
 from mcsim._failures import Named, sentence_of_first_block, store_reasons, without_success
 from mcsim._host_blocks import HostBlock, HostBlocks
 from mcsim._keys import Stream
@@ -30,7 +30,6 @@ from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import LOOK_EVERY, WorkerPool
 from mcsim._progress import Progress
 from mcsim._readers import UNTOLD, FullLabel, settled
-from mcsim._rows import host_rows, native_rows
 from mcsim._schema import Schema
 from mcsim._store import Store
 from mcsim._store_files import is_there, read_block, write_block

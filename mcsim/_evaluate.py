@@ -1,11 +1,11 @@
-"""Evaluating an estimator on panels: the one way in which an estimator, native or host, is run.
+"""Evaluating an estimator, native or host, from panels to rows: the one way in which one is run.
 
 The runner, `mcsim.estimate`, a replay, the truth of a population, the checks of `mcsim.testing` and
 fidelity tables come here. A native estimator is a compiled program (`_engine`). A host estimator is
 a function of frames, called in this process or in those of a pool (`_worker`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,15 +17,19 @@ import pandas as pd
 import pebble
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel, Status
+from mcsim._core import WITH_RESULT, Estimate, Panel, Status
 from mcsim._data import about_names
 from mcsim._engine import estimate_chunk, with_schema
 from mcsim._host import HostEstimator, rng_from_words
 from mcsim._payload import Payload
 from mcsim._pool import Task, WorkerPool
-from mcsim._readers import UNNAMED, FullLabel
+from mcsim._readers import UNNAMED, FullLabel, has_se, settled
 from mcsim._schema import Schema
 from mcsim._worker import Columns, Outcome, estimate_piece, frame_of, piece_of, replication_of
+
+_NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
+
+_STATUSES = np.array([status.label for status in Status], dtype=object)
 
 
 class Evaluation(NamedTuple):
@@ -94,7 +98,7 @@ def evaluate(
         outcomes = _run_here(estimator, columns, words, schema)
     else:
         outcomes = send(pool, Payload(estimator, schema), columns, words).outcomes()
-    return Evaluation(estimator, estimates_of(outcomes) or unlabeled(outcomes), outcomes)
+    return Evaluation(estimator, _estimates_of(outcomes) or _unlabeled(outcomes), outcomes)
 
 
 def words_of(keys: Key[Array, " rep"]) -> np.ndarray:
@@ -130,12 +134,12 @@ class Piece:
             if len(self.words) == 1:
                 return [Outcome({}, Status.CRASHED, f"its worker process died: {error}")]
         singles = [
-            send(self.pool, self.payload, *self._rows(slice(i, i + 1)), timeout=self.timeout)
+            send(self.pool, self.payload, *self._part(slice(i, i + 1)), timeout=self.timeout)
             for i in range(len(self.words))
         ]
         return [outcome for single in singles for outcome in single.outcomes()]
 
-    def _rows(self, rows: slice) -> tuple[Columns, np.ndarray]:
+    def _part(self, rows: slice) -> tuple[Columns, np.ndarray]:
         return {name: values[rows] for name, values in self.columns.items()}, self.words[rows]
 
 
@@ -194,7 +198,7 @@ def _names_explained(frame: pd.DataFrame) -> Iterator[None]:
 # Labels of host estimates
 
 
-def estimates_of(outcomes: Sequence[Outcome]) -> dict[FullLabel, Estimate]:
+def _estimates_of(outcomes: Sequence[Outcome]) -> dict[FullLabel, Estimate]:
     """Return the estimates of outcomes by label, as arrays (rep,); none where no outcome has any.
 
     Parameters
@@ -206,7 +210,7 @@ def estimates_of(outcomes: Sequence[Outcome]) -> dict[FullLabel, Estimate]:
     return {label: _stacked([_estimate(o, label) for o in outcomes]) for label in labels}
 
 
-def unlabeled(outcomes: Sequence[Outcome]) -> dict[FullLabel, Estimate]:
+def _unlabeled(outcomes: Sequence[Outcome]) -> dict[FullLabel, Estimate]:
     """Return outcomes without any estimate as one failure each, of no label."""
     label = (UNNAMED, "")
     return {label: _stacked([_estimate(outcome, label) for outcome in outcomes])}
@@ -221,3 +225,114 @@ def _estimate(outcome: Outcome, label: FullLabel) -> Estimate:
 
 def _stacked(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(*(np.array([e[i] for e in estimates]) for i in range(len(Estimate._fields))))
+
+
+# Rows
+
+
+def native_rows(
+    chunks: Sequence[Mapping[FullLabel, Estimate]],
+    truths: Sequence[Mapping[str, Any]],
+    reps: np.ndarray,
+    single_estimand: str,
+) -> pd.DataFrame:
+    """Return the rows of a native block, replication by replication.
+
+    Parameters
+    ----------
+    chunks : sequence of dict of (estimand, inference) to Estimate
+        Arrays of shape (rep,), chunk after chunk.
+    truths : sequence of dict of estimand to array (rep,)
+        The samples' own truths, chunk after chunk.
+    reps : array of int (rep,)
+        The replications.
+    single_estimand : str
+        Estimand of an estimate without a name.
+    """
+    named = _named(list(chunks[0]), single_estimand)
+    return _rows(named, _fields(chunks), _truths(truths, named, len(reps)), reps)
+
+
+def rows_of(found: Evaluation, reps: np.ndarray, single_estimand: str) -> pd.DataFrame:
+    """Return the rows of an evaluation, without truths; arguments as in `native_rows`."""
+    if found.outcomes:
+        return host_rows(found.outcomes, [], reps, single_estimand)
+    return native_rows([found.estimates], [], reps, single_estimand)
+
+
+def host_rows(
+    outcomes: Sequence[Outcome],
+    truths: Sequence[Mapping[str, Any]],
+    reps: np.ndarray,
+    single_estimand: str,
+) -> pd.DataFrame:
+    """Return the rows of a host block; a failed replication has a row for every known label.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        One per replication.
+    truths, reps, single_estimand
+        As in `native_rows`.
+    """
+    if found := _estimates_of(outcomes):
+        return native_rows([found], truths, reps, single_estimand)
+    [label] = failed = _unlabeled(outcomes)
+    truth = _truths(truths, _named([label], single_estimand), len(reps))
+    return _rows([label], _fields([failed]), truth, reps)
+
+
+def _fields(chunks: Sequence[Mapping[FullLabel, Estimate]]) -> dict[str, np.ndarray]:
+    """Return each field of the estimates as an array (label, rep)."""
+    return {
+        name: np.stack([_joined(chunks, label, name) for label in chunks[0]])
+        for name in Estimate._fields
+    }
+
+
+def _joined(
+    chunks: Sequence[Mapping[FullLabel, Estimate]], label: FullLabel, name: str
+) -> np.ndarray:
+    return np.concatenate([np.asarray(getattr(chunk[label], name)) for chunk in chunks])
+
+
+def _named(labels: Sequence[FullLabel], single_estimand: str) -> list[FullLabel]:
+    return [(estimand or single_estimand, inference) for estimand, inference in labels]
+
+
+def _rows(
+    labels: Sequence[FullLabel],
+    fields: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    reps: np.ndarray,
+) -> pd.DataFrame:
+    """Interleave arrays (label, rep) to rows: all labels of a replication, then the next."""
+    numbers = {name: np.asarray(fields[name], dtype=np.float64).T.ravel() for name in _NUMBERS}
+    estimates = Estimate(**numbers, status=np.asarray(fields["status"]).T.ravel())
+    status = settled(estimates)
+    usable = np.isin(status, WITH_RESULT)
+    value = usable & np.isfinite(estimates.value)
+    keep = dict.fromkeys(("lower", "upper", "p_value"), usable)
+    for name, kept in {"value": value, "se": value & has_se(estimates), **keep}.items():
+        numbers[name] = np.where(kept, numbers[name], np.nan)
+    estimands, inferences = (np.array(part, dtype=object) for part in zip(*labels, strict=True))
+    return pd.DataFrame(
+        {
+            "rep": np.repeat(reps, len(labels)),
+            "estimand": np.tile(estimands, len(reps)),
+            "inference": np.tile(inferences, len(reps)),
+            **numbers,
+            "truth": truth.T.ravel(),
+            "status": _STATUSES[status],
+        }
+    )
+
+
+def _truths(truths: Sequence[Mapping[str, Any]], labels: Sequence[FullLabel], n: int) -> np.ndarray:
+    return np.stack([_truth(truths, estimand, n) for estimand, _ in labels])
+
+
+def _truth(truths: Sequence[Mapping[str, Any]], estimand: str, n: int) -> np.ndarray:
+    if not truths or estimand not in truths[0]:
+        return np.full(n, np.nan)
+    return np.concatenate([np.atleast_1d(np.asarray(truth[estimand])) for truth in truths])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mcsim._core import Sample
 from mcsim._draws import draw
-from mcsim._evaluate import evaluate
+from mcsim._evaluate import evaluate, rows_of
 from mcsim._frames import to_frame
 from mcsim._intervals import complete_intervals
 from mcsim._keys import Stream
@@ -16,7 +16,6 @@ from mcsim._open import results_of
 from mcsim._plan import CellPlan, EstimatorPlan, plan
 from mcsim._pool import WorkerPool
 from mcsim._results import Results
-from mcsim._rows import rows_of
 from mcsim._runner import manifest
 from mcsim._schema import Schema
 from mcsim._store import Store

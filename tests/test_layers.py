@@ -15,7 +15,7 @@ LAYERS = [
     "cli",
     "report plots testing _figures",
     "_panel_fidelity _fidelity",
-    "_study_file _replay _estimate _runner _blocks _host_blocks _draws _progress _truth _rows "
+    "_study_file _replay _estimate _runner _blocks _host_blocks _draws _progress _truth "
     "_evaluate _plan _study _parts _engine",
     "_open _failures _results _caveats _store _store_files _store_records",
     "_pool _worker _payload _differences _fingerprint _sources _host_samples _host",
