@@ -1,45 +1,54 @@
-"""Computing one cell: the missing blocks, on draws that all estimators share."""
+"""Computing one cell: the missing blocks, on draws that all estimators share.
+
+The first block of an estimator is also looked at: for samples or estimates that never vary, for
+estimates without a truth, and for the reasons of failures.
+"""
 
 import threading
 import time
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import Array, Key
 
-from mcsim._core import Panel, Sample
-from mcsim._engine import NATIVE_BLOCK, diagnose_chunk, draw_chunk, estimate_chunk
-from mcsim._failures import sentence_of_first_block, store_reasons, without_success
-from mcsim._first_block import (
-    are_frozen,
-    estimands_without_truth,
-    explained,
-    value_that_never_varies,
-    warn_of_frozen,
-)
+from mcsim._caveats import means_of
+from mcsim._core import SUCCESSES, WITH_RESULT, Estimate, Explained, Panel, Status
+from mcsim._draws import draw_all
+from mcsim._engine import NATIVE_BLOCK, diagnose_chunk
+from mcsim._evaluate import Evaluation, evaluate, host_rows, native_rows
+from mcsim._failures import Named, sentence_of_first_block, store_reasons, without_success
 from mcsim._host_blocks import HostBlock, HostBlocks
-from mcsim._host_draws import draws_of
 from mcsim._keys import Stream
-from mcsim._notes import means_of
+from mcsim._missing_cells import ReadsColumns
 from mcsim._plan import CellPlan, EstimatorPlan
-from mcsim._pool import LOOK_EVERY, Task, WorkerPool
+from mcsim._pool import LOOK_EVERY, WorkerPool
 from mcsim._progress import Progress
-from mcsim._readers import UNTOLD
-from mcsim._rows import host_rows, native_rows
+from mcsim._readers import UNTOLD, FullLabel, settled
+from mcsim._schema import Schema
 from mcsim._store import Store
-from mcsim._store_blocks import read_block, write_block
-from mcsim._store_files import is_there
+from mcsim._store_files import is_there, read_block, write_block
 from mcsim._store_records import NotesRecord
-from mcsim._truth import CellTruth, without_synonyms
-from mcsim._worker import MASK, draw_piece
+from mcsim._truth import CellTruth, estimands_without_truth, without_synonyms
+from mcsim._worker import Outcome
 from mcsim.errors import StoreError
 
-Drawn = tuple[Sample, Any]  # samples and their schema
+_LEAST = 8  # successes, from which equal estimates are no accident
+
+
+@dataclass
+class NativeBlock:
+    """A block of a native estimator under way: estimates and diagnoses, chunk after chunk."""
+
+    estimator: EstimatorPlan
+    start: int
+    estimates: list[Mapping[FullLabel, Estimate]] = field(default_factory=list)
+    diagnoses: list[Mapping[str, Array]] = field(default_factory=list)
 
 
 class CellRunner:
@@ -62,13 +71,13 @@ class CellRunner:
     Attributes
     ----------
     seconds : dict of estimator to float
-        What its estimates have taken.
+        Seconds that its estimates took.
     without_truth : set of (estimator, estimand)
         Estimates without a known truth, where no dry run has named their estimands.
     never_varying : dict of estimator to float
         Estimates that are the same in all replications of a first block.
     estimands : set of str
-        Of which the samples tell the truth.
+        Estimands whose truth the samples carry.
     """
 
     def __init__(
@@ -129,7 +138,7 @@ class CellRunner:
         self.display.skipped(self.plan, estimator, [s for s in starts if s])
 
     def _has_lost_notes(self, estimator: EstimatorPlan) -> bool:
-        """Whether what an estimator says of the first block is damaged, and was set aside."""
+        """Whether the notes of an estimator on the first block are damaged, and were set aside."""
         file = self.store.notes(self.plan.hash, estimator.hash)
         return is_there(file) and self.store.recover(file, NotesRecord) is None
 
@@ -140,30 +149,25 @@ class CellRunner:
 
     def compute(self, start: int) -> None:
         """Compute the missing blocks among the NATIVE_BLOCK replications from ``start``."""
-        native = [e for e in self.plan.estimators if not e.is_host and self._lacks(e, start)]
+        lacking = (e for e in self.plan.estimators if not e.is_host and self._lacks(e, start))
+        native = [NativeBlock(estimator, start) for estimator in lacking]
         hosts = HostBlocks(self.plan, self.pool, self._missing)
-        results: dict[str, list] = {e.name: [] for e in native}
-        diagnoses: dict[str, list] = {e.name: [] for e in native}
         truths: list[Mapping[str, Any]] = []
         chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
         wanted = (first for first in chunks if native or hosts.is_needed(first))
-        for first, (sample, schema) in self._draws(wanted):
+        for first, (sample, schema) in draw_all(self.plan, wanted, self.pool):
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
             self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
             if first == 0:
                 self._look_at(sample.panel)
             hosts.submit(hosts.needing(first, at_start=True), first, sample, schema)
-            for estimator in (e.on(sample.panel, schema) for e in native):
-                estimates = self.estimate(estimator, first, sample.panel)
-                results[estimator.name].append(estimates)
-                if start == 0:
-                    self._explain(estimator, first, estimates, sample.panel)
-                    found = diagnose_chunk(estimator.name, estimator.estimator, sample.panel)
-                    diagnoses[estimator.name].append(found)
+            for block in native:
+                self._extend(block, first, sample.panel, schema)
             if self.stop.is_set():
                 return
             if first == chunks[-1]:
-                self._write_native(native, start, results, truths, diagnoses)
+                for block in native:
+                    self._write_native(block, truths)
             hosts.submit(self._released(hosts, first), first, sample, schema)
             self._finish(hosts, wait_for=lambda _: False)
         self._finish(hosts, wait_for=lambda _: True)
@@ -174,28 +178,42 @@ class CellRunner:
         if self.plan.is_native and not self._samples_vary:
             warn_of_frozen(self.plan.cell.dgp_name)
 
-    def _explain(self, estimator: EstimatorPlan, first: int, estimates: Any, panels: Panel) -> None:
-        """Keep why a native estimator fails in a chunk of the first block."""
+    def _extend(self, block: NativeBlock, first: int, panels: Panel, schema: Schema | None) -> None:
+        """Evaluate a native estimator on the chunk from replication ``first``."""
+        estimator, keys = block.estimator, self._keys(first)
+        began = time.perf_counter()
+        found = evaluate(estimator.name, estimator.estimator, keys, panels, schema)
+        self.seconds[estimator.name] += time.perf_counter() - began
+        block.estimates.append(found.estimates)
+        if block.start == 0:
+            self._explain(estimator, first, found, panels)
+            block.diagnoses.append(diagnose_chunk(estimator.name, found.estimator, panels))
+
+    def _keys(self, first: int) -> Key[Array, " rep"]:
+        return self.plan.keys(Stream.ESTIMATOR, first, first + self.plan.chunk)
+
+    def _explain(
+        self, estimator: EstimatorPlan, first: int, found: Evaluation, panels: Panel
+    ) -> None:
+        """Store the reasons for which a native estimator fails in a chunk of the first block."""
         known = self._reasons.setdefault(estimator.name, {})
-        outcomes = explained(estimator.estimator, estimates, panels, known)
-        store_reasons(self.store, self.plan, estimator, first, outcomes)
+        outcomes = explained(found.estimator, found.estimates, panels, known)
+        self._store_reasons(estimator, first, outcomes)
         known.update({o.status.label: o.reason for o in outcomes if o.trouble})
 
-    def _write_native(
-        self,
-        native: list[EstimatorPlan],
-        start: int,
-        results: Mapping[str, list],
-        truths: list[Mapping[str, Any]],
-        diagnoses: Mapping[str, list],
+    def _store_reasons(
+        self, estimator: EstimatorPlan, first: int, outcomes: Sequence[Outcome]
     ) -> None:
-        """Write the native blocks, and what their estimators say of the panels."""
-        reps = np.arange(start, start + NATIVE_BLOCK)
-        for estimator in native:
-            rows = native_rows(results[estimator.name], truths, reps, self._sole(truths[0]))
-            if means := means_of(diagnoses[estimator.name]):
-                self.store.write(self.store.notes(self.plan.hash, estimator.hash), means)
-            self._write(estimator, start, rows, self._reasons.get(estimator.name, {}))
+        cell = Named(self.plan.cell.name, self.plan.hash)
+        store_reasons(self.store, cell, Named(estimator.name, estimator.hash), first, outcomes)
+
+    def _write_native(self, block: NativeBlock, truths: list[Mapping[str, Any]]) -> None:
+        """Write a native block, and its estimator's notes on the panels."""
+        estimator, reps = block.estimator, np.arange(block.start, block.start + NATIVE_BLOCK)
+        rows = native_rows(block.estimates, truths, reps, self._single_estimand(truths[0]))
+        if means := means_of(block.diagnoses):
+            self.store.write(self.store.notes(self.plan.hash, estimator.hash), means)
+        self._write(estimator, block.start, rows, self._reasons.get(estimator.name, {}))
 
     def _released(self, hosts: HostBlocks, first: int) -> list[HostBlock]:
         """Return the other host blocks of a chunk, as soon as the first ones are known."""
@@ -210,51 +228,6 @@ class CellRunner:
         while not self._first_is_known[estimator.name].wait(LOOK_EVERY):
             self.pool.check()
 
-    def draw(self, first: int) -> Drawn:
-        """Draw the samples of the chunk from replication ``first``, and tell their schema."""
-        return self._begin_draw(first)()
-
-    def _draws(self, chunks: Iterable[int]) -> Iterator[tuple[int, Drawn]]:
-        """Draw chunk after chunk; of a host DGP, the next ones are under way meanwhile."""
-        ahead = 0 if self.plan.is_native else self.pool.workers
-        waiting: deque[tuple[int, Callable[[], Drawn]]] = deque()
-        for first in chunks:
-            waiting.append((first, self._begin_draw(first)))
-            if len(waiting) > ahead:
-                begun, finish = waiting.popleft()
-                yield begun, finish()
-        for begun, finish in waiting:
-            yield begun, finish()
-
-    def _begin_draw(self, first: int) -> Callable[[], Drawn]:
-        cell, keys = self.plan.cell, self.plan.keys(Stream.DGP, first, first + self.plan.chunk)
-        if not self.plan.is_native:
-            words, reps = np.asarray(jax.random.key_data(keys)), range(first, first + len(keys))
-            task = self.pool.submit(draw_piece, self.plan.payload, cell.seen, words, reps)
-            return lambda: self._receive(task, first)
-        sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
-        return lambda: (sample, getattr(cell.dgp, "schema", None))
-
-    def _receive(self, task: Task, first: int) -> Drawn:
-        """Wait for the samples of a host DGP."""
-        last = first + self.plan.chunk - 1
-        columns, truth, schema = draws_of(self.plan, task, first, last)
-        mask = columns.pop(MASK, None)
-        batch = {name: jax.numpy.asarray(values) for name, values in columns.items()}
-        n_periods = next(iter(batch.values())).shape[-1]
-        static = schema.static_part(tuple(batch), n_periods)
-        mask = None if mask is None else jax.numpy.asarray(mask)
-        return Sample(Panel.batch(batch, mask, static), truth), schema
-
-    def estimate(self, estimator: EstimatorPlan, first: int, panels: Panel) -> Any:
-        """Estimate on the panels of the chunk from replication ``first``."""
-        keys = self.plan.keys(Stream.ESTIMATOR, first, first + self.plan.chunk)
-        began = time.perf_counter()
-        estimates = estimate_chunk(estimator.name, estimator.estimator, keys, panels)
-        estimates = jax.device_get(estimates)
-        self.seconds[estimator.name] += time.perf_counter() - began
-        return estimates
-
     def _lacks(self, estimator: EstimatorPlan, start: int) -> bool:
         return start in self._missing[estimator.name]
 
@@ -263,12 +236,12 @@ class CellRunner:
         for block, outcomes in hosts.finished(wait_for):
             self.seconds[block.estimator.name] += sum(outcome.seconds for outcome in outcomes)
             reps = np.arange(block.start, block.start + len(outcomes))
-            rows = host_rows(outcomes, block.truths, reps, self._sole(block.truths[0]))
-            store_reasons(self.store, self.plan, block.estimator, block.start, outcomes)
+            rows = host_rows(outcomes, block.truths, reps, self._single_estimand(block.truths[0]))
+            self._store_reasons(block.estimator, block.start, outcomes)
             reasons = {o.status.label: o.reason for o in reversed(outcomes) if o.trouble}
             self._write(block.estimator, block.start, rows, reasons)
 
-    def _sole(self, truth: Mapping[str, Any]) -> str:
+    def _single_estimand(self, truth: Mapping[str, Any]) -> str:
         estimands = without_synonyms(self.plan.cell.dgp, {*truth, *self.truth.values})
         return estimands.pop() if len(estimands) == 1 else UNTOLD
 
@@ -279,12 +252,12 @@ class CellRunner:
         rows: pd.DataFrame,
         reasons: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Store a block, unless the first one says that it is skipped."""
+        """Store a block, unless all of the first one failed."""
         if start:
             self._wait_for_first(estimator)
         if not self._lacks(estimator, start):
             return
-        rows = self._with_truth(estimator, rows)
+        rows = self.truth.filled_in(rows, estimator.name, self._single_estimand({}))
         file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
         write_block(file, rows, {"dgp": self.plan.cell.dgp_name, "name": estimator.name})
         self.display.computed(self.plan, estimator, rows)
@@ -292,27 +265,98 @@ class CellRunner:
             self._learn(estimator, rows)
             if without_success(rows):
                 self._skip(estimator)
-                self.display.say(sentence_of_first_block(self.plan, estimator, rows, reasons))
+                self.display.say(
+                    sentence_of_first_block(self.plan.cell.name, estimator.name, rows, reasons)
+                )
             self._first_is_known[estimator.name].set()
 
-    def _with_truth(self, estimator: EstimatorPlan, rows: pd.DataFrame) -> pd.DataFrame:
-        """Fill in the cell's truth where the samples carry none."""
-        truth = rows["truth"].to_numpy(copy=True)
-        if not np.isnan(truth).any():
-            return rows
-        names = rows[["estimand", "inference"]].to_numpy()
-        for estimand, inference in dict.fromkeys(map(tuple, names)):
-            mine = (names == (estimand, inference)).all(axis=1)
-            if np.isnan(truth[mine]).all():
-                of = estimand or self._sole({})
-                truth[mine] = self.truth.of(estimator.name, of, inference)
-        return rows.assign(truth=truth)
-
     def _learn(self, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
-        """Note what is worth a warning in a first block."""
+        """Record estimates of a first block that the run warns of."""
         if not estimator.labels:
             missing = estimands_without_truth(rows)
             self.without_truth |= {(estimator.name, estimand) for estimand in missing}
         value = value_that_never_varies(estimator.estimator, rows)
         if value is not None and self._samples_vary:
             self.never_varying[estimator.name] = value
+
+
+# First blocks
+
+
+def are_frozen(panels: Panel) -> bool:
+    """Whether all samples of a chunk are equal."""
+    columns = [np.asarray(panels[name]) for name in panels]
+    invalid = any(np.isnan(values).all() for values in columns)  # an assignment of 2s, for example
+    frozen = all(
+        np.array_equal(c, np.broadcast_to(c[:1], c.shape), equal_nan=True) for c in columns
+    )
+    return frozen and not invalid
+
+
+def warn_of_frozen(dgp: str) -> None:
+    """Warn of a native DGP whose samples are equal: NumPy's draws are constants of a program."""
+    warnings.warn(
+        f"dgp {dgp!r}: all replications are the same sample; draw from the key with jax.random "
+        "(np.random runs once, when the function is compiled)",
+        stacklevel=2,
+    )
+
+
+def value_that_never_varies(estimator: object, rows: pd.DataFrame) -> float | None:
+    """Return an estimate that misses the truth, of an estimator whose estimates never vary.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        Without columns to read (``reads`` is empty), its estimates may all be the same.
+    rows : pandas.DataFrame
+        Its first block.
+
+    Returns
+    -------
+    float or None
+        None where any of its estimates varies, or fewer than eight replications have a value.
+    """
+    if isinstance(estimator, ReadsColumns) and not estimator.reads:
+        return None
+    known = rows[rows["status"].isin(SUCCESSES) & np.isfinite(rows["value"])]
+    labels = known.groupby(["estimand", "inference"], observed=True)["value"]
+    if known["rep"].nunique() < _LEAST or (labels.nunique() > 1).any():
+        return None
+    missed = known.loc[~np.isclose(known["value"], known["truth"]), "value"]
+    return None if missed.empty else float(missed.iloc[0])
+
+
+def explained(
+    estimator: object, estimates: Mapping[Any, Estimate], panels: Panel, known: Collection[str]
+) -> list[Outcome]:
+    """Return the outcomes of the replications of a chunk, with the estimator's explanations.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        A native one; without `Explained` there are no reasons.
+    estimates : mapping of label to Estimate
+        Arrays (rep,).
+    panels : Panel
+        Columns (rep, unit, period).
+    known : collection of str
+        Statuses whose reason is known already.
+
+    Returns
+    -------
+    list of Outcome
+        One per replication, with a reason for the first of every status; empty without any.
+    """
+    statuses = np.stack([settled(estimate) for estimate in estimates.values()])
+    failed = ~np.isin(statuses, WITH_RESULT)
+    if not failed.any() or not isinstance(estimator, Explained):
+        return []
+    status = statuses[failed.argmax(axis=0), np.arange(statuses.shape[1])]  # as `failures_of` does
+    outcomes = [Outcome({}, Status(int(each)), "") for each in status]
+    for number, rep in zip(*np.unique(status, return_index=True), strict=True):
+        one = Status(int(number))
+        if not one.has_result and one.label not in known:
+            panel = jax.tree.map(lambda leaf, rep=rep: leaf[rep], panels)
+            outcomes[rep] = outcomes[rep]._replace(trouble=estimator.explain(panel))
+    return outcomes if any(outcome.trouble for outcome in outcomes) else []

@@ -1,4 +1,4 @@
-"""The compiled half of a run: draw a chunk of samples, estimate on a chunk of panels.
+"""Compiled programs of a run: one draws a chunk of samples, one estimates on a chunk of panels.
 
 Draws and estimates are two programs, so that every estimator of a cell sees the same samples and
 none is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is an argument of the
@@ -20,6 +20,7 @@ from mcsim._core import Diagnosed, Estimate, Panel, Sample
 from mcsim._cpus import PROGRAMS
 from mcsim._data import remedy_for_cross_section
 from mcsim._design import Design
+from mcsim._host import kind_of
 from mcsim._missing_cells import MISSING, missing_cells, without_cells
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._schema import Schema
@@ -34,7 +35,7 @@ from mcsim.errors import (
 
 @runtime_checkable
 class ReadsSchema(Protocol):
-    """An estimator that asks what the columns and the axes of panels mean."""
+    """An estimator that depends on the meaning of columns and axes of panels."""
 
     def with_schema(self, schema: Schema, nominal: Mapping[str, int | None], /) -> Any:
         """Return the estimator for panels of this schema.
@@ -55,7 +56,7 @@ HOST_BLOCK = 64
 
 _KEY = jax.ShapeDtypeStruct((), jax.eval_shape(jax.random.key, 0).dtype)
 
-_CHUNK_BYTES = 2**22  # what a chunk's panels may take on a CPU: the fastest of 1 to 8 MB
+_CHUNK_BYTES = 2**22  # of a chunk's panels on a CPU: the fastest of 1 to 8 MB
 
 
 def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) -> Sample:
@@ -84,7 +85,7 @@ def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) ->
     InputError
         If it cannot be traced.
     """
-    with sentences(f"dgp {name!r}"), PROGRAMS:
+    with readable_errors(f"dgp {name!r}"), PROGRAMS:
         return jax.block_until_ready(_draw(*_split(dgp), name, keys, design))
 
 
@@ -122,7 +123,7 @@ def estimate_chunk(
     cells; where the estimator refuses panels with gaps, they keep the status ``nan``. The others
     are the same bits with or without such neighbors.
     """
-    with sentences(f"estimator {name!r}"), _index_explained(panels), PROGRAMS:
+    with readable_errors(f"estimator {name!r}"), _index_explained(panels), PROGRAMS:
         estimates = jax.block_until_ready(_estimate(*_split(estimator), name, keys, panels))
         missing = missing_cells(estimator, panels)
         if missing is None:
@@ -136,7 +137,7 @@ def estimate_chunk(
 
 
 def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]:
-    """Return what an estimator says of every panel of a chunk; nothing if it says nothing.
+    """Return an estimator's diagnosis of every panel of a chunk; empty if it has none.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]
     found = {} if missing is None else {MISSING: missing.sum(axis=(1, 2))}
     if not isinstance(estimator, Diagnosed):
         return found
-    with sentences(f"estimator {name!r}: its diagnosis"):
+    with readable_errors(f"estimator {name!r}: its diagnosis"):
         if not jax.eval_shape(estimator.diagnose, jax.tree.map(lambda leaf: leaf[0], panels)):
             return found
         with PROGRAMS:
@@ -180,7 +181,7 @@ def sample_shape(name: str, dgp: Any, design: Design) -> Any:
     ContractError, InputError
         As `draw_chunk`.
     """
-    with sentences(f"dgp {name!r}"):
+    with readable_errors(f"dgp {name!r}"):
         dynamic, static = _split(dgp)
         return jax.eval_shape(
             lambda part, key, design: _draw_one(part, static, name, key, design),
@@ -191,7 +192,7 @@ def sample_shape(name: str, dgp: Any, design: Design) -> Any:
 
 
 def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list[FullLabel]:
-    """Return what an estimator's estimates are of, without estimating: a dry run as well.
+    """Return the labels of an estimator's estimates without estimating: a dry run as well.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     ContractError, InputError
         As `estimate_chunk`.
     """
-    with sentences(f"estimator {name!r}"):
+    with readable_errors(f"estimator {name!r}"):
         dynamic, static = _split(estimator)
         shapes = jax.eval_shape(
             lambda part, key, panel: _estimate_one(part, static, name, key, panel),
@@ -217,10 +218,10 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
 
 
 def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
-    """Return an estimator for panels of a schema: as it is, unless it asks for what they mean.
+    """Return an estimator for panels of a schema: unchanged, unless it is `ReadsSchema`.
 
-    One that knows its columns refuses categories that the panel does not know (it makes dummies of
-    the ``nominal`` ones), and learns which of the user's names are unit and time.
+    Such an estimator makes dummies of ``nominal`` columns, refuses other categories, and is given
+    the user's names of unit and time.
     """
     if schema is None or not isinstance(estimator, ReadsSchema):
         return estimator
@@ -228,7 +229,7 @@ def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int
 
 
 def chunk_size(panel: Mapping[str, Any]) -> int:
-    """Return how many samples to draw at once: a power of two that divides every native block.
+    """Return the replications of a chunk: a power of two that divides every native block.
 
     On a CPU the panels of a chunk fill about four megabytes; an accelerator takes a whole block.
 
@@ -301,13 +302,6 @@ def _checked_sample(name: str, sample: Any) -> Sample:
     return Sample(sample[0], truth)
 
 
-def kind_of(returned: Any) -> str:
-    """Name what a function returned: the types of a pair, or its own."""
-    if isinstance(returned, tuple):
-        return f"({', '.join(type(part).__name__ for part in returned)})"
-    return type(returned).__name__
-
-
 def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:
     try:
         labeled = label_all(result if isinstance(result, Mapping) else {UNNAMED: result})
@@ -336,7 +330,7 @@ def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:
 
 @contextlib.contextmanager
 def _index_explained(panels: Panel) -> Iterator[None]:
-    """Let an estimator that lacks periods say which columns of a cross-section may be its index."""
+    """Add to `TooFewPeriods` which columns of a cross-section may be the index of a panel."""
     try:
         yield
     except TooFewPeriods as error:
@@ -348,8 +342,8 @@ def _index_explained(panels: Panel) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sentences(what: str) -> Iterator[None]:
-    """Turn what user code raises, tracer errors above all, into a sentence."""
+def readable_errors(what: str) -> Iterator[None]:
+    """Turn an exception of user code, a tracer error above all, into a sentence."""
     try:
         yield
     except McsimError as error:

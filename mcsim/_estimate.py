@@ -1,25 +1,19 @@
 """Estimates on the real data, in the columns that replications have."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import jax
 import numpy as np
 import pandas as pd
 
 from mcsim._calls import with_remedies
+from mcsim._caveats import means_of, note_sentences
 from mcsim._core import SUCCESSES, Explained, Panel, require_panel
-from mcsim._data import about_names
-from mcsim._engine import diagnose_chunk, estimate_chunk, sentences, with_schema
-from mcsim._frames import to_frame
-from mcsim._host import HostEstimator, rng_from_words
+from mcsim._engine import diagnose_chunk, readable_errors
+from mcsim._evaluate import evaluate, rows_of
 from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
-from mcsim._notes import means_of, note_sentences
 from mcsim._null_and_level import faults_of_level, faults_of_null, with_null_and_level
 from mcsim._parts import faults_of_parts, named
 from mcsim._precision import require_float64
-from mcsim._rows import native_rows
 from mcsim._schema import Schema
 from mcsim._warnings import warn
 from mcsim.errors import raise_all, require_type
@@ -59,8 +53,8 @@ def estimate(
     Warns
     -----
     UserWarning
-        For what an estimator says of the panel, such as treated cells that it leaves out, or why
-        it fails on it.
+        For an estimator's notes on the panel, such as treated cells that it leaves out, and for
+        the reason of a failure.
 
     Raises
     ------
@@ -81,29 +75,17 @@ def estimate(
     raise_all(
         faults_of_parts("estimators", estimators) + faults_of_level(level) + faults_of_null(null)
     )
-    keys = jax.random.split(root_key(seed), 1)
+    keys, panels = jax.random.split(root_key(seed), 1), jax.tree.map(lambda a: a[None], panel)
     frames = []
     for name, asked in named("estimators", estimators):
-        with sentences(f"estimator {name!r}"):
+        with readable_errors(f"estimator {name!r}"):
             estimator = with_null_and_level(asked, null, level)
-        if isinstance(estimator, HostEstimator):
-            rng = rng_from_words(np.asarray(jax.random.key_data(keys))[0])
-            frame = to_frame(panel, schema)
-            with _names_explained(frame):
-                single = estimator(rng, frame)
-            estimates = {
-                label: type(e)(*(np.atleast_1d(number) for number in e))
-                for label, e in single.items()
-            }
-        else:
-            estimator = with_schema(estimator, schema, panel.nominal)
-            batch = jax.tree.map(lambda leaf: leaf[None], panel)
-            estimates = estimate_chunk(name, estimator, keys, batch)
-            means = means_of([diagnose_chunk(name, estimator, batch)])
-            for note in note_sentences([(name, means)]):
-                warn(note)
-        rows = native_rows([estimates], [], np.array([0]), "estimate")
-        if reason := _reason(estimator, rows, panel):
+        found = evaluate(name, estimator, keys, panels, schema)
+        means = means_of([diagnose_chunk(name, found.estimator, panels)])
+        for note in note_sentences([(name, means)]):
+            warn(note)
+        rows = rows_of(found, np.array([0]), "estimate")
+        if reason := _reason(found.estimator, rows, panel):
             warn(f"{name}: {reason}")
         frames.append(rows.drop(columns=["rep", "truth"]).assign(estimator=name))
     rows = complete_intervals(pd.concat(frames, ignore_index=True), level, null)
@@ -111,20 +93,9 @@ def estimate(
 
 
 def _reason(estimator: object, rows: pd.DataFrame, panel: Panel) -> str:
-    """Return the first status that is a failure, and why; empty where no reason is told."""
+    """Return the first failure and its reason; empty where the estimator explains none."""
     failed = rows.loc[~rows["status"].isin(SUCCESSES), "status"]
     if failed.empty or not isinstance(estimator, Explained):
         return ""
     reason = estimator.explain(panel)
     return f"{failed.iloc[0]}: {reason}" if reason else ""
-
-
-@contextmanager
-def _names_explained(frame: pd.DataFrame) -> Iterator[None]:
-    """Add to an exception of user code what is known of a name that the frame lacks."""
-    try:
-        yield
-    except Exception as error:
-        if said := about_names(error, frame):
-            error.add_note(said.removeprefix("; "))
-        raise

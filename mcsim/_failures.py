@@ -1,16 +1,15 @@
-"""Failures of estimators: why, as a store keeps it; how often, as a frame and in sentences."""
+"""Failures of estimators: reasons in a store; numbers, as a frame and in sentences."""
 
 import contextlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mcsim._core import SUCCESSES, Status
-from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._results import Results, factors_of
 from mcsim._store import Store
 from mcsim._store_files import write_json
@@ -47,7 +46,7 @@ def with_skipped(rows: pd.DataFrame, first_block: pd.DataFrame, reps: int) -> pd
     Parameters
     ----------
     rows : pandas.DataFrame
-        What a store holds of an estimator in a cell.
+        The stored rows of an estimator in a cell.
     first_block : pandas.DataFrame
         The rows of the block of replication 0.
     reps : int
@@ -69,14 +68,33 @@ def with_skipped(rows: pd.DataFrame, first_block: pd.DataFrame, reps: int) -> pd
 # Reasons in the store
 
 
+class Named(NamedTuple):
+    """A cell, or an estimator, by its name in the study and the hash of its definition."""
+
+    name: str
+    hash: str
+
+
 def store_reasons(
-    store: Store, plan: CellPlan, estimator: EstimatorPlan, start: int, outcomes: Sequence[Outcome]
+    store: Store, cell: Named, estimator: Named, start: int, outcomes: Sequence[Outcome]
 ) -> None:
-    """Keep what went wrong in a block, and why standard errors are missing: each text once."""
-    folder = store.failures(plan.hash, estimator.hash)
+    """Keep why replications failed, and why standard errors are missing: each text once.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    cell, estimator : Named
+        The cell and the estimator.
+    start : int
+        Number of the first replication.
+    outcomes : sequence of Outcome
+        One per replication.
+    """
+    folder = store.failures(cell.hash, estimator.hash)
     for (status, text), reps in _texts(outcomes, start):
         content = {
-            "cell": plan.cell.name,
+            "cell": cell.name,
             "estimator": estimator.name,
             "rep": reps[0],
             "reps": reps,
@@ -84,7 +102,7 @@ def store_reasons(
             "reason": outcomes[reps[0] - start].reason,
             "trouble": text,
             "replay": f"mcsim replay FILE --store {shlex.quote(str(store.path))} "
-            f"--cell {plan.hash[:12]} --rep {reps[0]}",
+            f"--cell {cell.hash[:12]} --rep {reps[0]}",
         }
         write_json(folder / f"r{reps[0]:07d}.json", content)
 
@@ -105,7 +123,7 @@ def _texts(outcomes: Sequence[Outcome], start: int) -> Iterator[tuple[tuple[str,
 
 
 def reason_of(store: Store, cell: str, estimator: str, status: str, rep: int) -> str:
-    """Return why a replication failed, where that is recorded: a status alone says the rest.
+    """Return the reason for which a replication failed; empty where the status says it all.
 
     Parameters
     ----------
@@ -246,7 +264,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def causes(failures: pd.DataFrame) -> str:
-    """Say how estimates failed, with the first reason of every status.
+    """Return how estimates failed, with the first reason of every status.
 
     Parameters
     ----------
@@ -272,31 +290,31 @@ def causes(failures: pd.DataFrame) -> str:
 
 
 def _cause(status: str, reason: str) -> str:
-    """An exception names itself; elsewhere the status goes before the reason."""
+    """Return a reason with its status; an exception needs none."""
     parts = [reason] if reason and status == Status.ERROR.label else [status, reason]
     return ": ".join(filter(None, parts))
 
 
 def sentence_of_first_block(
-    plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame, reasons: Mapping[str, str]
+    cell: str, estimator: str, rows: pd.DataFrame, reasons: Mapping[str, str]
 ) -> str:
-    """Say that all of a first block failed, and why; what else is asked for is skipped.
+    """Return that all of a first block failed, and why; the other blocks are skipped.
 
     Parameters
     ----------
-    plan, estimator
-        The cell and the estimator.
+    cell, estimator : str
+        Their names.
     rows : pandas.DataFrame
         The block.
     reasons : mapping of status to str
-        What went wrong, where it is known.
+        The reasons that are known.
     """
     statuses = rows.drop_duplicates("rep")["status"].value_counts(sort=False)
-    told = pd.DataFrame({"status": statuses.index, "replications": statuses.to_numpy()})
-    told["reason"] = [reasons.get(status, "") for status in told["status"]]
+    failures = pd.DataFrame({"status": statuses.index, "replications": statuses.to_numpy()})
+    failures["reason"] = [reasons.get(status, "") for status in failures["status"]]
     return (
-        f"{estimator.name} failed in all {statuses.sum():,} replications of its first block in "
-        f"cell {plan.cell.name!r}: {causes(told)}; its other replications there are skipped"
+        f"{estimator} failed in all {statuses.sum():,} replications of its first block in "
+        f"cell {cell!r}: {causes(failures)}; its other replications there are skipped"
     )
 
 
@@ -309,7 +327,7 @@ def _without_se(results: Results) -> dict[tuple[str, str], float]:
 
 
 def _reason_without_se(name: str, results: Results, store: Store) -> str:
-    """Return what the first replication without a standard error said."""
+    """Return the reason of the first replication without a standard error."""
     for cell in results.study["cells"]:
         folder = store.failures(cell["hash"], dict(cell["estimators"]).get(name, ""))
         for file in sorted(folder.glob("r*.json")):

@@ -4,7 +4,7 @@ import math
 
 LEAST_DECIMALS = 2  # of a figure without an error
 MOST_DECIMALS, MOST_BEFORE = 8, 9  # digits after and before the point, then powers of ten
-ROUNDING = 1e-12  # an error below this share of its figure is one of floating-point numbers
+ROUNDING = 1e-12  # an error below this share of its figure is due to floating-point numbers
 
 
 def figure(value: float, error: float = math.nan, spread: float = math.nan) -> str:

@@ -236,6 +236,13 @@ def _positions(function: Callable[..., Any]) -> list[str]:
     return [name for name in parameters if name not in taken]
 
 
+def kind_of(returned: Any) -> str:
+    """Name what a function returned: the types of a pair, or its own."""
+    if isinstance(returned, tuple):
+        return f"({', '.join(type(part).__name__ for part in returned)})"
+    return type(returned).__name__
+
+
 def rng_from_words(words: np.ndarray) -> np.random.Generator:
     """Return the NumPy generator of a replication from its key's two 32-bit words."""
     low, high = (int(word) for word in words)

@@ -1,35 +1,21 @@
-"""Host blocks under way: pieces of samples at the workers, outcomes that come back."""
+"""Blocks of host estimators under way: pieces sent to the workers, and their outcomes."""
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
-import pebble
 
-from mcsim._core import Sample, Status
+from mcsim._core import Sample
 from mcsim._engine import HOST_BLOCK
+from mcsim._evaluate import Piece, send, words_of
 from mcsim._keys import Stream
 from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan
-from mcsim._pool import Task, WorkerPool
-from mcsim._worker import Outcome, estimate_piece, piece_of
+from mcsim._pool import WorkerPool
+from mcsim._worker import Outcome, piece_of
 
-_PIECE = 16  # replications sent to a worker at once; one where each has its own timeout
-
-Columns = dict[str, np.ndarray]
-
-
-@dataclass
-class _Piece:
-    """Some replications of a block, at a worker."""
-
-    payload: Payload
-    columns: Columns
-    words: np.ndarray
-    task: Task
+_PIECE = 16  # replications of a piece; one where each replication has a time limit
 
 
 @dataclass
@@ -39,7 +25,7 @@ class HostBlock:
     Attributes
     ----------
     estimator : EstimatorPlan
-        Whose block it is.
+        The estimator.
     start : int
         Its first replication.
     truths : list of dict of estimand to array (rep,)
@@ -49,12 +35,12 @@ class HostBlock:
     estimator: EstimatorPlan
     start: int
     truths: list[Mapping[str, np.ndarray]] = field(default_factory=list)
-    pieces: list[_Piece] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     drawn: int = 0
 
-    def is_back(self) -> bool:
+    def is_done(self) -> bool:
         """Whether all its pieces have been computed."""
-        return all(piece.task.done() for piece in self.pieces)
+        return all(piece.done() for piece in self.pieces)
 
 
 class HostBlocks:
@@ -102,34 +88,34 @@ class HostBlocks:
                     yield estimator, start
 
     def submit(self, blocks: list[HostBlock], first: int, sample: Sample, schema: Any) -> None:
-        """Send what these blocks have of a chunk to the workers, in pieces."""
+        """Send the replications of a chunk that are in these blocks to the workers, in pieces."""
         if not blocks:
             return
         keys = self._plan.keys(Stream.ESTIMATOR, first, first + self._plan.chunk)
-        words = np.asarray(jax.random.key_data(keys))
-        columns = piece_of(sample.panel)
+        columns, words = piece_of(sample.panel), words_of(keys)
         for block in blocks:
             low = max(first, block.start) - first
             high = min(first + self._plan.chunk, block.start + HOST_BLOCK) - first
-            payload, size = self._payload(block.estimator, schema), self._piece(block)
+            payload, size = self._payload(block.estimator, schema), self._piece_size(block)
+            timeout = block.estimator.estimator.timeout
             for start in range(low, high, size):
                 rows = slice(start, min(start + size, high))
                 part = {name: values[rows] for name, values in columns.items()}
-                block.pieces.append(self._send(block, payload, part, words[rows]))
+                block.pieces.append(send(self._pool, payload, part, words[rows], timeout=timeout))
             block.truths.append({e: np.asarray(v)[low:high] for e, v in sample.truth.items()})
             block.drawn += high - low
 
     def finished(
         self, wait_for: Callable[[HostBlock], bool]
     ) -> Iterator[tuple[HostBlock, list[Outcome]]]:
-        """Yield the blocks whose pieces are all back, with their outcomes; wait for some."""
+        """Yield the blocks that are complete, with their outcomes; wait for some of them."""
         for key, block in list(self._open.items()):
-            if block.drawn == HOST_BLOCK and (wait_for(block) or block.is_back()):
+            if block.drawn == HOST_BLOCK and (wait_for(block) or block.is_done()):
                 del self._open[key]
-                yield block, [o for piece in block.pieces for o in self._outcomes(block, piece)]
+                yield block, [outcome for piece in block.pieces for outcome in piece.outcomes()]
 
-    def _piece(self, block: HostBlock) -> int:
-        """Return how many replications to send at once: all workers share a first block."""
+    def _piece_size(self, block: HostBlock) -> int:
+        """Return the replications of a piece: all workers share a first block."""
         if block.estimator.estimator.timeout is not None:
             return 1
         share = HOST_BLOCK // max(1, self._pool.workers)
@@ -142,26 +128,3 @@ class HostBlocks:
         if estimator.name not in self._payloads:
             self._payloads[estimator.name] = Payload(estimator.estimator, schema)
         return self._payloads[estimator.name]
-
-    def _send(
-        self, block: HostBlock, payload: Payload, columns: Columns, words: np.ndarray
-    ) -> _Piece:
-        timeout = block.estimator.estimator.timeout
-        task = self._pool.submit(estimate_piece, payload, columns, words, timeout=timeout)
-        return _Piece(payload, columns, words, task)
-
-    def _outcomes(self, block: HostBlock, piece: _Piece) -> list[Outcome]:
-        """Wait for a piece; where its worker died, send its replications one by one."""
-        try:
-            return piece.task.result()
-        except FutureTimeout:
-            limit = block.estimator.estimator.timeout
-            return [Outcome({}, Status.TIMEOUT, f"stopped after {limit} seconds")]
-        except pebble.ProcessExpired as error:
-            if len(piece.words) == 1:
-                return [Outcome({}, Status.CRASHED, f"its worker process died: {error}")]
-        singles = []
-        for i in range(len(piece.words)):
-            part = {name: values[i : i + 1] for name, values in piece.columns.items()}
-            singles.append(self._send(block, piece.payload, part, piece.words[i : i + 1]))
-        return [outcome for single in singles for outcome in self._outcomes(block, single)]

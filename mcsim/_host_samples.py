@@ -1,4 +1,4 @@
-"""Samples of host DGPs: frames of one shape, stacked to panels, and the schema of them all."""
+"""Samples of host DGPs: frames of one shape, stacked to panels, and their common schema."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
-from mcsim._engine import kind_of
 from mcsim._frames import convert_frame
+from mcsim._host import kind_of
 from mcsim._schema import Column, Schema
 from mcsim.errors import ContractError, InputError, raise_all
 
@@ -20,7 +20,7 @@ Columns = dict[str, np.ndarray]
 def stack_samples(
     name: str, samples: Sequence[Any]
 ) -> tuple[Columns, np.ndarray | None, Columns, Schema]:
-    """Stack what a host DGP returned.
+    """Stack samples of a host DGP.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def stack_samples(
     mask : array of bool (rep, unit, period), optional
     truths : dict of estimand to array (rep,)
     schema : Schema
-        What leads back to frames like the DGP's.
+        Names, labels and categories of the DGP's frames.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _refuse(name: str, faults: Sequence[str]) -> None:
 
 
 def _converted(name: str, frame: pd.DataFrame) -> tuple[Panel, Schema]:
-    """Turn a frame into a panel; what is wrong with it has another remedy than in data."""
+    """Turn a frame into a panel; its faults have another remedy than those of data."""
     try:
         return convert_frame(frame, missing="keep")
     except InputError as error:
@@ -139,7 +139,7 @@ def _masks(panels: Sequence[Panel]) -> np.ndarray | None:
 
 
 def _schema(frames: Sequence[pd.DataFrame], schemas: Sequence[Schema]) -> Schema:
-    """Whole numbers stay integers only where every frame says so; labels, where all agree."""
+    """Return the common schema: integers where every frame has them, labels where all agree."""
     columns = tuple(_column(column, frames) for column in schemas[0].columns)
     same = all(schema.unit_labels == schemas[0].unit_labels for schema in schemas)
     labels = schemas[0].unit_labels if same else ()

@@ -31,7 +31,7 @@ def critical_values(df: Float[ndarray, " row"], level: float) -> Float[ndarray, 
 
 
 def complete_intervals(rows: pd.DataFrame, level: float, null: float) -> pd.DataFrame:
-    """Fill in the limits and p-values that estimators left to mcsim.
+    """Return rows with the limits and p-values that estimators leave to mcsim.
 
     Parameters
     ----------

@@ -8,17 +8,19 @@ from typing import Any
 import pandas as pd
 
 from mcsim._calls import with_remedies
+from mcsim._caveats import (
+    limits_left_behind,
+    note_sentences,
+    out_of_reach,
+    remarks_on_mended,
+)
 from mcsim._core import Status
 from mcsim._failures import COLUMNS, failures_of, with_skipped
 from mcsim._intervals import complete_intervals
-from mcsim._mended import remarks_on_mended
-from mcsim._notes import note_sentences
 from mcsim._null_and_level import faults_of_level
-from mcsim._own_inference import limits_left_behind, out_of_reach
 from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store
-from mcsim._store_blocks import read_block
-from mcsim._store_files import is_there, missing
+from mcsim._store_files import is_there, missing, read_block
 from mcsim._store_records import NotesRecord, TruthRecord
 from mcsim._warnings import warn
 from mcsim.errors import StoreError, raise_all
@@ -104,7 +106,7 @@ def _labeled(rows: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def other_studies(store: Store, shown: str) -> str:
-    """Return a sentence that names the studies with rows that the shown one lacks, or nothing."""
+    """Return a sentence on the studies whose rows the shown one lacks; empty if there are none."""
     manifest = store.study(shown)
     names = [name for name in store.studies() if name != shown]
     others = [about for name in names if (about := _in_words(store, name, manifest))]
@@ -115,7 +117,7 @@ def other_studies(store: Store, shown: str) -> str:
 
 
 def _in_words(store: Store, name: str, shown: Mapping[str, Any]) -> str:
-    """Say what a study is; nothing if all of its rows are among those of the shown one."""
+    """Return a study in words; empty if the shown one has all of its rows."""
     try:
         study = store.study(name)
     except StoreError:
@@ -133,7 +135,7 @@ def _parts(study: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 
 def _rows_of(store: Store, cell: str, estimator: str, reps: int | None) -> pd.DataFrame:
-    """Return the rows of an estimator in a cell; those that are stored, where reps is None."""
+    """Return the rows of an estimator in a cell: ``reps`` replications, or all that are stored."""
     frames = []
     for file in sorted(store.estimator(cell, estimator).glob("r*.parquet")):
         try:
@@ -195,7 +197,7 @@ def _complete(rows: pd.DataFrame) -> pd.DataFrame:
 def _name_missing_se(rows: pd.DataFrame) -> pd.DataFrame:
     """Give the status ``no_se`` to estimates without inference where their label has it elsewhere.
 
-    A single replication cannot tell them from those of an estimator that gives no standard errors.
+    In a single replication they look like estimates of an estimator without standard errors.
 
     Parameters
     ----------
@@ -229,7 +231,7 @@ def _require_truth(store: Store, cell: Mapping[str, Any], estimator: str) -> Non
 
 
 def _notes_of(store: Store, study: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what estimators say of the panels of each cell's first block."""
+    """Return the estimators' notes on the panels of each cell's first block."""
     found = []
     for cell in study["cells"]:
         for name, estimator in cell["estimators"]:

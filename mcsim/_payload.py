@@ -1,4 +1,4 @@
-"""Functions on their way to the workers: pickled by value, rebuilt as often as is needed."""
+"""Functions for worker processes: pickled by value, rebuilt as often as needed."""
 
 import inspect
 import io
@@ -24,15 +24,15 @@ from mcsim.errors import InputError, McsimError
 
 
 class Payload:
-    """Functions on their way to the workers, pickled by value.
+    """Functions for worker processes, pickled by value.
 
-    A worker unpickles them once, and before the clock of a piece starts: what they import does not
-    count against a timeout.
+    A worker unpickles them once, before the clock of a piece starts: their imports do not count
+    against a timeout.
 
     Parameters
     ----------
     *parts : object
-        A host function and what it needs.
+        A host function, and the schema of its frames.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class Payload:
 
     @property
     def parts(self) -> tuple[Any, ...]:
-        """The functions; raises what unpickling raises."""
+        """The functions; an exception of unpickling is raised."""
         return _load(self._pickled)
 
     def copies(self) -> Iterator[tuple[Any, ...]]:
@@ -83,7 +83,7 @@ def _by_value(parts: tuple) -> bytes:
 
 
 def _own_generator(dgp: HostDGP, generator: Any) -> str:
-    """Say which generator a DGP holds, by its name where it is a global or closed over."""
+    """Return the fault of a DGP that holds a random generator, named where it is a variable."""
     function = inspect.unwrap(dgp.function)
     space = inspect.getclosurevars(function) if inspect.isfunction(function) else None
     known = {**space.globals, **space.nonlocals} if space else {}
@@ -119,7 +119,7 @@ class _Pickler(cloudpickle.Pickler):
         self.generators: list[Any] = []
 
     def _is_small(self, buffer: pickle.PickleBuffer) -> bool:
-        """Whether an array is pickled with all else; the memory of a large one is kept apart."""
+        """Whether an array is pickled with the rest; a large one gets a buffer of its own."""
         if buffer.raw().nbytes < _LARGE:
             return True
         self.buffers.append(buffer)
@@ -173,7 +173,7 @@ def _named_in_strings(part: Any) -> dict[str, Any]:
 
 
 def _arrived(pickled: bytes) -> Payload:
-    """Unpickle at once; what goes wrong is raised again by ``parts``, where it is recorded."""
+    """Unpickle at once; an exception is raised again by ``parts``, where it is recorded."""
     payload = object.__new__(Payload)
     payload._pickled = pickled
     with suppress(BaseException):

@@ -6,7 +6,7 @@ same name (cell or estimator) stops the run with the difference, unless changes 
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +14,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._core import Panel
 from mcsim._differences import difference
 from mcsim._engine import (
     HOST_BLOCK,
@@ -55,15 +54,15 @@ class EstimatorPlan:
     name : str
         Its name in the study.
     estimator : Estimator
-        Itself.
+        The estimator.
     hash : str
         SHA-256 of its definition.
     block : int
         Replications in a stored block.
     labels : tuple of (estimand, inference)
-        What its estimates are of, where a dry run can tell: not for host estimators.
+        Labels of its estimates, from a dry run: none for host estimators.
     definition : dict
-        What the hash is of.
+        The content of the hash.
     """
 
     name: str
@@ -77,10 +76,6 @@ class EstimatorPlan:
     def is_host(self) -> bool:
         """Whether it runs in worker processes."""
         return isinstance(self.estimator, HostEstimator)
-
-    def on(self, panel: Panel, schema: Schema | None) -> "EstimatorPlan":
-        """Return the plan of the estimator for panels of a schema; of host DGPs it comes late."""
-        return replace(self, estimator=with_schema(self.estimator, schema, panel.nominal))
 
 
 @dataclass(frozen=True)
@@ -100,9 +95,9 @@ class CellPlan:
     estimators : tuple of EstimatorPlan
         All of the study's.
     estimands : tuple of str
-        Of which the samples carry a truth, where a dry run can tell: not for host DGPs.
+        Estimands whose truth the samples carry, from a dry run: none for host DGPs.
     definition : dict
-        What the hash is of.
+        The content of the hash.
     """
 
     cell: Cell
@@ -118,9 +113,14 @@ class CellPlan:
         """Whether its samples are drawn by a compiled program."""
         return not isinstance(self.cell.dgp, HostDGP)
 
+    @property
+    def schema(self) -> Schema | None:
+        """The schema that a native DGP declares; samples of a host DGP bring theirs."""
+        return getattr(self.cell.dgp, "schema", None)
+
     @functools.cached_property
     def payload(self) -> Payload:
-        """The host DGP for worker processes, in the state that it has before the first draw."""
+        """The host DGP for worker processes, in its state before the first draw."""
         return Payload(self.cell.dgp)
 
     def keys(self, stream: Stream, start: int, stop: int) -> Key[Array, " rep"]:
@@ -169,7 +169,7 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
 def _draft(
     cell: Cell, study: Study, methods: Mapping[str, dict], root: Key[Array, ""], seed: int
 ) -> CellPlan:
-    """Plan a cell; native parts are traced, so that what is wrong with them is told at once."""
+    """Plan a cell; native parts are traced, so that their faults are reported before the run."""
     native = not isinstance(cell.dgp, HostDGP)
     sample = sample_shape(cell.dgp_name, cell.dgp, cell.seen) if native else None
     chunk = HOST_BLOCK if sample is None else chunk_size(sample.panel)
@@ -196,7 +196,7 @@ def _draft(
 
 
 def environment(chunk: int) -> dict[str, Any]:
-    """Return what else decides the bits of a sample: versions, device, chunk."""
+    """Return the versions, the device and the chunk, on which the bits of a sample depend."""
     return {
         "mcsim": ".".join(__version__.split(".")[:2]),
         "jax": version("jax"),
@@ -213,7 +213,7 @@ def _estimator_definition(name: str, estimator: Any) -> dict[str, Any]:
 
 
 def register(store: Store, plan: CellPlan) -> None:
-    """Write the definitions of a cell and its estimators to the store, where they are not yet."""
+    """Write the definitions of a cell and its estimators to the store, where it lacks them."""
     definition = {**plan.definition, "design": plan.cell.design.effective(), "hash": plan.hash}
     store.keep(store.cell(plan.hash) / "cell.json", CellRecord, definition)
     for estimator in plan.estimators:
@@ -242,7 +242,7 @@ def _differences(
 
 
 def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
-    """Refuse another default: it is in no hash, so that nothing could be computed beside."""
+    """Refuse another default: no hash contains it, so that no cell could be computed beside."""
     faults = []
     for plan in plans:
         stored = store.peek(store.cell(plan.hash) / "cell.json", CellRecord)

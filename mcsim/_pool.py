@@ -36,7 +36,7 @@ _starting = threading.Lock()
 
 
 class PoolStopped(Exception):
-    """The pool was stopped; what waited for it is not to be stored."""
+    """The pool was stopped; no result of it may be stored."""
 
 
 class WorkerPool:
@@ -50,7 +50,7 @@ class WorkerPool:
 
     def __init__(self, workers: int):
         self.workers, self.stopped = workers, False
-        self._room = threading.Semaphore(4 * max(1, workers))  # bounds what waits in memory
+        self._room = threading.Semaphore(4 * max(1, workers))  # bounds the tasks in memory
         self._lock, self._restarts = threading.Lock(), 0
         self._context = _Context()
         self._pool = self._start() if workers else None
@@ -58,7 +58,7 @@ class WorkerPool:
     def submit(
         self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None
     ) -> "Task":
-        """Run ``function(*arguments)``; wait while too much is waiting already."""
+        """Run ``function(*arguments)``; wait while too many tasks are waiting."""
         while not self._room.acquire(timeout=LOOK_EVERY):
             self.check()
         return Task(self, function, arguments, timeout)
@@ -69,7 +69,7 @@ class WorkerPool:
             raise PoolStopped
 
     def close(self) -> None:
-        """Let what is running finish."""
+        """Wait for the tasks that run."""
         if self._pool is not None:
             self._pool.close()
             self._pool.join()
@@ -84,14 +84,14 @@ class WorkerPool:
     def send(
         self, function: Callable[..., Any], arguments: tuple, timeout: float | None
     ) -> tuple[Future, int]:
-        """Hand a task to a process, past the bound on what is waiting.
+        """Schedule a task in a process, whatever the number of waiting tasks.
 
         Returns
         -------
         future : Future
             Of the task.
         generation : int
-            How many pools there were before the one that has it.
+            Number of pools that were started before this one.
         """
         if self._pool is None:
             return _run_here(function, arguments), 0
@@ -103,7 +103,7 @@ class WorkerPool:
             return future, self._restarts
 
     def has_lost(self, generation: int) -> bool:
-        """Whether the pool of this generation is no more."""
+        """Whether the pool of this generation has been replaced or has ended."""
         with self._lock:
             return self._pool is not None and (generation < self._restarts or not self._pool.active)
 
@@ -130,7 +130,7 @@ class WorkerPool:
     def _end(self) -> None:
         for process in self._context.processes:
             if process.pid is not None and process.is_running():
-                process.kill()  # one stuck in compiled code would not hear a polite signal
+                process.kill()  # compiled code that hangs ignores a milder signal
         assert self._pool is not None
         self._pool.stop()
         self._pool.join()
@@ -180,7 +180,7 @@ def _run_here(function: Callable[..., Any], arguments: tuple) -> Future:
 
 
 class _Process(SpawnProcess):
-    """A spawned process that sees a quiet environment and does not run the user's script again."""
+    """A spawned process in a quiet environment that does not run the user's script again."""
 
     _seen_dead = False
 
@@ -194,7 +194,10 @@ class _Process(SpawnProcess):
         return super().is_alive()
 
     def is_alive(self) -> bool:
-        """Tell of a death at the second look: the pool first has to read what it had to say."""
+        """Return whether the process lives; a death is reported at the second call only.
+
+        The pool reads the last message of a process after the first call.
+        """
         if super().is_alive() or self._seen_dead:
             return super().is_alive()
         self._seen_dead = True
@@ -207,13 +210,13 @@ class _Process(SpawnProcess):
 
     @property
     def exitcode(self) -> int | None:
-        """The exit code; workers never end by themselves, so that 0 is a crash like any other."""
+        """The exit code; workers never end by themselves, so that 0 counts as a crash."""
         code = super().exitcode
         return 1 if code == 0 else code
 
 
 class _Context(SpawnContext):
-    """Spawns processes and remembers them."""
+    """Spawns processes and keeps a list of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,7 +230,7 @@ class _Context(SpawnContext):
 
 @contextlib.contextmanager
 def _worker_surroundings() -> Iterator[None]:
-    """Set what a new process inherits: one thread each, and no ``__main__`` to import.
+    """Set the environment of a new process: one thread, and no ``__main__`` to import.
 
     Spawned processes import the parent's main script, which would run a script without a
     ``__main__`` guard again; the functions that workers need travel by value.

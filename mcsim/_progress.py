@@ -47,7 +47,7 @@ class _Running:
 
 @dataclass
 class Pace:
-    """How fast a run goes, apart for native and host estimators, which differ by thousands.
+    """Rates of a run, separately for native and host estimators, which differ by thousands.
 
     Attributes
     ----------
@@ -65,12 +65,12 @@ class Pace:
         self._began = self.clock()
 
     def ask(self, kind: str, n: int) -> None:
-        """Count replications that are asked for."""
+        """Count replications that the run is to have."""
         self._left[kind] = self._left.get(kind, 0) + n
         self._computed.setdefault(kind, 0)
 
     def settle(self, kind: str, n: int, *, computed: bool) -> None:
-        """Count replications that are done: those that this run has computed make its rate."""
+        """Count replications that are done; only computed ones count for the rate."""
         self._left[kind] -= n
         if computed:
             self._computed[kind] += n
@@ -88,7 +88,7 @@ class Pace:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the slower kind is done; None while there is no rate of one that is left.
+        """Seconds until the slower kind is done; None while an unfinished kind has no rate.
 
         Both kinds are computed at the same time.
         """
@@ -119,7 +119,7 @@ def _duration(seconds: float) -> str:
 
 
 class Progress:
-    """A bar per cell, and how long it will take; silent where there is no terminal.
+    """A bar per cell, and the time left; silent where there is no terminal.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class Progress:
         self._bars.stop()
 
     def found(self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
-        """Count a block that the store held already."""
+        """Count a block that the store holds already."""
         self._add(plan, estimator, rows, computed=False)
 
     def computed(self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
@@ -195,7 +195,7 @@ class Progress:
             self._advance(plan, n)
 
     def say(self, sentence: str) -> None:
-        """Print a sentence above the bars, on standard error also where there are none."""
+        """Print a sentence above the bars; on standard error even without bars."""
         self._bars.console.print(
             sentence, style="red", markup=False, highlight=False, soft_wrap=True
         )
@@ -222,7 +222,7 @@ def _kind(estimator: EstimatorPlan) -> str:
 
 
 class _PaceColumn(ProgressColumn):
-    """Rates, time since the start and time left of the whole run, in one of the rows."""
+    """A column with the rates, the time since the start and the time left of the whole run."""
 
     def __init__(self, pace: Pace):
         super().__init__()

@@ -1,32 +1,26 @@
 """Replaying one replication: the sample drawn again, and every estimate on it beside its row."""
 
-import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from mcsim._blocks import CellRunner
-from mcsim._core import Panel
+from mcsim._core import Sample
+from mcsim._draws import draw
+from mcsim._evaluate import evaluate, rows_of
 from mcsim._frames import to_frame
 from mcsim._intervals import complete_intervals
 from mcsim._keys import Stream
 from mcsim._open import results_of
-from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan, plan
 from mcsim._pool import WorkerPool
-from mcsim._progress import Progress
 from mcsim._results import Results
-from mcsim._rows import host_rows, native_rows
 from mcsim._runner import manifest
+from mcsim._schema import Schema
 from mcsim._store import Store
 from mcsim._study import Study
-from mcsim._truth import CellTruth
 from mcsim._warnings import warn
-from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import InputError, UnknownName
 
 _ROWS_SHOWN = 10
@@ -42,7 +36,7 @@ def replay(
     study : Study
         The study as it was run.
     store : path
-        Folder of its results, which tells the seed.
+        Folder of its results, which holds the seed.
     cell : str
         The cell's hash, or its first letters.
     rep : int
@@ -70,22 +64,12 @@ def replay(
     plans = plan(study, seed, home)
     found = _find(plans, cell)
     results = results_of(home, manifest(study, seed, None, plans))
-    first, at = rep - rep % found.chunk, rep % found.chunk
-    runner = CellRunner(
-        found, 0, home, WorkerPool(0), CellTruth(), Progress(study, [], 0, shown=False),
-        threading.Event(),
-    )  # fmt: skip
-    sample, schema = runner.draw(first)
-    panel = jax.tree.map(lambda leaf: leaf[at], sample.panel)
-    frames = [
-        _host_rows(found, e, rep, panel, schema)
-        if e.is_host
-        else _native_rows(
-            runner.estimate(e.on(sample.panel, schema), first, sample.panel), at, rep
-        ).assign(estimator=e.name)
-        for e in found.estimators
-    ]
+    first = rep - rep % found.chunk
+    pool = WorkerPool(0)
+    sample, schema = draw(found, first, pool)
+    frames = [_rows_of(found, e, sample, schema, rep, pool) for e in found.estimators]
     rows = complete_intervals(pd.concat(frames), results.study["level"], results.study["null"])
+    panel = jax.tree.map(lambda leaf: leaf[rep - first], sample.panel)
     return to_frame(panel, schema), _beside_store(rows, results, found, rep)
 
 
@@ -113,22 +97,24 @@ def _find(plans: list[CellPlan], cell: str) -> CellPlan:
     raise UnknownName(f"cell: got {cell!r}, expected one of\n{known}")
 
 
-def _native_rows(estimates: Mapping[Any, Any], at: int, rep: int) -> pd.DataFrame:
-    single = jax.tree.map(lambda numbers: numbers[at : at + 1], estimates)
-    return native_rows([single], [], np.array([rep]), "estimate")
-
-
-def _host_rows(
-    found: CellPlan, estimator: EstimatorPlan, rep: int, panel: Panel, schema: Any
+def _rows_of(
+    found: CellPlan,
+    estimator: EstimatorPlan,
+    sample: Sample,
+    schema: Schema | None,
+    rep: int,
+    pool: WorkerPool,
 ) -> pd.DataFrame:
-    columns = piece_of(jax.tree.map(lambda leaf: leaf[None], panel))
-    words = np.asarray(jax.random.key_data(found.keys(Stream.ESTIMATOR, rep, rep + 1)))
-    payload = Payload(estimator.estimator, schema)
-    outcomes = estimate_piece(payload, columns, words)
-    if said := outcomes[0].trouble or outcomes[0].remark:
+    """Return the rows of a replication; a compiled program runs on the whole chunk again."""
+    first = rep - rep % found.chunk
+    reps = range(rep, rep + 1) if estimator.is_host else range(first, first + found.chunk)
+    keys = found.keys(Stream.ESTIMATOR, reps.start, reps.stop)
+    panels = jax.tree.map(lambda a: a[reps.start - first : reps.stop - first], sample.panel)
+    done = evaluate(estimator.name, estimator.estimator, keys, panels, schema, pool=pool)
+    if done.outcomes and (said := done.outcomes[0].trouble or done.outcomes[0].remark):
         warn(f"estimator {estimator.name!r}: {said}")
-    rows = host_rows(outcomes, [], np.array([rep]), "estimate")
-    return rows.assign(estimator=estimator.name)
+    rows = rows_of(done, np.array(reps), "estimate")
+    return rows[rows["rep"] == rep].assign(estimator=estimator.name)
 
 
 def _beside_store(rows: pd.DataFrame, results: Results, found: CellPlan, rep: int) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._calls import with_remedies
-from mcsim._conditional import conditional_rows
+from mcsim._caveats import conditional_rows
 from mcsim.errors import InputError, UnknownAttribute, UnknownName, did_you_mean, require_type
 from mcsim.measures import MEASURES, summarize
 
@@ -50,11 +50,11 @@ class Results:
         One row per cell and estimand of a truth that was computed once: value, Monte Carlo error
         and what it is.
     study : dict
-        What was asked for: aim, null, level, seed, reps, cells.
+        The study as it was run: aim, null, level, seed, reps, cells.
     caveats : tuple of str
-        What a reader may not conclude.
+        Conclusions that the results do not support.
     notes : tuple of str
-        What estimators say of the panels, such as treated cells that they leave out.
+        Notes of estimators on the panels, such as treated cells that they leave out.
     failures : pandas.DataFrame
         One row per cell, estimator and status of replications that failed: ``replications`` of
         them among ``of``; the ``reason`` of the first of them, ``first_rep``: type and message of
@@ -70,10 +70,10 @@ class Results:
     notes: tuple[str, ...]
     failures: pd.DataFrame
 
-    if not TYPE_CHECKING:  # for which what is not there stays a mistake
+    if not TYPE_CHECKING:  # a type checker still reports unknown attributes
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("_"):  # asked by Python, which knows what to do without
+            if name.startswith("_"):  # Python looks these up, and does without
                 raise AttributeError(name)
             raise UnknownAttribute(f"results.{name}: {_where(name, self.replicates)}")
 
@@ -150,7 +150,7 @@ class Results:
 
 
 def _where(name: str, replicates: pd.DataFrame) -> str:
-    """Return where the results have what is called so."""
+    """Return where the results have an attribute of this name."""
     if name in MEASURES:
         return f"results.summary(measures=[{name!r}]) is a frame with this measure"
     if name.startswith("plot"):
@@ -252,6 +252,6 @@ def average_over(table: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFr
 
 
 def _mcse_of_mean(members: pd.DataFrame) -> float:
-    """Error of a mean over the members that have a value; missing if one of them has no error."""
+    """Return the error of a mean over members with a value; missing if one has no error."""
     errors = members.dropna(subset=members.columns[:1]).iloc[:, 1].to_numpy(dtype=float)
     return float(np.sqrt((errors**2).sum()) / len(errors)) if len(errors) else np.nan

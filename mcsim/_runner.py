@@ -1,11 +1,23 @@
-"""Running a study: draw, estimate, store, block by block, until the store holds what was asked."""
+"""Running a study: draw, evaluate and store, until the store holds the replications asked for.
+
+The work is divided in five steps, each with one owner of its size:
+
+- A **cell** is one DGP under one design, with a key of its own (`Study.cells`).
+- A **block** is stored whole: 1,024 replications of a native estimator in a cell, 64 of a host
+  estimator (`NATIVE_BLOCK` and `HOST_BLOCK` of `_engine`), whatever was asked for.
+- A **chunk** divides the block: its samples are drawn, and its native estimates computed, by one
+  call of a compiled program. Memory decides its size when a cell is begun (`chunk_size` of
+  `_engine`), and the store keeps it.
+- A **piece** divides the chunk: a worker process runs a host estimator on it (`_host_blocks`).
+- A **replication** is one sample with its estimates, a row for each label.
+"""
 
 import contextlib
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -14,12 +26,11 @@ from mcsim._blocks import CellRunner
 from mcsim._cache import use_compile_cache
 from mcsim._calls import with_remedies
 from mcsim._cpus import available_cpus
+from mcsim._draws import check_draws
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
 from mcsim._files import as_path
-from mcsim._first_block import sentences_of_equal_estimates
 from mcsim._host import HostDGP, HostEstimator
-from mcsim._host_draws import check_draws
 from mcsim._keys import root_key
 from mcsim._null_and_level import names_taken
 from mcsim._open import results_of
@@ -55,14 +66,14 @@ def run(
 ) -> Results:
     """Run a study until its store holds ``reps`` replications of every estimator in every cell.
 
-    What the store holds already is not computed again: a second run continues an interrupted one,
+    Rows in the store are not computed again: a second run continues an interrupted one,
     and more replications extend it. Rows depend on the study and the seed alone, not on the number
     of workers, the order of the work or interruptions.
 
     Parameters
     ----------
     study : Study
-        What to run.
+        The study.
     reps : int, optional
         Replications per cell; default the study's own number.
     seed : int
@@ -78,7 +89,7 @@ def run(
     accept_changes : bool
         Where the store holds another definition under a name, compute the new one beside it.
     source : path, optional
-        The study file, of which the store keeps a copy.
+        The study file; the store keeps a copy.
 
     Returns
     -------
@@ -191,7 +202,7 @@ def _recorded(
         record["state"] = "interrupted"
         raise
     finally:
-        with contextlib.suppress(StoreError):  # where the store is gone, tell of the first error
+        with contextlib.suppress(StoreError):  # the first error is the one to report
             home.write_run({**record, "seconds": round(time.monotonic() - started, 3)}, name)
 
 
@@ -205,9 +216,9 @@ def _folder(store: str | Path | None) -> Iterator[Path]:
 
 
 def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -> dict[str, Any]:
-    """Return what a store keeps of a study: enough to find its rows and to read them.
+    """Return the record of a study in a store: enough to find its rows and to read them.
 
-    Without ``reps`` they are all that the store holds.
+    Without ``reps`` its rows are all that the store holds.
     """
     caveats = [c for dgp in study.dgps.values() for c in getattr(dgp, "caveats", ())]
     return {
@@ -236,9 +247,9 @@ def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -
 
 
 def _common_shocks(study: Study) -> dict[str, str]:
-    """Whether DGPs that come from generators repeat their common shocks or draw them anew."""
-    told = {name: getattr(dgp, "common_shocks", None) for name, dgp in study.dgps.items()}
-    return {name: shocks for name, shocks in told.items() if isinstance(shocks, str)}
+    """Return whether DGPs of generators repeat their common shocks or draw them anew."""
+    known = {name: getattr(dgp, "common_shocks", None) for name, dgp in study.dgps.items()}
+    return {name: shocks for name, shocks in known.items() if isinstance(shocks, str)}
 
 
 def _execute(
@@ -280,7 +291,7 @@ def _execute(
 
 
 def _warn_before(plans: list[CellPlan], truths: Mapping[str, CellTruth]) -> None:
-    """Warn of the estimates without a truth of which a dry run tells: no one need wait for them."""
+    """Warn before the run of estimates without a truth, as far as dry runs show them."""
     for p in plans:
         truth = truths[p.hash]
         if not truth.own:
@@ -291,7 +302,7 @@ def _warn_before(plans: list[CellPlan], truths: Mapping[str, CellTruth]) -> None
 
 
 def _warn_after(runners: list[CellRunner]) -> None:
-    """Warn of what first blocks told."""
+    """Warn of estimates without a truth and of constant estimates in first blocks."""
     for runner in runners:
         known = runner.truth.knows(runner.plan) | runner.estimands
         warn_without_truth(runner.plan.cell.dgp_name, runner.without_truth, known)
@@ -302,3 +313,26 @@ def _warn_after(runners: list[CellRunner]) -> None:
     )
     for sentence in sentences_of_equal_estimates(equal):
         warn(sentence)
+
+
+def sentences_of_equal_estimates(found: Iterable[tuple[str, str, float]]) -> Iterator[str]:
+    """Yield a sentence for every estimator with estimates that never vary.
+
+    Parameters
+    ----------
+    found : iterable of (estimator, cell, value)
+
+    Examples
+    --------
+    >>> list(sentences_of_equal_estimates([("did", "lalonde n=50", 0.5)]))[0][:64]
+    'did: its estimates are the same (0.5) in all replications of cel'
+    """
+    cells: dict[str, list[tuple[str, float]]] = {}
+    for estimator, cell, value in found:
+        cells.setdefault(estimator, []).append((cell, value))
+    for estimator, ((cell, value), *others) in cells.items():
+        more = f" (and of {len(others)} more)" if others else ""
+        yield (
+            f"{estimator}: its estimates are the same ({value:g}) in all replications of cell "
+            f"{cell!r}{more}: does it read what the DGP draws?"
+        )

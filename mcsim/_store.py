@@ -1,18 +1,18 @@
 """The store: a folder of content-addressed Parquet blocks, safe against crashes and second runs.
 
     STORE.json                             format and creator, written once
-    studies/<hash>/study.json, study.py    what was asked for; the file is a copy, never executed
+    studies/<hash>/study.json, study.py    a study, and a copy of its file, which is never executed
     cells/<hash>/cell.json, truth.json     a DGP under a design, seed and environment
-        est/<hash>/est.json, notes.json    an estimator, and what it says of the panels
+        est/<hash>/est.json, notes.json    an estimator, and its notes on the panels
             r0000000-0001023.parquet       a block: every row of these replications
-    failures/<cell>/<est>/<rep>.json       what went wrong, with the command to replay it
+    failures/<cell>/<est>/<rep>.json       a failure, with the command to replay it
     runs/<time>-<random>.json              when, where, how long
     models/<hash>.safetensors              fitted generators
     quarantine/                            blocks that failed their checksum
 
 A file is written under a temporary name, synced and renamed, so that a crash leaves no half block
 and two runs at once compute at worst the same block twice. Blocks and JSON files hold a checksum of
-what is in them, and their place in the store. What a run can write anew it sets aside if damaged.
+their content, and their place in the store. A run sets damaged files aside that it can write anew.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ class Store:
 
     @staticmethod
     def is_at(folder: Path) -> bool:
-        """Whether there is a store; `StoreError` where there is something else."""
+        """Whether a folder is a store; `StoreError` if it is something else."""
         if is_there(folder / "STORE.json"):
             return True
         try:
@@ -130,7 +130,7 @@ class Store:
         return read_json(file, kind, sealed=self.sealed, address=self._place(file))
 
     def peek(self, file: Path, kind: Any) -> Any:
-        """Read a file that a run writes anew where it is damaged: None then, or if it is absent."""
+        """Read a file that a run can write anew; None if it is damaged or absent."""
         try:
             return self.read(file, kind) if is_there(file) else None
         except DamagedFile:
@@ -142,7 +142,7 @@ class Store:
             self.write(file, content)
 
     def recover(self, file: Path, kind: Any, then: str = "written anew") -> Any:
-        """Read a file that a run can do without where it is damaged: it is set aside then."""
+        """Read a file that a run can do without; a damaged one is set aside."""
         try:
             return self.read(file, kind) if is_there(file) else None
         except DamagedFile as error:
@@ -157,7 +157,7 @@ class Store:
         return file.relative_to(self.path).as_posix()
 
     def sweep(self) -> None:
-        """Remove what runs that were killed have left half written."""
+        """Remove files that killed runs left half written."""
         sweep(self.path)
 
     @property
@@ -174,7 +174,7 @@ class Store:
         return self.cell(cell) / "est" / estimator[:12]
 
     def cells(self, known: Collection[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (hash, definition) of every cell, but damaged ones that a run can write anew.
+        """Yield (hash, definition) of every cell, except damaged ones that a run can write anew.
 
         Parameters
         ----------
@@ -200,11 +200,11 @@ class Store:
                 yield name, definition
 
     def failures(self, cell: str, estimator: str) -> Path:
-        """Folder of what went wrong with an estimator in a cell."""
+        """Folder of the failures of an estimator in a cell."""
         return self.path / "failures" / cell[:12] / estimator[:12]
 
     def notes(self, cell: str, estimator: str) -> Path:
-        """File of what an estimator says of the panels of a cell's first block."""
+        """File of an estimator's notes on the panels of a cell's first block."""
         return self.estimator(cell, estimator) / "notes.json"
 
     def block(self, cell: str, estimator: str, start: int, size: int) -> Path:
@@ -227,7 +227,7 @@ class Store:
         return target
 
     def write_study(self, manifest: Mapping[str, Any], source: Path | None) -> Path:
-        """Record what was asked for and a copy of the study file."""
+        """Record a study, and a copy of its file."""
         if fault := fault_of(dict(manifest), StudyRecord):
             raise InputError(f"study: {fault}, so that its results could not be read")
         text = json.dumps(manifest, sort_keys=True)
@@ -238,7 +238,7 @@ class Store:
         return folder
 
     def find_study(self, study: str | None = None) -> str:
-        """Return the hash of a study from its first letters; of the one run last from None."""
+        """Return the hash of a study from its first letters; None means the study run last."""
         if study is None:
             return self.studies()[-1]
         names = [folder.name for folder in sorted(self.path.glob("studies/*"))]
@@ -274,7 +274,7 @@ class Store:
 
 
 def _remedy_for(folder: Path) -> str:
-    """Say what to do about a folder without a STORE.json."""
+    """Return the remedy for a folder without a STORE.json."""
     if is_there(folder / "cells"):
         return "put the STORE.json of another store of this version into it"
     if inside := sorted(file.parent for file in folder.glob("*/STORE.json")):
@@ -283,5 +283,5 @@ def _remedy_for(folder: Path) -> str:
 
 
 def _order(record: Mapping[str, Any]) -> int:
-    """Place of a run among all; those of mcsim to 0.2 come first, in the order of their names."""
+    """Return the place of a run among all; runs of mcsim to 0.2 come first, by their names."""
     return int(record.get("order", 0))

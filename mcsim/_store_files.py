@@ -1,11 +1,13 @@
 """The files of a store: written whole, sealed with a checksum, refused where damaged.
 
 A checksum of what a JSON file holds stands in it under ``sha256``, and under ``address`` its place
-in the store. A changed character, or another file in its place, then stops a reader with a
-sentence that names the file and the remedy, and never changes a table.
+in the store; the footer of a block, which is a Parquet file, has both. A changed character, or
+another file in its place, then stops a reader with a sentence that names the file and the remedy,
+and never changes a table.
 """
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -16,29 +18,37 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mcsim._declared import fault_of
 from mcsim._files import other_than_file
 from mcsim._keys import digest
+from mcsim._store_records import COLUMNS, FORMAT, MOST_LABELS, READABLE, Footer
+from mcsim._version import __version__
 from mcsim.errors import StoreError
 
 SEAL, ADDRESS = "sha256", "address"
 
 LARGEST = 2**28  # bytes of a JSON file
 
-ABANDONED = 3600.0  # seconds after which a temporary file is nobody's: writing one takes a moment
+ABANDONED = 3600.0  # seconds after which a temporary file is abandoned: writing one takes a moment
 
 _TEMPORARY = re.compile(r"\.tmp-([0-9]{1,9})-[0-9a-f]{8}")
 
 _WRITTEN_BY_A_RUN = ("study.json", "cell.json", "est.json", "truth.json")
 
+_SCHEMA = pa.schema(list(COLUMNS.items()))  # of blocks
+
 
 class DamagedFile(StoreError):
-    """A file of a store that cannot be used: which, why, and what to do.
+    """A file of a store that cannot be used: its fault and the remedy.
 
     Attributes
     ----------
     found : str
-        Which, and why.
+        The file and its fault.
     """
 
     found: str = ""
@@ -51,10 +61,13 @@ def damaged(file: Path, what: str) -> DamagedFile:
     return error
 
 
+# JSON
+
+
 def write_json(file: Path, content: Mapping[str, Any], address: str | None = None) -> None:
-    """Write JSON with its checksum and its place in a store, safe against a crash."""
+    """Write a JSON file with its checksum and its place in a store, safe against a crash."""
     placed = dict(content) if address is None else {**content, ADDRESS: address}
-    read = json.loads(json.dumps(placed))  # as it will be
+    read = json.loads(json.dumps(placed))  # as a reader gets it
     sealed = {**read, SEAL: digest(read)}
     write_bytes(file, (json.dumps(sealed, indent=1) + "\n").encode())
 
@@ -66,14 +79,14 @@ def read_json(
     sealed: bool = True,
     address: str | None = None,
 ) -> Any:
-    """Read JSON, check its checksum, its place, and what it holds.
+    """Read a JSON file; check its checksum, its place and its content.
 
     Parameters
     ----------
     file : Path
         The file.
     kind : type
-        What it must hold: a class of `mcsim._store_records`.
+        Its content: a class of `mcsim._store_records`.
     sealed : bool
         Whether a file without a checksum is damaged; those of format 1 have none.
     address : str, optional
@@ -90,9 +103,9 @@ def read_json(
     seal = content.pop(SEAL, None)
     if (sealed or seal is not None) and seal != _digest(file, content):
         raise damaged(file, "is damaged: its checksum is wrong")
-    told = content.pop(ADDRESS, address)
-    if address is not None and told != address:
-        raise damaged(file, f"is damaged: it belongs to {told!r}")
+    place = content.pop(ADDRESS, address)
+    if address is not None and place != address:
+        raise damaged(file, f"is damaged: it belongs to {place!r}")
     if fault := fault_of(content, kind):
         raise damaged(file, f"is damaged: it {fault}")
     return content
@@ -132,6 +145,98 @@ def _digest(file: Path, content: Mapping[str, Any]) -> str:
         raise damaged(file, "is damaged: it is nested too deeply") from None
 
 
+# Blocks
+
+
+def write_block(file: Path, rows: pd.DataFrame, about: Mapping[str, Any]) -> None:
+    """Write a block: temporary name, sync, rename.
+
+    Parameters
+    ----------
+    file : Path
+        Its final name.
+    rows : pandas.DataFrame
+        The columns `COLUMNS`.
+    about : mapping
+        Kept in the footer, with the block's address and the checksum of its rows.
+    """
+    if len(rows) > MOST_LABELS * _size(file):
+        raise StoreError(
+            f"block {file.name}: has {len(rows):,} rows, expected at most {MOST_LABELS:,} of a "
+            "replication; return fewer estimates at once"
+        )
+    arrays = [pa.array(rows[name], type=kind) for name, kind in COLUMNS.items()]
+    table = pa.table(arrays, schema=_SCHEMA)
+    about = {**about, "address": _address(file), "rows": len(rows)}
+    footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": _checksum(table)}
+    table = table.replace_schema_metadata({"mcsim": json.dumps(footer, sort_keys=True)})
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    write_bytes(file, buffer.getvalue())
+
+
+def read_block(file: Path) -> pd.DataFrame:
+    """Read a block and check its checksum; its rows only if its footer is a block's.
+
+    Raises
+    ------
+    StoreError
+        If it is truncated, altered, of another format, or of another place in a store.
+    """
+    try:
+        if other := other_than_file(file):
+            raise StoreError(f"block {file.name}: is {other}, expected a file")
+        with open(file, "rb") as stream:  # Arrow opens no path that is not UTF-8
+            parquet = pq.ParquetFile(stream)
+            checksum = _footer(file, parquet)["sha256"]
+            table = parquet.read()
+            intact = checksum == _checksum(table)
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
+    if not intact:
+        raise StoreError(f"block {file.name}: its checksum is wrong")
+    return table.to_pandas()
+
+
+def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
+    """Return the footer of a block; raise unless the block belongs in this place."""
+    schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+    footer = json.loads((schema.metadata or {})[b"mcsim"])
+    alike = schema.equals(_SCHEMA) and not fault_of(footer, Footer)
+    if not alike or footer["format"] not in READABLE:
+        raise StoreError(f"block {file.name}: has another format")
+    if footer["address"] != _address(file):
+        raise StoreError(f"block {file.name}: belongs elsewhere")
+    if footer["rows"] != rows or rows > MOST_LABELS * _size(file):
+        raise StoreError(f"block {file.name}: says that it has {rows:,} rows")
+    return footer
+
+
+def _size(file: Path) -> int:
+    """Return how many replications a block has, from its name: r0000064-0000127."""
+    first, last = file.stem.removeprefix("r").split("-")
+    return int(last) - int(first) + 1
+
+
+def _address(file: Path) -> list[str]:
+    """Return the cell, the estimator and the replications of a block from its path."""
+    return [file.parents[2].name, file.parent.name, file.stem]
+
+
+def _checksum(table: pa.Table) -> str:
+    """Return the SHA-256 of the values, whatever their encoding in the file."""
+    digest = hashlib.sha256()
+    for name, kind in COLUMNS.items():
+        if pa.types.is_dictionary(kind):
+            digest.update("\0".join(map(str, table[name].cast(pa.string()).to_pylist())).encode())
+        else:
+            digest.update(table[name].to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+# Any file
+
+
 def _remedy(file: Path) -> str:
     if file.name == "STORE.json":
         return "put the STORE.json of another store of this version in its place"
@@ -141,12 +246,12 @@ def _remedy(file: Path) -> str:
 
 
 def missing(file: Path) -> StoreError:
-    """Return the error for a file that a run has written and that is gone."""
+    """Return the error for a file that a run wrote and that is missing."""
     return StoreError(f"store: {file} is missing; run its study again, which writes it anew")
 
 
 def unreadable(path: Path, error: Exception) -> StoreError:
-    """Return the error for a file that is there and may not, or cannot now, be read."""
+    """Return the error for a file that exists and cannot be read, or not now."""
     return StoreError(
         f"store: {path} cannot be read: {error}; try again, or see who may read it and what is "
         "above it"
@@ -154,7 +259,7 @@ def unreadable(path: Path, error: Exception) -> StoreError:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is anything at a path; where that cannot be told, raise `StoreError`."""
+    """Whether there is anything at a path; `StoreError` where that is unknown."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -212,7 +317,7 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_if_old(file: Path) -> None:
-    """Remove a file that was not written to lately: its process may be one of another machine."""
+    """Remove a file that was not written to lately: its process may be on another machine."""
     with suppress(OSError):  # another run was faster, or the store is only read
         if time.time() - file.lstat().st_mtime > ABANDONED:
             file.unlink()

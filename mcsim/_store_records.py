@@ -1,7 +1,7 @@
-"""What the files of a store hold: the fields and types of its JSON records and of its blocks.
+"""Records of a store: the fields and types of its JSON files and of its blocks.
 
-A record is checked against its class once, when it is read or written; what then uses it need not
-ask. Bounds are those beyond which reading would fail: a hash is part of a path, a factor a column.
+A record is checked against its class once, when it is read or written. Bounds are those beyond
+which reading would fail: a hash is part of a path, a factor is a column.
 """
 
 import re
@@ -62,13 +62,13 @@ Level = bool | str | Number
 
 
 class StoreRecord(TypedDict):
-    """STORE.json: what the other files are written as."""
+    """STORE.json: the format of the other files."""
 
     format: int
 
 
 class CellOfStudy(TypedDict):
-    """A cell of a study: where its rows are, and what they are of."""
+    """A cell of a study: the DGP, the design, and the hashes under which its rows are stored."""
 
     hash: Hash
     dgp: str
@@ -78,7 +78,7 @@ class CellOfStudy(TypedDict):
 
 
 class StudyRecord(TypedDict):
-    """study.json: what was asked for."""
+    """study.json: a study, and its number of replications."""
 
     cells: list[CellOfStudy]
     reps: Count
@@ -95,7 +95,7 @@ class StudyRecord(TypedDict):
 
 
 class Environment(TypedDict):
-    """What decides the bits of a sample beside its DGP; see `mcsim._plan.environment`."""
+    """Versions and settings on which the bits of a sample depend; see `mcsim._plan.environment`."""
 
     mcsim: Version
 
@@ -133,7 +133,7 @@ class OwnTruthRecord(TypedDict):
 
 
 NotesRecord = dict[str, Number]
-"""notes.json: means of what an estimator says of panels."""
+"""notes.json: means of an estimator's diagnoses of panels."""
 
 
 class RunRecord(TypedDict):
@@ -144,7 +144,7 @@ class RunRecord(TypedDict):
 
 
 class FailureRecord(TypedDict):
-    """failures/<cell>/<est>/<rep>.json: what went wrong in a replication, the first of ``reps``."""
+    """failures/<cell>/<est>/<rep>.json: the failure of a replication, the first of ``reps``."""
 
     rep: Whole
     status: str
@@ -154,7 +154,7 @@ class FailureRecord(TypedDict):
 
 
 class Footer(TypedDict):
-    """What the footer of a block says of it."""
+    """The footer of a block."""
 
     format: int
     address: list[str]

@@ -24,7 +24,7 @@ class StudyFile:
     path : Path
         The file.
     study : Study
-        What its ``study`` is, or returns.
+        Its study.
     report : callable, optional
         Its function ``report(results, folder)``: figures and further tables, made after a run.
     """
@@ -80,7 +80,7 @@ def _import(path: Path) -> ModuleType:
 
 
 def _in_sentences(path: Path, step: Callable[[], Any]) -> Any:
-    """Run a step of the user's file; say where in it an error arose."""
+    """Run a step of the user's file; an error becomes a sentence with its line."""
     try:
         return step()
     except (McsimError, KeyboardInterrupt):
@@ -90,7 +90,7 @@ def _in_sentences(path: Path, step: Callable[[], Any]) -> Any:
 
 
 def _place(path: Path, error: BaseException) -> str:
-    """Say at which line of the user's file, or of another that cannot be compiled, an error is."""
+    """Return the line of an error in the user's file, or in another that cannot be compiled."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         file = path if Path(error.filename).resolve() == path.resolve() else error.filename
         return f"{file}, line {error.lineno}: {(error.text or '').strip()}"

@@ -1,4 +1,4 @@
-"""What a cell's truth is where the samples do not carry it: computed once, with its own error."""
+"""The truth of a cell where samples do not carry it: computed once, with its Monte Carlo error."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -7,18 +7,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+import pandas as pd
 
 from mcsim._averages import ATT, read_average
 from mcsim._core import Panel
-from mcsim._engine import estimate_chunk, sentences
+from mcsim._engine import readable_errors
+from mcsim._evaluate import evaluate
 from mcsim._keys import Stream
-from mcsim._payload import Payload
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._pool import WorkerPool
 from mcsim._readers import UNNAMED, UNTOLD, FullLabel
 from mcsim._store import Store
 from mcsim._store_records import OwnTruthRecord, TruthRecord
-from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import ContractError, did_you_mean, nearest
 
 
@@ -33,7 +33,7 @@ class CellTruth:
     own : dict of estimator to dict of "estimand|inference" to value
         Where the DGP's truth is a population: each estimator's own value there.
     kind : str
-        What the truth is, in words.
+        A description of the truth.
     """
 
     values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class CellTruth:
     kind: str = "known"
 
     def knows(self, plan: CellPlan) -> set[str]:
-        """Return the estimands of which the samples or the cell tell the truth."""
+        """Return the estimands whose truth the samples or the cell have."""
         return {*plan.estimands, *self.values}
 
     def leaves_open(self, plan: CellPlan, estimand: str) -> bool:
@@ -56,6 +56,28 @@ class CellTruth:
             return own.get(f"{estimand}|{inference}", unnamed)
         return self.values.get(estimand, (np.nan, 0.0))[0]
 
+    def filled_in(self, rows: pd.DataFrame, estimator: str, single_estimand: str) -> pd.DataFrame:
+        """Return an estimator's rows with the cell's truth where the samples carry none.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            A block.
+        estimator : str
+            Its name.
+        single_estimand : str
+            Estimand of an estimate without a name.
+        """
+        truth = rows["truth"].to_numpy(copy=True)
+        if not np.isnan(truth).any():
+            return rows
+        names = rows[["estimand", "inference"]].to_numpy()
+        for estimand, inference in dict.fromkeys(map(tuple, names)):
+            mine = (names == (estimand, inference)).all(axis=1)
+            if np.isnan(truth[mine]).all():
+                truth[mine] = self.of(estimator, estimand or single_estimand, inference)
+        return rows.assign(truth=truth)
+
 
 def store_truths(plans: list[CellPlan], store: Store, pool: WorkerPool) -> dict[str, CellTruth]:
     """Return the truth of every cell, computing and storing what is missing."""
@@ -63,7 +85,7 @@ def store_truths(plans: list[CellPlan], store: Store, pool: WorkerPool) -> dict[
 
 
 def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: set[str]) -> None:
-    """Warn once for every estimator of the estimands of which nothing knows the truth."""
+    """Warn once for every estimator of estimands without a truth."""
     unknown: dict[str, list[str]] = {}
     for estimator, estimand in sorted(set(estimates)):
         if estimand not in known:
@@ -77,18 +99,24 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
         )
 
 
+def estimands_without_truth(rows: pd.DataFrame) -> set[str]:
+    """Return the estimands of which no replication has a truth."""
+    known = rows["truth"].notna().groupby(rows["estimand"], observed=True).any()
+    return {str(estimand) for estimand in known.index[~known] if estimand}
+
+
 @runtime_checkable
 class OfTreatment(Protocol):
-    """A DGP that draws a treatment, or an estimator of its effect: ``treatment`` is the column."""
+    """A DGP that draws a treatment, or an estimator of a treatment's effect."""
 
     @property
     def treatment(self) -> str | None:
-        """The treatment's column; None if it is of no treatment."""
+        """The treatment's column; None if there is no treatment."""
         ...
 
 
 def warn_of_other_treatments(plan: CellPlan) -> None:
-    """Warn of estimators of another treatment's effect than that of which a DGP tells the truth."""
+    """Warn of estimators of another treatment's effect than the one whose truth the DGP has."""
     dgp = plan.cell.dgp
     if not isinstance(dgp, OfTreatment) or dgp.treatment is None:
         return
@@ -123,7 +151,7 @@ def _unknown(dgp: str, estimands: list[str], known: set[str]) -> str:
 
 
 def without_synonyms(dgp: Any, estimands: Iterable[str]) -> set[str]:
-    """Return estimands without the further names that a DGP has for them."""
+    """Return estimands without a DGP's second names for them."""
     return set(estimands).difference(getattr(dgp, "synonyms", ()))
 
 
@@ -133,7 +161,7 @@ def computes_truth(dgp: Any) -> bool:
 
 
 def _hint(estimands: list[str], known: set[str]) -> str:
-    """Say what is known instead; another average of the effect is no misspelling."""
+    """Return which truths are known instead; another average of the effect is no misspelling."""
     averages = [name for name in estimands if read_average(name)]
     if averages and ATT in known:
         return (
@@ -155,7 +183,7 @@ def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:
         return CellTruth(kind=kind)
     stored = store.recover(file, TruthRecord)
     if stored is None:
-        with sentences(f"dgp {plan.cell.dgp_name!r}: its truth"):
+        with readable_errors(f"dgp {plan.cell.dgp_name!r}: its truth"):
             found = dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.seen)
         if isinstance(found, Panel):
             return CellTruth(own=_own_truths(found, plan, store, pool), kind=kind)
@@ -190,20 +218,17 @@ def _own_truths(
 def _own_truth(
     population: Panel, plan: CellPlan, estimator: EstimatorPlan, pool: WorkerPool
 ) -> dict[str, float]:
-    """The estimator's value on the population."""
+    """Return an estimator's values on the population, by "estimand|inference"."""
     keys, batch = plan.keys(Stream.TRUTH, 1, 2), jax.tree.map(lambda a: a[None], population)
-    if not estimator.is_host:
-        estimates = estimate_chunk(estimator.name, estimator.estimator, keys, batch)
-        return {_name(label): float(np.asarray(e.value)[0]) for label, e in estimates.items()}
-    words = np.asarray(jax.random.key_data(keys))
-    payload = Payload(estimator.estimator, getattr(plan.cell.dgp, "schema", None))
-    outcome = pool.submit(estimate_piece, payload, piece_of(batch), words).result()[0]
-    if outcome.trouble:
+    # Native estimators of a plan are bound to the schema already.
+    schema = plan.schema if estimator.is_host else None
+    found = evaluate(estimator.name, estimator.estimator, keys, batch, schema, pool=pool)
+    if found.outcomes and (trouble := found.outcomes[0].trouble):
         raise ContractError(
             f"estimator {estimator.name!r} fails on the population that is to give its truth:\n"
-            f"{outcome.trouble}"
+            f"{trouble}"
         )
-    return {_name(label): estimate.value for label, estimate in outcome.estimates.items()}
+    return {_name(label): float(e.value[0]) for label, e in found.estimates.items()}
 
 
 def _name(label: FullLabel) -> str:

@@ -1,4 +1,4 @@
-"""What runs inside a worker process: host functions on pieces of a block.
+"""Host functions in a worker process: they draw and estimate pieces of a block.
 
 A piece goes in as arrays and comes out as plain tuples; an exception becomes text, since not every
 exception survives the way back.
@@ -18,6 +18,7 @@ from multiprocessing import connection, parent_process
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from mcsim._core import Estimate, Panel, Status
 from mcsim._data import about_names
@@ -27,18 +28,21 @@ from mcsim._host import rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
+from mcsim._schema import Schema
 from mcsim.errors import InputError, McsimError, one_line, type_and_message
+
+Columns = dict[str, np.ndarray]
+"""Panels as arrays (rep, unit, period), which are pickled; see `piece_of`."""
 
 MASK = "__mask__"
 """The key under which a piece's mask travels with its columns."""
-
 
 PLACES = "__places__"
 """The key of the places of the periods (rep, period), where they are not 0, 1, 2, ..."""
 
 
-def piece_of(panels: Panel) -> dict[str, np.ndarray]:
-    """Return the columns (rep, unit, period) of panels as they travel, with mask and places."""
+def piece_of(panels: Panel) -> Columns:
+    """Return panels as arrays (rep, unit, period), with their mask and places."""
     columns = {name: np.asarray(panels[name]) for name in panels}
     extra = {} if panels.mask is None else {MASK: np.asarray(panels.mask)}
     if (places := panels.static_part.periods) is not None:
@@ -47,23 +51,36 @@ def piece_of(panels: Panel) -> dict[str, np.ndarray]:
     return columns | extra
 
 
-_OUTPUT_KEPT = 2_000  # characters of what a function printed, kept with its failure
-_TEXT_KEPT = 4_000  # bytes of what went wrong: some libraries put a whole frame into a message
+def replication_of(columns: Mapping[str, np.ndarray], rep: int) -> Columns:
+    """Return one replication of panels as arrays (unit, period)."""
+    return {name: values[rep] for name, values in columns.items()}
+
+
+def frame_of(columns: Columns, schema: Schema | None) -> pd.DataFrame:
+    """Return the frame of one replication, with the names and labels of a schema."""
+    places = columns.get(PLACES)
+    data = {name: values for name, values in columns.items() if name not in (MASK, PLACES)}
+    labels = None if places is None else places.tolist()
+    return columns_to_frame(data, columns.get(MASK), schema, labels)
+
+
+_OUTPUT_KEPT = 2_000  # characters of a function's output, kept with its failure
+_TEXT_KEPT = 4_000  # bytes of a traceback: some libraries put a whole frame into a message
 
 
 class Outcome(NamedTuple):
-    """What one replication gave: estimates, or the text of what went wrong.
+    """The estimates of one replication, or the reason why there are none.
 
     Attributes
     ----------
     estimates : dict of (estimand, inference) to Estimate
     status : Status
-        ``OK``, or what became of the function.
+        ``OK``, or why there are no estimates.
     trouble : str
-        What went wrong, with the traceback; empty where there are estimates.
+        The failure with its traceback; empty where there are estimates.
     seconds : float
     remark : str
-        Which standard errors are missing, and what the function warned of; empty where none is.
+        Which standard errors are missing, and the function's warnings; empty where none is.
     exception : str
         Type and message of the exception, in one line; empty where none was raised.
     """
@@ -77,17 +94,17 @@ class Outcome(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What went wrong, or is missing, in one line."""
+        """The failure, or which standard errors are missing, in one line."""
         return self.exception or one_line(self.trouble or self.remark)
 
 
 def ready() -> bool:
-    """Do nothing: the first task, with which the processes start."""
+    """Return at once: the first task, with which the processes start."""
     return True
 
 
 def watch_parent() -> None:
-    """End this process when its parent is gone, even in the middle of a function that hangs."""
+    """End this process when its parent has ended, even while a function hangs."""
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
@@ -112,23 +129,18 @@ def estimate_piece(
     words : array of uint32 (rep, 2)
         The replications' keys.
     """
-    return [
-        _estimate(payload, {name: values[i] for name, values in columns.items()}, word)
-        for i, word in enumerate(words)
-    ]
+    return [_estimate(payload, replication_of(columns, i), word) for i, word in enumerate(words)]
 
 
-def _estimate(payload: Payload, columns: dict[str, np.ndarray], words: np.ndarray) -> Outcome:
-    mask, places = columns.pop(MASK, None), columns.pop(PLACES, None)
+def _estimate(payload: Payload, columns: Columns, words: np.ndarray) -> Outcome:
     frame, raised, estimates, trouble = None, None, {}, ""
     began = time.perf_counter()
     with _captured() as output:
         try:
             estimator, schema = payload.parts
-            labels = None if places is None else places.tolist()
-            frame = columns_to_frame(columns, mask, schema, labels)
+            frame = frame_of(columns, schema)
             estimates = estimator(rng_from_words(words), frame)
-        except BaseException as error:  # some solvers raise what is no Exception, to stop
+        except BaseException as error:  # some solvers raise a BaseException to stop
             _let_interruptions_pass(error)
             raised, trouble = error, _cut(output.text + traceback.format_exc())
     seconds = time.perf_counter() - began
@@ -147,7 +159,7 @@ def _let_interruptions_pass(error: BaseException) -> None:
 
 
 def _cut(text: str) -> str:
-    """Leave the middle of a long text out."""
+    """Return a text without its middle where it is long."""
     content, half = text.encode(errors="replace"), _TEXT_KEPT // 2 - 50
     if len(content) <= _TEXT_KEPT:
         return text
@@ -156,7 +168,7 @@ def _cut(text: str) -> str:
 
 
 def _missing_se(estimates: Mapping[FullLabel, Estimate], said: str) -> str:
-    """Say which estimates have no standard error, and what the function printed and warned of."""
+    """Return which estimates have no standard error, with the function's output and warnings."""
     missing = [
         f"{' '.join(filter(None, label)) or 'the estimate'}: got the standard error {e.se:g}, "
         "expected a number above 0\n"
@@ -186,7 +198,7 @@ def draw_piece(
     -------
     columns, truths : dict of str to array (rep, ...)
     schema : Schema
-        What the samples have in common.
+        Their common schema.
 
     Raises
     ------
@@ -205,7 +217,7 @@ def draw_piece(
 def draw_watched(
     payload: Payload, design: Design, words: np.ndarray, reps: Sequence[int]
 ) -> tuple[Any, set[str]]:
-    """Draw as `draw_piece` does, and tell for which factors the DGP asked."""
+    """Draw as `draw_piece` does, and return the factors that the DGP read."""
     watched = WatchedDesign(design)
     return draw_piece(payload, watched, words, reps), watched.asked
 
@@ -229,14 +241,14 @@ def _draw(dgp: Any, design: Design, words: np.ndarray, rep: int) -> Any:
 
 
 def _line_of(error: BaseException, function: Any) -> str:
-    """Return the last line of the file of a function at which an error passed."""
+    """Return the last line of a function's file in the traceback of an error."""
     file = getattr(getattr(function, "__code__", None), "co_filename", "")
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame.line or "" for frame in reversed(frames) if frame.filename == file), "")
 
 
 def _about_floats(error: BaseException, line: str, design: Design) -> str:
-    """Say which factors are whole floats, where a whole number was needed."""
+    """Return which factors are whole floats, where an integer was needed."""
     if not isinstance(error, TypeError) or "integer" not in str(error):
         return ""
     whole = [n for n, value in design.items() if isinstance(value, float) and value.is_integer()]
@@ -254,12 +266,12 @@ class _Output:
         self.text = ""
 
     def add(self, text: str) -> None:
-        """Keep a text, as far as there is room."""
+        """Append a text up to the limit."""
         self.text += text[: max(0, _OUTPUT_KEPT - len(self.text))]
 
 
 class _Stream(io.TextIOBase):
-    """Stands for a stream of the terminal, which sees what is written only if it is passed on."""
+    """Replaces a stream of the terminal, to which text is passed on only if it is given."""
 
     def __init__(self, output: _Output, terminal: Any):
         self._output, self._terminal = output, terminal
@@ -278,15 +290,15 @@ class _Stream(io.TextIOBase):
             self._terminal.flush()
 
     def close(self) -> None:
-        """Stay open: the terminal is not the function's to close."""
+        """Stay open: a function may not close the terminal."""
 
 
 @contextlib.contextmanager
 def _captured() -> Iterator[_Output]:
-    """Keep what user code prints and warns of: a line for every warning.
+    """Capture the output and the warnings of user code, a line for every warning.
 
-    In worker processes it stays away from the terminal. With ``workers=0``, for debugging, prints
-    are shown too.
+    In worker processes the terminal shows none of it. With ``workers=0``, for debugging, it shows
+    output.
     """
     output, shown = _Output(), parent_process() is None
 

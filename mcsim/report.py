@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from mcsim._conditional import MARK, NOTE, conditional_rows
+from mcsim._caveats import MARK, NOTE, conditional_rows
 from mcsim._escapes import in_latex, in_markdown, latex_comment, printable
 from mcsim._figures import figure, rounded
 from mcsim._files import as_path
@@ -83,7 +83,7 @@ def results_table(
 
 
 def _label(value: Any) -> str:
-    """A factor or name as it is shown; what is missing is empty."""
+    """Return a factor or name as text; empty where it is missing."""
     if pd.isna(value):
         return ""
     return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else f"{value}"
@@ -122,7 +122,7 @@ def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame
     estimates : pandas.DataFrame
         From `mcsim.estimate`.
     scale : float
-        What values are divided by.
+        Divisor of the values.
     """
     require_type("estimates", estimates, pd.DataFrame, "mcsim.estimate returns one")
     raise_all(faults_of_scale(scale))
@@ -249,7 +249,7 @@ _LABELS = ("dgp", "estimator", "estimand", "inference", "generator", "status")
 
 
 def _is_label(table: pd.DataFrame, name: Any) -> bool:
-    """Whether a column says what a row is of; repeated where a table is broken."""
+    """Whether a column labels the rows; it is repeated where a table is broken."""
     return name in table.attrs.get("labels", _LABELS)
 
 
@@ -358,7 +358,7 @@ def notes(results: Results, kind: str = "text") -> str:
 
 
 def _without_se(results: Results) -> list[str]:
-    """Say where standard errors are not defined: coverage and power rest on the others."""
+    """Return where standard errors are undefined: coverage and power rest on the others."""
     rows = results.replicates
     where = [rows[c] for c in ("dgp", *results.factors, "estimator", "estimand", "inference")]
     missing = (rows["status"] == "no_se").groupby(where, dropna=False, sort=False)
@@ -371,7 +371,7 @@ def _without_se(results: Results) -> list[str]:
 
 
 def _skipped(results: Results) -> list[str]:
-    """Say how many failures are of replications that were not computed."""
+    """Return how many failures are replications that were not computed."""
     failures = results.failures
     skipped = failures[failures["status"] == "skipped"]
     counts = skipped.groupby("estimator", sort=False)["replications"].sum()
@@ -383,7 +383,7 @@ def _skipped(results: Results) -> list[str]:
 
 
 def _incomplete(results: Results) -> list[str]:
-    """Say so if the store does not hold all replications yet."""
+    """Return a sentence if the store does not hold all replications yet."""
     study = results.study
     asked = study["reps"] * sum(len(cell["estimators"]) for cell in study["cells"])
     rows = results.replicates

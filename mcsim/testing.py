@@ -11,8 +11,8 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel, Sample, require_panel
 from mcsim._design import Design
-from mcsim._engine import draw_chunk, estimate_chunk
-from mcsim._frames import to_frame
+from mcsim._engine import draw_chunk
+from mcsim._evaluate import evaluate
 from mcsim._host import HostDGP, HostEstimator, rng_from_words
 from mcsim._host_samples import stack_samples
 from mcsim._keys import root_key
@@ -54,14 +54,14 @@ class constant_dgp:
 
 @dataclass(frozen=True)
 class exact_estimator:
-    """An estimator that returns the truth, shifted, with the standard error that it is told.
+    """An estimator that returns the truth plus a bias, with a given standard error.
 
     Attributes
     ----------
     truth, bias, se : float
         It returns ``truth + bias`` with standard error ``se``.
     estimand : str
-        What the estimate is of.
+        Name of the estimand.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class exact_estimator:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """No column: it gives the same in every replication, and no one need be warned of it."""
+        """No column: equal estimates in all replications are intended, and need no warning."""
         return ()
 
     def __call__(self, key: Key[Array, ""], panel: Panel) -> dict[str, Estimate]:
@@ -165,16 +165,20 @@ def check_estimator(
     raise_all(faults_of_parts("estimators", estimator))
     keys = jax.random.split(root_key(seed), 4)
     if isinstance(estimator, HostEstimator):
-        words, frame = np.asarray(jax.random.key_data(keys))[0], to_frame(panel)
-        one, other = (estimator(rng_from_words(words), frame) for _ in range(2))
+        one, other = (_estimate(estimator, panel, keys[:1]) for _ in range(2))
         _check_alike(one, other, rtol, "differs between two calls with one key:")
         return
-    batches = [jax.tree.map(lambda leaf, n=n: jnp.stack([leaf] * n), panel) for n in (4, 1)]
-    many, alone = (
-        jax.tree.map(lambda leaf: leaf[0], estimate_chunk("estimator", estimator, keys[:n], batch))
-        for n, batch in zip((4, 1), batches, strict=True)
-    )
+    many, alone = (_estimate(estimator, panel, keys[:n]) for n in (4, 1))
     _check_alike(many, alone, rtol, "differs in a batch and alone:")
+
+
+def _estimate(
+    estimator: Any, panel: Panel, keys: Key[Array, " rep"]
+) -> dict[tuple[str, str], Estimate]:
+    """Return the estimates with the first key, of a batch of one panel for each key."""
+    panels = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(keys)), panel)
+    found = evaluate("estimator", estimator, keys, panels)
+    return jax.tree.map(lambda numbers: numbers[0], found.estimates)
 
 
 def _check_alike(one: Mapping, other: Mapping, rtol: float, what: str) -> None:

@@ -18,7 +18,7 @@ from mcsim import Design, Estimate, Panel, Sample, Study, grid, run
 from mcsim._fingerprint import describe
 from mcsim._results import average_over
 from mcsim._store import Store
-from mcsim._store_blocks import read_block, write_block
+from mcsim._store_files import read_block, write_block
 from mcsim.dgps import at_random, with_effect
 from mcsim.errors import StoreError, StoreMismatch
 from mcsim.generators import GaussianCopula, UnitBootstrap
@@ -203,15 +203,15 @@ def test_a_store_that_was_never_filled(tmp_path):
 
 
 def test_a_disk_that_is_full_ends_the_run_and_a_resume_completes_it(monkeypatch, tmp_path):
-    from mcsim import _store_blocks
+    from mcsim import _store_files
 
     def full(file, content):
         if file.suffix == ".parquet":
             raise StoreError(f"store: {file} cannot be written: No space left on device")
         write(file, content)
 
-    write = _store_blocks.write_bytes
-    monkeypatch.setattr(_store_blocks, "write_bytes", full)
+    write = _store_files.write_bytes
+    monkeypatch.setattr(_store_files, "write_bytes", full)
     with pytest.raises(StoreError, match="No space left"):
         rows_of(store=tmp_path / "s")
     monkeypatch.undo()
