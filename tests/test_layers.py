@@ -15,13 +15,14 @@ LAYERS = [
     "cli",
     "report plots",
     "_replay _study_file",
-    "_runner _blocks _host_blocks _host_draws _progress _truth _open _failures _plan _differences "
+    "_runner _blocks _host_blocks _host_draws _progress _truth _open _failures _plan "
     "_first_block _pool _worker _payload _mended _store _store_blocks _store_files _store_records",
     "testing _estimate _figures _results _conditional _study _parts measures _notes _rows "
-    "_own_inference _intervals _fingerprint _sources",
+    "_own_inference _intervals",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
+    "_differences _fingerprint _public_names _sources",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
     "_core _calendar _design _null_and_level _declared _files _warnings _calls errors _escapes "
     "_version",
