@@ -69,7 +69,7 @@ def versioned(module: str) -> str:
     if root in sys.stdlib_module_names:
         return module
     if root == "mcsim":
-        return _public_part(module)
+        return public_part(module)
     try:
         full = version(_distributions().get(root, [root])[0])
     except PackageNotFoundError:
@@ -87,7 +87,7 @@ def _exported_as(thing: type | types.FunctionType) -> str | None:
     A function within the decorators of mcsim has the name of the decorated one; a user's function
     that wraps it has none, though it copies its module.
     """
-    home = _public_part(thing.__module__)
+    home = public_part(thing.__module__)
     own = isinstance(thing, types.FunctionType) and _is_of_mcsim(thing.__globals__["__name__"])
     for name, exported in vars(sys.modules[home]).items():
         same = exported is thing or (own and _innermost(exported) is _innermost(thing))
@@ -96,7 +96,14 @@ def _exported_as(thing: type | types.FunctionType) -> str | None:
     return None
 
 
-def _public_part(module: str) -> str:
+def public_part(module: str) -> str:
+    """Return the nearest public package of a module.
+
+    Examples
+    --------
+    >>> public_part("mcsim.estimators._regression._pooled")
+    'mcsim.estimators'
+    """
     path = itertools.takewhile(lambda part: not part.startswith("_"), module.split("."))
     return ".".join(path)
 

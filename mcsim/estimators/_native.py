@@ -13,7 +13,7 @@ from mcsim._calls import with_remedies
 from mcsim._core import Estimate, Panel, require_panel
 from mcsim._null_and_level import LEVEL, NULL, check_agreement
 from mcsim._precision import require_float64
-from mcsim._public_names import public_name
+from mcsim._public_names import public_name, public_part
 from mcsim._schema import Schema
 from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
@@ -62,6 +62,7 @@ def makes_estimator(version: int = 1) -> Callable[[Maker], Maker]:
             return replace(made, name=make.__name__, made_by=public_name(known) or "")
 
         known: Any = wraps(make)(named)
+        known.definition_name = f"{public_part(make.__module__)}.{make.__name__}"
         known.definition_version = version
         return with_remedies(HOLDS_NO_DATA, data=HOLDS_NO_DATA)(known)
 
