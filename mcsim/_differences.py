@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mcsim._fingerprint import FITTED_BY
+
 SHOWN, LEAD = 200, 40  # characters of a value; of these before the place where two part
 
 
@@ -43,15 +45,13 @@ def _cut(text: str, start: int = 0) -> str:
 
 
 def _is_fitted(described: Any) -> bool:
-    """Whether this describes a fitted generator, whose numbers tell a reader nothing."""
-    if not isinstance(described, Mapping) or "config" not in described:
-        return False
-    return str(described.get("class")).startswith("mcsim.generators.")
+    """Whether this describes a fitted generator, whose numbers say nothing to a reader."""
+    return isinstance(described, Mapping) and FITTED_BY in described
 
 
 def _of_fits(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
-    before, after = dict(_flat(left["config"])), dict(_flat(right["config"]))
-    old, new = (str(config.get("class")).rpartition(".")[2] for config in (before, after))
+    before, after = dict(_flat(left[FITTED_BY])), dict(_flat(right[FITTED_BY]))
+    old, new = (_short(str(config.get("class"))) for config in (before, after))
     if old != new:
         return f"a fitted {old} -> a fitted {new}"
     names = [name for name in before | after if before.get(name) != after.get(name)]
@@ -59,6 +59,11 @@ def _of_fits(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
         return f"a fitted {old} -> another of the same configuration (other data or another key)"
     changes = (f"{name} {_change(before.get(name), after.get(name))}" for name in names)
     return f"a fitted {old} -> one of another configuration: {_cut(', '.join(changes))}"
+
+
+def _short(name: str) -> str:
+    """Return the last part of a public name, without its version: ``WGAN``."""
+    return name.rpartition(".")[2].partition(" ")[0]
 
 
 def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:

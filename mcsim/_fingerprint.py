@@ -1,22 +1,25 @@
-"""Definitions as text: what a study's parts are, so that a store can tell when one has changed.
+"""Definitions as text: what a study's parts are, so that a store notices when one has changed.
 
-Functions have no stable hash. A user's function is described by its normalized source, its
-defaults, what it closes over and the globals that it uses, helper functions included; a library's
-by name and version; arrays by their bytes.
+Functions have no stable hash. A user's function is described by its source, its defaults, the
+values that it closes over, and the globals, imports and overloads that it uses; a library's by name
+and version; arrays by their bytes.
 """
 
+import ast
 import dataclasses
 import functools
 import hashlib
 import inspect
-import sys
+import itertools
+import random
+import re
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +28,30 @@ import pandas as pd
 
 from mcsim._calls import as_written
 from mcsim._core import Panel
-from mcsim._host import GLOBAL_GENERATORS
+from mcsim._public_names import (
+    HOST,
+    is_library,
+    name_of_class,
+    name_of_function,
+    public_name,
+    versioned,
+)
 from mcsim._pytree import identity_fields
-from mcsim._sources import names_used, normalized_source
+from mcsim._sources import Library, source_text, values_used
 
 Description = Any  # what json.dumps takes
+
+FITTED_BY = "fitted by"
+"""Under it stands the trainer in the description of a fitted generator."""
+
+
+@runtime_checkable
+class Defined(Protocol):
+    """A part of a study, of a class of mcsim, that says which of its values define it."""
+
+    def definition(self) -> Mapping[str, Any]:
+        """Return the values by name; each is described in turn."""
+        ...
 
 
 def describe(thing: Any) -> Description:
@@ -47,7 +69,7 @@ def describe(thing: Any) -> Description:
     Warns
     -----
     UserWarning
-        For an object whose definition cannot be told; changes of it go unnoticed.
+        For an object whose definition cannot be described; changes of it go unnoticed.
 
     Examples
     --------
@@ -57,27 +79,40 @@ def describe(thing: Any) -> Description:
     return _Describer().of(thing)
 
 
-def is_library(module: str | None) -> bool:
-    """Whether a module belongs to Python or an installed package, whose version tells it."""
-    root = (module or "builtins").split(".")[0]
-    return root in sys.stdlib_module_names or root == "mcsim" or root in _distributions()
+def _numpy_generator() -> Any:
+    return np.random.normal.__self__  # type: ignore[attr-defined]
+
+
+def _python_generator() -> Any:
+    return random.random.__self__  # type: ignore[attr-defined]
+
+
+GLOBAL_GENERATORS = (_numpy_generator, _python_generator)
+"""Return the generators that ``numpy.random.normal`` and ``random.random`` draw from."""
 
 
 class _Describer:
-    """Walks through a definition; every function and class is told once."""
+    """Walks through a definition; every function and class of the user is described once."""
 
     def __init__(self) -> None:
-        self._told: dict[int, Any] = {}  # keeps them alive too, so that ids stay theirs
+        self._known: dict[int, tuple[Any, str]] = {}  # holds them, so that ids stay theirs
+        self._named: Counter[str] = Counter()
         self._within: set[int] = set()
+        self._attributes: set[str] = set()  # names that the function at hand takes of modules
 
     def of(self, thing: Any) -> Description:
         for kinds, text in _ATOMS:
-            if isinstance(thing, kinds):
+            if isinstance(thing, kinds) and not isinstance(thing, Enum):
                 return text(thing)
+        if isinstance(thing, type) and is_library(thing.__module__):
+            return name_of_class(thing)
         if isinstance(thing, (type, types.FunctionType)):
-            if id(thing) in self._told:
-                return f"told above: {thing.__qualname__}"
-            self._told[id(thing)] = thing
+            if id(thing) in self._known:
+                return f"described above: {self._known[id(thing)][1]}"
+            self._named[thing.__qualname__] += 1
+            number = self._named[thing.__qualname__]
+            name = thing.__qualname__ + (f" ({number})" if number > 1 else "")
+            self._known[id(thing)] = thing, name
         elif id(thing) in self._within:
             return "recursive"
         self._within.add(id(thing))
@@ -86,34 +121,26 @@ class _Describer:
         return described
 
     def _compound(self, thing: Any) -> Description:
-        if isinstance(thing, type):
-            return self._class(thing)
+        if isinstance(thing, (type, types.ModuleType)):
+            return self._class(thing) if isinstance(thing, type) else self._module(thing)
+        if isinstance(thing, Enum):
+            return {"member": thing.name, "of": self.of(type(thing))}
         if dataclasses.is_dataclass(thing):
             return self._dataclass(thing)
-        if isinstance(thing, Mapping):
-            return self._mapping(thing)
-        if isinstance(thing, (set, frozenset)):
-            return sorted((self.of(item) for item in thing), key=repr)
         if isinstance(thing, functools.partial):
             thing = ("partial", thing.func, thing.args, thing.keywords)
-        if isinstance(thing, (tuple, list, range)):
-            return [self.of(item) for item in thing]
+        if isinstance(thing, (Mapping, set, frozenset, tuple, list, range)):
+            items = self._collection(thing)
+            own = not is_library(type(thing).__module__)
+            return {"class": self.of(type(thing)), "items": items} if own else items
         return self._callable(thing) if callable(thing) else self._object(thing)
 
-    def _class(self, cls: type) -> Description:
-        if is_library(cls.__module__):
-            return f"{_versioned(cls.__module__)}.{cls.__qualname__}"
-        functions = [f for f in map(_plain_function, vars(cls).values()) if f is not None]
-        uses = {name: value for f in functions for name, value in self._uses(f).items()}
-        bases = [self.of(base) for base in cls.__bases__ if not is_library(base.__module__)]
-        source = {"name": cls.__qualname__, "source": normalized_source(cls)}
-        constants = {n: v for n, v in vars(cls).items() if _is_constant(n, v)}
-        described = {"bases": bases, "uses": dict(sorted(uses.items()))}
-        return {**source, **described, "constants": self._quietly(constants)}
-
-    def _dataclass(self, thing: Any) -> Description:
-        fields = {name: self.of(getattr(thing, name)) for name in identity_fields(thing)}
-        return {"class": self.of(type(thing)), **fields}
+    def _collection(self, thing: Any) -> Description:
+        if isinstance(thing, Mapping):
+            return self._mapping(thing)
+        if isinstance(thing, (set, frozenset)):  # in an order that no hash decides
+            thing = sorted(thing, key=lambda item: repr(_Describer().of(item)))
+        return [self.of(item) for item in thing]
 
     def _mapping(self, thing: Mapping) -> Description:
         """Describe the entries; of a panel the calendar and nominal columns too, if it has any."""
@@ -124,45 +151,85 @@ class _Describer:
             described |= {name: self.of(part) for name, part in parts.items() if part}
         return described
 
+    def _class(self, cls: type) -> Description:
+        functions = [f for member in vars(cls).values() for f in _functions_of(member)]
+        constants = {n: v for n, v in vars(cls).items() if _is_constant(n, v)}
+        if issubclass(cls, Enum):
+            constants = {name: member.value for name, member in cls.__members__.items()}
+        return {
+            "name": cls.__qualname__,
+            "source": source_text(cls),
+            "bases": [self.of(base) for base in cls.__bases__ if not is_library(base.__module__)],
+            "uses": self._uses(functions),
+            "constants": self._quietly(constants),
+        }
+
+    def _dataclass(self, thing: Any) -> Description:
+        if is_library(type(thing).__module__) and isinstance(thing, Defined):
+            fields = {name: self.of(part) for name, part in thing.definition().items()}
+        else:
+            fields = {name: self.of(getattr(thing, name)) for name in identity_fields(thing)}
+        if "config" in fields and callable(getattr(type(thing), "sample", None)):
+            fields[FITTED_BY] = fields.pop("config")  # a generator
+        return {**self._class_of(thing), **fields}
+
+    def _class_of(self, thing: Any) -> dict[str, Description]:
+        name = self.of(type(thing))
+        return {"class": name} if name else {}
+
     def _callable(self, thing: Any) -> Description:
         thing = as_written(thing)
         if inspect.ismethod(thing):
-            return {"method": thing.__func__.__qualname__, "of": self.of(thing.__self__)}
+            return {"method": thing.__func__.__name__, "of": self.of(thing.__self__)}
         if isinstance(thing, types.FunctionType) and not is_library(thing.__globals__["__name__"]):
             return self._function(thing)
+        return self._of_library(thing)
+
+    def _of_library(self, thing: Any) -> Description:
+        """Describe a callable that a library defines or made of a user's function."""
+        if isinstance(thing, types.FunctionType) and (name := public_name(thing)):
+            return name
+        overloads = getattr(thing, "registry", None)
+        if isinstance(overloads, types.MappingProxyType):  # by functools.singledispatch
+            named = {f"{kind.__module__}.{kind.__qualname__}": f for kind, f in overloads.items()}
+            return {"overloads": {name: self.of(named[name]) for name in sorted(named)}}
         wrapped = getattr(thing, "__wrapped__", None)
         if wrapped is not None:  # by jax.jit, jax.vmap, functools.lru_cache
             code = getattr(thing, "__code__", None)
             name = code.co_qualname if code else type(thing).__qualname__
             return {"wrapper": name, "of": self.of(wrapped)}
         if isinstance(thing, types.FunctionType):
-            name = f"{_versioned(thing.__module__)}.{thing.__qualname__}"
+            name = name_of_function(thing)
             closed = self._quietly(inspect.getclosurevars(thing).nonlocals)
             return {"function": name, "closed": closed} if closed else name
         if hasattr(thing, "__qualname__") and is_library(getattr(thing, "__module__", None)):
-            return f"{_versioned(thing.__module__ or 'builtins')}.{thing.__qualname__}"
+            return f"{versioned(thing.__module__ or 'builtins')}.{thing.__qualname__}"
         return self._object(thing)
 
     def _function(self, function: types.FunctionType) -> Description:
         return {
             "name": function.__qualname__,
-            "source": normalized_source(function),
+            "source": source_text(function, functools.partial(_lifts, function)),
             "defaults": self.of([function.__defaults__, function.__kwdefaults__]),
-            "uses": self._uses(function),
+            "uses": self._uses([function]),
         }
 
-    def _uses(self, function: types.FunctionType) -> dict[str, Description]:
-        """What a function's body refers to: closed-over values, globals, parts of user modules."""
-        loaded, attributes = names_used(function.__code__)
-        space = function.__globals__
-        values = {name: space[name] for name in loaded if name in space}
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        values |= {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
-        for name, module in list(values.items()):
-            if isinstance(module, types.ModuleType) and not is_library(module.__name__):
-                parts = {a: getattr(module, a) for a in attributes if hasattr(module, a)}
-                values[name] = parts
-        return {name: self.of(value) for name, value in sorted(values.items())}
+    def _uses(self, functions: Sequence[types.FunctionType]) -> dict[str, Description]:
+        """Describe the values that bodies refer to; of user's modules, the parts that they take."""
+        used = [values_used(function, is_library) for function in functions]
+        values = {name: value for uses in used for name, value in uses.values.items()}
+        before = self._attributes
+        self._attributes = {name for uses in used for name in uses.attributes}
+        described = {name: self.of(value) for name, value in sorted(values.items())}
+        self._attributes = before
+        return described
+
+    def _module(self, module: types.ModuleType) -> Description:
+        if is_library(module.__name__):
+            return f"module {versioned(module.__name__)}"
+        taken = [name for name in sorted(self._attributes) if hasattr(module, name)]
+        uses = {name: self.of(getattr(module, name)) for name in taken}
+        return {"module": module.__name__, "uses": uses}
 
     def _quietly(self, things: Mapping[str, Any]) -> Description:
         with warnings.catch_warnings():
@@ -172,13 +239,13 @@ class _Describer:
     def _object(self, thing: Any) -> Description:
         if any(thing is of_process() for of_process in GLOBAL_GENERATORS):
             return {"opaque": type(thing).__qualname__}  # host functions find it seeded
-        state = getattr(thing, "__dict__", None)
-        if state or (state is not None and not is_library(type(thing).__module__)):
-            kept = {name: value for name, value in state.items() if not name.startswith("__")}
-            return {"class": self.of(type(thing)), "state": self.of(kept)}
+        state = _state_of(thing)
+        has_dict = hasattr(thing, "__dict__")
+        if state or (has_dict and not is_library(type(thing).__module__)):
+            return {**self._class_of(thing), "state": self.of(state)}
         text = repr(thing)
         if " at 0x" not in text:
-            return {"class": self.of(type(thing)), "text": text}
+            return {**self._class_of(thing), "text": text}
         warnings.warn(
             f"the definition of an object of type {type(thing).__name__} cannot be told: if it "
             "changes, the store will not notice; use numbers, arrays, dataclasses or functions",
@@ -188,14 +255,31 @@ class _Describer:
         return {"opaque": type(thing).__qualname__}
 
 
-def _plain_function(member: Any) -> types.FunctionType | None:
-    """The user's function behind a member of a class: a method, a property, a class method."""
+def _lifts(function: types.FunctionType, decorator: ast.expr) -> bool:
+    """Whether a decorator is `mcsim.host`, whose options the lifted function holds as fields."""
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    root, *path = ast.unparse(called).split(".")
+    value = functools.reduce(
+        lambda thing, name: getattr(thing, name, None), path, function.__globals__.get(root)
+    )
+    if value is None:  # a local name where the function was made
+        return [root, *path][-1] == "host"
+    return isinstance(value, types.FunctionType) and (public_name(value) or "").startswith(HOST)
+
+
+def _functions_of(member: Any) -> Iterator[types.FunctionType]:
+    """Yield the user's functions behind a member of a class: of a method, a property, overloads."""
+    overloads = getattr(getattr(member, "dispatcher", member), "registry", None)
+    if isinstance(overloads, types.MappingProxyType):  # by functools.singledispatchmethod
+        yield from itertools.chain.from_iterable(map(_functions_of, overloads.values()))
+        return
     for behind in ("fget", "func", "__func__"):  # property, cached_property, class method
         member = getattr(member, behind, member)
     member = inspect.unwrap(member) if callable(member) else member  # jax.jit
     if not isinstance(member, types.FunctionType) or is_library(member.__globals__["__name__"]):
-        return None
-    return None if member.__code__.co_filename == "<string>" else member  # by @dataclass
+        return
+    if member.__code__.co_filename != "<string>":  # by @dataclass
+        yield member
 
 
 def _is_constant(name: str, member: Any) -> bool:
@@ -204,11 +288,25 @@ def _is_constant(name: str, member: Any) -> bool:
     return not (machinery or callable(member) or hasattr(member, "__get__"))
 
 
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
+def _state_of(thing: Any) -> dict[str, Any]:
+    """Return an object's attributes, those of slots too, without what it remembers."""
+    state = dict(getattr(thing, "__dict__", {}))
+    for cls in type(thing).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{cls.__name__.lstrip('_')}{slot}" if private else slot
+            if hasattr(thing, name):
+                state[name] = getattr(thing, name)
+    names = (n for n in state if not n.startswith("__") and not _is_memo(type(thing), n))
+    return {name: state[name] for name in names}
+
+
+def _is_memo(cls: type, name: str) -> bool:
+    """Whether an attribute is what a `functools.cached_property`, or one like it, remembers."""
+    member = inspect.getattr_static(cls, name, None)
+    kept = hasattr(member, "__get__") and not hasattr(member, "__set__")
+    return kept and not callable(member) and not isinstance(member, classmethod | staticmethod)
 
 
 def _describe_array(array: Any) -> Description:
@@ -230,32 +328,24 @@ def _describe_frame(frame: Any) -> Description:
     }
 
 
-@functools.lru_cache(maxsize=1)
-def _distributions() -> Mapping[str, list[str]]:
-    return packages_distributions()
-
-
-@functools.lru_cache(maxsize=512)
-def _versioned(module: str) -> str:
-    """Return 'statsmodels.api 0.14'; mcsim's own version stands in the environment instead."""
-    root = module.split(".", maxsplit=1)[0]
-    if root in sys.stdlib_module_names or root == "mcsim":
-        return module
-    try:
-        full = version(_distributions().get(root, [root])[0])
-    except PackageNotFoundError:
-        return module
-    return f"{module} {'.'.join(full.split('.')[:2])}"
+def _describe_number(number: np.generic) -> Description:
+    """Describe a NumPy scalar with its type, which decides the type of what it meets."""
+    value = (
+        number.item() if isinstance(number, np.floating | np.integer | np.bool_) else str(number)
+    )
+    return {"numpy": number.dtype.name, "value": value.hex() if isinstance(value, float) else value}
 
 
 _ATOMS: tuple[tuple[tuple[type, ...], Callable[[Any], Description]], ...] = (
-    ((type(None), bool, str), lambda thing: thing),
-    ((Enum,), lambda thing: f"{type(thing).__qualname__}.{thing.name}"),
-    ((int, np.integer), int),
-    ((float, np.floating), lambda thing: float(thing).hex()),
-    ((complex, np.generic, PurePath), str),
+    ((Library,), lambda name: f"module {versioned(name)}"),
+    ((np.generic,), _describe_number),
+    ((type(None), bool), lambda thing: thing),
+    ((str,), str),
+    ((int,), int),
+    ((float,), lambda thing: float(thing).hex()),
+    ((complex, PurePath), str),
     ((bytes, bytearray), lambda thing: {"bytes": hashlib.sha256(thing).hexdigest()}),
-    ((types.ModuleType,), lambda thing: f"module {_versioned(thing.__name__)}"),
+    ((re.Pattern,), lambda thing: {"pattern": thing.pattern, "flags": thing.flags}),
     ((jax.Array, np.ndarray), _describe_array),
     ((pd.DataFrame, pd.Series, pd.Index), _describe_frame),
 )

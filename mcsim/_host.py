@@ -8,7 +8,7 @@ import contextlib
 import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -20,8 +20,13 @@ from mcsim._null_and_level import (
     is_finite,
     keywords_taken,
 )
+from mcsim._public_names import HOST
+from mcsim._pytree import ADDED_LATER
 from mcsim._readers import FullLabel, Terms, read_result
 from mcsim.errors import InputError, raise_all
+
+Version = int | str
+"""A user's own version of an estimator or a DGP, raised when something changes unseen."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,20 @@ class HostEstimator:
     extract : callable, optional
         Turns what the function returns into something that is understood.
     timeout : float, optional
-        Seconds after which a replication is stopped and gets the status ``timeout``.
+        Seconds after which a replication is stopped and gets the status ``timeout``; no part of
+        the definition.
+    version : int or str, optional
+        The user's own version of it.
     """
+
+    definition_name = HOST
 
     function: Callable[..., Any]
     term: Terms = None
     estimand: str | None = None
     extract: Callable[[Any], Any] | None = None
-    timeout: float | None = None
+    timeout: float | None = field(default=None, compare=False)
+    version: Version | None = field(default=None, metadata=ADDED_LATER)
 
     @property
     def name(self) -> str:
@@ -86,9 +97,14 @@ class HostDGP:
     ----------
     function : callable
         ``f(rng, design) -> (frame, truth)``.
+    version : int or str, optional
+        The user's own version of it.
     """
 
+    definition_name = HOST
+
     function: Callable[..., Any]
+    version: Version | None = field(default=None, metadata=ADDED_LATER)
 
     @property
     def name(self) -> str:
@@ -110,6 +126,7 @@ def host(
     estimand: str | None = None,
     extract: Callable[[Any], Any] | None = None,
     timeout: float | None = None,
+    version: Version | None = None,
 ) -> Callable[[Callable[..., Any]], Any]: ...
 def host(
     function: Callable[..., Any] | None = None,
@@ -119,6 +136,7 @@ def host(
     estimand: Any = None,
     extract: Any = None,
     timeout: float | None = None,
+    version: Any = None,
 ) -> Any:
     """Lift an ordinary function to an estimator, or to a DGP if its second argument is ``design``.
 
@@ -140,7 +158,11 @@ def host(
         Applied to what the function returned, where no reader knows it: ``lambda result: Estimate``
         or a dict of them.
     timeout : float, optional
-        Seconds for one replication.
+        Seconds for one replication. Another timeout is no change of the estimator: rows that a
+        store holds stay.
+    version : int or str, optional
+        Raise it when something changes that no store can see, such as a file that the function
+        reads; a run on an old store then stops. ``Study(versions={name: ...})`` does the same.
 
     Returns
     -------
@@ -168,13 +190,16 @@ def host(
     >>> sample_mean.name
     'sample_mean'
     """
-    _check_options(term, estimand, extract, timeout)
+    options = {"term": term, "estimand": estimand, "extract": extract, "timeout": timeout}
+    _check_options(**options, version=version)
     if function is None:
-        return lambda inner: _lift(inner, term, estimand, extract, timeout)
-    return _lift(function, term, estimand, extract, timeout)
+        return lambda inner: _lift(inner, options, version)
+    return _lift(function, options, version)
 
 
-def _check_options(term: Any, estimand: Any, extract: Any, timeout: float | None) -> None:
+def _check_options(
+    term: Any, estimand: Any, extract: Any, timeout: float | None, version: Any
+) -> None:
     faults = []
     if term is not None and not isinstance(term, str | Mapping):
         faults.append(f"term: got {term!r}, expected a coefficient or {{estimand: coefficient}}")
@@ -186,10 +211,20 @@ def _check_options(term: Any, estimand: Any, extract: Any, timeout: float | None
         faults.append(f"extract: got {extract!r}, expected a function of the result")
     if timeout is not None and not (is_finite(timeout) and timeout > 0):
         faults.append(f"timeout: got {timeout!r}, expected seconds above 0")
+    faults += faults_of_version("version", version) if version is not None else []
     raise_all([f"host: {fault}" for fault in faults])
 
 
-def _lift(function, term, estimand, extract, timeout) -> "HostEstimator | HostDGP":
+def faults_of_version(argument: str, version: Any) -> list[str]:
+    """Return what is wrong with a user's own version of a part of a study."""
+    if isinstance(version, Version) and not isinstance(version, bool):
+        return []
+    return [f"{argument}: got {version!r}, expected a whole number or a string"]
+
+
+def _lift(
+    function: Any, options: Mapping[str, Any], version: Version | None
+) -> "HostEstimator | HostDGP":
     if isinstance(function, str):
         raise InputError(
             f"host: got {function!r}, expected a function; options have names, "
@@ -199,15 +234,14 @@ def _lift(function, term, estimand, extract, timeout) -> "HostEstimator | HostDG
         raise InputError(f"host: got {function!r}, expected a function that is not lifted yet")
     names = _positions(function)
     if len(names) == 2 and names[1] == "design":
-        options = {"term": term, "estimand": estimand, "extract": extract, "timeout": timeout}
         raise_all(_faults_of_dgp_options(_name_of(function), options))
-        return HostDGP(function)
+        return HostDGP(function, version)
     if len(names) not in (1, 2) or names[0] == "design" or names[1:] == ["rng"]:
         raise InputError(
             f"host: {_name_of(function)!r} takes {names}, expected (frame), (rng, frame) or, for a "
             "DGP, (rng, design)"
         )
-    return HostEstimator(function, term, estimand, extract, timeout)
+    return HostEstimator(function, **options, version=version)
 
 
 def _faults_of_dgp_options(name: str, options: Mapping[str, Any]) -> list[str]:
@@ -247,18 +281,6 @@ def rng_from_words(words: np.ndarray) -> np.random.Generator:
     """Return the NumPy generator of a replication from its key's two 32-bit words."""
     low, high = (int(word) for word in words)
     return np.random.Generator(np.random.Philox(key=low | high << 32))
-
-
-def _numpy_generator() -> Any:
-    return np.random.normal.__self__  # type: ignore[attr-defined]
-
-
-def _python_generator() -> Any:
-    return random.random.__self__  # type: ignore[attr-defined]
-
-
-GLOBAL_GENERATORS = (_numpy_generator, _python_generator)
-"""Return the generators that ``numpy.random.normal`` and ``random.random`` draw from."""
 
 
 @contextlib.contextmanager

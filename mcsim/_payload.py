@@ -17,8 +17,9 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from mcsim._fingerprint import is_library
-from mcsim._host import GLOBAL_GENERATORS, HostDGP
+from mcsim._fingerprint import GLOBAL_GENERATORS
+from mcsim._host import HostDGP
+from mcsim._public_names import is_library
 from mcsim._sources import names_used
 from mcsim.errors import InputError, McsimError
 

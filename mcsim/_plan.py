@@ -152,7 +152,7 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
         If the store holds another definition under a name of this study.
     """
     root = root_key(seed)
-    methods = {name: _estimator_definition(name, e) for name, e in study.methods.items()}
+    methods = {name: _estimator_definition(name, study) for name in study.methods}
     drafts = [_draft(cell, study, methods, root, seed) for cell in study.cells()]
     _check_defaults(store, drafts)
     differences = list(_differences(store, drafts, methods))
@@ -176,6 +176,7 @@ def _draft(
     definition = {
         **cell_identity(cell.dgp_name, cell.design),
         "definition": describe(cell.dgp),
+        **_version(cell.dgp_name, study),
         "seed": seed,
         "environment": environment(chunk),
     }
@@ -207,9 +208,16 @@ def environment(chunk: int) -> dict[str, Any]:
     }
 
 
-def _estimator_definition(name: str, estimator: Any) -> dict[str, Any]:
+def _estimator_definition(name: str, study: Study) -> dict[str, Any]:
+    estimator = study.methods[name]
     block = HOST_BLOCK if isinstance(estimator, HostEstimator) else NATIVE_BLOCK
-    return {"estimator": name, "definition": describe(estimator), "block": block}
+    definition = {"estimator": name, "definition": describe(estimator), "block": block}
+    return {**definition, **_version(name, study)}
+
+
+def _version(name: str, study: Study) -> dict[str, Any]:
+    """Return the version that the user declares of a part of the study, if there is one."""
+    return {"version": study.versions[name]} if name in study.versions else {}
 
 
 def register(store: Store, plan: CellPlan) -> None:

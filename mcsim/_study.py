@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcsim._calls import with_remedies
 from mcsim._design import Design
+from mcsim._host import Version, faults_of_version
 from mcsim._keys import cell_identity, digest
 from mcsim._null_and_level import (
     faults_of_level,
@@ -59,13 +60,19 @@ class Study:
         Replications of every cell, where a run does not ask for another number.
     scale, unit : float, str
         How tables show figures in units of the outcome: divided by ``scale``, called ``unit``.
+    versions : mapping of name to int or str
+        Your own versions of DGPs and estimators, by their names in the study. A store notices a
+        change of code, options and data by itself; raise the version of a part when something
+        changes that it cannot see, such as a file that a function reads. The run then stops with
+        exit code 3, as for any change.
 
     Raises
     ------
     InputError
         For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), an
         estimator that was given another null or level, data or a class in the place of a DGP or an
-        estimator, or a factor with the name of a column of the results: all reported together.
+        estimator, a factor with the name of a column of the results, or a version of a name that
+        the study does not have: all reported together.
 
     Warns
     -----
@@ -90,6 +97,7 @@ class Study:
     reps: int = 2000
     scale: float = 1.0
     unit: str = ""
+    versions: Mapping[str, Version] = field(default_factory=dict)
 
     def __post_init__(self):
         raise_all(_faults_of_designs(self.designs))
@@ -110,6 +118,7 @@ class Study:
             + faults_of_repeats("estimators", self.estimators)
             + _faults_of_names(designs)
             + _faults_of_factors(self.dgps, designs)
+            + _faults_of_versions(self)
             + self._faults_of_null_and_level()
         )
         raise_all(_faults_of_cells(self.cells()))
@@ -224,6 +233,23 @@ def _faults_of_texts(study: Study) -> list[str]:
         if not isinstance(text, str)
     ]
     return faults + faults_of_strings("caveats", study.caveats)
+
+
+def _faults_of_versions(study: Study) -> list[str]:
+    """Say which versions are none, or of no DGP and no estimator of the study."""
+    versions: Any = study.versions
+    if not isinstance(versions, Mapping):
+        return [f"versions: got {versions!r}, expected a dict, e.g. {{'ols': 2}}"]
+    names = [name for name, _ in named("estimators", study.estimators)]
+    known = list(dict.fromkeys([*study.dgps, *names]))
+    faults = [
+        f"versions: got {name!r}{did_you_mean(str(name), known)}"
+        for name in versions
+        if name not in known
+    ]
+    for name, version in versions.items():
+        faults += faults_of_version(f"versions[{name!r}]", version)
+    return faults
 
 
 def faults_of_reps(reps: Any) -> list[str]:

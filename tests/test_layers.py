@@ -18,10 +18,11 @@ LAYERS = [
     "_study_file _replay _estimate _runner _blocks _host_blocks _draws _progress _truth "
     "_evaluate _plan _study _parts _engine",
     "_open _failures _results _caveats _store _store_files _store_records",
-    "_pool _worker _payload _differences _fingerprint _sources _host_samples _host",
+    "_pool _worker _payload _host_samples _host",
     "measures _intervals",
     "dgps estimators generators",
     "_readers datasets _frames _data _periods _schema _labels",
+    "_differences _fingerprint _public_names _sources",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
     "_core _calendar _design _null_and_level _declared _files _warnings _calls errors _escapes "
     "_version",

@@ -52,6 +52,8 @@ class UntreatedPanel:
         What a reader may not conclude.
     """
 
+    definition_name = "mcsim.dgps.with_effect untreated"
+
     panel: Panel
     outcome: str
     treatment: str

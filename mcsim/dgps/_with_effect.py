@@ -195,6 +195,8 @@ class WithEffect:
         Averages that have a truth beside it.
     """
 
+    definition_name = "mcsim.dgps.with_effect"
+
     source: Any
     outcome: str
     assignment: Any
@@ -291,9 +293,8 @@ class WithEffect:
         found: Any = getattr(self.source, "truth", None)
         others: Any = found(key, design) if callable(found) else {}
         own = (ATT, *self.synonyms)
-        known = (
-            {} if isinstance(others, Panel) else {k: v for k, v in others.items() if k not in own}
-        )
+        others = {} if isinstance(others, Panel) else others
+        known = {name: value for name, value in others.items() if name not in own}
         effect = self._effect(design)
         if self.truth_of == "sample":
             return known
@@ -376,10 +377,9 @@ _OPTIONS = ("outcome", "treatment", "truth_of", "estimands", "n_units", "n_perio
 
 def _flatten(dgp: WithEffect):
     """Parts with arrays are arguments of a program, functions are constants of it."""
-    constant = [_is_constant(name, getattr(dgp, name)) for name in _PARTS]
-    parts = [getattr(dgp, name) for name in _PARTS]
-    fixed = tuple(part if c else None for part, c in zip(parts, constant, strict=True))
-    leaves = [None if c else part for part, c in zip(parts, constant, strict=True)]
+    parts = [(name, getattr(dgp, name)) for name in _PARTS]
+    fixed = tuple(part if _is_constant(name, part) else None for name, part in parts)
+    leaves = [None if _is_constant(name, part) else part for name, part in parts]
     return leaves, (fixed, tuple(getattr(dgp, name) for name in _OPTIONS))
 
 

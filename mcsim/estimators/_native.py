@@ -3,8 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jaxtyping import Array, Key
@@ -13,6 +13,7 @@ from mcsim._calls import with_remedies
 from mcsim._core import Estimate, Panel, require_panel
 from mcsim._null_and_level import LEVEL, NULL, check_agreement
 from mcsim._precision import require_float64
+from mcsim._public_names import public_name, public_part
 from mcsim._schema import Schema
 from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
@@ -28,6 +29,8 @@ class Formula(Protocol):
     def columns(self) -> tuple[str, ...]: ...
 
 
+Maker = TypeVar("Maker", bound=Callable[..., Any])
+
 Numerics = Callable[..., Mapping[tuple[str, str], Estimate]]
 """``numerics(key, panel, formula, **options)`` gives estimates by (estimand, inference).
 
@@ -40,8 +43,34 @@ Diagnosis = Callable[..., Mapping[str, Array]]
 
 HOLDS_NO_DATA = "an estimator holds no data; mcsim.estimate({}, panel) estimates on them"
 
-holds_no_data = with_remedies(HOLDS_NO_DATA, data=HOLDS_NO_DATA)
-"""Decorates the functions that make an estimator."""
+
+def makes_estimator(version: int = 1) -> Callable[[Maker], Maker]:
+    """Return a decorator of the public functions that make an estimator.
+
+    A store knows the estimator by the name of the public function and by this version.
+
+    Parameters
+    ----------
+    version : int
+        The definition version. Raise it when the estimates on the same data change, so that a run
+        on a store of before stops and does not mix rows of both.
+    """
+
+    def decorate(make: Any) -> Any:
+        def named(*args: Any, **kwargs: Any) -> NativeEstimator:
+            made = make(*args, **kwargs)
+            return replace(made, name=make.__name__, made_by=public_name(known) or "")
+
+        known: Any = wraps(make)(named)
+        known.definition_name = f"{public_part(make.__module__)}.{make.__name__}"
+        known.definition_version = version
+        return with_remedies(HOLDS_NO_DATA, data=HOLDS_NO_DATA)(known)
+
+    return decorate
+
+
+holds_no_data = makes_estimator()
+"""The decorator of an estimator at definition version 1."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +93,9 @@ class NativeEstimator:
         The clusters of its variances; no part of what it is, since its options decide them.
     diagnosis : callable, optional
         What `diagnose` calls; it belongs to the numerics and is no part of the definition.
+    made_by : str
+        Public name and definition version of the function that made it; its numerics are no part
+        of the definition then.
     """
 
     name: str
@@ -72,6 +104,12 @@ class NativeEstimator:
     options: tuple[tuple[str, Any], ...] = ()
     groups: tuple[str, ...] = field(default=(), compare=False)
     diagnosis: Diagnosis | None = field(default=None, compare=False, repr=False)
+    made_by: str = field(default="", compare=False, repr=False)
+
+    def definition(self) -> dict[str, Any]:
+        """Return what it is for a store: the public function that made it, formula, options."""
+        made_by = self.made_by or (self.name, self.numerics)
+        return {"estimator": made_by, "formula": self.formula, "options": self.options}
 
     @property
     def reads(self) -> tuple[str, ...]:
