@@ -71,7 +71,7 @@ def save(generator: Any, path: str | Path) -> Path:
         GENERATORS,
     )
 
-    if not isinstance(generator, GENERATORS):
+    if not isinstance(generator, tuple(GENERATORS.values())):
         raise InputError(
             f"generator: got {type(generator).__name__}, expected what a trainer's fit returns"
         )
@@ -128,7 +128,8 @@ def load(path: str | Path) -> Any:
         raise ModelFileError(f"{path}: the header is damaged: {fault}") from None
     if tensors:
         raise ModelFileError(f"{path}: tensors missing or unknown: {sorted(tensors)[:5]}")
-    if not isinstance(generator, GENERATORS) or not isinstance(generator.config, TRAINERS):
+    fitted = isinstance(generator, tuple(GENERATORS.values()))
+    if not fitted or not isinstance(generator.config, tuple(TRAINERS.values())):
         raise ModelFileError(f"{path}: holds no fitted generator with its trainer")
     if fault := _fault_of_sampling(generator):
         raise ModelFileError(f"{path}: its parts do not go together: {fault}")

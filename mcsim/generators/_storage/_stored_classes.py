@@ -1,7 +1,10 @@
-"""The classes that a model file may hold, by name: no other is ever built from a file.
+"""The classes that a model file may hold, each by its tag: no other is ever built from a file.
 
-A law or a trainer that is not here can be neither saved nor kept in a model cache.
+A tag is for ever: classes and files of mcsim are renamed and moved without a change of any model
+file. A distribution or a trainer without a tag can be neither saved nor kept in a model cache.
 """
+
+from collections.abc import Mapping
 
 from mcsim._schema import Column, Schema
 from mcsim.generators._adversarial._gan import GAN
@@ -34,60 +37,64 @@ from mcsim.generators._vectors._layout import Layout
 from mcsim.generators._vectors._margins import Margin
 from mcsim.generators._vectors._shocks import Shocks
 
-GENERATORS = (FittedGenerator, FittedPanel, FittedMacroPanel)
+GENERATORS: Mapping[str, type] = {
+    "FittedGenerator": FittedGenerator,
+    "FittedPanel": FittedPanel,
+    "FittedMacroPanel": FittedMacroPanel,
+}
 
-TRAINERS = (
-    Autoregressive,
-    BlockBootstrap,
-    FactorVAR,
-    Flow,
-    GAN,
-    GaussianCopula,
-    GaussianMixture,
-    MacroPanel,
-    SmoothedBootstrap,
-    UnitBootstrap,
-    VAE,
-    WGAN,
-)
+TRAINERS: Mapping[str, type] = {
+    "Autoregressive": Autoregressive,
+    "BlockBootstrap": BlockBootstrap,
+    "FactorVAR": FactorVAR,
+    "Flow": Flow,
+    "GAN": GAN,
+    "GaussianCopula": GaussianCopula,
+    "GaussianMixture": GaussianMixture,
+    "MacroPanel": MacroPanel,
+    "SmoothedBootstrap": SmoothedBootstrap,
+    "UnitBootstrap": UnitBootstrap,
+    "VAE": VAE,
+    "WGAN": WGAN,
+}
 
-LAWS = (
-    CellOrder,
-    Cells,
-    Autoencoder,
-    Common,
-    Decoded,
-    FactorLaw,
-    FlowLaw,
-    FlowParams,
-    FlowPlan,
-    Generated,
-    Kernel,
-    MixtureOfNormals,
-    Normal,
-    Plan,
-    RealDates,
-    RealUnits,
-    Skeleton,
-)
+DISTRIBUTIONS: Mapping[str, type] = {
+    "CellOrder": CellOrder,
+    "Cells": Cells,
+    "Autoencoder": Autoencoder,
+    "Common": Common,
+    "Decoded": Decoded,
+    "FactorLaw": FactorLaw,
+    "FlowLaw": FlowLaw,
+    "FlowParams": FlowParams,
+    "FlowPlan": FlowPlan,
+    "Generated": Generated,
+    "Kernel": Kernel,
+    "MixtureOfNormals": MixtureOfNormals,
+    "Normal": Normal,
+    "Plan": Plan,
+    "RealDates": RealDates,
+    "RealUnits": RealUnits,
+    "Skeleton": Skeleton,
+}
 
-PARTS = (
-    Architecture,
-    Coding,
-    Column,
-    Groups,
-    Layout,
-    Levels,
-    LevelsTable,
-    Margin,
-    Mixture,
-    MixtureTable,
-    Part,
-    Reader,
-    Schema,
-    Shocks,
-    Tables,
-    Writer,
-)
+PARTS: Mapping[str, type] = {
+    "Architecture": Architecture,
+    "Coding": Coding,
+    "Column": Column,
+    "Groups": Groups,
+    "Layout": Layout,
+    "Levels": Levels,
+    "LevelsTable": LevelsTable,
+    "Margin": Margin,
+    "Mixture": Mixture,
+    "MixtureTable": MixtureTable,
+    "Part": Part,
+    "Reader": Reader,
+    "Schema": Schema,
+    "Shocks": Shocks,
+    "Tables": Tables,
+    "Writer": Writer,
+}
 
-CLASSES = {cls.__name__: cls for cls in (*GENERATORS, *TRAINERS, *LAWS, *PARTS)}
+CLASSES: Mapping[str, type] = {**GENERATORS, **TRAINERS, **DISTRIBUTIONS, **PARTS}
