@@ -29,7 +29,7 @@ from mcsim.generators import (
     model_cache,
     save,
 )
-from mcsim.generators._adversarial import _wgan as training
+from mcsim.generators._columns import _adversary as training
 from mcsim.generators._flow._trainer import Flow
 from mcsim.generators._macro._macro_panel import MacroPanel
 from mcsim.generators._storage import _files

@@ -30,7 +30,7 @@ from mcsim.generators._flow._bends import (
 )
 from mcsim.generators._flow._law import FlowLaw, FlowPlan
 from mcsim.generators._flow._trainer import _innovations
-from mcsim.generators._training import run_segment
+from mcsim.generators._training._steps import run_segment
 from mcsim.generators._vectors._layout import Layout
 
 KEY = mcsim.key(0)

@@ -17,8 +17,8 @@ from mcsim.generators._references._unit_bootstrap import UnitBootstrap as UnitBo
 from mcsim.generators._storage._cache import model_cache as model_cache
 from mcsim.generators._storage._files import load as load
 from mcsim.generators._storage._files import save as save
+from mcsim.generators._training._fitted_panel import FittedPanel as FittedPanel
 from mcsim.generators._vae._latent import Latent as Latent
 from mcsim.generators._vae._latent import Posterior as Posterior
 from mcsim.generators._vae._latent import latent as latent
 from mcsim.generators._vae._trainer import VAE as VAE
-from mcsim.generators._vectors._fitted_panel import FittedPanel as FittedPanel

@@ -26,13 +26,13 @@ from mcsim.generators._adversarial._vector_adversary import (
     Vectors,
     adversaries,
 )
-from mcsim.generators._networks import Params
+from mcsim.generators._networks import Params, apply
 from mcsim.generators._options import filled
-from mcsim.generators._training import train_members
+from mcsim.generators._training._panels import Learned
+from mcsim.generators._training._steps import numbers_of, train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
 from mcsim.generators._vectors._lengths import length_groups, log_lengths
-from mcsim.generators._vectors._panel_trainer import Learned
 from mcsim.generators._vectors._training_rows import padded_rows
 
 LARGE = 200  # units from which the wider networks are the default
@@ -56,9 +56,9 @@ class Wasserstein(VectorAdversary):
     groups: tuple[tuple[int, int], ...]
 
     def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
-        """Return what the critic says about vectors and their lengths."""
+        """Return the critic's score of vectors and their lengths."""
         lengths = log_lengths(vectors, self.groups)
-        return super().score(critic, jnp.concatenate([vectors, lengths], axis=1))
+        return apply(self.critic, critic, jnp.concatenate([vectors, lengths], axis=1))[:, 0]
 
     @property
     def adam(self) -> Any:
@@ -120,16 +120,16 @@ def learn_vectors(
     networks = adversaries(
         config.arch, layout, config.latent, config.hidden, config.critic_hidden, len(groups)
     )
-    recipe = Wasserstein(*networks, config.batch_size, config.critic_steps, groups)
-    rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
+    algorithm = Wasserstein(*networks, config.batch_size, config.critic_steps, groups)
+    rates = numbers_of(config, Rates)
     rows = padded_rows(
         [np.linalg.solve(r, scores.vectors.T).T for r, scores in zip(roots, data, strict=True)]
     )
-    network = recipe.generator, recipe.noise
+    network = algorithm.generator, algorithm.noise
     return [
         Learned(Generated(*network, root.astype(np.float32), state.average), losses)
         for root, (state, losses) in zip(
-            roots, train_members(recipe, rows, rates, keys, progress), strict=True
+            roots, train_members(algorithm, rows, rates, keys, progress), strict=True
         )
     ]
 

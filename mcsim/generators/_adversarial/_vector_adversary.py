@@ -45,7 +45,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class VectorAdversary(ABC):
-    """A recipe: networks, size of the noise, units per batch, batches of the critic in a step."""
+    """The algorithm: networks, size of noise, units per batch, the critic's batches in a step."""
 
     generator: Network
     critic: Network
@@ -78,12 +78,12 @@ class VectorAdversary(ABC):
         """Return the generator's loss, and what is recorded of it."""
 
     @abstractmethod
+    def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
+        """Return the critic's score of vectors."""
+
+    @abstractmethod
     def losses(self, of_critic: Any, of_generator: Any) -> Any:
         """Return what is recorded at a step."""
-
-    def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
-        """Return what the critic says about vectors."""
-        return apply(self.critic, critic, vectors)[:, 0]
 
     def first_state(self, data: Rows, key: Array) -> State:
         """Return the state before the first step."""

@@ -6,7 +6,7 @@ Williams & Zipser (1989), A learning algorithm for continually running fully rec
 networks, Neural Computation 1: 270-280, for teaching with the real past.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from mcsim.errors import InputError
 from mcsim.generators._autoregressive._cells import Column, cells_of, first_law, shares_of
 from mcsim.generators._autoregressive._innovations import innovation, log_density
 from mcsim.generators._autoregressive._law import CellOrder
@@ -32,11 +33,12 @@ from mcsim.generators._held_out import (
     unjudged,
 )
 from mcsim.generators._networks import Params, apply, initialize
-from mcsim.generators._training import train_members
+from mcsim.generators._options import filled
+from mcsim.generators._training._checks import require_paths
+from mcsim.generators._training._panels import CALIBRATION_UNITS, Learned
+from mcsim.generators._training._steps import numbers_of, train_members
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._copies import UnitNumbers
-from mcsim.generators._vectors._panel_checks import require_paths
-from mcsim.generators._vectors._panel_trainer import CALIBRATION_UNITS, Learned
 from mcsim.generators._vectors._training_rows import draw_batch, padded_length
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
@@ -78,7 +80,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class CellLikelihood:
-    """The recipe: cells and networks, folds, units per step, steps in vain before the end."""
+    """The algorithm: cells and networks, folds, units per step, steps in vain before the end."""
 
     order: CellOrder
     folds: int
@@ -143,12 +145,38 @@ class CellLikelihood:
         return total / len(columns)
 
 
+def layout_and_points(scores: Scores) -> Hashable:
+    """Return the layout, and how many mass points columns have: networks tilt each."""
+    coding = scores.coding
+    return coding.layout, tuple(len(margin.points) for margin in coding.margins)
+
+
+def _resolved(config: Any) -> Any:
+    """Return the configuration for a panel: every None but ``order`` filled in."""
+    return filled(
+        config,
+        hidden=(16,),
+        components=3,
+        steps=400,
+        batch_size=1_024,
+        learning_rate=3e-3,
+        weight_decay=0.1,
+    )
+
+
 def learn_cells(
     config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
 ) -> list[Learned]:
-    """Learn one law per key, each from its scores; ``config`` is a resolved `Autoregressive`."""
+    """Learn one law per key, each from its scores; ``config`` is an `Autoregressive`."""
+    paths = scores[0].coding.layout.paths
+    if config.order is not None and sorted(config.order) != sorted(paths):
+        raise InputError(
+            f"order: got {list(config.order)}, expected each column that varies over time once: "
+            f"{list(paths)}"
+        )
+    config = _resolved(config)
     require_paths(scores[0].coding.layout)
-    order = config.order or scores[0].coding.layout.paths
+    order = config.order or paths
     laws = [first_law(own, order, config.hidden, config.components) for own in scores]
     columns = [cells_of(law, own) for law, own in zip(laws, scores, strict=True)]
     triples = [jax.random.split(key, 3) for key in keys]
@@ -157,12 +185,12 @@ def learn_cells(
         _padded(own, known.rows, triple[0], config.folds, longest)
         for own, known, triple in zip(columns, scores, triples, strict=True)
     ]
-    recipe = CellLikelihood(laws[0].order, config.folds, config.batch_size, config.patience)
-    rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
-    trained = train_members(recipe, data, rates, [triple[1] for triple in triples], progress)
+    algorithm = CellLikelihood(laws[0].order, config.folds, config.batch_size, config.patience)
+    rates = numbers_of(config, Rates)
+    trained = train_members(algorithm, data, rates, [triple[1] for triple in triples], progress)
     found = []
     for law, own, triple, (state, losses) in zip(laws, columns, triples, trained, strict=True):
-        learned = replace(law, params=recipe.learned(state))
+        learned = replace(law, params=algorithm.learned(state))
         offsets = learned.raked(triple[2], CALIBRATION_UNITS, shares_of(own))
         found.append(Learned(replace(learned, offsets=np.asarray(offsets)), losses))
     return found

@@ -11,23 +11,38 @@ Lukovnikov (2018), On the regularization of Wasserstein GANs, ICLR: the one-side
 Dhar & Ermon (2018), Flow-GAN: combining maximum likelihood and adversarial learning, AAAI.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
 from mcsim.generators._columns._architecture import Architecture, Features, Tables
 from mcsim.generators._columns._drawing import log_likelihood, relaxed_draw, relaxed_outcome
+from mcsim.generators._columns._preparation import (
+    ODDS_ENTRIES,
+    Batches,
+    LearnedColumns,
+    Pool,
+    arm_rows,
+    odds_of,
+    outcome_rows,
+    pool_of,
+    rows_by_arm,
+    training_rows,
+)
 from mcsim.generators._networks import Params, Sizes, apply, initialize
+from mcsim.generators._training._steps import numbers_of, train_members
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The recipe of a fit (its static part): rows per batch by arm, networks, critic steps."""
+    """The algorithm of a fit (its static part): rows per batch by arm, networks, critic steps."""
 
     architecture: Architecture
     critic_hidden: Sizes
@@ -81,13 +96,6 @@ class Rates(NamedTuple):
     average: Array
     temperature: Array
     steps: Array
-
-
-class Pool(NamedTuple):
-    """Rows to draw from: the first ``count`` entries of ``rows``."""
-
-    rows: Any  # (entry,)
-    count: Any  # ()
 
 
 class TrainingData(NamedTuple):
@@ -282,3 +290,55 @@ def _outcome_distance(plan: Plan, data: TrainingData, index: Array, fake: Array)
 
 def _descend(params: Any, update: Any, rate: Array) -> Any:
     return jax.tree.map(lambda p, u: p - rate.astype(jnp.float32) * u, params, update)
+
+
+def training_data(
+    plan: Plan, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
+) -> TrainingData:
+    """Return the features of a panel, and what a member trained on ``rows`` draws and matches."""
+    tables, features, pools, targets = training_rows(plan.architecture, columns, arms, rows)
+    by_arm = rows_by_arm(plan.architecture, arms, rows)
+    drawn, outcome = np.asarray(features.drawn), pools
+    if plan.n_outcome:
+        outcome = _outcome_pools(drawn, plan.architecture, by_arm)
+    moments = tuple(_moments(drawn[r]) for r in by_arm)
+    return TrainingData(tables, features, pools, outcome, moments, targets)
+
+
+def _outcome_pools(drawn, architecture, by_arm) -> tuple[Pool, ...]:
+    kept = drawn.shape[1] - architecture.drawn[-1].n_features
+    target = by_arm[int(np.argmin([len(rows) for rows in by_arm]))]
+    pools = []
+    for rows in by_arm:
+        odds = np.ones(len(rows))
+        if rows is not target:
+            odds = odds_of(drawn[rows, :kept], drawn[target, :kept])
+        edges = np.cumsum(odds) / odds.sum()
+        places = np.searchsorted(edges, (np.arange(ODDS_ENTRIES) + 0.5) / ODDS_ENTRIES)
+        pools.append(pool_of(rows[np.minimum(places, len(rows) - 1)], ODDS_ENTRIES))
+    return tuple(pools)
+
+
+def _moments(rows: np.ndarray) -> np.ndarray:
+    whole = np.concatenate([np.ones((len(rows), 1)), rows], axis=1)
+    return (whole.T @ whole / len(rows)).astype(np.float32)
+
+
+def learn_columns(
+    config: Any,
+    keys: Sequence[Array],
+    architecture: Architecture,
+    columns: dict[str, np.ndarray],
+    arms: np.ndarray,
+    rows: Sequence[np.ndarray],
+    progress: bool,
+) -> list[LearnedColumns]:
+    """Learn a cross-section with networks for each column and one critic: a resolved `WGAN`."""
+    batches = Batches(config.batch_size, config.smallest_arm, config.outcome_share)
+    counts = arm_rows(arms, batches), outcome_rows(arms, batches)
+    plan = Plan(architecture, config.critic_hidden, *counts, config.critic_steps)
+    data = [training_data(plan, columns, arms, own) for own in rows]
+    trained = train_members(plan, data, numbers_of(config, Rates), keys, progress)
+    return [
+        (own, state.average, losses) for own, (state, losses) in zip(data, trained, strict=True)
+    ]

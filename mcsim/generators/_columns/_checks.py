@@ -1,15 +1,15 @@
 """What is checked before a cross-section is learned: all faults in one message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mcsim._core import Panel
-from mcsim._schema import Column, Schema, schema_of
-from mcsim._warnings import warn
+from mcsim._schema import Schema, schema_of
 from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.generators._training._checks import faults_of_column, warn_of_constants
 
 MIN_ROWS = 20
 MIN_ARM = 2
@@ -76,36 +76,6 @@ def _faults_of_shape(panel: Panel, given: tuple[str, ...], order: Any) -> list[s
     if panel.mask is not None and not bool(np.asarray(panel.mask).all()):
         faults.append("panel: some cells are masked; keep complete units only")
     return faults
-
-
-def faults_of_column(column: Column, values: np.ndarray) -> list[str]:
-    """Check a column's values against what the schema says."""
-    faults = []
-    outside = int(((values < column.lower) | (values > column.upper)).sum())
-    if outside:
-        bounds = f"[{column.lower:g}, {column.upper:g}]"
-        faults.append(
-            f"column {column.name!r}: {outside} values lie outside the schema's bounds {bounds}; "
-            "correct the data or widen the bounds with schema.replace"
-        )
-    if column.kind != "continuous" and (values != np.rint(values)).any():
-        faults.append(
-            f"column {column.name!r}: the schema says {column.kind}, but some values are no "
-            "integers; change its kind with schema.replace"
-        )
-    elif column.kind == "binary" and not np.isin(values, (0.0, 1.0)).all():
-        faults.append(
-            f"column {column.name!r}: the schema says binary, but some values are not 0 or 1; "
-            "change its kind with schema.replace"
-        )
-    return faults
-
-
-def warn_of_constants(columns: Mapping[str, np.ndarray], given: Sequence[str]) -> None:
-    """Warn of columns to draw that have one value; cells with NaN do not count."""
-    for name, values in columns.items():
-        if name not in given and len(np.unique(values[np.isfinite(values)])) == 1:
-            warn(f"column {name!r} is constant: every generated unit will have the same value")
 
 
 def _faults_of_arms(panel: Panel, given: tuple[str, ...], schema: Schema) -> list[str]:

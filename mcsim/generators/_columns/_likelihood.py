@@ -9,19 +9,29 @@ neural networks from overfitting, JMLR 15: 1929-1958. Loshchilov & Hutter (2019)
 decay regularization, ICLR.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.generators._columns._adversary import Pool
-from mcsim.generators._columns._architecture import Architecture, Features, Tables
+from mcsim.generators._columns._architecture import Architecture, Features
 from mcsim.generators._columns._drawing import log_likelihood
+from mcsim.generators._columns._preparation import (
+    Batches,
+    LearnedColumns,
+    Pool,
+    TrainingRows,
+    arm_rows,
+    training_rows,
+)
 from mcsim.generators._networks import Params, Sizes, initialize
+from mcsim.generators._training._steps import numbers_of, train_members
 
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
 FIRST_OUTPUTS = 0.1  # at the start, columns are drawn almost independently of each other
@@ -43,15 +53,6 @@ class Losses(NamedTuple):
     likelihood: Any
 
 
-class TrainingRows(NamedTuple):
-    """Features of all rows, and by arm which of them to draw and which shares to rake to."""
-
-    tables: Tables
-    rows: Features
-    pools: tuple[Pool, ...]
-    targets: tuple[Any, ...]  # (arm, part) of each column, or None
-
-
 class State(NamedTuple):
     """What changes from step to step."""
 
@@ -62,7 +63,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Likelihood:
-    """The recipe: heads and networks, rows of each arm per step, whether hidden units drop out."""
+    """The algorithm: heads and networks, rows of each arm per step, whether units drop out."""
 
     architecture: Architecture
     arm_rows: tuple[int, ...]
@@ -144,3 +145,20 @@ def apply_some(
             x = jnp.where(keep[:, start:stop], jax.nn.leaky_relu(x, SLOPE) / (1 - dropout), 0.0)
             start = stop
     return x
+
+
+def learn_columns(
+    config: Any,
+    keys: Sequence[Array],
+    architecture: Architecture,
+    columns: dict[str, np.ndarray],
+    arms: np.ndarray,
+    rows: Sequence[np.ndarray],
+    progress: bool,
+) -> list[LearnedColumns]:
+    """Learn a cross-section by maximum likelihood: a resolved `Autoregressive`."""
+    counts = arm_rows(arms, Batches(config.batch_size, config.smallest_arm, 0.0))
+    algorithm = Likelihood(architecture, counts, bool(config.dropout))
+    data = [training_rows(architecture, columns, arms, own) for own in rows]
+    trained = train_members(algorithm, data, numbers_of(config, Rates), keys, progress)
+    return [(own, state.params, losses) for own, (state, losses) in zip(data, trained, strict=True)]

@@ -6,17 +6,36 @@ odds of being in the smallest one, so that they look like it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._schema import Schema
-from mcsim.generators._columns._adversary import Plan, Pool, TrainingData
-from mcsim.generators._columns._architecture import Architecture, represent
-from mcsim.generators._columns._likelihood import TrainingRows
+from mcsim.generators._columns._architecture import Architecture, Features, Tables, represent
 from mcsim.generators._columns._raking import Target
+from mcsim.generators._networks import Params
 
 ODDS_ENTRIES = 8_192  # length of the table that weighted rows are drawn from
+
+LearnedColumns = tuple[Any, tuple[Params, ...], Mapping[str, np.ndarray]]
+"""Training data with pools, targets and tables; parameters of the networks; losses by step."""
+
+
+class Pool(NamedTuple):
+    """Rows to draw from: the first ``count`` entries of ``rows``."""
+
+    rows: Any  # (entry,)
+    count: Any  # ()
+
+
+class TrainingRows(NamedTuple):
+    """Features of all rows, and by arm which of them to draw and which shares to rake to."""
+
+    tables: Tables
+    rows: Features
+    pools: tuple[Pool, ...]
+    targets: tuple[Any, ...]  # (arm, part) of each column, or None
 
 
 @dataclass(frozen=True)
@@ -72,9 +91,9 @@ def training_rows(
 ) -> TrainingRows:
     """Return the features of a panel, and what one member learns from, trained on ``rows``."""
     tables = architecture.tables(columns, rows, arms)
-    by_arm = _by_arm(architecture, arms, rows)
+    by_arm = rows_by_arm(architecture, arms, rows)
     longest = np.bincount(arms).tolist()
-    pools = tuple(_pool(r, max(n, len(r))) for r, n in zip(by_arm, longest, strict=True))
+    pools = tuple(pool_of(r, max(n, len(r))) for r, n in zip(by_arm, longest, strict=True))
     targets = []
     for head in architecture.drawn:
         known = columns[head.name][rows], arms[rows], len(by_arm)
@@ -82,26 +101,9 @@ def training_rows(
     return TrainingRows(tables, represent(architecture, tables, columns), pools, tuple(targets))
 
 
-def training_data(
-    plan: Plan, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
-) -> TrainingData:
-    """Return the same for adversaries: moments by arm, and batches whose outcome alone is drawn."""
-    tables, features, pools, targets = training_rows(plan.architecture, columns, arms, rows)
-    by_arm = _by_arm(plan.architecture, arms, rows)
-    drawn, outcome = np.asarray(features.drawn), pools
-    if plan.n_outcome:
-        outcome = _outcome_pools(drawn, plan.architecture, by_arm)
-    moments = tuple(_moments(drawn[r]) for r in by_arm)
-    return TrainingData(tables, features, pools, outcome, moments, targets)
-
-
-def _by_arm(architecture: Architecture, arms: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+def rows_by_arm(architecture: Architecture, arms: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each arm."""
     return [rows[arms[rows] == arm] for arm in range(len(architecture.arms))]
-
-
-def _moments(rows: np.ndarray) -> np.ndarray:
-    whole = np.concatenate([np.ones((len(rows), 1)), rows], axis=1)
-    return (whole.T @ whole / len(rows)).astype(np.float32)
 
 
 def _lift(shares: np.ndarray | None, by_arm: list[np.ndarray]) -> np.ndarray | None:
@@ -118,23 +120,10 @@ def _lift(shares: np.ndarray | None, by_arm: list[np.ndarray]) -> np.ndarray | N
     return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _pool(rows: np.ndarray, length: int) -> Pool:
+def pool_of(rows: np.ndarray, length: int) -> Pool:
+    """Return rows as a pool of a length."""
     padded = np.resize(rows, length)
     return Pool(padded.astype(np.int32), np.int32(len(rows)))
-
-
-def _outcome_pools(drawn, architecture, by_arm) -> tuple[Pool, ...]:
-    kept = drawn.shape[1] - architecture.drawn[-1].n_features
-    target = by_arm[int(np.argmin([len(rows) for rows in by_arm]))]
-    pools = []
-    for rows in by_arm:
-        odds = np.ones(len(rows))
-        if rows is not target:
-            odds = odds_of(drawn[rows, :kept], drawn[target, :kept])
-        edges = np.cumsum(odds) / odds.sum()
-        places = np.searchsorted(edges, (np.arange(ODDS_ENTRIES) + 0.5) / ODDS_ENTRIES)
-        pools.append(_pool(rows[np.minimum(places, len(rows) - 1)], ODDS_ENTRIES))
-    return tuple(pools)
 
 
 def odds_of(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -19,20 +18,21 @@ from mcsim.generators._options import (
     faults_of_switches,
     faults_of_widths,
 )
-from mcsim.generators._training import train_members
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, numpy_rng, of_scores
+from mcsim.generators._training._steps import numbers_of, train_members
+from mcsim.generators._training._trainer import Trainer
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._copies import identities
 from mcsim.generators._vectors._covariance import Square, square_root, structured_covariance
 from mcsim.generators._vectors._layout import Layout
 from mcsim.generators._vectors._lengths import length_groups
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
-from mcsim.generators._vectors._trainer import numpy_rng
 from mcsim.generators._vectors._training_rows import padded_rows
 
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class Flow(PanelTrainer):
+class Flow(Trainer[FittedPanel]):
     """A normalizing flow on normal scores; before the first step it is the Gaussian copula.
 
     What a copula of normals lacks is learned in layers, few parameters first: how much more
@@ -112,46 +112,55 @@ class Flow(PanelTrainer):
             *faults_of_switches(self, "calibrate"),
         ]
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Whiten, train, and take the flow that judged best."""
-        plan = self.plan(data[0].coding.layout)
-        pairs = [jax.random.split(key) for key in keys]
-        prepared = [
-            self._prepare(numpy_rng(key), scores)
-            for (key, _), scores in zip(pairs, data, strict=True)
-        ]
-        rows = padded_rows([whitened for whitened, _, _ in prepared])
-        given = [
-            FlowData(own, np.resize(fold, len(own.vectors)), turns)
-            for own, (_, fold, turns) in zip(rows, prepared, strict=True)
-        ]
-        recipe = FlowLikelihood(plan, self.folds, self.batch_size, self.patience)
-        rates = Rates(*(jnp.float32(getattr(self, name)) for name in Rates._fields))
-        trained = train_members(recipe, given, rates, [key for _, key in pairs], progress)
-        roots = [_float32(square_root(scores.covariance)) for scores in data]
-        return [
-            Learned(FlowLaw(plan, root, own.turns, state.judgment.best), losses)
-            for root, own, (state, losses) in zip(roots, given, trained, strict=True)
-        ]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: a flow that starts as the normal distribution."""
+        return of_scores(self, learn, calibrate=self.calibrate)
 
-    def plan(self, layout: Layout) -> FlowPlan:
-        """Return the structure for vectors of a layout: a group for all, and for each path."""
-        groups = length_groups(layout)
-        return FlowPlan(layout.widths, groups, 2 * self.rounds, self.couplings, self.hidden)
 
-    def _prepare(
-        self, rng: np.random.Generator, scores: Scores
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return whitened units, the fold of each, and the rotations."""
-        vectors, layout = scores.vectors, scores.coding.layout
-        number = identities(scores.rows)
-        fold = rng.permutation(number.max() + 1)[number] % self.folds
-        whitened = np.empty_like(vectors)
-        for own in range(self.folds):
-            out = fold == own
-            root = square_root(structured_covariance(vectors[~out], layout, scores.rows[~out]))
-            whitened[out] = np.linalg.solve(root, vectors[out].T).T
-        return whitened, fold, _turns(scores.covariance, layout, self.rounds)
+def learn(
+    config: Flow, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Whiten, train, and take the flow that judged best."""
+    plan = _plan(config, data[0].coding.layout)
+    pairs = [jax.random.split(key) for key in keys]
+    prepared = [
+        _prepare(config, numpy_rng(key), scores)
+        for (key, _), scores in zip(pairs, data, strict=True)
+    ]
+    rows = padded_rows([whitened for whitened, _, _ in prepared])
+    given = [
+        FlowData(own, np.resize(fold, len(own.vectors)), turns)
+        for own, (_, fold, turns) in zip(rows, prepared, strict=True)
+    ]
+    algorithm = FlowLikelihood(plan, config.folds, config.batch_size, config.patience)
+    rates = numbers_of(config, Rates)
+    trained = train_members(algorithm, given, rates, [key for _, key in pairs], progress)
+    roots = [_float32(square_root(scores.covariance)) for scores in data]
+    return [
+        Learned(FlowLaw(plan, root, own.turns, state.judgment.best), losses)
+        for root, own, (state, losses) in zip(roots, given, trained, strict=True)
+    ]
+
+
+def _plan(config: Flow, layout: Layout) -> FlowPlan:
+    """Return the structure for vectors of a layout: a group for all, and for each path."""
+    groups = length_groups(layout)
+    return FlowPlan(layout.widths, groups, 2 * config.rounds, config.couplings, config.hidden)
+
+
+def _prepare(
+    config: Flow, rng: np.random.Generator, scores: Scores
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return whitened units, the fold of each, and the rotations."""
+    vectors, layout = scores.vectors, scores.coding.layout
+    number = identities(scores.rows)
+    fold = rng.permutation(number.max() + 1)[number] % config.folds
+    whitened = np.empty_like(vectors)
+    for own in range(config.folds):
+        out = fold == own
+        root = square_root(structured_covariance(vectors[~out], layout, scores.rows[~out]))
+        whitened[out] = np.linalg.solve(root, vectors[out].T).T
+    return whitened, fold, _turns(scores.covariance, layout, config.rounds)
 
 
 def _turns(covariance: Square, layout: Layout, rounds: int) -> np.ndarray:

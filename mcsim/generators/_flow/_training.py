@@ -64,7 +64,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class FlowLikelihood:
-    """The recipe: structure, folds, units per step, steps without improvement that end it."""
+    """The algorithm: structure, folds, units per step, steps without improvement that end it."""
 
     plan: FlowPlan
     folds: int

@@ -16,7 +16,7 @@ from mcsim.generators._options import (
     faults_of_numbers,
     is_whole,
 )
-from mcsim.generators._vectors._fitted_panel import faults_of_size
+from mcsim.generators._training._fitted_panel import faults_of_size
 
 MIN_UNITS, MIN_PERIODS = 4, 20
 

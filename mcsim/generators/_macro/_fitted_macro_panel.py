@@ -26,7 +26,7 @@ from mcsim.generators._macro._skeleton import (
     simulate,
     simulate_given,
 )
-from mcsim.generators._vectors._fitted_panel import FIXED_SHOCKS
+from mcsim.generators._training._fitted_panel import FIXED_SHOCKS
 
 LAST_STEPS = 0.2  # share of the steps over which the miss of the placebo variance is averaged
 WIDEST = 1.15  # ratio of standard deviations up to which inference counts as right

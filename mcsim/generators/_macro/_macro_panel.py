@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._calls import with_remedies
-from mcsim._core import Panel, require_panel
-from mcsim._keys import require_key
+from mcsim._core import Panel
 from mcsim._schema import Schema, schema_of
 from mcsim.errors import raise_all
 from mcsim.generators._macro._checks import (
@@ -26,14 +25,14 @@ from mcsim.generators._macro._simulated_moments import (
     fitted_skeleton,
     target,
 )
-from mcsim.generators._storage._cache import cached
-from mcsim.generators._training import train_members
+from mcsim.generators._training._steps import numbers_of, train_members
+from mcsim.generators._training._trainer import Source, fit, fit_members
 
 CELLS = 190_000  # that a step draws, about
 
 
 @with_remedies()
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MacroPanel:
     """A generator of macro panels, fit by simulated moments; the configuration is the trainer.
 
@@ -130,9 +129,7 @@ class MacroPanel:
         TrainingDiverged
             If the losses end in NaN or run away.
         """
-        require_key(key)
-        options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
-        return self.fit_members(jnp.stack([key]), panel, [None], **options)[0]
+        return fit(self, key, panel, given=given, schema=schema, progress=progress)
 
     def fit_members(
         self,
@@ -145,19 +142,51 @@ class MacroPanel:
         progress: bool = True,
     ) -> list[FittedMacroPanel]:
         """Fit one generator per key, each on its units of the panel (None: all); see `fit_many`."""
-        require_panel(panel)
+        options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
+        return fit_members(self, keys, panel, rows, **options)
+
+    def recipe(self, n_units: int, n_periods: int) -> "MacroRecipe":
+        """Return the recipe: simulated moments."""
+        return MacroRecipe(self)
+
+
+@dataclass(frozen=True)
+class MacroRecipe:
+    """How macro panels are learned."""
+
+    config: MacroPanel
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Options that are for data of another kind: there is one kind."""
+        return ()
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether cells may be missing: never."""
+        return False
+
+    def checked(
+        self,
+        panel: Panel,
+        rows: Sequence[np.ndarray | None],
+        given: Sequence[str],
+        schema: Schema | None,
+    ) -> Source:
+        """Return the schema and the one column (unit, period), or raise all faults."""
         raise_all(faults_of_training(panel, given, rows))
         (name,) = panel
-        values = np.asarray(panel[name], np.float64)
         schema = replace(schema_of(panel, schema), unit_labels=())
         raise_all(faults_of_kind(schema[name]))
+        return Source(schema, (), {name: np.asarray(panel[name], np.float64)})
 
-        def train(missing: list[int]) -> list[FittedMacroPanel]:
-            chosen = [values if rows[m] is None else values[rows[m]] for m in missing]
-            fits = _fit_all(self, schema, chosen, [keys[m] for m in missing], progress)
-            return [replace(fit, rows=rows[m]) for fit, m in zip(fits, missing, strict=True)]
-
-        return cached(self, schema, (), {name: values}, keys, rows, train)
+    def train(
+        self, source: Source, keys: Sequence[Array], rows: Sequence[np.ndarray], progress: bool
+    ) -> list[FittedMacroPanel]:
+        """Fit each member to its units."""
+        (values,) = source.columns.values()
+        members = [values[own] for own in rows]
+        return _fit_all(self.config, source.schema, members, keys, progress)
 
 
 def _fit_all(
@@ -168,8 +197,7 @@ def _fit_all(
     progress: bool,
 ) -> list[FittedMacroPanel]:
     """Fit each member; those with as many units share one program."""
-    numbers = config.steps, config.learning_rate, config.average, config.placebo_weight
-    rates = Rates(*(jnp.float32(number) for number in numbers))
+    rates = numbers_of(config, Rates)
     fits: dict[int, FittedMacroPanel] = {}
     for n_units in sorted({len(values) for values in members}):
         alike = [m for m, values in enumerate(members) if len(values) == n_units]
@@ -180,13 +208,15 @@ def _fit_all(
         ]
         n_periods = members[alike[0]].shape[1]
         panels = config.panels or _panels_of_a_step(n_units * n_periods)
-        recipe = SimulatedMoments(n_units, n_periods, panels)
-        trained = train_members(recipe, data, rates, [keys[m] for m in alike], progress)
-        for m, (center, scale), own, fit in zip(alike, scales, data, trained, strict=True):
-            skeleton = fitted_skeleton(own, fit.state)
+        algorithm = SimulatedMoments(n_units, n_periods, panels)
+        trained = train_members(algorithm, data, rates, [keys[m] for m in alike], progress)
+        for m, (center, scale), own, (state, losses) in zip(
+            alike, scales, data, trained, strict=True
+        ):
+            skeleton = fitted_skeleton(own, state)
             realized = realized_shocks(skeleton, (members[m] - center) / scale)
             law = skeleton, jnp.asarray(center), jnp.asarray(scale), realized
-            fits[m] = FittedMacroPanel(config, schema, *law, losses=fit.losses)
+            fits[m] = FittedMacroPanel(config, schema, *law, losses=losses)
     return [fits[m] for m in range(len(members))]
 
 

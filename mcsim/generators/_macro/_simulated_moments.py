@@ -62,7 +62,7 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class SimulatedMoments:
-    """The recipe of a fit: the sizes of the panels, and how many a step draws."""
+    """The algorithm of a fit: the sizes of the panels, and how many a step draws."""
 
     n_units: int
     n_periods: int

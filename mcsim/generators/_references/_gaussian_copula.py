@@ -11,9 +11,11 @@ from jaxtyping import Array, Float
 
 from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
+from mcsim.generators._training._trainer import Trainer
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 
 
 @pytree("root")
@@ -36,7 +38,7 @@ class Normal:
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class GaussianCopula(PanelTrainer):
+class GaussianCopula(Trainer[FittedPanel]):
     """Normal scores with a covariance shrunk towards a factor model; margins as in the data.
 
     Mass points, integers and categories are intervals of a latent normal. The covariance is shrunk
@@ -67,7 +69,18 @@ class GaussianCopula(PanelTrainer):
     Panel(300 units x 5 periods: y)
     """
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Take the root of each covariance."""
-        roots = [square_root(scores.covariance).astype(np.float32) for scores in data]
-        return [Learned(Normal(root)) for root in roots]
+    def faults(self) -> list[str]:
+        """Return no fault: there are no options of its own."""
+        return []
+
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: a normal distribution of scores."""
+        return of_scores(self, learn)
+
+
+def learn(
+    config: GaussianCopula, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Take the root of each covariance."""
+    roots = [square_root(scores.covariance).astype(np.float32) for scores in data]
+    return [Learned(Normal(root)) for root in roots]

@@ -13,11 +13,12 @@ from jaxtyping import Array, Float
 from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.generators._options import faults_of_counts
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, numpy_rng, of_scores
+from mcsim.generators._training._trainer import Trainer
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._copies import without_copies
 from mcsim.generators._vectors._covariance import Square
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
-from mcsim.generators._vectors._trainer import numpy_rng
 
 SHAPES = ("spherical", "diag", "full")
 PATIENCE = 2  # a shape is given up after so many numbers of components without a better BIC
@@ -57,7 +58,7 @@ class MixtureOfNormals:
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class GaussianMixture(PanelTrainer):
+class GaussianMixture(Trainer[FittedPanel]):
     """A mixture of normals, fit to whitened normal scores; margins as in the data.
 
     Types of units, and the skewness, tails and interactions that a few types make. Whitening by the
@@ -101,13 +102,20 @@ class GaussianMixture(PanelTrainer):
         """Check the numbers of components."""
         return faults_of_counts(self, components=1, most=1)
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Fit each mixture."""
-        numbers = range(1, self.most + 1) if self.components is None else [self.components]
-        return [
-            Learned(_fit(numpy_rng(key), scores, numbers))
-            for key, scores in zip(keys, data, strict=True)
-        ]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: a mixture of normals."""
+        return of_scores(self, learn)
+
+
+def learn(
+    config: GaussianMixture, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Fit each mixture."""
+    numbers = range(1, config.most + 1) if config.components is None else [config.components]
+    return [
+        Learned(_fit(numpy_rng(key), scores, numbers))
+        for key, scores in zip(keys, data, strict=True)
+    ]
 
 
 def _fit(rng: np.random.Generator, scores: Scores, numbers: Sequence[int]) -> MixtureOfNormals:

@@ -12,9 +12,11 @@ from jaxtyping import Array, Float
 from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.generators._options import Rule, faults_of_numbers
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
+from mcsim.generators._training._trainer import Trainer
 from mcsim.generators._vectors._coding import Scores
 from mcsim.generators._vectors._covariance import square_root
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
 
 BANDWIDTH: Rule = (
     lambda value: value > 0,
@@ -52,7 +54,7 @@ class Kernel:
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class SmoothedBootstrap(PanelTrainer):
+class SmoothedBootstrap(Trainer[FittedPanel]):
     """Units of the data with normal noise on their scores: the bootstrap that does not copy.
 
     A drawn vector of normal scores is (z + h e) / sqrt(1 + h^2), with z a unit of the data and e
@@ -88,9 +90,16 @@ class SmoothedBootstrap(PanelTrainer):
         """Check the bandwidth."""
         return faults_of_numbers(self, BANDWIDTH, "bandwidth")
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Keep the vectors, and take the root of each covariance."""
-        return [Learned(_kernel(scores, self.bandwidth)) for scores in data]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: a kernel around the units' scores."""
+        return of_scores(self, learn)
+
+
+def learn(
+    config: SmoothedBootstrap, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Keep the vectors, and take the root of each covariance."""
+    return [Learned(_kernel(scores, config.bandwidth)) for scores in data]
 
 
 def _kernel(scores: Scores, bandwidth: float) -> Kernel:

@@ -1,8 +1,8 @@
 """The bootstrap of units: whole rows of the data, drawn with replacement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,11 @@ from jaxtyping import Array, Float, Int
 from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
+from mcsim.generators._training._fitted_panel import CommonShocks, FittedPanel
+from mcsim.generators._training._panels import LearnedPopulation, PanelRecipe, Units, numpy_rng
+from mcsim.generators._training._trainer import Trainer
 from mcsim.generators._vectors._coding import Coding, Scores, encode
-from mcsim.generators._vectors._fitted_panel import CommonShocks, Population
 from mcsim.generators._vectors._shocks import Shocks, shocks_of
-from mcsim.generators._vectors._trainer import Trainer, Units, numpy_rng
 
 
 @pytree("columns", "vectors", "coding", "shocks", "sizes")
@@ -90,7 +91,7 @@ class RealUnits:
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class UnitBootstrap(Trainer):
+class UnitBootstrap(Trainer[FittedPanel]):
     """Units of the data, drawn with replacement: every path is a real one.
 
     The reference for all that a law of units can keep. It copies: what it draws must not leave the
@@ -125,26 +126,38 @@ class UnitBootstrap(Trainer):
     True
     """
 
-    completes: ClassVar[bool] = False
+    def faults(self) -> list[str]:
+        """Return no fault: there are no options of its own."""
+        return []
 
-    def populations(
-        self, keys: Sequence[Array], members: Sequence[Units], schema: Schema, progress: bool
-    ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
-        """Keep the units, and find their scores."""
-        return [
-            (self._population(key, units, schema), {})
-            for key, units in zip(keys, members, strict=True)
-        ]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: units are kept as they are, gaps and all."""
+        return PanelRecipe(self, _populations, completes=False)
 
-    def _population(self, key: Array, units: Units, schema: Schema) -> RealUnits:
-        columns, rows = units
-        sizes = np.ones(len(rows), np.int64)
-        if self.cluster is not None:
-            codes = columns[self.cluster][:, 0]
-            order, sizes = np.argsort(codes, kind="stable"), np.unique_counts(codes).counts
-            columns = {n: values[order] for n, values in columns.items() if n != self.cluster}
-            rows = rows[order]
-        found: Scores = encode(columns, rows, schema, numpy_rng(key))
-        coding, shocks = found.coding, shocks_of(found)
-        complete = not any(np.isnan(values).any() for values in columns.values())
-        return RealUnits(columns, found.vectors, coding, shocks, sizes, self.cluster, complete)
+
+def _populations(
+    config: UnitBootstrap,
+    keys: Sequence[Array],
+    members: Sequence[Units],
+    schema: Schema,
+    progress: bool,
+) -> list[LearnedPopulation]:
+    """Keep the units, and find their scores."""
+    return [
+        (_population(key, units, config.cluster, schema), {})
+        for key, units in zip(keys, members, strict=True)
+    ]
+
+
+def _population(key: Array, units: Units, cluster: str | None, schema: Schema) -> RealUnits:
+    columns, rows = units
+    sizes = np.ones(len(rows), np.int64)
+    if cluster is not None:
+        codes = columns[cluster][:, 0]
+        order, sizes = np.argsort(codes, kind="stable"), np.unique_counts(codes).counts
+        columns = {n: values[order] for n, values in columns.items() if n != cluster}
+        rows = rows[order]
+    found: Scores = encode(columns, rows, schema, numpy_rng(key))
+    coding, shocks = found.coding, shocks_of(found)
+    complete = not any(np.isnan(values).any() for values in columns.values())
+    return RealUnits(columns, found.vectors, coding, shocks, sizes, cluster, complete)

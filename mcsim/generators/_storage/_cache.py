@@ -1,27 +1,23 @@
 """Fits are kept in a folder by the hash of all that decides them: resuming never trains again."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
 from mcsim._keys import digest
-from mcsim._schema import Schema
 from mcsim._version import __version__
 from mcsim._warnings import warn
 from mcsim.errors import InputError, ModelFileError
 from mcsim.generators._storage._files import FORMAT, describe_schema, load, save
-
-T = TypeVar("T")
-
-_folder: ContextVar[Path | None] = ContextVar("model_cache", default=None)
+from mcsim.generators._training._trainer import KEEPER, Source, Train
 
 
 @contextmanager
@@ -42,27 +38,23 @@ def model_cache(path: str | Path) -> Iterator[Path]:
     >>> with model_cache(tempfile.mkdtemp()) as folder:
     ...     pass  # every fit in here is kept
     """
-    token = _folder.set(Path(path))
+    token = KEEPER.set(partial(_kept, Path(path)))
     try:
         yield Path(path)
     finally:
-        _folder.reset(token)
+        KEEPER.reset(token)
 
 
-def cached(
+def _kept(
+    folder: Path,
     config: Any,
-    schema: Schema,
-    given: tuple[str, ...],
-    columns: Mapping[str, np.ndarray],
+    source: Source,
     keys: Array,
     rows: Sequence[np.ndarray | None],
-    train: Callable[[list[int]], list[T]],
-) -> list[T]:
+    train: Train,
+) -> list[Any]:
     """Return the members' generators: those in the folder, and the others trained and kept."""
-    folder, members = _folder.get(), range(len(keys))
-    if folder is None:
-        return train(list(members))
-    common = _fingerprint(config, schema, given, columns)
+    members, common = range(len(keys)), _fingerprint(config, source)
     paths = [folder / f"{_address(common, keys[m], rows[m])}.safetensors" for m in members]
     found = {member: _load(path) for member, path in enumerate(paths)}
     missing = [member for member in members if found[member] is None]
@@ -82,7 +74,8 @@ def _load(path: Path) -> Any:
         return None
 
 
-def _fingerprint(config, schema, given, columns) -> dict[str, Any]:
+def _fingerprint(config: Any, source: Source) -> dict[str, Any]:
+    schema, given, columns = source
     data = hashlib.sha256()
     for name in schema.names:
         values = np.ascontiguousarray(columns[name])

@@ -23,6 +23,7 @@ from mcsim._keys import digest
 from mcsim._schema import Schema, faults_of_labels
 from mcsim._version import __version__
 from mcsim.errors import InputError, ModelFileError, raise_all
+from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, TRAINERS
 from mcsim.generators._storage._trees import Tensors, decode_tree, encode_tree
 
 FORMAT = 2
@@ -66,11 +67,6 @@ def save(generator: Any, path: str | Path) -> Path:
     >>> bool((same.sample(key, 5)["wage"] == generator.sample(key, 5)["wage"]).all())
     True
     """
-    from mcsim.generators._storage._stored_classes import (  # they import this file
-        CLASSES,
-        GENERATORS,
-    )
-
     if not isinstance(generator, tuple(GENERATORS.values())):
         raise InputError(
             f"generator: got {type(generator).__name__}, expected what a trainer's fit returns"
@@ -119,8 +115,6 @@ def load(path: str | Path) -> Any:
     ModelFileError
         If the file is not there, truncated, damaged, foreign, of another format, or inconsistent.
     """
-    from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, TRAINERS
-
     tree, tensors = _read(as_path("path", path))
     try:
         generator = decode_tree(tree, CLASSES, tensors)
@@ -148,8 +142,6 @@ def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
 
 def describe_schema(schema: Schema) -> Any:
     """Return a schema as JSON."""
-    from mcsim.generators._storage._stored_classes import CLASSES
-
     raise_all(faults_of_labels(schema))
     return encode_tree(schema, CLASSES, {}, "schema")
 

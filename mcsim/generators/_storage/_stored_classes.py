@@ -18,7 +18,7 @@ from mcsim.generators._columns._levels import Levels, LevelsTable
 from mcsim.generators._columns._mixture import Mixture, MixtureTable
 from mcsim.generators._flow._law import FlowLaw, FlowParams, FlowPlan
 from mcsim.generators._flow._trainer import Flow
-from mcsim.generators._macro._macro_panel import FittedMacroPanel, MacroPanel
+from mcsim.generators._macro import FittedMacroPanel, MacroPanel
 from mcsim.generators._macro._skeleton import Common, Skeleton
 from mcsim.generators._networks import Reader, Writer
 from mcsim.generators._references._block_bootstrap import BlockBootstrap, RealDates
@@ -27,11 +27,11 @@ from mcsim.generators._references._gaussian_copula import GaussianCopula, Normal
 from mcsim.generators._references._gaussian_mixture import GaussianMixture, MixtureOfNormals
 from mcsim.generators._references._smoothed_bootstrap import Kernel, SmoothedBootstrap
 from mcsim.generators._references._unit_bootstrap import RealUnits, UnitBootstrap
+from mcsim.generators._training._fitted_panel import FittedPanel, Part
 from mcsim.generators._vae._law import Decoded
 from mcsim.generators._vae._model import Autoencoder, Plan
 from mcsim.generators._vae._trainer import VAE
 from mcsim.generators._vectors._coding import Coding
-from mcsim.generators._vectors._fitted_panel import FittedPanel, Part
 from mcsim.generators._vectors._groups import Groups
 from mcsim.generators._vectors._layout import Layout
 from mcsim.generators._vectors._margins import Margin

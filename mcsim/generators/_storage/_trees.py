@@ -1,7 +1,7 @@
 """Trees of dataclasses, tuples and arrays as JSON and named tensors, and back.
 
-The JSON says what stands where: the tag of each node's class, static values, and type and shape of each
-array, whose numbers are the tensor named by its place. Only classes of an explicit mapping are
+The JSON says what stands where: the tag of each node's class, static values, and type and shape of
+each array, whose numbers are the tensor named by its place. Only classes of an explicit mapping are
 built, by their own constructors, so their checks apply; nothing is imported or executed by name.
 """
 

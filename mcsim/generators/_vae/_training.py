@@ -77,7 +77,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Bound:
-    """The recipe: folds, units per step, steps without improvement after which it ends."""
+    """The algorithm: folds, units per step, steps without improvement after which it ends."""
 
     folds: int
     batch_size: int

@@ -1,15 +1,14 @@
 """What is checked before a panel is learned: all faults of options and data in one message."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mcsim._core import Panel, require_panel
-from mcsim._schema import Schema, schema_of
+from mcsim._schema import Column, Schema, schema_of
 from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.generators._columns._checks import faults_of_column, warn_of_constants
 from mcsim.generators._options import faults_of_choices
 from mcsim.generators._vectors._layout import Layout
 
@@ -32,7 +31,13 @@ def faults_of_panel_options(trainer: Any) -> list[str]:
 
 
 def check_panel(
-    trainer: Any, panel: Panel, given: Sequence[str], schema: Schema | None
+    trainer: Any,
+    panel: Panel,
+    given: Sequence[str],
+    schema: Schema | None,
+    *,
+    whole_paths: bool,
+    completes: bool,
 ) -> tuple[Schema, tuple[str, ...], dict[str, np.ndarray]]:
     """Return schema, given columns and columns (unit, period; NaN where missing), or raise."""
     require_panel(panel)
@@ -43,7 +48,7 @@ def check_panel(
             f"schema: got {type(schema).__name__}, expected a Schema, as mcsim.from_frame and "
             "mcsim.infer_schema give, or None"
         )
-    given = tuple(given)
+    given, way = tuple(given), _way(trainer, completes)
     columns = {name: np.asarray(values, np.float64) for name, values in panel.items()}
     if panel.mask is not None:
         observed = np.asarray(panel.mask)
@@ -51,8 +56,8 @@ def check_panel(
     raise_all(
         [
             *_faults_of_size(panel),
-            *_faults_of_rows(trainer, panel, schema),
-            *_faults_of_cells(trainer, columns, panel),
+            *_faults_of_rows(trainer, panel, schema, way),
+            *_faults_of_cells(trainer, columns, panel, way),
             *_faults_of_given(columns, given),
             *_faults_of_cluster(trainer.cluster, columns, given),
         ]
@@ -63,11 +68,41 @@ def check_panel(
         free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "atoms": (), "levels": ()}
         schema = schema.replace(**{trainer.cluster: free})
     warn_of_constants(columns, given)
-    if trainer.whole_paths:
+    if whole_paths:
         _warn_of_few_units(columns)
-    if trainer.completes or not trainer.whole_paths:  # who copies units copies their changes
-        _warn_of_changes(columns, rare=trainer.completes)
+    if completes or not whole_paths:  # a copied unit has its changes
+        _warn_of_changes(columns, rare=completes)
     return schema, given, columns
+
+
+def faults_of_column(column: Column, values: np.ndarray) -> list[str]:
+    """Check a column's values against what the schema says."""
+    faults = []
+    outside = int(((values < column.lower) | (values > column.upper)).sum())
+    if outside:
+        bounds = f"[{column.lower:g}, {column.upper:g}]"
+        faults.append(
+            f"column {column.name!r}: {outside} values lie outside the schema's bounds {bounds}; "
+            "correct the data or widen the bounds with schema.replace"
+        )
+    if column.kind != "continuous" and (values != np.rint(values)).any():
+        faults.append(
+            f"column {column.name!r}: the schema says {column.kind}, but some values are no "
+            "integers; change its kind with schema.replace"
+        )
+    elif column.kind == "binary" and not np.isin(values, (0.0, 1.0)).all():
+        faults.append(
+            f"column {column.name!r}: the schema says binary, but some values are not 0 or 1; "
+            "change its kind with schema.replace"
+        )
+    return faults
+
+
+def warn_of_constants(columns: Mapping[str, np.ndarray], given: Sequence[str]) -> None:
+    """Warn of columns to draw that have one value; cells with NaN do not count."""
+    for name, values in columns.items():
+        if name not in given and len(np.unique(values[np.isfinite(values)])) == 1:
+            warn(f"column {name!r} is constant: every generated unit will have the same value")
 
 
 def require_paths(layout: Layout) -> None:
@@ -93,8 +128,8 @@ def _faults_of_size(panel: Panel) -> list[str]:
     ]
 
 
-def _faults_of_rows(trainer: Any, panel: Panel, schema: Schema | None) -> list[str]:
-    """Say which unit is not there in which period."""
+def _faults_of_rows(trainer: Any, panel: Panel, schema: Schema | None, way: str) -> list[str]:
+    """Name the first unit and period whose row is missing."""
     if panel.mask is None or trainer.missing == "model" or (here := np.asarray(panel.mask)).all():
         return []
     unit, period = (int(place) for place in np.argwhere(~here)[0])
@@ -103,18 +138,21 @@ def _faults_of_rows(trainer: Any, panel: Panel, schema: Schema | None) -> list[s
         period = dict(enumerate(schema.period_labels)).get(period, period)
     return [
         f"panel: {(~here).sum()} of {here.size} rows of units and periods are missing, the first "
-        f"is unit {unit}, period {period}; {_ways(trainer)}"
+        f"is unit {unit}, period {period}; {way}"
     ]
 
 
-def _ways(trainer: Any) -> str:
-    way = "complete them" if trainer.completes else "copy them, gaps and all, under a mask"
+def _way(trainer: Any, completes: bool) -> str:
+    """Return the remedy for missing cells."""
+    way = "complete them" if completes else "copy them, gaps and all, under a mask"
     return (
         f"drop those units, or let the generator {way}: {type(trainer).__name__}(missing='model')"
     )
 
 
-def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray], panel: Panel) -> list[str]:
+def _faults_of_cells(
+    trainer: Any, columns: dict[str, np.ndarray], panel: Panel, way: str
+) -> list[str]:
     faults = []
     here = True if panel.mask is None else np.asarray(panel.mask)
     for name, values in columns.items():
@@ -123,7 +161,7 @@ def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray], panel: Panel)
         if infinite:
             faults.append(f"column {name!r}: {infinite} values are infinite; correct the data")
         if cells and trainer.missing == "error":
-            faults.append(f"column {name!r}: {cells} cells are missing; {_ways(trainer)}")
+            faults.append(f"column {name!r}: {cells} cells are missing; {way}")
         if missing.any() and trainer.missing == "model":
             faults += _faults_of_gaps(name, missing)
     return faults

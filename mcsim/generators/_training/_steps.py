@@ -7,7 +7,7 @@ Members of an ensemble share the compiled program. On CPU they run in threads be
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ RUNAWAY = 1e4  # data have unit variance: a loss beyond this is no loss
 
 
 @runtime_checkable
-class Recipe(Protocol):
+class Algorithm(Protocol):
     """What is static in a fit, hashable; state, data and losses are pytrees of arrays."""
 
     @property
@@ -44,6 +44,14 @@ class Recipe(Protocol):
         ...
 
 
+Numbers = TypeVar("Numbers")
+
+
+def numbers_of(config: Any, kind: type[Numbers]) -> Numbers:
+    """Return the options that a program traces, as float32: the fields of a NamedTuple."""
+    return kind(*(jnp.float32(getattr(config, name)) for name in kind._fields))  # type: ignore
+
+
 class Trained(NamedTuple):
     """The last state of a fit, and each loss by step."""
 
@@ -53,16 +61,16 @@ class Trained(NamedTuple):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def run_segment(
-    recipe: Recipe, length: int, data: Any, rates: Any, state: Any, start: Array
+    algorithm: Algorithm, length: int, data: Any, rates: Any, state: Any, start: Array
 ) -> tuple[Any, Any]:
     """Run ``length`` steps; those beyond ``rates.steps`` are skipped."""
 
     def step(state: Any, number: Array) -> tuple[Any, Any]:
-        _, losses = jax.eval_shape(partial(recipe.step, data, rates), state, number)
+        _, losses = jax.eval_shape(partial(algorithm.step, data, rates), state, number)
         nothing = jax.tree.map(lambda loss: jnp.full(loss.shape, jnp.nan, loss.dtype), losses)
         return jax.lax.cond(
             number < rates.steps,
-            lambda: recipe.step(data, rates, state, number),
+            lambda: algorithm.step(data, rates, state, number),
             lambda: (state, nothing),
         )
 
@@ -71,15 +79,15 @@ def run_segment(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def run_together(
-    recipe: Recipe, length: int, data: Any, rates: Any, state: Any, start: Array
+    algorithm: Algorithm, length: int, data: Any, rates: Any, state: Any, start: Array
 ) -> tuple[Any, Any]:
     """Run ``length`` steps of all members, stacked along the first axis."""
-    one = partial(run_segment, recipe, length)
+    one = partial(run_segment, algorithm, length)
     return jax.vmap(one, in_axes=(0, None, 0, None))(data, rates, state, start)
 
 
 def train_members(
-    recipe: Recipe, data: Sequence[Any], rates: Any, keys: Sequence[Array], progress: bool
+    algorithm: Algorithm, data: Sequence[Any], rates: Any, keys: Sequence[Array], progress: bool
 ) -> list[Trained]:
     """Run the fits of all members: ``rates`` is a NamedTuple of numbers, among them ``steps``."""
     steps, members = int(rates.steps), len(keys)
@@ -88,11 +96,11 @@ def train_members(
     total = -(-steps // length) * (1 if together else members)
     with progress_bar("fitting" if members == 1 else f"fitting {members}", total, progress) as tick:
         train = _train_together if together else _train_in_threads
-        return train(recipe, rates, length, tick, data, keys)
+        return train(algorithm, rates, length, tick, data, keys)
 
 
 def _train_in_threads(
-    recipe: Recipe,
+    algorithm: Algorithm,
     rates: Any,
     length: int,
     tick: Callable[[], None],
@@ -101,29 +109,29 @@ def _train_in_threads(
 ) -> list[Trained]:
     """Run the fits beside each other: JAX releases the interpreter's lock."""
     if len(keys) > 1:  # compile before the threads start, or each of them would
-        state = recipe.first_state(data[0], keys[0])
-        jax.block_until_ready(run_segment(recipe, length, data[0], rates, state, jnp.asarray(0)))
+        state = algorithm.first_state(data[0], keys[0])
+        jax.block_until_ready(run_segment(algorithm, length, data[0], rates, state, jnp.asarray(0)))
     with ThreadPoolExecutor(min(len(keys), available_cpus())) as pool:
-        return list(pool.map(partial(_train, recipe, rates, length, tick), data, keys))
+        return list(pool.map(partial(_train, algorithm, rates, length, tick), data, keys))
 
 
 def _train(
-    recipe: Recipe, rates: Any, length: int, tick: Callable[[], None], data: Any, key: Array
+    algorithm: Algorithm, rates: Any, length: int, tick: Callable[[], None], data: Any, key: Array
 ) -> Trained:
     """Run one fit, segment by segment; the segments left when it is finished are not run."""
-    steps, state, shown, done = int(rates.steps), recipe.first_state(data, key), [], False
+    steps, state, shown, done = int(rates.steps), algorithm.first_state(data, key), [], False
     for start in range(0, steps, length):
         if not done:
-            state, losses = run_segment(recipe, length, data, rates, state, jnp.asarray(start))
+            state, losses = run_segment(algorithm, length, data, rates, state, jnp.asarray(start))
             shown.append(_trim(losses, steps - start))
-            check_losses(recipe, shown[-1], start)
-            done = bool(recipe.finished(state))
+            check_losses(algorithm, shown[-1], start)
+            done = bool(algorithm.finished(state))
         tick()
     return Trained(state, _joined(shown))
 
 
 def _train_together(
-    recipe: Recipe,
+    algorithm: Algorithm,
     rates: Any,
     length: int,
     tick: Callable[[], None],
@@ -137,15 +145,15 @@ def _train_together(
 
     members, steps, stacked = range(len(keys)), int(rates.steps), stack(data)
     pairs = zip(data, keys, strict=True)
-    state, shown = stack([recipe.first_state(own, key) for own, key in pairs]), []
+    state, shown = stack([algorithm.first_state(own, key) for own, key in pairs]), []
     for start in range(0, steps, length):
-        state, losses = run_together(recipe, length, stacked, rates, state, jnp.asarray(start))
+        state, losses = run_together(algorithm, length, stacked, rates, state, jnp.asarray(start))
         trimmed = _trim(losses, steps - start)
         shown.append([_member(trimmed, m) for m in members])
         for own in shown[-1]:
-            check_losses(recipe, own, start)
+            check_losses(algorithm, own, start)
         tick()
-        if np.asarray(jax.vmap(recipe.finished)(state)).all():
+        if np.asarray(jax.vmap(algorithm.finished)(state)).all():
             break
     return [Trained(_member(state, m), _joined([part[m] for part in shown])) for m in members]
 
@@ -163,12 +171,12 @@ def _joined(shown: list[Any]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([getattr(s, name) for s in shown]) for name in shown[0]._fields}
 
 
-def check_losses(recipe: Recipe, losses: Any, start: int) -> None:
+def check_losses(algorithm: Algorithm, losses: Any, start: int) -> None:
     """Raise if a segment's losses ended in NaN or ran away."""
     for name, values in losses._asdict().items():
         bad = np.flatnonzero(~(np.abs(values) < RUNAWAY))
         if bad.size:
             raise TrainingDiverged(
                 f"the fit diverged at step {start + bad[0]}: {name} is {values[bad[0]]:.3g}; "
-                f"{recipe.remedy}"
+                f"{algorithm.remedy}"
             )
