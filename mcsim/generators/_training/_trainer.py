@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +42,7 @@ class Source(NamedTuple):
     columns: Mapping[str, np.ndarray]
 
 
+@runtime_checkable
 class Recipe(Protocol):
     """The way from data of one kind, of a known size, to fitted generators."""
 
@@ -77,6 +78,7 @@ class Recipe(Protocol):
         ...
 
 
+@runtime_checkable
 class Configuration(Protocol):
     """A trainer, as `fit` takes it."""
 
