@@ -13,9 +13,9 @@ from mcsim.dgps import PotentialOutcomes
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, fit_many, load, model_cache, save
 from mcsim.generators._autoregressive._trainer import resolved
-from mcsim.generators._columns import _likelihood as training
-from mcsim.generators._columns._levels import Levels
-from mcsim.generators._columns._likelihood import apply_some
+from mcsim.generators._cross_sections import _likelihood as training
+from mcsim.generators._cross_sections._levels import Levels
+from mcsim.generators._cross_sections._likelihood import apply_some
 from mcsim.generators._networks import apply, initialize
 from mcsim.generators._training._steps import run_segment
 

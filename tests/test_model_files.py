@@ -29,12 +29,11 @@ from mcsim.generators import (
     model_cache,
     save,
 )
-from mcsim.generators._columns import _adversary as training
+from mcsim.generators._cross_sections import _adversary as training
 from mcsim.generators._flow._trainer import Flow
 from mcsim.generators._macro._macro_panel import MacroPanel
 from mcsim.generators._storage import _files
-from mcsim.generators._storage._files import digest_of
-from mcsim.generators._storage._stored_classes import CLASSES, TRAINERS
+from mcsim.generators._storage._files import CLASSES, TRAINERS, digest_of
 from mcsim.generators._vae._trainer import VAE
 
 TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from mcsim._calls import with_remedies
-from mcsim.generators._adversarial._vector_adversary import (
+from mcsim.generators._adversarial._vectors import (
     Generated,
     Rates,
     VectorAdversary,
@@ -27,12 +27,11 @@ from mcsim.generators._options import (
     faults_of_switches,
     faults_of_widths,
 )
+from mcsim.generators._scores._coding import Scores
 from mcsim.generators._training._fitted_panel import FittedPanel
 from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
-from mcsim.generators._training._steps import train_members
+from mcsim.generators._training._steps import padded_rows, train_members
 from mcsim.generators._training._trainer import Trainer
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._training_rows import padded_rows
 
 
 @with_remedies()

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from mcsim._calls import with_remedies
-from mcsim.generators._adversarial._panel_wgan import learn_vectors
-from mcsim.generators._columns._adversary import learn_columns
-from mcsim.generators._columns._checks import faults_of_order
-from mcsim.generators._columns._recipe import LARGE, CrossSectionRecipe
+from mcsim.generators._adversarial._vectors import learn_vectors
+from mcsim.generators._cross_sections._adversary import learn_columns
+from mcsim.generators._cross_sections._recipe import LARGE, CrossSectionRecipe, faults_of_order
 from mcsim.generators._options import (
     POSITIVE,
     SHARE,

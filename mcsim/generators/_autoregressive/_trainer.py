@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mcsim._calls import with_remedies
-from mcsim.generators._autoregressive._training import layout_and_points, learn_cells
-from mcsim.generators._columns._checks import faults_of_order
-from mcsim.generators._columns._likelihood import learn_columns
-from mcsim.generators._columns._recipe import LARGE, CrossSectionRecipe
+from mcsim.generators._autoregressive._likelihood import layout_and_points, learn_cells
+from mcsim.generators._cross_sections._likelihood import learn_columns
+from mcsim.generators._cross_sections._recipe import LARGE, CrossSectionRecipe, faults_of_order
 from mcsim.generators._options import (
     POSITIVE,
     SHARE,

@@ -13,16 +13,13 @@ from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.errors import InputError
 from mcsim.generators._options import faults_of_counts
+from mcsim.generators._scores._coding import Scores, Shocks, fit_shocks
+from mcsim.generators._scores._factor_model import FactorModel, fit_factor_model
+from mcsim.generators._scores._vectors import Layout, effective_size, square_root
 from mcsim.generators._training._checks import require_paths
 from mcsim.generators._training._fitted_panel import FittedPanel
 from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
 from mcsim.generators._training._trainer import Trainer
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._copies import effective_size
-from mcsim.generators._vectors._covariance import square_root
-from mcsim.generators._vectors._factor_model import FactorModel, fit_factor_model
-from mcsim.generators._vectors._layout import Layout
-from mcsim.generators._vectors._shocks import Shocks, fit_shocks
 
 
 @pytree("root", "factors", "shocks")

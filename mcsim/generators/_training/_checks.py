@@ -10,7 +10,7 @@ from mcsim._schema import Column, Schema, schema_of
 from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._options import faults_of_choices
-from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._scores._vectors import Layout
 
 MIN_UNITS = 8
 RARE = 0.05  # a column that changes in a smaller share of units is warned of

@@ -1,6 +1,6 @@
-"""What training on a panel returns: a law of vectors of scores, and the way back to columns."""
+"""Fitted panels: distributions of normal scores, and the way back from scores to columns."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mcsim._calls import with_remedies
@@ -17,13 +18,20 @@ from mcsim._keys import require_key
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import did_you_mean, raise_all
-from mcsim.generators._given import faults_of_given_values
-from mcsim.generators._vectors._coding import Coding
-from mcsim.generators._vectors._groups import Groups
-from mcsim.generators._vectors._margins import Margin
-from mcsim.generators._vectors._shocks import Shocks
+from mcsim.generators._scores._coding import Coding, Shocks
+from mcsim.generators._scores._groups import Groups
+from mcsim.generators._scores._margins import Margin
 
 CommonShocks = Literal["fixed", "redraw"]
+
+FIXED_SHOCKS = (
+    "Common shocks are those of the data in every replication: standard errors that allow for "
+    "shocks (two-way clusters, Driscoll-Kraay) are judged given these shocks; "
+    "common_shocks='redraw' draws them anew."
+)
+"""The caveat of generators whose time effects are fixed."""
+
+SHOWN = 5  # unseen values named in a sentence
 
 
 @runtime_checkable
@@ -260,14 +268,6 @@ class FittedPanel:
         return self.schema.panel(columns, jnp.stack(observed).all(axis=0))
 
 
-FIXED_SHOCKS = (
-    "Common shocks are those of the data in every replication: standard errors that allow for "
-    "shocks (two-way clusters, Driscoll-Kraay) are judged given these shocks; "
-    "common_shocks='redraw' draws them anew."
-)
-"""The caveat of generators whose time effects are fixed."""
-
-
 def faults_of_size(name: str, value: Any) -> list[str]:
     """Check a number of units or periods."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -317,3 +317,41 @@ def _draw(
     }
     own = {name: values[:, [place]] for place, name in enumerate(generator.given)}
     return {**columns, **own}
+
+
+def faults_of_given_values(
+    names: Sequence[str], values: Sequence[Array], seen: Collection[tuple[float, ...]] | None
+) -> list[str]:
+    """Return what is wrong with the values of given columns, taken together.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The columns.
+    values : sequence of array (unit,)
+        Their values. Traced ones cannot be looked at: units with unseen values are NaN there.
+    seen : collection of tuple of float, or None
+        The joint values that training saw; None: any that is finite will do.
+    """
+    if any(isinstance(column, Tracer) for column in values):
+        return []
+    infinite = {n: int((~np.isfinite(v)).sum()) for n, v in zip(names, values, strict=True)}
+    faults = [f"given column {n!r}: {k} values are not finite" for n, k in infinite.items() if k]
+    if faults or seen is None:
+        return faults
+    known = set(seen)
+    found = np.unique(np.stack([np.asarray(column) for column in values], axis=1), axis=0)
+    rows: list[tuple[float, ...]] = [tuple(row) for row in found.tolist()]
+    unseen = [row for row in rows if row not in known]
+    if not unseen:
+        return []
+    columns = f"columns {list(names)}" if len(names) > 1 else f"column {names[0]!r}"
+    came = [row[0] if len(names) == 1 else row for row in unseen[:SHOWN]]
+    were = ", ".join(map(_worded, seen))
+    return [f"given {columns}: {came} unseen in training (seen: {were}); give seen values only"]
+
+
+def _worded(row: tuple[float, ...]) -> str:
+    """Write one value, or a joint value in parentheses."""
+    words = ", ".join(f"{value:g}" for value in row)
+    return f"({words})" if len(row) > 1 else words

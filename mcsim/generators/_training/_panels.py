@@ -1,34 +1,49 @@
 """Recipes of panels: units are drawn from populations, one for each value of the given columns.
 
 Most generators learn a distribution of normal scores: columns are coded, drawn scores decoded.
+Drawn scores are calibrated: whatever a generator has learned, variances, autocorrelations and
+shares of mass points are those of the data, shrunk as far as left-out units say.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 from threadpoolctl import threadpool_limits
 
 from mcsim._core import Panel
 from mcsim._schema import Schema
 from mcsim.errors import raise_all
+from mcsim.generators._scores._coding import Coding, Scores, Vectors, encode, shocks_of
+from mcsim.generators._scores._factor_model import factor_target
+from mcsim.generators._scores._groups import fit_groups
+from mcsim.generators._scores._margins import Margin
+from mcsim.generators._scores._vectors import (
+    Layout,
+    Square,
+    UnitNumbers,
+    identities,
+    recoloring,
+    shrunk_covariance,
+)
 from mcsim.generators._training._checks import check_panel
 from mcsim.generators._training._fitted_panel import FittedPanel, Law, Part, Population
 from mcsim.generators._training._trainer import Source
-from mcsim.generators._vectors._calibration import calibration, covariance_of
-from mcsim.generators._vectors._coding import Scores, encode
-from mcsim.generators._vectors._copies import UnitNumbers, identities
-from mcsim.generators._vectors._covariance import recoloring
-from mcsim.generators._vectors._groups import fit_groups
-from mcsim.generators._vectors._shocks import shocks_of
 
 CALIBRATION_UNITS = 20_000  # drawn to learn the covariance and the margins of a distribution
-
 Columns = dict[str, np.ndarray]
+
+LearnedPopulation = tuple[Population, Mapping[str, np.ndarray]]
+"""A population, and the losses by step."""
+
+MATCHING_STEPS = 2.0  # of matching the second moments of values, in all
+MATCHING_ROUNDS = 12  # at most, where only parts of steps bring them closer
+PARTS_OF_STEPS = (1.0, 0.5, 0.25, 0.125)
+FEWEST_UNITS, LEAST_SHARE = 4.0, 0.05  # that make up a variance; that of fewer is chance
 
 
 class Units(NamedTuple):
@@ -44,9 +59,6 @@ class Units(NamedTuple):
     columns: Columns
     rows: UnitNumbers
 
-
-LearnedPopulation = tuple[Population, Mapping[str, np.ndarray]]
-"""A population, and the losses by step."""
 
 Populations = Callable[
     [Any, Sequence[Array], Sequence[Units], Schema, bool], list[LearnedPopulation]
@@ -255,3 +267,77 @@ def _part(
 def numpy_rng(key: Array) -> np.random.Generator:
     """Return a NumPy generator made from a key."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
+
+
+def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, ...]]:
+    """Return the matrix and the margins under which a law's draws have the data's second moments.
+
+    First those of scores, then those of values: where a margin is steep, equal changes of scores
+    are unequal changes of values, and what tests see is how much values change.
+    """
+    coding = scores.coding
+    real = np.asarray(_numbers(coding, scores.vectors))
+    center, spread = real.mean(axis=0), real.std(axis=0)
+    varies = spread > 1e-9 * np.abs(center)
+    spread = np.where(varies, spread, 1.0)
+    told = varies & _told_by_many(np.where(varies, (real - center) / spread, 1.0), coding.layout)
+
+    def standard(values: Vectors, vectors: Vectors) -> Vectors:
+        """Standardize values; where the data's do not tell variances, scores stand for them."""
+        return np.where(told, (values - center) / spread, vectors)
+
+    known = standard(real, scores.vectors)
+    aim = shrunk_covariance(known, coding.layout, scores.rows, factor_target, scores.weight)
+
+    def second(recolor: Square) -> Square:
+        vectors = drawn @ recolor.T
+        moved = replace(coding, margins=coding.moved(vectors, scores))
+        return covariance_of(standard(np.asarray(_numbers(moved, vectors)), vectors))
+
+    recolor = _matched(second, recoloring(covariance_of(drawn), scores.covariance), aim)
+    return recolor, coding.moved(drawn @ recolor.T, scores)
+
+
+def _told_by_many(standardized: Vectors, layout: Layout) -> Bool[np.ndarray, " coordinate"]:
+    """Say of which columns variances are not made up by a few units, as they are by heavy tails."""
+    squares = np.square(standardized)
+    share = np.square(squares).sum(axis=0) / squares.sum(axis=0) ** 2  # one over the units
+    shares = np.array([share[layout.place(name)].mean() for name in layout.names])
+    fewest = min(FEWEST_UNITS, LEAST_SHARE * len(squares))
+    return np.repeat(shares * fewest <= 1, layout.widths)
+
+
+def _matched(second: Callable[[Square], Square], recolor: Square, aim: Square) -> Square:
+    """Move a matrix until the second moments under it are those aimed at.
+
+    A step is right where values are linear in scores. Where they are steep, as with heavy tails, it
+    goes too far, and the next one back: of each step only so much is taken as brings them closer.
+    """
+    found, taken = second(recolor), 0.0
+    for _ in range(MATCHING_ROUNDS):
+        step = recoloring(found, aim)
+        for part in PARTS_OF_STEPS:
+            tried = (part * step + (1 - part) * np.eye(len(aim))) @ recolor
+            there = second(tried)
+            if _distance(there, aim) < _distance(found, aim):
+                break
+        else:
+            return recolor
+        recolor, found, taken = tried, there, taken + part
+        if taken >= MATCHING_STEPS:
+            break
+    return recolor
+
+
+def _distance(found: Square, aim: Square) -> float:
+    return float(np.square(found - aim).sum())
+
+
+@jax.jit
+def _numbers(coding: Coding, vectors: Array) -> Array:
+    return coding.numbers(vectors)
+
+
+def covariance_of(vectors: Vectors) -> Square:
+    """Return the covariance of vectors."""
+    return np.atleast_2d(np.cov(vectors, rowvar=False, ddof=0))

@@ -22,16 +22,14 @@ from mcsim.generators._options import (
     faults_of_widths,
     filled,
 )
+from mcsim.generators._scores._coding import Scores
+from mcsim.generators._scores._vectors import Layout
 from mcsim.generators._training._fitted_panel import FittedPanel
 from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
 from mcsim.generators._training._steps import numbers_of, train_members
 from mcsim.generators._training._trainer import Trainer
-from mcsim.generators._vae._law import LatentLaw, fit_law
-from mcsim.generators._vae._model import Plan
-from mcsim.generators._vae._start import first_autoencoder
-from mcsim.generators._vae._training import Bound, Rates, training_data
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._vae._model import LatentLaw, Plan, fit_law
+from mcsim.generators._vae._training import Bound, Rates, first_autoencoder, training_data
 
 LATENT = 2, 12  # fewest and most latent coordinates by default
 SHARE = 4  # coordinates of a unit for each of them
