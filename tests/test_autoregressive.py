@@ -12,11 +12,12 @@ from mcsim import Panel
 from mcsim.dgps import PotentialOutcomes
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, fit_many, load, model_cache, save
-from mcsim.generators._autoregressive import _trainer as training
-from mcsim.generators._columns._levels import Levels
-from mcsim.generators._columns._likelihood import apply_some
+from mcsim.generators._autoregressive._trainer import resolved
+from mcsim.generators._cross_sections import _likelihood as training
+from mcsim.generators._cross_sections._levels import Levels
+from mcsim.generators._cross_sections._likelihood import apply_some
 from mcsim.generators._networks import apply, initialize
-from mcsim.generators._training import run_segment
+from mcsim.generators._training._steps import run_segment
 
 KEY = jax.random.key(1)
 TINY = Autoregressive(hidden=(8,), steps=5, batch_size=32)
@@ -123,15 +124,15 @@ def test_what_it_is(panel, generator):
         repr(generator) == "FittedGenerator(Autoregressive: black, hispanic, age, wage given treat)"
     )
     assert {name: len(values) for name, values in generator.losses.items()} == {"likelihood": 5}
-    assert generator.config == TINY.resolve(300)
+    assert generator.config == resolved(TINY, 300)
     assert generator.rows is None
 
 
 def test_recipes_by_the_number_of_rows():
-    small, large = Autoregressive().resolve(3_999), Autoregressive().resolve(4_000)
+    small, large = (resolved(Autoregressive(), n) for n in (3_999, 4_000))
     assert (small.dropout, large.dropout) == (0.5, 0.0)
     assert large.steps > small.steps
-    assert Autoregressive(steps=7).resolve(10_000).steps == 7
+    assert resolved(Autoregressive(steps=7), 10_000).steps == 7
 
 
 def test_many_rows_give_every_level_a_logit():

@@ -93,7 +93,8 @@ def test_dry_run_finds_the_fits_of_a_store_and_refuses_another_folder(study_file
     file, store = tmp_path / "cached.py", tmp_path / "store"
     Store.create(store)
     file.write_text(
-        "from mcsim.generators._storage._cache import _folder\nprint(_folder.get())\n" + STUDY
+        "from mcsim.generators._training._trainer import KEEPER\n"
+        "print(*getattr(KEEPER.get(), 'args', [None]))\n" + STUDY
     )
     done = mcsim_command("run", file, "--dry-run", "--store", store)
     assert done.stdout.strip() == str(store / "models")

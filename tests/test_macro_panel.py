@@ -17,18 +17,25 @@ from mcsim._panel_statistics import STATISTICS, panel_statistics
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.estimators import fixed_effects
 from mcsim.generators._macro import FittedMacroPanel, MacroPanel
-from mcsim.generators._macro._moments import moments, placebo_parts, placebo_size
-from mcsim.generators._macro._realized import factor_variance, mean_loadings, realized_shocks
-from mcsim.generators._macro._simulated_moments import flat_moments, positions
-from mcsim.generators._macro._skeleton import (
+from mcsim.generators._macro._simulated_moments import (
+    flat_moments,
+    moments,
+    placebo_parts,
+    placebo_size,
+    positions,
+)
+from mcsim.generators._macro._structural_model import (
     TRAITS,
     common_shocks,
     draw_noise,
     draw_traits,
+    factor_variance,
     fat_tailed,
     first_skeleton,
     level_outliers,
+    mean_loadings,
     own_parts,
+    realized_shocks,
     simulate,
 )
 

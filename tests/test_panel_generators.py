@@ -31,33 +31,30 @@ from mcsim.generators import (
     UnitBootstrap,
     fit_many,
 )
-from mcsim.generators._columns import _trainer as _columns_trainer
-from mcsim.generators._held_out import folds_of
-from mcsim.generators._references._gaussian_mixture import best_mixture
-from mcsim.generators._vectors import _trainer as _vectors_trainer
-from mcsim.generators._vectors._coding import encode
-from mcsim.generators._vectors._completion import complete, truncated_normal
-from mcsim.generators._vectors._covariance import (
+from mcsim.generators._references._gaussian import best_mixture
+from mcsim.generators._scores._coding import complete, encode, fit_shocks, truncated_normal
+from mcsim.generators._scores._factor_model import (
+    Autoregression,
+    factor_target,
+    fit_autoregression,
+    fit_factor_model,
+    implied_moments,
+    moments_of,
+)
+from mcsim.generators._scores._groups import fit_groups
+from mcsim.generators._scores._margins import fit_margin, scaled_levels
+from mcsim.generators._scores._vectors import (
+    Layout,
     best_weight,
+    layout_of,
     recoloring,
     square_root,
     stationary,
     stationary_target,
     structured_covariance,
 )
-from mcsim.generators._vectors._factor_model import factor_target, fit_factor_model
-from mcsim.generators._vectors._fitted_panel import _draw
-from mcsim.generators._vectors._groups import fit_groups
-from mcsim.generators._vectors._layout import Layout, layout_of
-from mcsim.generators._vectors._levels import scaled_levels
-from mcsim.generators._vectors._margins import fit_margin
-from mcsim.generators._vectors._shocks import fit_shocks
-from mcsim.generators._vectors._vector_autoregression import (
-    Autoregression,
-    fit_autoregression,
-    implied_moments,
-    moments_of,
-)
+from mcsim.generators._training._fitted_panel import _draw
+from mcsim.generators._training._steps import folds_of
 
 KEY = mcsim.key(1)
 WHOLE = [UnitBootstrap(), SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()]
@@ -596,8 +593,7 @@ class Checked(Exception):
 @pytest.mark.parametrize("n_periods", [1, 100])
 @named([Autoregressive(), Flow(), GAN(), VAE(), WGAN(), *WHOLE])
 def test_warnings_point_at_the_line_of_the_user(trainer, n_periods, monkeypatch):
-    for module in (_columns_trainer, _vectors_trainer):
-        monkeypatch.setattr(module, "cached", mock.Mock(side_effect=Checked))
+    monkeypatch.setattr(_trainer, "KEEPER", mock.Mock(get=lambda: mock.Mock(side_effect=Checked)))
     data = effects_panel(20, n_periods).with_columns({"one": np.ones((20, n_periods))})
     with warnings.catch_warnings(record=True, action="always") as caught:
         with pytest.raises(Checked):

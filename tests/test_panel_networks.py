@@ -16,22 +16,22 @@ from mcsim.datasets import load
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import GAN, WGAN, FittedPanel, Flow, GaussianCopula, fit_many, save
 from mcsim.generators import load as load_model
-from mcsim.generators._adversarial._panel_wgan import Wasserstein, _moment_distance
-from mcsim.generators._adversarial._vector_adversary import Rates, adversaries
-from mcsim.generators._flow._bends import (
+from mcsim.generators._adversarial._vectors import Rates, Wasserstein, _moment_distance, adversaries
+from mcsim.generators._flow._distribution import (
     MOST,
     MOST_RADIAL,
     Bend,
+    FlowLaw,
+    FlowPlan,
     bend,
     bend_length,
     bounded,
     straighten,
     straighten_length,
 )
-from mcsim.generators._flow._law import FlowLaw, FlowPlan
 from mcsim.generators._flow._trainer import _innovations
-from mcsim.generators._training import run_segment
-from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._scores._vectors import Layout
+from mcsim.generators._training._steps import run_segment
 
 KEY = mcsim.key(0)
 TINY = [

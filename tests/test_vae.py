@@ -16,11 +16,11 @@ from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import VAE, GaussianCopula, fit_many, latent, save
 from mcsim.generators import load as load_model
 from mcsim.generators._networks import Reader, Writer, apply, initialize
-from mcsim.generators._training import run_segment
-from mcsim.generators._vae._law import fit_law
-from mcsim.generators._vae._model import Intervals, divergence, encoded, log_probability
-from mcsim.generators._vae._start import factor_analysis, first_autoencoder
-from mcsim.generators._vectors._coding import encode
+from mcsim.generators._scores._coding import encode
+from mcsim.generators._training._steps import run_segment
+from mcsim.generators._vae._model import Intervals, divergence, encoded, fit_law, log_probability
+from mcsim.generators._vae._trainer import plan_of
+from mcsim.generators._vae._training import factor_analysis, first_autoencoder
 
 KEY = jax.random.key(0)
 TINY = VAE(hidden=(8,), steps=20, folds=2)
@@ -69,7 +69,7 @@ def unit_sds(panel, name="wage"):
 
 
 def blank(trainer, scores):
-    return first_autoencoder(KEY, trainer.plan(scores.coding.layout), scores)
+    return first_autoencoder(KEY, plan_of(trainer, scores.coding.layout), scores)
 
 
 # The model

@@ -52,8 +52,7 @@ def trainer_of(kind: str, options: Mapping[str, Any]) -> Any:
 
 def completes(trainer: Any, periods: bool) -> bool:
     """Whether a trainer takes missing cells of a panel with periods, or of a cross-section."""
-    panel_only = getattr(trainer, "panel_only", ())
-    return hasattr(trainer, "missing") and (periods or "missing" not in panel_only)
+    return trainer.recipe(n_units=1, n_periods=2 if periods else 1).takes_missing
 
 
 def _kebab(name: str) -> str:

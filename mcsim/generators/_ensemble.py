@@ -17,6 +17,7 @@ from mcsim._calls import with_remedies
 from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema
 from mcsim.errors import InputError, did_you_mean
+from mcsim.generators._training._trainer import Trainer
 
 
 @with_remedies()
@@ -88,7 +89,7 @@ def fit_many(
         )
     if resample not in ("folds", "bootstrap", None):
         raise InputError(f"resample: got {resample!r}{did_you_mean(str(resample), _KINDS)}")
-    rows = _resampled(keys, panel, given, resample, getattr(trainer, "cluster", None))
+    rows = _resampled(keys, panel, given, resample, _cluster_of(trainer))
     return trainer.fit_members(keys, panel, rows, given=given, schema=schema, progress=progress)
 
 
@@ -99,6 +100,10 @@ def _require_trainer(trainer: Any) -> None:
         )
     if not hasattr(trainer, "fit_members"):
         raise InputError(f"trainer: got {type(trainer).__name__}, expected one, such as VAE()")
+
+
+def _cluster_of(trainer: Any) -> str | None:
+    return trainer.cluster if isinstance(trainer, Trainer) else None
 
 
 _KINDS = ("folds", "bootstrap", "None")

@@ -32,7 +32,7 @@ from mcsim.generators import (
     UnitBootstrap,
     fit_many,
 )
-from mcsim.generators import _training as training
+from mcsim.generators._training import _steps as training
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

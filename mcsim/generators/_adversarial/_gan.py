@@ -8,17 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from mcsim._calls import with_remedies
-from mcsim.generators._adversarial._vector_adversary import (
+from mcsim.generators._adversarial._vectors import (
     Generated,
     Rates,
     VectorAdversary,
     Vectors,
     adversaries,
 )
-from mcsim.generators._networks import Params
+from mcsim.generators._networks import Params, apply
 from mcsim.generators._options import (
     POSITIVE,
     faults_of_choices,
@@ -27,15 +27,16 @@ from mcsim.generators._options import (
     faults_of_switches,
     faults_of_widths,
 )
-from mcsim.generators._training import train_members
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
-from mcsim.generators._vectors._training_rows import padded_rows
+from mcsim.generators._scores._coding import Scores
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
+from mcsim.generators._training._steps import padded_rows, train_members
+from mcsim.generators._training._trainer import Trainer
 
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class GAN(PanelTrainer):
+class GAN(Trainer[FittedPanel]):
     """A generative adversarial network, as small as the chapter that started this project has it.
 
     A generator of two latent states and one hidden layer of 16, a discriminator as large, 1,000
@@ -98,19 +99,26 @@ class GAN(PanelTrainer):
             *faults_of_switches(self, "calibrate"),
         ]
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Train, and take the last generator."""
-        layout = data[0].coding.layout
-        networks = adversaries(self.arch, layout, self.latent, self.hidden, self.hidden)
-        recipe = Game(*networks, self.batch_size, 1)
-        rate, none = jnp.float32(self.learning_rate), jnp.float32(0)
-        rates = Rates(rate, rate, none, none, none, jnp.float32(self.steps))
-        rows, root = padded_rows([scores.vectors for scores in data]), np.eye(layout.size)
-        network = recipe.generator, recipe.noise, root.astype(np.float32)
-        return [
-            Learned(Generated(*network, state.generator), losses)
-            for state, losses in train_members(recipe, rows, rates, keys, progress)
-        ]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: two networks against each other."""
+        return of_scores(self, learn, calibrate=self.calibrate)
+
+
+def learn(
+    config: GAN, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Train, and take the last generator."""
+    layout = data[0].coding.layout
+    networks = adversaries(config.arch, layout, config.latent, config.hidden, config.hidden)
+    algorithm = Game(*networks, config.batch_size, 1)
+    rate, none = jnp.float32(config.learning_rate), jnp.float32(0)
+    rates = Rates(rate, rate, none, none, none, jnp.float32(config.steps))
+    rows, root = padded_rows([scores.vectors for scores in data]), np.eye(layout.size)
+    network = algorithm.generator, algorithm.noise, root.astype(np.float32)
+    return [
+        Learned(Generated(*network, state.generator), losses)
+        for state, losses in train_members(algorithm, rows, rates, keys, progress)
+    ]
 
 
 class Losses(NamedTuple):
@@ -133,6 +141,10 @@ class Game(VectorAdversary):
     def remedy(self) -> str:
         """What to do if the fit diverges."""
         return "lower learning_rate, or look for extreme values in the data"
+
+    def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
+        """Return the discriminator's score of vectors."""
+        return apply(self.critic, critic, vectors)[:, 0]
 
     def pace(self, rates: Rates, number: Array) -> Array:
         """Step sizes stay as they are."""

@@ -1,20 +1,12 @@
 """A Wasserstein GAN for cross-sections and for panels: the configuration is the trainer."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
-
 from mcsim._calls import with_remedies
-from mcsim.generators._adversarial._panel_wgan import learn_vectors
-from mcsim.generators._columns._adversary import Plan, Rates
-from mcsim.generators._columns._architecture import Architecture
-from mcsim.generators._columns._checks import faults_of_order
-from mcsim.generators._columns._preparation import Batches, arm_rows, outcome_rows, training_data
-from mcsim.generators._columns._trainer import LARGE, ColumnTrainer, LearnedColumns
+from mcsim.generators._adversarial._vectors import learn_vectors
+from mcsim.generators._cross_sections._adversary import learn_columns
+from mcsim.generators._cross_sections._recipe import LARGE, CrossSectionRecipe, faults_of_order
 from mcsim.generators._options import (
     POSITIVE,
     SHARE,
@@ -26,14 +18,19 @@ from mcsim.generators._options import (
     faults_of_widths,
     filled,
 )
-from mcsim.generators._training import train_members
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._panel_trainer import Learned
+from mcsim.generators._training._panels import PanelRecipe, of_scores
+from mcsim.generators._training._trainer import Trainer
+
+CROSS_SECTION_ONLY = (
+    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
+    "temperature", "order",
+)  # fmt: skip
+PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
 
 
 @with_remedies()
-@dataclass(frozen=True)
-class WGAN(ColumnTrainer):
+@dataclass(frozen=True, kw_only=True)
+class WGAN(Trainer[Any]):
     """A Wasserstein GAN with gradient penalty; the configuration is the trainer.
 
     In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
@@ -143,14 +140,7 @@ class WGAN(ColumnTrainer):
     latent: int | None = None
     calibrate: bool = True
 
-    sequences: ClassVar[tuple[str, ...]] = ("hidden", "critic_hidden", "order")
-    cross_section_only: ClassVar[tuple[str, ...]] = (
-        "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
-        "temperature", "order",
-    )  # fmt: skip
-    panel_only: ClassVar[tuple[str, ...]] = (
-        "arch", "latent", "calibrate", "common_shocks", "cluster", "missing",
-    )  # fmt: skip
+    lists: ClassVar[tuple[str, ...]] = ("hidden", "critic_hidden", "order")
 
     def faults(self) -> list[str]:
         """Check the options."""
@@ -174,47 +164,25 @@ class WGAN(ColumnTrainer):
             *faults_of_order(self.order),
         ]
 
-    def resolve(self, n_rows: int) -> "WGAN":
-        """Return the configuration for a cross-section of so many rows: no None but ``order``."""
-        large = n_rows >= LARGE
-        defaults = {
-            "hidden": (64, 64) if large else (32, 32),
-            "critic_hidden": (128, 128, 128) if large else (64, 64),
-            "steps": 3_000 if large else 800,
-            "batch_size": 512 if large else 128,
-            "critic_steps": 2 if large else 5,
-            "moment_weight": 10.0 if large else 60.0,
-            "likelihood_weight": 5.0 if large else 0.5,
-        }
-        return filled(self, **defaults)
-
-    def learn_columns(
-        self,
-        keys: Sequence[Array],
-        architecture: Architecture,
-        columns: dict[str, np.ndarray],
-        arms: np.ndarray,
-        rows: Sequence[np.ndarray],
-        progress: bool,
-    ) -> list[LearnedColumns]:
-        """Learn a cross-section with networks for each column and one critic."""
-        plan, rates = _plan(self, architecture, arms), _rates(self)
-        data = [training_data(plan, columns, arms, own) for own in rows]
-        trained = train_members(plan, data, rates, keys, progress)
-        return [
-            (own, state.average, losses) for own, (state, losses) in zip(data, trained, strict=True)
-        ]
-
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Learn the paths of a panel's units."""
-        return learn_vectors(self, keys, data, progress)
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe | CrossSectionRecipe:
+        """Return the recipe: vectors of a panel, or the columns of a cross-section in turn."""
+        if n_periods > 1:
+            return of_scores(
+                self, learn_vectors, calibrate=self.calibrate, refused=CROSS_SECTION_ONLY
+            )
+        return CrossSectionRecipe(_resolved(self, n_units), learn_columns, refused=PANEL_ONLY)
 
 
-def _plan(config: Any, architecture: Any, arms: np.ndarray) -> Plan:
-    batches = Batches(config.batch_size, config.smallest_arm, config.outcome_share)
-    counts = arm_rows(arms, batches), outcome_rows(arms, batches)
-    return Plan(architecture, config.critic_hidden, *counts, config.critic_steps)
-
-
-def _rates(config: Any) -> Rates:
-    return Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
+def _resolved(trainer: WGAN, n_rows: int) -> WGAN:
+    """Return the configuration for a cross-section: every None but ``order`` filled in."""
+    large = n_rows >= LARGE
+    return filled(
+        trainer,
+        hidden=(64, 64) if large else (32, 32),
+        critic_hidden=(128, 128, 128) if large else (64, 64),
+        steps=3_000 if large else 800,
+        batch_size=512 if large else 128,
+        critic_steps=2 if large else 5,
+        moment_weight=10.0 if large else 60.0,
+        likelihood_weight=5.0 if large else 0.5,
+    )

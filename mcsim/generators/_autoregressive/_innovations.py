@@ -18,7 +18,7 @@ from jax.scipy.special import erf, ndtr, ndtri
 from jaxtyping import Array, Float
 from scipy.stats import norm
 
-from mcsim.generators._columns._levels import inverse_index
+from mcsim.generators._cross_sections._levels import inverse_index
 
 BETWEEN = 0.5  # share of the variance that lies between components before training
 FARTHEST = 6.0  # innovations beyond are not drawn

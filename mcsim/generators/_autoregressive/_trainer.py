@@ -1,21 +1,12 @@
 """Columns and periods in turn, each given those before, by maximum likelihood."""
 
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
+from typing import Any, ClassVar
 
 from mcsim._calls import with_remedies
-from mcsim.errors import InputError
-from mcsim.generators._autoregressive._training import learn_cells
-from mcsim.generators._columns._architecture import Architecture
-from mcsim.generators._columns._checks import faults_of_order
-from mcsim.generators._columns._likelihood import Likelihood, Rates
-from mcsim.generators._columns._preparation import Batches, arm_rows, training_rows
-from mcsim.generators._columns._trainer import LARGE, ColumnTrainer, LearnedColumns
+from mcsim.generators._autoregressive._likelihood import layout_and_points, learn_cells
+from mcsim.generators._cross_sections._likelihood import learn_columns
+from mcsim.generators._cross_sections._recipe import LARGE, CrossSectionRecipe, faults_of_order
 from mcsim.generators._options import (
     POSITIVE,
     SHARE,
@@ -26,14 +17,16 @@ from mcsim.generators._options import (
     faults_of_widths,
     filled,
 )
-from mcsim.generators._training import train_members
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._panel_trainer import Learned
+from mcsim.generators._training._panels import PanelRecipe, of_scores
+from mcsim.generators._training._trainer import Trainer
+
+CROSS_SECTION_ONLY = "dropout", "smallest_arm"
+PANEL_ONLY = "folds", "patience", "common_shocks", "cluster", "missing"
 
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class Autoregressive(ColumnTrainer):
+class Autoregressive(Trainer[Any]):
     """Columns and periods in turn, each given those before, by maximum likelihood.
 
     There is no adversary and no latent row: likelihoods are exact, and a fit takes seconds.
@@ -129,12 +122,7 @@ class Autoregressive(ColumnTrainer):
     folds: int = 4
     patience: int = 40
 
-    sequences: ClassVar[tuple[str, ...]] = ("hidden", "order")
-    cross_section_only: ClassVar[tuple[str, ...]] = ("dropout", "smallest_arm")
-    panel_only: ClassVar[tuple[str, ...]] = (
-        "folds", "patience", "common_shocks", "cluster", "missing",
-    )  # fmt: skip
-    free_from: ClassVar[float] = LARGE
+    lists: ClassVar[tuple[str, ...]] = ("hidden", "order")
 
     def faults(self) -> list[str]:
         """Return what is wrong with the options."""
@@ -148,62 +136,25 @@ class Autoregressive(ColumnTrainer):
             *faults_of_order(self.order),
         ]
 
-    def resolve(self, n_rows: int) -> "Autoregressive":
-        """Return the configuration for a cross-section: every None but ``order`` filled in."""
-        large = n_rows >= LARGE
-        return filled(
-            self,
-            hidden=(64, 64) if large else (64,),
-            components=5,
-            steps=2_000 if large else 400,
-            batch_size=512 if large else 128,
-            learning_rate=3e-3 if large else 1e-3,
-            weight_decay=0.0 if large else 1.0,
-            dropout=0.0 if large else 0.5,
-        )
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe | CrossSectionRecipe:
+        """Return the recipe: the cells of a panel, or the columns of a cross-section, in turn."""
+        if n_periods > 1:
+            common = {"kind": layout_and_points, "refused": CROSS_SECTION_ONLY}
+            return of_scores(self, learn_cells, **common)
+        config, free = resolved(self, n_units), n_units >= LARGE
+        return CrossSectionRecipe(config, learn_columns, free=free, refused=PANEL_ONLY)
 
-    def resolve_panel(self) -> "Autoregressive":
-        """Return the configuration for a panel: every None but ``order`` filled in."""
-        return filled(
-            self,
-            hidden=(16,),
-            components=3,
-            steps=400,
-            batch_size=1_024,
-            learning_rate=3e-3,
-            weight_decay=0.1,
-        )
 
-    def learn_columns(
-        self,
-        keys: Sequence[Array],
-        architecture: Architecture,
-        columns: dict[str, np.ndarray],
-        arms: np.ndarray,
-        rows: Sequence[np.ndarray],
-        progress: bool,
-    ) -> list[LearnedColumns]:
-        """Learn a cross-section by maximum likelihood."""
-        counts = arm_rows(arms, Batches(self.batch_size or 0, self.smallest_arm, 0.0))
-        recipe = Likelihood(architecture, counts, bool(self.dropout))
-        rates = Rates(*(jnp.float32(getattr(self, name)) for name in Rates._fields))
-        data = [training_rows(architecture, columns, arms, own) for own in rows]
-        trained = train_members(recipe, data, rates, keys, progress)
-        return [
-            (own, state.params, losses) for own, (state, losses) in zip(data, trained, strict=True)
-        ]
-
-    def kind(self, scores: Scores) -> Hashable:
-        """Return the layout, and how many mass points columns have: networks tilt each."""
-        coding = scores.coding
-        return coding.layout, tuple(len(margin.points) for margin in coding.margins)
-
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Learn the cells of a panel."""
-        paths = data[0].coding.layout.paths
-        if self.order is not None and sorted(self.order) != sorted(paths):
-            raise InputError(
-                f"order: got {list(self.order)}, expected each column that varies over time once: "
-                f"{list(paths)}"
-            )
-        return learn_cells(self.resolve_panel(), keys, data, progress)
+def resolved(trainer: Autoregressive, n_rows: int) -> Autoregressive:
+    """Return the configuration for a cross-section: every None but ``order`` filled in."""
+    large = n_rows >= LARGE
+    return filled(
+        trainer,
+        hidden=(64, 64) if large else (64,),
+        components=5,
+        steps=2_000 if large else 400,
+        batch_size=512 if large else 128,
+        learning_rate=3e-3 if large else 1e-3,
+        weight_decay=0.0 if large else 1.0,
+        dropout=0.0 if large else 0.5,
+    )

@@ -1,16 +1,21 @@
-"""A normalizing flow that starts as the Gaussian copula: the configuration is the trainer."""
+"""A normalizing flow that starts as the Gaussian copula, trained by maximum likelihood.
+
+Early stopping by units that replicas of the flow have not seen; decoupled weight decay: Loshchilov
+& Hutter (2019), Decoupled weight decay regularization, ICLR.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array
 
 from mcsim._calls import with_remedies
-from mcsim.generators._flow._law import FlowLaw, FlowPlan
-from mcsim.generators._flow._training import FlowData, FlowLikelihood, Rates
+from mcsim.generators._flow._distribution import FlowLaw, FlowParams, FlowPlan
 from mcsim.generators._options import (
     POSITIVE,
     WEIGHT,
@@ -19,20 +24,40 @@ from mcsim.generators._options import (
     faults_of_switches,
     faults_of_widths,
 )
-from mcsim.generators._training import train_members
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._copies import identities
-from mcsim.generators._vectors._covariance import Square, square_root, structured_covariance
-from mcsim.generators._vectors._layout import Layout
-from mcsim.generators._vectors._lengths import length_groups
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
-from mcsim.generators._vectors._trainer import numpy_rng
-from mcsim.generators._vectors._training_rows import padded_rows
+from mcsim.generators._scores._coding import Scores
+from mcsim.generators._scores._vectors import (
+    Layout,
+    Square,
+    identities,
+    length_groups,
+    square_root,
+    structured_covariance,
+)
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, numpy_rng, of_scores
+from mcsim.generators._training._steps import (
+    WORST,
+    Judgment,
+    Rows,
+    copied,
+    in_vain,
+    judge,
+    mean_over,
+    numbers_of,
+    padded_rows,
+    seen_by,
+    train_members,
+    unjudged,
+)
+from mcsim.generators._training._trainer import Trainer
+
+ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
+AVERAGE = 0.95  # decay of the moving average of the parameters, which is judged and kept
 
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class Flow(PanelTrainer):
+class Flow(Trainer[FittedPanel]):
     """A normalizing flow on normal scores; before the first step it is the Gaussian copula.
 
     What a copula of normals lacks is learned in layers, few parameters first: how much more
@@ -112,46 +137,55 @@ class Flow(PanelTrainer):
             *faults_of_switches(self, "calibrate"),
         ]
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Whiten, train, and take the flow that judged best."""
-        plan = self.plan(data[0].coding.layout)
-        pairs = [jax.random.split(key) for key in keys]
-        prepared = [
-            self._prepare(numpy_rng(key), scores)
-            for (key, _), scores in zip(pairs, data, strict=True)
-        ]
-        rows = padded_rows([whitened for whitened, _, _ in prepared])
-        given = [
-            FlowData(own, np.resize(fold, len(own.vectors)), turns)
-            for own, (_, fold, turns) in zip(rows, prepared, strict=True)
-        ]
-        recipe = FlowLikelihood(plan, self.folds, self.batch_size, self.patience)
-        rates = Rates(*(jnp.float32(getattr(self, name)) for name in Rates._fields))
-        trained = train_members(recipe, given, rates, [key for _, key in pairs], progress)
-        roots = [_float32(square_root(scores.covariance)) for scores in data]
-        return [
-            Learned(FlowLaw(plan, root, own.turns, state.judgment.best), losses)
-            for root, own, (state, losses) in zip(roots, given, trained, strict=True)
-        ]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: a flow that starts as the normal distribution."""
+        return of_scores(self, learn, calibrate=self.calibrate)
 
-    def plan(self, layout: Layout) -> FlowPlan:
-        """Return the structure for vectors of a layout: a group for all, and for each path."""
-        groups = length_groups(layout)
-        return FlowPlan(layout.widths, groups, 2 * self.rounds, self.couplings, self.hidden)
 
-    def _prepare(
-        self, rng: np.random.Generator, scores: Scores
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return whitened units, the fold of each, and the rotations."""
-        vectors, layout = scores.vectors, scores.coding.layout
-        number = identities(scores.rows)
-        fold = rng.permutation(number.max() + 1)[number] % self.folds
-        whitened = np.empty_like(vectors)
-        for own in range(self.folds):
-            out = fold == own
-            root = square_root(structured_covariance(vectors[~out], layout, scores.rows[~out]))
-            whitened[out] = np.linalg.solve(root, vectors[out].T).T
-        return whitened, fold, _turns(scores.covariance, layout, self.rounds)
+def learn(
+    config: Flow, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Whiten, train, and take the flow that judged best."""
+    plan = _plan(config, data[0].coding.layout)
+    pairs = [jax.random.split(key) for key in keys]
+    prepared = [
+        _prepare(config, numpy_rng(key), scores)
+        for (key, _), scores in zip(pairs, data, strict=True)
+    ]
+    rows = padded_rows([whitened for whitened, _, _ in prepared])
+    given = [
+        FlowData(own, np.resize(fold, len(own.vectors)), turns)
+        for own, (_, fold, turns) in zip(rows, prepared, strict=True)
+    ]
+    algorithm = FlowLikelihood(plan, config.folds, config.batch_size, config.patience)
+    rates = numbers_of(config, Rates)
+    trained = train_members(algorithm, given, rates, [key for _, key in pairs], progress)
+    roots = [_float32(square_root(scores.covariance)) for scores in data]
+    return [
+        Learned(FlowLaw(plan, root, own.turns, state.judgment.best), losses)
+        for root, own, (state, losses) in zip(roots, given, trained, strict=True)
+    ]
+
+
+def _plan(config: Flow, layout: Layout) -> FlowPlan:
+    """Return the structure for vectors of a layout: a group for all, and for each path."""
+    groups = length_groups(layout)
+    return FlowPlan(layout.widths, groups, 2 * config.rounds, config.couplings, config.hidden)
+
+
+def _prepare(
+    config: Flow, rng: np.random.Generator, scores: Scores
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return whitened units, the fold of each, and the rotations."""
+    vectors, layout = scores.vectors, scores.coding.layout
+    number = identities(scores.rows)
+    fold = rng.permutation(number.max() + 1)[number] % config.folds
+    whitened = np.empty_like(vectors)
+    for own in range(config.folds):
+        out = fold == own
+        root = square_root(structured_covariance(vectors[~out], layout, scores.rows[~out]))
+        whitened[out] = np.linalg.solve(root, vectors[out].T).T
+    return whitened, fold, _turns(scores.covariance, layout, config.rounds)
 
 
 def _turns(covariance: Square, layout: Layout, rounds: int) -> np.ndarray:
@@ -174,3 +208,103 @@ def _innovations(covariance: Square, order: np.ndarray) -> Square:
 
 def _float32(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
+
+
+class FlowData(NamedTuple):
+    """Whitened units, the fold of each, and the rotations before the turned layers."""
+
+    rows: Rows
+    fold: Any
+    turns: Any
+
+
+class Rates(NamedTuple):
+    """The traced part of a configuration."""
+
+    learning_rate: Array
+    weight_decay: Array
+    jitter: Array
+    steps: Array
+
+
+class Losses(NamedTuple):
+    """Minus the mean log densities of whitened vectors, trained on and held out."""
+
+    train: Any
+    held: Any
+
+
+class State(NamedTuple):
+    """What changes: parameters by copy, their moving average, and the judgment of it."""
+
+    params: FlowParams
+    average: FlowParams
+    adam: Any
+    judgment: Judgment
+    key: Array
+
+
+@dataclass(frozen=True)
+class FlowLikelihood:
+    """The algorithm: structure, folds, units per step, steps without improvement that end it."""
+
+    plan: FlowPlan
+    folds: int
+    batch_size: int
+    patience: int
+
+    @property
+    def remedy(self) -> str:
+        """What to do if the fit diverges."""
+        return "halve learning_rate, or look for extreme values in the data"
+
+    def first_state(self, data: FlowData, key: Array) -> State:
+        """Return the state before the first step: the normal law."""
+        first, steps = jax.random.split(key)
+        own = self.plan.initialize(first)
+        params = copied(own, self.folds)
+        return State(params, params, jax.vmap(ADAM.init)(params), unjudged(own), steps)
+
+    def step(
+        self, data: FlowData, rates: Rates, state: State, number: Array
+    ) -> tuple[State, Losses]:
+        """Judge the copies by the units that they have not seen, then let all take a step."""
+        held = self._held(state.average, data)
+        judgment = judge(state.judgment, state.average, held, number, 0.0)
+        rows, noise = jax.random.split(jax.random.fold_in(state.key, number))
+        chosen = data.rows.draw(rows, self.batch_size)
+        batch = jnp.asarray(data.rows.vectors)[chosen]
+        batch += rates.jitter * jax.random.normal(noise, batch.shape, jnp.float32)
+        seen = seen_by(jnp.asarray(data.fold)[chosen], self.folds)
+
+        def improve(params: FlowParams, adam: Any, seen: Array) -> tuple:
+            loss, slope = jax.value_and_grad(self._loss)(params, data, batch, seen)
+            update, adam = ADAM.update(slope, adam)
+            return _descended(params, update, rates), adam, loss
+
+        params, adam, losses = jax.vmap(improve)(state.params, state.adam, seen)
+        average = jax.tree.map(lambda a, p: AVERAGE * a + (1 - AVERAGE) * p, state.average, params)
+        state = State(params, average, adam, judgment, state.key)
+        return state, Losses(losses[0], jnp.minimum(held, WORST))
+
+    def finished(self, state: State) -> Array:
+        """Say whether held-out units have not become likelier for long."""
+        return in_vain(state.judgment, self.patience, self.folds)
+
+    def _loss(self, params: FlowParams, data: FlowData, batch: Array, seen: Array) -> Array:
+        likely = self.plan.log_density(params, jnp.asarray(data.turns), batch)
+        return mean_over(-likely, seen)
+
+    def _held(self, average: FlowParams, data: FlowData) -> Array:
+        """Return minus the mean log density of units under the copies that left them out."""
+        own = jax.tree.map(lambda leaf: leaf[jnp.asarray(data.fold) + 1], average)
+        turns, vectors = jnp.asarray(data.turns), jnp.asarray(data.rows.vectors)
+        likely = jax.vmap(lambda params, z: self.plan.log_density(params, turns, z[None])[0])
+        real = data.rows.real
+        return -jnp.where(real, likely(own, vectors), 0.0).sum() / data.rows.count
+
+
+def _descended(params: FlowParams, update: Any, rates: Rates) -> FlowParams:
+    """Return parameters after a step with decoupled weight decay."""
+    rate, decay = rates.learning_rate, rates.weight_decay
+    return jax.tree.map(lambda p, u: p - rate * (u + decay * p), params, update)

@@ -18,15 +18,14 @@ from mcsim._keys import require_key
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import raise_all
-from mcsim.generators._macro._checks import faults_of_sample
-from mcsim.generators._macro._skeleton import (
+from mcsim.generators._macro._structural_model import (
     Common,
     Skeleton,
     draw_noise,
     simulate,
     simulate_given,
 )
-from mcsim.generators._vectors._fitted_panel import FIXED_SHOCKS
+from mcsim.generators._training._fitted_panel import FIXED_SHOCKS, faults_of_size
 
 LAST_STEPS = 0.2  # share of the steps over which the miss of the placebo variance is averaged
 WIDEST = 1.15  # ratio of standard deviations up to which inference counts as right
@@ -137,7 +136,7 @@ class FittedMacroPanel:
         """
         require_key(key)
         periods = self.n_periods if n_periods is None else n_periods
-        raise_all(faults_of_sample(self, n_units, periods, given))
+        raise_all(_faults_of_sample(self, n_units, periods, given))
         values = _draw(replace(self, losses={}, rows=None), int(n_units), int(periods), key)
         return self.schema.panel({self.schema.names[0]: values})
 
@@ -154,6 +153,23 @@ def _caveats_of_placebos(losses: Mapping[str, np.ndarray]) -> tuple[str, ...]:
         f"{WIDEST - 1:.0%}: MacroPanel has no such law (a unit with a trend or a break of its "
         "own?), or too few steps.",
     )
+
+
+def _faults_of_sample(
+    generator: Any, n_units: Any, n_periods: Any, given: Mapping[str, Any] | None
+) -> list[str]:
+    """Return what is wrong with the arguments of ``sample``."""
+    faults = faults_of_size("n_units", n_units)
+    wrong = faults_of_size("n_periods", n_periods)
+    if not wrong and generator.common_shocks == "fixed" and n_periods > generator.n_periods:
+        wrong = [
+            f"n_periods: got {n_periods}, but the common shocks are those of the data's "
+            f"{generator.n_periods} periods; ask for fewer, or draw them anew: "
+            "generator.with_shocks('redraw')"
+        ]
+    if given:
+        wrong.append(f"given: got {list(given)}, but MacroPanel conditions on nothing")
+    return faults + wrong
 
 
 @partial(jax.jit, static_argnums=(1, 2))

@@ -9,31 +9,35 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._calls import with_remedies
-from mcsim._core import Panel, require_panel
-from mcsim._keys import require_key
-from mcsim._schema import Schema, schema_of
+from mcsim._core import Panel
+from mcsim._schema import Column, Schema, schema_of
 from mcsim.errors import raise_all
-from mcsim.generators._macro._checks import (
-    faults_of_kind,
-    faults_of_options,
-    faults_of_training,
-)
 from mcsim.generators._macro._fitted_macro_panel import FittedMacroPanel
-from mcsim.generators._macro._realized import realized_shocks
 from mcsim.generators._macro._simulated_moments import (
     Rates,
     SimulatedMoments,
     fitted_skeleton,
     target,
 )
-from mcsim.generators._storage._cache import cached
-from mcsim.generators._training import train_members
+from mcsim.generators._macro._structural_model import realized_shocks
+from mcsim.generators._options import (
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    faults_of_choices,
+    faults_of_counts,
+    faults_of_numbers,
+    is_whole,
+)
+from mcsim.generators._training._steps import numbers_of, train_members
+from mcsim.generators._training._trainer import Source, fit, fit_members
 
+MIN_UNITS, MIN_PERIODS = 4, 20
 CELLS = 190_000  # that a step draws, about
 
 
 @with_remedies()
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MacroPanel:
     """A generator of macro panels, fit by simulated moments; the configuration is the trainer.
 
@@ -92,7 +96,7 @@ class MacroPanel:
     common_shocks: str = "redraw"
 
     def __post_init__(self):
-        raise_all(faults_of_options(self))
+        raise_all(_faults_of_options(self))
 
     @with_remedies()
     def fit(
@@ -130,9 +134,7 @@ class MacroPanel:
         TrainingDiverged
             If the losses end in NaN or run away.
         """
-        require_key(key)
-        options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
-        return self.fit_members(jnp.stack([key]), panel, [None], **options)[0]
+        return fit(self, key, panel, given=given, schema=schema, progress=progress)
 
     def fit_members(
         self,
@@ -145,19 +147,51 @@ class MacroPanel:
         progress: bool = True,
     ) -> list[FittedMacroPanel]:
         """Fit one generator per key, each on its units of the panel (None: all); see `fit_many`."""
-        require_panel(panel)
-        raise_all(faults_of_training(panel, given, rows))
+        options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
+        return fit_members(self, keys, panel, rows, **options)
+
+    def recipe(self, n_units: int, n_periods: int) -> "MacroRecipe":
+        """Return the recipe: simulated moments."""
+        return MacroRecipe(self)
+
+
+@dataclass(frozen=True)
+class MacroRecipe:
+    """How macro panels are learned."""
+
+    config: MacroPanel
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Options that are for data of another kind: there is one kind."""
+        return ()
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether cells may be missing: never."""
+        return False
+
+    def checked(
+        self,
+        panel: Panel,
+        rows: Sequence[np.ndarray | None],
+        given: Sequence[str],
+        schema: Schema | None,
+    ) -> Source:
+        """Return the schema and the one column (unit, period), or raise all faults."""
+        raise_all(_faults_of_training(panel, given, rows))
         (name,) = panel
-        values = np.asarray(panel[name], np.float64)
         schema = replace(schema_of(panel, schema), unit_labels=())
-        raise_all(faults_of_kind(schema[name]))
+        raise_all(_faults_of_kind(schema[name]))
+        return Source(schema, (), {name: np.asarray(panel[name], np.float64)})
 
-        def train(missing: list[int]) -> list[FittedMacroPanel]:
-            chosen = [values if rows[m] is None else values[rows[m]] for m in missing]
-            fits = _fit_all(self, schema, chosen, [keys[m] for m in missing], progress)
-            return [replace(fit, rows=rows[m]) for fit, m in zip(fits, missing, strict=True)]
-
-        return cached(self, schema, (), {name: values}, keys, rows, train)
+    def train(
+        self, source: Source, keys: Sequence[Array], rows: Sequence[np.ndarray], progress: bool
+    ) -> list[FittedMacroPanel]:
+        """Fit each member to its units."""
+        (values,) = source.columns.values()
+        members = [values[own] for own in rows]
+        return _fit_all(self.config, source.schema, members, keys, progress)
 
 
 def _fit_all(
@@ -168,8 +202,7 @@ def _fit_all(
     progress: bool,
 ) -> list[FittedMacroPanel]:
     """Fit each member; those with as many units share one program."""
-    numbers = config.steps, config.learning_rate, config.average, config.placebo_weight
-    rates = Rates(*(jnp.float32(number) for number in numbers))
+    rates = numbers_of(config, Rates)
     fits: dict[int, FittedMacroPanel] = {}
     for n_units in sorted({len(values) for values in members}):
         alike = [m for m, values in enumerate(members) if len(values) == n_units]
@@ -180,13 +213,15 @@ def _fit_all(
         ]
         n_periods = members[alike[0]].shape[1]
         panels = config.panels or _panels_of_a_step(n_units * n_periods)
-        recipe = SimulatedMoments(n_units, n_periods, panels)
-        trained = train_members(recipe, data, rates, [keys[m] for m in alike], progress)
-        for m, (center, scale), own, fit in zip(alike, scales, data, trained, strict=True):
-            skeleton = fitted_skeleton(own, fit.state)
+        algorithm = SimulatedMoments(n_units, n_periods, panels)
+        trained = train_members(algorithm, data, rates, [keys[m] for m in alike], progress)
+        for m, (center, scale), own, (state, losses) in zip(
+            alike, scales, data, trained, strict=True
+        ):
+            skeleton = fitted_skeleton(own, state)
             realized = realized_shocks(skeleton, (members[m] - center) / scale)
             law = skeleton, jnp.asarray(center), jnp.asarray(scale), realized
-            fits[m] = FittedMacroPanel(config, schema, *law, losses=fit.losses)
+            fits[m] = FittedMacroPanel(config, schema, *law, losses=losses)
     return [fits[m] for m in range(len(members))]
 
 
@@ -196,3 +231,89 @@ def _panels_of_a_step(cells: int) -> int:
 
 def _center_and_scale(values: Float[np.ndarray, "unit period"]) -> tuple[float, float]:
     return float(values.mean()), float(values.std(axis=1, ddof=1).mean())
+
+
+def _faults_of_options(config: Any) -> list[str]:
+    """Return what is wrong with the options of a `MacroPanel`."""
+    faults = faults_of_counts(config, steps=1)
+    if config.panels is not None and not (is_whole(config.panels, 4) and config.panels % 2 == 0):
+        faults.append(f"panels: got {config.panels!r}, expected an even integer of at least 4")
+    return [
+        *faults,
+        *faults_of_numbers(config, POSITIVE, "learning_rate"),
+        *faults_of_numbers(config, SHARE, "average"),
+        *faults_of_numbers(config, WEIGHT, "placebo_weight"),
+        *faults_of_choices(config, common_shocks=("fixed", "redraw")),
+    ]
+
+
+def _faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any]) -> list[str]:
+    """Return why a panel cannot be learned from."""
+    faults = []
+    if len(given):
+        faults.append(
+            f"given: got {given!r}, but MacroPanel draws whole series and conditions on nothing; "
+            "leave it out"
+        )
+    if len(panel) > 1:
+        faults.append(
+            f"panel: got {len(panel)} columns ({', '.join(panel)}), but MacroPanel learns one "
+            f"outcome; choose it: panel.select([{next(iter(panel))!r}])"
+        )
+    if any(chosen is not None and len(np.unique(chosen)) < len(chosen) for chosen in rows):
+        faults.append(
+            "resample: a bootstrap sample holds units twice, and MacroPanel would take copies for "
+            "units that move together; take resample='folds', or None"
+        )
+    fewest = min(panel.n_units if chosen is None else len(chosen) for chosen in rows)
+    if fewest < MIN_UNITS:
+        whole = "" if fewest == panel.n_units else f" of {panel.n_units} in one of the fits"
+        faults.append(
+            f"panel: got {fewest} {'unit' if fewest == 1 else 'units'}{whole}, expected at least "
+            f"{MIN_UNITS} to learn a population of units from"
+        )
+    if panel.n_periods < MIN_PERIODS:
+        faults.append(
+            f"panel: got {panel.n_periods} {'period' if panel.n_periods == 1 else 'periods'}, "
+            f"expected at least {MIN_PERIODS} to learn dynamics from; for short panels use VAE or "
+            "another generator of units' whole paths"
+        )
+    return faults + [fault for name in panel for fault in _faults_of_cells(panel, name)]
+
+
+def _faults_of_cells(panel: Panel, name: str) -> list[str]:
+    values = np.asarray(panel[name], np.float64)
+    holes = ~np.isfinite(values)
+    if panel.mask is not None:
+        holes = holes | ~np.asarray(panel.mask)
+    if holes.any():
+        complete = int((~holes.any(axis=1)).sum())
+        return [
+            f"column {name!r}: {int(holes.sum())} cells are missing or not finite; fill them, or "
+            f"keep the {complete} units that are complete"
+        ]
+    constant = np.flatnonzero(np.ptp(values, axis=1) <= 1e-13 * np.abs(values).max(axis=1))
+    if constant.size:
+        which = ", ".join(map(str, constant[:5]))
+        return [
+            f"column {name!r}: constant over all periods in {constant.size} of {len(values)} units "
+            f"(numbers {which}), which have no dynamics to learn; drop them with panel.take"
+        ]
+    own = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    if (own.std(axis=1) <= 1e-6 * values.std(axis=1)).any():
+        return [
+            f"column {name!r}: some units differ from the cross-section mean by a constant alone, "
+            "and have nothing of their own to learn; is a common series in place of the units'?"
+        ]
+    return []
+
+
+def _faults_of_kind(column: Column) -> list[str]:
+    """Return why a column of this kind cannot be drawn."""
+    if column.kind == "continuous":
+        return []
+    return [
+        f"column {column.name!r}: the schema says {column.kind}, but MacroPanel draws continuous "
+        f"values; if they may stand for it, pass schema.replace({column.name}="
+        "{'kind': 'continuous'})"
+    ]

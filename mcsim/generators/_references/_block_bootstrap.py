@@ -1,8 +1,8 @@
 """The stationary block bootstrap of dates: runs of dates, all units of a date together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,9 @@ from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.errors import InputError
 from mcsim.generators._options import Rule, faults_of_numbers
-from mcsim.generators._vectors._fitted_panel import CommonShocks, Population
-from mcsim.generators._vectors._trainer import Columns, Trainer, Units
+from mcsim.generators._training._fitted_panel import CommonShocks, FittedPanel
+from mcsim.generators._training._panels import Columns, LearnedPopulation, PanelRecipe, Units
+from mcsim.generators._training._trainer import Trainer
 
 MEAN_LENGTH: Rule = lambda value: value >= 1, "a mean length of at least 1"
 MIN_PERIODS = 4
@@ -74,7 +75,7 @@ class RealDates:
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class BlockBootstrap(Trainer):
+class BlockBootstrap(Trainer[FittedPanel]):
     """Blocks of dates of the data, drawn with replacement: for panels of few units, many periods.
 
     All units of a date stay together, so cross-sectional dependence, heteroskedasticity and tails
@@ -112,9 +113,6 @@ class BlockBootstrap(Trainer):
     common_shocks: CommonShocks = "redraw"
     block: float | None = None
 
-    whole_paths: ClassVar[bool] = False
-    completes: ClassVar[bool] = False
-
     def faults(self) -> list[str]:
         """Check the length of blocks, and what dates drawn anew rule out."""
         faults = faults_of_numbers(self, MEAN_LENGTH, "block")
@@ -130,20 +128,30 @@ class BlockBootstrap(Trainer):
             )
         return faults
 
-    def populations(
-        self, keys: Sequence[Array], members: Sequence[Units], schema: Schema, progress: bool
-    ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
-        """Keep the dates."""
-        return [(self._population(units.columns), {}) for units in members]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: dates are kept as they are, gaps and all."""
+        return PanelRecipe(self, _populations, whole_paths=False, completes=False)
 
-    def _population(self, columns: Columns) -> RealDates:
-        periods = next(iter(columns.values())).shape[1]
-        if periods < MIN_PERIODS:
-            many = "s" if periods > 1 else ""
-            raise InputError(
-                f"panel: got {periods} period{many}, expected at least {MIN_PERIODS} to draw "
-                "blocks of; UnitBootstrap draws units"
-            )
-        block = max(periods ** (1 / 3), 1.0) if self.block is None else float(self.block)
-        complete = not any(np.isnan(values).any() for values in columns.values())
-        return RealDates(columns, np.float64(block), periods, complete)
+
+def _populations(
+    config: BlockBootstrap,
+    keys: Sequence[Array],
+    members: Sequence[Units],
+    schema: Schema,
+    progress: bool,
+) -> list[LearnedPopulation]:
+    """Keep the dates."""
+    return [(_population(units.columns, config.block), {}) for units in members]
+
+
+def _population(columns: Columns, block: float | None) -> RealDates:
+    periods = next(iter(columns.values())).shape[1]
+    if periods < MIN_PERIODS:
+        many = "s" if periods > 1 else ""
+        raise InputError(
+            f"panel: got {periods} period{many}, expected at least {MIN_PERIODS} to draw "
+            "blocks of; UnitBootstrap draws units"
+        )
+    length = max(periods ** (1 / 3), 1.0) if block is None else float(block)
+    complete = not any(np.isnan(values).any() for values in columns.values())
+    return RealDates(columns, np.float64(length), periods, complete)

@@ -13,14 +13,13 @@ from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.errors import InputError
 from mcsim.generators._options import faults_of_counts
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._copies import effective_size
-from mcsim.generators._vectors._covariance import square_root
-from mcsim.generators._vectors._factor_model import FactorModel, fit_factor_model
-from mcsim.generators._vectors._layout import Layout
-from mcsim.generators._vectors._panel_checks import require_paths
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
-from mcsim.generators._vectors._shocks import Shocks, fit_shocks
+from mcsim.generators._scores._coding import Scores, Shocks, fit_shocks
+from mcsim.generators._scores._factor_model import FactorModel, fit_factor_model
+from mcsim.generators._scores._vectors import Layout, effective_size, square_root
+from mcsim.generators._training._checks import require_paths
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
+from mcsim.generators._training._trainer import Trainer
 
 
 @pytree("root", "factors", "shocks")
@@ -59,7 +58,7 @@ class FactorLaw:
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class FactorVAR(PanelTrainer):
+class FactorVAR(Trainer[FittedPanel]):
     """Unit effects, interactive factors and a vector autoregression of normal scores.
 
     A unit's scores are its means, its loadings times common factors, and a stationary vector
@@ -106,31 +105,34 @@ class FactorVAR(PanelTrainer):
     factors: int | None = None
     lags: int | None = None
 
-    @property
-    def calibrated(self) -> bool:
-        """Draws are those of the model, second moments and margins too."""
-        return False
-
     def faults(self) -> list[str]:
         """Check the numbers of factors and lags."""
         return faults_of_counts(self, factors=0, lags=1)
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Fit each model."""
-        return [Learned(self._law(scores)) for scores in data]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: a factor model, to which nothing is matched afterwards."""
+        return of_scores(self, learn, calibrate=False)
 
-    def _law(self, scores: Scores) -> FactorLaw:
-        layout, vectors = scores.coding.layout, scores.vectors
-        if layout.periods == 1:
-            raise InputError(
-                "panel: got 1 period, but FactorVAR takes paths apart; GaussianCopula and "
-                "Autoregressive learn cross-sections"
-            )
-        require_paths(layout)
-        second = vectors.T @ vectors / len(vectors)
-        units = effective_size(scores.rows)
-        model = fit_factor_model(second, units, layout, self.factors, self.lags)
-        return _law(model, layout)
+
+def learn(
+    config: FactorVAR, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Fit each model."""
+    return [Learned(_fit(config, scores)) for scores in data]
+
+
+def _fit(config: FactorVAR, scores: Scores) -> FactorLaw:
+    layout, vectors = scores.coding.layout, scores.vectors
+    if layout.periods == 1:
+        raise InputError(
+            "panel: got 1 period, but FactorVAR takes paths apart; GaussianCopula and "
+            "Autoregressive learn cross-sections"
+        )
+    require_paths(layout)
+    second = vectors.T @ vectors / len(vectors)
+    units = effective_size(scores.rows)
+    model = fit_factor_model(second, units, layout, config.factors, config.lags)
+    return _law(model, layout)
 
 
 def _law(model: FactorModel, layout: Layout) -> FactorLaw:

@@ -1,8 +1,8 @@
-"""The bootstrap of units: whole rows of the data, drawn with replacement."""
+"""Bootstraps of units: whole rows of the data drawn with replacement, as they are or with noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,24 @@ from jaxtyping import Array, Float, Int
 from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
-from mcsim.generators._vectors._coding import Coding, Scores, encode
-from mcsim.generators._vectors._fitted_panel import CommonShocks, Population
-from mcsim.generators._vectors._shocks import Shocks, shocks_of
-from mcsim.generators._vectors._trainer import Trainer, Units, numpy_rng
+from mcsim.generators._options import Rule, faults_of_numbers
+from mcsim.generators._scores._coding import Coding, Scores, Shocks, encode, shocks_of
+from mcsim.generators._scores._vectors import square_root
+from mcsim.generators._training._fitted_panel import CommonShocks, FittedPanel
+from mcsim.generators._training._panels import (
+    Learned,
+    LearnedPopulation,
+    PanelRecipe,
+    Units,
+    numpy_rng,
+    of_scores,
+)
+from mcsim.generators._training._trainer import Trainer
+
+BANDWIDTH: Rule = (
+    lambda value: value > 0,
+    "a positive number, such as 0.4; UnitBootstrap draws the units as they are",
+)
 
 
 @pytree("columns", "vectors", "coding", "shocks", "sizes")
@@ -90,7 +104,7 @@ class RealUnits:
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class UnitBootstrap(Trainer):
+class UnitBootstrap(Trainer[FittedPanel]):
     """Units of the data, drawn with replacement: every path is a real one.
 
     The reference for all that a law of units can keep. It copies: what it draws must not leave the
@@ -125,26 +139,121 @@ class UnitBootstrap(Trainer):
     True
     """
 
-    completes: ClassVar[bool] = False
+    def faults(self) -> list[str]:
+        """Return no fault: there are no options of its own."""
+        return []
 
-    def populations(
-        self, keys: Sequence[Array], members: Sequence[Units], schema: Schema, progress: bool
-    ) -> list[tuple[Population, Mapping[str, np.ndarray]]]:
-        """Keep the units, and find their scores."""
-        return [
-            (self._population(key, units, schema), {})
-            for key, units in zip(keys, members, strict=True)
-        ]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: units are kept as they are, gaps and all."""
+        return PanelRecipe(self, _populations, completes=False)
 
-    def _population(self, key: Array, units: Units, schema: Schema) -> RealUnits:
-        columns, rows = units
-        sizes = np.ones(len(rows), np.int64)
-        if self.cluster is not None:
-            codes = columns[self.cluster][:, 0]
-            order, sizes = np.argsort(codes, kind="stable"), np.unique_counts(codes).counts
-            columns = {n: values[order] for n, values in columns.items() if n != self.cluster}
-            rows = rows[order]
-        found: Scores = encode(columns, rows, schema, numpy_rng(key))
-        coding, shocks = found.coding, shocks_of(found)
-        complete = not any(np.isnan(values).any() for values in columns.values())
-        return RealUnits(columns, found.vectors, coding, shocks, sizes, self.cluster, complete)
+
+def _populations(
+    config: UnitBootstrap,
+    keys: Sequence[Array],
+    members: Sequence[Units],
+    schema: Schema,
+    progress: bool,
+) -> list[LearnedPopulation]:
+    """Keep the units, and find their scores."""
+    return [
+        (_population(key, units, config.cluster, schema), {})
+        for key, units in zip(keys, members, strict=True)
+    ]
+
+
+def _population(key: Array, units: Units, cluster: str | None, schema: Schema) -> RealUnits:
+    columns, rows = units
+    sizes = np.ones(len(rows), np.int64)
+    if cluster is not None:
+        codes = columns[cluster][:, 0]
+        order, sizes = np.argsort(codes, kind="stable"), np.unique_counts(codes).counts
+        columns = {n: values[order] for n, values in columns.items() if n != cluster}
+        rows = rows[order]
+    found: Scores = encode(columns, rows, schema, numpy_rng(key))
+    coding, shocks = found.coding, shocks_of(found)
+    complete = not any(np.isnan(values).any() for values in columns.values())
+    return RealUnits(columns, found.vectors, coding, shocks, sizes, cluster, complete)
+
+
+@pytree("vectors", "root", "bandwidth")
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A normal kernel around vectors, drawn in to keep their covariance.
+
+    Attributes
+    ----------
+    vectors : array (unit, coordinate)
+        Of the data.
+    root : array (coordinate, coordinate)
+        Symmetric root of the covariance of the noise.
+    bandwidth : array ()
+        Standard deviation of the noise, as a share of the data's.
+    """
+
+    vectors: Any
+    root: Any
+    bandwidth: Any
+
+    def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
+        """Draw units."""
+        of_units, of_noise = jax.random.split(key)
+        unit = jax.random.randint(of_units, (n_units,), 0, len(self.vectors))
+        noise = jax.random.normal(of_noise, (n_units, len(self.root)), jnp.float32) @ self.root
+        drawn = jnp.asarray(self.vectors)[unit] + self.bandwidth * noise
+        return drawn / jnp.sqrt(1 + self.bandwidth**2)
+
+
+@with_remedies()
+@dataclass(frozen=True, kw_only=True)
+class SmoothedBootstrap(Trainer[FittedPanel]):
+    """Units of the data with normal noise on their scores: the bootstrap that does not copy.
+
+    A drawn vector of normal scores is (z + h e) / sqrt(1 + h^2), with z a unit of the data and e
+    normal with the data's covariance: whatever the bandwidth h, covariances stay. A small one
+    draws near copies, a large one the Gaussian copula.
+
+    Parameters
+    ----------
+    bandwidth : float
+        Standard deviation of the noise, as a share of the data's.
+    common_shocks, cluster, missing
+        As in every trainer of panels: `VAE`.
+
+    References
+    ----------
+    Silverman & Young (1987), The bootstrap: to smooth or not to smooth?, Biometrika 74: 469-479.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from mcsim import Panel
+    >>> panel = Panel({"y": jax.random.normal(jax.random.key(1), (100, 5))})
+    >>> generator = SmoothedBootstrap(bandwidth=0.3).fit(jax.random.key(0), panel)
+    >>> generator
+    FittedPanel(SmoothedBootstrap: y over 5 periods)
+    >>> generator.sample(jax.random.key(1), 300)
+    Panel(300 units x 5 periods: y)
+    """
+
+    bandwidth: float = 0.4
+
+    def faults(self) -> list[str]:
+        """Check the bandwidth."""
+        return faults_of_numbers(self, BANDWIDTH, "bandwidth")
+
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: a kernel around the units' scores."""
+        return of_scores(self, learn)
+
+
+def learn(
+    config: SmoothedBootstrap, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Keep the vectors, and take the root of each covariance."""
+    return [Learned(_kernel(scores, config.bandwidth)) for scores in data]
+
+
+def _kernel(scores: Scores, bandwidth: float) -> Kernel:
+    root = square_root(scores.covariance)
+    return Kernel(scores.vectors.astype(np.float32), root.astype(np.float32), np.float32(bandwidth))

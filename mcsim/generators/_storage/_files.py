@@ -1,32 +1,138 @@
 """Model files: safetensors for numbers, JSON for the rest. Loading executes nothing.
 
-The JSON stands in the header and says what the generator is made of; the tensors must be exactly
-those that it names, a digest tells damage to any of it, and sampling must work on paper (abstract
-evaluation) before a file is taken.
+The JSON stands in the header and says what the generator is made of, each class by its tag. A tag
+is for ever: classes and files of mcsim are renamed and moved without a change of any model file.
+The tensors must be exactly those that the header names, a digest reveals damage to any of it, and
+sampling must work on paper (abstract evaluation) before a file is taken.
+
+`model_cache` keeps fits in a folder, each under the hash of all that decides it: resuming never
+trains again.
 """
 
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mcsim._calls import with_remedies
 from mcsim._files import as_path, other_than_file
 from mcsim._keys import digest
-from mcsim._schema import Schema, faults_of_labels
+from mcsim._schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
+from mcsim._warnings import warn
 from mcsim.errors import InputError, ModelFileError, raise_all
+from mcsim.generators._adversarial._gan import GAN
+from mcsim.generators._adversarial._vectors import Generated
+from mcsim.generators._adversarial._wgan import WGAN
+from mcsim.generators._autoregressive._distribution import CellOrder, Cells
+from mcsim.generators._autoregressive._trainer import Autoregressive
+from mcsim.generators._cross_sections._architecture import Architecture, Tables
+from mcsim.generators._cross_sections._fitted import FittedGenerator
+from mcsim.generators._cross_sections._levels import Levels, LevelsTable
+from mcsim.generators._cross_sections._mixture import Mixture, MixtureTable
+from mcsim.generators._flow._distribution import FlowLaw, FlowParams, FlowPlan
+from mcsim.generators._flow._trainer import Flow
+from mcsim.generators._macro import FittedMacroPanel, MacroPanel
+from mcsim.generators._macro._structural_model import Common, Skeleton
+from mcsim.generators._networks import Reader, Writer
+from mcsim.generators._references._block_bootstrap import BlockBootstrap, RealDates
+from mcsim.generators._references._factor_var import FactorLaw, FactorVAR
+from mcsim.generators._references._gaussian import (
+    GaussianCopula,
+    GaussianMixture,
+    MixtureOfNormals,
+    Normal,
+)
+from mcsim.generators._references._unit_bootstrap import (
+    Kernel,
+    RealUnits,
+    SmoothedBootstrap,
+    UnitBootstrap,
+)
+from mcsim.generators._scores._coding import Coding, Shocks
+from mcsim.generators._scores._groups import Groups
+from mcsim.generators._scores._margins import Margin
+from mcsim.generators._scores._vectors import Layout
 from mcsim.generators._storage._trees import Tensors, decode_tree, encode_tree
+from mcsim.generators._training._fitted_panel import FittedPanel, Part
+from mcsim.generators._training._trainer import KEEPER, Source, Train
+from mcsim.generators._vae._model import Autoencoder, Decoded, Plan
+from mcsim.generators._vae._trainer import VAE
 
 FORMAT = 2
 KIND = "mcsim.generator"
+_FAULTS = (SafetensorError, OSError, ValueError, TypeError, RecursionError, OverflowError,
+           MemoryError)  # fmt: skip
+GENERATORS: Mapping[str, type] = {
+    "FittedGenerator": FittedGenerator,
+    "FittedPanel": FittedPanel,
+    "FittedMacroPanel": FittedMacroPanel,
+}
+TRAINERS: Mapping[str, type] = {
+    "Autoregressive": Autoregressive,
+    "BlockBootstrap": BlockBootstrap,
+    "FactorVAR": FactorVAR,
+    "Flow": Flow,
+    "GAN": GAN,
+    "GaussianCopula": GaussianCopula,
+    "GaussianMixture": GaussianMixture,
+    "MacroPanel": MacroPanel,
+    "SmoothedBootstrap": SmoothedBootstrap,
+    "UnitBootstrap": UnitBootstrap,
+    "VAE": VAE,
+    "WGAN": WGAN,
+}
+DISTRIBUTIONS: Mapping[str, type] = {
+    "CellOrder": CellOrder,
+    "Cells": Cells,
+    "Autoencoder": Autoencoder,
+    "Common": Common,
+    "Decoded": Decoded,
+    "FactorLaw": FactorLaw,
+    "FlowLaw": FlowLaw,
+    "FlowParams": FlowParams,
+    "FlowPlan": FlowPlan,
+    "Generated": Generated,
+    "Kernel": Kernel,
+    "MixtureOfNormals": MixtureOfNormals,
+    "Normal": Normal,
+    "Plan": Plan,
+    "RealDates": RealDates,
+    "RealUnits": RealUnits,
+    "Skeleton": Skeleton,
+}
+PARTS: Mapping[str, type] = {
+    "Architecture": Architecture,
+    "Coding": Coding,
+    "Column": Column,
+    "Groups": Groups,
+    "Layout": Layout,
+    "Levels": Levels,
+    "LevelsTable": LevelsTable,
+    "Margin": Margin,
+    "Mixture": Mixture,
+    "MixtureTable": MixtureTable,
+    "Part": Part,
+    "Reader": Reader,
+    "Schema": Schema,
+    "Shocks": Shocks,
+    "Tables": Tables,
+    "Writer": Writer,
+}
+CLASSES: Mapping[str, type] = {**GENERATORS, **TRAINERS, **DISTRIBUTIONS, **PARTS}
 
 
 @with_remedies()
@@ -66,12 +172,7 @@ def save(generator: Any, path: str | Path) -> Path:
     >>> bool((same.sample(key, 5)["wage"] == generator.sample(key, 5)["wage"]).all())
     True
     """
-    from mcsim.generators._storage._stored_classes import (  # they import this file
-        CLASSES,
-        GENERATORS,
-    )
-
-    if not isinstance(generator, GENERATORS):
+    if not isinstance(generator, tuple(GENERATORS.values())):
         raise InputError(
             f"generator: got {type(generator).__name__}, expected what a trainer's fit returns"
         )
@@ -119,8 +220,6 @@ def load(path: str | Path) -> Any:
     ModelFileError
         If the file is not there, truncated, damaged, foreign, of another format, or inconsistent.
     """
-    from mcsim.generators._storage._stored_classes import CLASSES, GENERATORS, TRAINERS
-
     tree, tensors = _read(as_path("path", path))
     try:
         generator = decode_tree(tree, CLASSES, tensors)
@@ -128,7 +227,8 @@ def load(path: str | Path) -> Any:
         raise ModelFileError(f"{path}: the header is damaged: {fault}") from None
     if tensors:
         raise ModelFileError(f"{path}: tensors missing or unknown: {sorted(tensors)[:5]}")
-    if not isinstance(generator, GENERATORS) or not isinstance(generator.config, TRAINERS):
+    fitted = isinstance(generator, tuple(GENERATORS.values()))
+    if not fitted or not isinstance(generator.config, tuple(TRAINERS.values())):
         raise ModelFileError(f"{path}: holds no fitted generator with its trainer")
     if fault := _fault_of_sampling(generator):
         raise ModelFileError(f"{path}: its parts do not go together: {fault}")
@@ -147,14 +247,8 @@ def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
 
 def describe_schema(schema: Schema) -> Any:
     """Return a schema as JSON."""
-    from mcsim.generators._storage._stored_classes import CLASSES
-
     raise_all(faults_of_labels(schema))
     return encode_tree(schema, CLASSES, {}, "schema")
-
-
-_FAULTS = (SafetensorError, OSError, ValueError, TypeError, RecursionError, OverflowError,
-           MemoryError)  # fmt: skip
 
 
 def _read(path: Path) -> tuple[Any, Tensors]:
@@ -209,3 +303,78 @@ def _fault_of_sampling(generator: Any) -> str:
     if found != {name: (3, jnp.float64) for name in names}:
         return f"it draws {found}, but its schema has the columns {list(names)}"
     return ""
+
+
+@contextmanager
+def model_cache(path: str | Path) -> Iterator[Path]:
+    """Keep the fits made inside in a folder, and load instead of training where one is there.
+
+    A fit is found again if the data, configuration, schema, given columns, key, training rows and
+    the versions of mcsim and JAX are the same. A file that cannot be read is trained anew.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder; made when the first fit is kept.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with model_cache(tempfile.mkdtemp()) as folder:
+    ...     pass  # every fit in here is kept
+    """
+    token = KEEPER.set(partial(_kept, Path(path)))
+    try:
+        yield Path(path)
+    finally:
+        KEEPER.reset(token)
+
+
+def _kept(
+    folder: Path,
+    config: Any,
+    source: Source,
+    keys: Array,
+    rows: Sequence[np.ndarray | None],
+    train: Train,
+) -> list[Any]:
+    """Return the members' generators: those in the folder, and the others trained and kept."""
+    members, common = range(len(keys)), _fingerprint(config, source)
+    paths = [folder / f"{_address(common, keys[m], rows[m])}.safetensors" for m in members]
+    found = {member: _load(path) for member, path in enumerate(paths)}
+    missing = [member for member in members if found[member] is None]
+    for member, generator in zip(missing, train(missing) if missing else [], strict=True):
+        found[member] = generator
+        try:
+            save(generator, paths[member])
+        except (OSError, InputError) as fault:
+            warn(f"model_cache: a fit could not be kept, and will be trained again: {fault}")
+    return [generator for generator in found.values() if generator is not None]
+
+
+def _load(path: Path) -> Any:
+    try:
+        return load(path) if path.exists() else None
+    except ModelFileError:
+        return None
+
+
+def _fingerprint(config: Any, source: Source) -> dict[str, Any]:
+    schema, given, columns = source
+    data = hashlib.sha256()
+    for name in schema.names:
+        values = np.ascontiguousarray(columns[name])
+        data.update(f"{name} {values.dtype} {values.shape}".encode() + values.tobytes())
+    return {
+        "config": {type(config).__name__: repr(sorted(asdict(config).items()))},
+        "schema": describe_schema(schema),
+        "given": list(given),
+        "data": data.hexdigest(),
+        "versions": [FORMAT, __version__, jax.__version__, jax.default_backend()],
+    }
+
+
+def _address(common: dict[str, Any], key: Array, rows: np.ndarray | None) -> str:
+    words = np.asarray(jax.random.key_data(key)).tolist()
+    chosen = "all" if rows is None else hashlib.sha256(np.asarray(rows).tobytes()).hexdigest()
+    return digest({**common, "key": [str(jax.random.key_impl(key)), *words], "rows": chosen})

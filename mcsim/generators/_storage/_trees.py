@@ -1,7 +1,7 @@
 """Trees of dataclasses, tuples and arrays as JSON and named tensors, and back.
 
-The JSON says what stands where: the class of each node, static values, and type and shape of each
-array, whose numbers are the tensor named by its place. Only classes of an explicit mapping are
+The JSON says what stands where: the tag of each node's class, static values, and type and shape of
+each array, whose numbers are the tensor named by its place. Only classes of an explicit mapping are
 built, by their own constructors, so their checks apply; nothing is imported or executed by name.
 """
 
@@ -20,6 +20,8 @@ from mcsim._labels import decode_label, encode_label
 from mcsim._pytree import identity_fields
 
 Classes = Mapping[str, type]
+"""Classes by their tags."""
+
 Tensors = dict[str, np.ndarray]
 
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
@@ -44,10 +46,9 @@ def encode_tree(tree: Any, classes: Classes, tensors: Tensors, place: str = "") 
     """
     if isinstance(tree, (jax.Array, np.ndarray)):
         return _encode_array(tree, tensors, place)
-    if type(tree) in classes.values():
+    if (tag := _tag_of(tree, classes)) is not None:
         parts = {name: getattr(tree, name) for name in stored_fields(tree)}
-        entries = _encode_all(parts, classes, tensors, place)
-        return {"class": type(tree).__name__, "fields": entries}
+        return {"class": tag, "fields": _encode_all(parts, classes, tensors, place)}
     if type(tree) in (tuple, list):
         numbered = {str(number): part for number, part in enumerate(tree)}
         return list(_encode_all(numbered, classes, tensors, place).values())
@@ -74,15 +75,19 @@ def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "")
     if not isinstance(entry, dict):
         return _checked_size(entry, place)
     if entry.keys() == {"class", "fields"}:
-        name = entry["class"]
-        if not isinstance(name, str) or name not in classes:
-            raise ValueError(f"{place or 'the model'}: the class {name!r} is unknown")
-        return _build(classes[name], _decode_all(entry["fields"], classes, tensors, place))
+        tag = entry["class"]
+        if not isinstance(tag, str) or tag not in classes:
+            raise ValueError(f"{place or 'the model'}: the class {tag!r} is unknown")
+        return _build(classes[tag], _decode_all(entry["fields"], classes, tensors, place))
     if entry.keys() == {"mapping"}:
         return _decode_all(entry["mapping"], classes, tensors, place)
     if entry.keys() <= {"numpy", "jax"}:
         return _decode_array(entry, tensors, place)
     return _decode_static(entry, place)
+
+
+def _tag_of(tree: Any, classes: Classes) -> str | None:
+    return next((tag for tag, cls in classes.items() if type(tree) is cls), None)
 
 
 def stored_fields(tree: Any) -> tuple[str, ...]:

@@ -12,9 +12,8 @@ from jaxtyping import Array, Float
 from mcsim._core import Panel, require_panel
 from mcsim._escapes import printable
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.generators._vae._law import Decoded
-from mcsim.generators._vae._model import Autoencoder, encoded
-from mcsim.generators._vectors._fitted_panel import FittedPanel, Part
+from mcsim.generators._training._fitted_panel import FittedPanel, Part
+from mcsim.generators._vae._model import Autoencoder, Decoded, encoded
 
 
 class Posterior(NamedTuple):

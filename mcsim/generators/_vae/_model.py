@@ -1,8 +1,9 @@
-"""The law of a unit's vector given a latent row, the latent law given a vector, and their bound.
+"""The autoencoder of a unit's vector: given a latent row, and back, with the bound that is trained.
 
 Given z, coordinates are independent, with means and log scales that are linear in z plus a network:
 without the network this is factor analysis, with units that differ in volatility besides. A score
-of which only an interval is known counts with the probability of the interval.
+of which only an interval is known counts with the probability of the interval. After training,
+latent rows are drawn from a mixture of normals, and decoded.
 
 References
 ----------
@@ -13,7 +14,8 @@ approximations to Student's and the chi-square distributions, Annals of Mathemat
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +26,17 @@ from scipy.special import ndtr
 
 from mcsim._pytree import pytree
 from mcsim.generators._networks import Network, Params, apply
-from mcsim.generators._vectors._layout import Layout
+from mcsim.generators._scores._vectors import Layout
 
 LEAST_SCALE, MOST_SCALE = 0.02, 8.0  # of the noise, in standard deviations of a coordinate
 LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -9.0, 2.0
 LEAST_DF, MOST_DF = 4.0, 60.0  # the fourth moment is finite: recoloring needs the second
 FAR = 30.0  # scores beyond are infinite
 SMALL = 0.05  # added to squared deviations before their logarithm, in variances of the noise
-
 Vectors = Float[Array, "unit coordinate"]
 Latent = Float[Array, "unit latent"]
+LatentLaw = Literal["posterior", "normal", "prior"]
+BANDWIDTH = 0.3  # of the kernel on posteriors: sd 1 over all units, so this keeps few from copying
 
 
 class Intervals(NamedTuple):
@@ -232,3 +235,66 @@ def encoded(vectors: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarra
     share = np.maximum(ndtr(high) - ndtr(low), 1e-9)
     middle = np.clip((density[0] - density[1]) / share, low, high)
     return np.where(inside, middle, vectors)
+
+
+@pytree("model", "means", "scales", "root")
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Latent rows from a mixture of normals with equal weights, decoded.
+
+    Attributes
+    ----------
+    model : Autoencoder
+    means, scales : array (component, latent)
+        Of the components' coordinates, which are independent before ``root``.
+    root : array (latent, latent)
+        What turns deviations (from the left) into those of z.
+    """
+
+    model: Autoencoder
+    means: Any
+    scales: Any
+    root: Any
+
+    def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
+        """Draw units."""
+        return _draw(self, key, n_units)
+
+
+@partial(jax.jit, static_argnums=2)
+def _draw(law: Decoded, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
+    plan, count = law.model.plan, len(law.means)
+    of_component, of_normals = jax.random.split(key)
+    component = jax.random.randint(of_component, (n_units,), 0, count)
+    shape = n_units, plan.latent + plan.layout.size
+    normals = jax.random.normal(of_normals, shape, jnp.float32)
+    deviations = normals[:, : plan.latent] * jnp.asarray(law.scales)[component]
+    mean, scale = law.model.decode(jnp.asarray(law.means)[component] + deviations @ law.root)
+    if not plan.noisy:
+        return mean
+    return mean + scale * law.model.draw_noise(normals[:, plan.latent :])
+
+
+def fit_law(
+    model: Autoencoder, vectors: Float[np.ndarray, "unit coordinate"], kind: LatentLaw
+) -> Decoded:
+    """Fit the latent law to the posteriors of the training units.
+
+    Their mixture is smoothed by a kernel, and shrunk so that its variance stays: Silverman (1986),
+    Density estimation for statistics and data analysis, section 6.4.
+    """
+    latent = model.plan.latent
+    one, turn = np.ones((1, latent)), np.eye(latent)
+    encode = jax.jit(Autoencoder.encode)
+    found = encode(model, jnp.asarray(vectors, jnp.float32))
+    means, variances = np.asarray(found.mean, np.float64), np.exp(np.asarray(found.log_variance))
+    if kind == "posterior":
+        center, shrunk = means.mean(axis=0), np.sqrt(1 - BANDWIDTH**2)
+        parts = center + shrunk * (means - center), np.sqrt(variances + BANDWIDTH**2), turn
+    elif kind == "normal":
+        between = np.cov(means, rowvar=False, ddof=0).reshape(latent, latent)
+        covariance = between + np.diag(variances.mean(axis=0))
+        parts = means.mean(axis=0)[None], one, np.linalg.cholesky(covariance).T
+    else:
+        parts = 0 * one, one, turn
+    return Decoded(model, *(part.astype(np.float32) for part in parts))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -23,14 +22,14 @@ from mcsim.generators._options import (
     faults_of_widths,
     filled,
 )
-from mcsim.generators._training import train_members
-from mcsim.generators._vae._law import LatentLaw, fit_law
-from mcsim.generators._vae._model import Plan
-from mcsim.generators._vae._start import first_autoencoder
-from mcsim.generators._vae._training import Bound, Rates, training_data
-from mcsim.generators._vectors._coding import Scores
-from mcsim.generators._vectors._layout import Layout
-from mcsim.generators._vectors._panel_trainer import Learned, PanelTrainer
+from mcsim.generators._scores._coding import Scores
+from mcsim.generators._scores._vectors import Layout
+from mcsim.generators._training._fitted_panel import FittedPanel
+from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
+from mcsim.generators._training._steps import numbers_of, train_members
+from mcsim.generators._training._trainer import Trainer
+from mcsim.generators._vae._model import LatentLaw, Plan, fit_law
+from mcsim.generators._vae._training import Bound, Rates, first_autoencoder, training_data
 
 LATENT = 2, 12  # fewest and most latent coordinates by default
 SHARE = 4  # coordinates of a unit for each of them
@@ -45,7 +44,7 @@ Widths = tuple[int, ...]
 
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
-class VAE(PanelTrainer):
+class VAE(Trainer[FittedPanel]):
     """A variational autoencoder with a linear core and noise that differs by unit.
 
     A unit's normal scores are factors, linear in a latent row, plus what a network adds, plus noise
@@ -160,46 +159,54 @@ class VAE(PanelTrainer):
             *(faults_of_widths(self, "hidden", least=0) or _faults_of_state(self)),
         ]
 
-    def learn(self, keys: Sequence[Array], data: Sequence[Scores], progress: bool) -> list[Learned]:
-        """Train one autoencoder per key."""
-        config = _resolved(self)
-        plan = config.plan(data[0].coding.layout)
-        triples = [jax.random.split(key, 3) for key in keys]
-        starts = [
-            first_autoencoder(triple[0], plan, scores)
-            for triple, scores in zip(triples, data, strict=True)
-        ]
-        folds = min(self.folds, *(len(np.unique(scores.rows)) // 2 for scores in data))
-        units = training_data(data, starts, [triple[1] for triple in triples], folds)
-        recipe = Bound(folds, config.batch_size, self.patience)
-        rates = Rates(*(jnp.float32(getattr(config, name)) for name in Rates._fields))
-        trained = train_members(recipe, units, rates, [triple[2] for triple in triples], progress)
-        return [
-            Learned(fit_law(recipe.learned(own, state), own.inside, self.latent_law), losses)
-            for own, (state, losses) in zip(units, trained, strict=True)
-        ]
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: an autoencoder of scores."""
+        return of_scores(self, learn, calibrate=self.calibrate)
 
-    def plan(self, layout: Layout) -> Plan:
-        """Return what is static in the autoencoder of such vectors."""
-        paths, traits = len(layout.paths), len(layout.traits)
-        volatile = self.volatility and self.noise and paths > 0 and layout.periods >= LONG
-        factors = self.latent or min(max(LATENT[0], round(layout.size / SHARE)), LATENT[1])
-        if factors > max(layout.size, LATENT[0]):
-            raise InputError(
-                f"latent: got {factors}, but a unit has {layout.size} cells, and more factors than "
-                "cells say nothing; None takes one for four cells"
-            )
-        latent, seen = factors + paths * volatile, 1 + self.noise
-        widths = _resolved(self).hidden
-        if self.arch == "mlp":
-            decoder: Network = (latent, *widths, 2 * layout.size)
-            encoder: Network = (seen * layout.size, *widths, 2 * latent)
-        else:
-            size, periods = widths[0], layout.periods
-            decoder = Writer(latent, 0, size, periods, paths, traits, heads=2)
-            encoder = Reader(size, periods, seen * paths, seen * traits, 2 * latent)
-        student = self.likelihood == "student"
-        return Plan(layout, latent, decoder, encoder, self.skip, self.noise, student, volatile)
+
+def learn(
+    trainer: VAE, keys: Sequence[Array], data: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Train one autoencoder per key."""
+    config = _resolved(trainer)
+    plan = plan_of(config, data[0].coding.layout)
+    triples = [jax.random.split(key, 3) for key in keys]
+    starts = [
+        first_autoencoder(triple[0], plan, scores)
+        for triple, scores in zip(triples, data, strict=True)
+    ]
+    folds = min(config.folds, *(len(np.unique(scores.rows)) // 2 for scores in data))
+    units = training_data(data, starts, [triple[1] for triple in triples], folds)
+    algorithm = Bound(folds, config.batch_size, config.patience)
+    rates = numbers_of(config, Rates)
+    trained = train_members(algorithm, units, rates, [triple[2] for triple in triples], progress)
+    return [
+        Learned(fit_law(algorithm.learned(own, state), own.inside, config.latent_law), losses)
+        for own, (state, losses) in zip(units, trained, strict=True)
+    ]
+
+
+def plan_of(config: VAE, layout: Layout) -> Plan:
+    """Return what is static in the autoencoder of such vectors."""
+    paths, traits = len(layout.paths), len(layout.traits)
+    volatile = config.volatility and config.noise and paths > 0 and layout.periods >= LONG
+    factors = config.latent or min(max(LATENT[0], round(layout.size / SHARE)), LATENT[1])
+    if factors > max(layout.size, LATENT[0]):
+        raise InputError(
+            f"latent: got {factors}, but a unit has {layout.size} cells, and more factors than "
+            "cells say nothing; None takes one for four cells"
+        )
+    latent, seen = factors + paths * volatile, 1 + config.noise
+    widths = _resolved(config).hidden
+    if config.arch == "mlp":
+        decoder: Network = (latent, *widths, 2 * layout.size)
+        encoder: Network = (seen * layout.size, *widths, 2 * latent)
+    else:
+        size, periods = widths[0], layout.periods
+        decoder = Writer(latent, 0, size, periods, paths, traits, heads=2)
+        encoder = Reader(size, periods, seen * paths, seen * traits, 2 * latent)
+    student = config.likelihood == "student"
+    return Plan(layout, latent, decoder, encoder, config.skip, config.noise, student, volatile)
 
 
 def _resolved(config: VAE) -> Any:

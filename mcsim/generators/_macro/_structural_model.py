@@ -1,0 +1,262 @@
+"""The structural model of a macro panel: common shocks, unit traits and fat tails, as a simulator.
+
+A unit's series is its mean plus its scale times the sum of five parts: a common factor with
+stochastic volatility, a slow common component, a slow one of its own, an AR(2) with stochastic
+volatility, and outliers of the level, which come and partly go again. Means, scales, persistence
+and loadings are drawn from a population, so that units are exchangeable. Differentiable in all
+parameters; float32 throughout.
+
+The common shocks of data are estimated by a linear smoother: the mean path is a fast part, a slow
+one, and the mean of the units' own parts, whose covariances the model gives. Smoothed paths vary
+less than those they estimate; they are scaled so that generated mean paths vary as the data's.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+TRAITS = ("mean", "log_sd", "persistence", "loading", "slow_loading", "log_slow", "log_outlier")
+"""What a unit has of its own, jointly normal in the population."""
+
+MAX_TAIL = 0.4  # the h of a g-and-h law; from 0.5 on it has no variance
+MAX_OUTLIER_TAIL = 0.49
+MAX_SWING = 1.5  # of the log volatility of the factor, either way
+MAX_SKEW = 0.5
+LEAST_CHANCE = 0.05  # share of the mean path's variance that is taken for chance, at least
+MOST_CHANCE = 0.9
+
+
+class Skeleton(NamedTuple):
+    """The parameters, unconstrained: any real number is allowed.
+
+    Attributes
+    ----------
+    trait_mean, trait_root : array (trait,) and (trait, trait)
+        Mean of the traits, and the root of their covariance: its lower triangle, the diagonal in
+        logarithms.
+    factor_persistence, factor_swing, factor_calm, factor_skew, factor_tail : array ()
+        The common factor: its first autocorrelation, the size and the persistence of its log
+        volatility, skewness and tails of its innovations.
+    slow_common_persistence, slow_persistence : array ()
+        First autocorrelations of the slow components, common and of units.
+    second_order : array ()
+        Second partial autocorrelation of the units' AR(2).
+    swing, calm, tail : array ()
+        Size and persistence of a unit's log volatility, and the tails of its innovations.
+    outlier_tail, reversal : array ()
+        Tails of the outliers, and the share of one that goes again in the next period.
+    """
+
+    trait_mean: Float[Array, " trait"]
+    trait_root: Float[Array, "trait trait"]
+    factor_persistence: Float[Array, ""]
+    factor_swing: Float[Array, ""]
+    factor_calm: Float[Array, ""]
+    factor_skew: Float[Array, ""]
+    factor_tail: Float[Array, ""]
+    slow_common_persistence: Float[Array, ""]
+    slow_persistence: Float[Array, ""]
+    second_order: Float[Array, ""]
+    swing: Float[Array, ""]
+    calm: Float[Array, ""]
+    tail: Float[Array, ""]
+    outlier_tail: Float[Array, ""]
+    reversal: Float[Array, ""]
+
+
+class Noise(NamedTuple):
+    """Standard normals of a panel, or of a batch: two periods more than it has start recursions."""
+
+    traits: Float[Array, "*batch unit trait"]
+    common: Float[Array, "3 step *batch"]
+    units: Float[Array, "4 step *batch unit"]
+
+
+class Common(NamedTuple):
+    """What the units share: paths of the factor and of the slow component."""
+
+    factor: Float[Array, "period *batch"]
+    slow: Float[Array, "period *batch"]
+
+
+def draw_noise(
+    key: Key[Array, ""], n_units: int, n_periods: int, batch: tuple[int, ...] = ()
+) -> Noise:
+    """Draw the noise of a panel, or of a batch of them, in one call."""
+    steps = n_periods + 2
+    shapes = (*batch, n_units, len(TRAITS)), (3, steps, *batch), (4, steps, *batch, n_units)
+    sizes = [math.prod(shape) for shape in shapes]
+    flat = jax.random.normal(key, (sum(sizes),), jnp.float32)
+    parts = jnp.split(flat, [sizes[0], sizes[0] + sizes[1]])
+    return Noise(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
+
+
+def simulate(skeleton: Skeleton, noise: Noise) -> Float[Array, "*batch unit period"]:
+    """Draw panels with common shocks of their own."""
+    return simulate_given(skeleton, noise, common_shocks(skeleton, noise.common))
+
+
+def simulate_given(
+    skeleton: Skeleton, noise: Noise, common: Common
+) -> Float[Array, "*batch unit period"]:
+    """Draw panels with these common shocks."""
+    traits = jnp.moveaxis(draw_traits(skeleton, noise.traits), -1, 0)
+    mean, log_sd, persistence, loading, slow_loading, log_slow, log_outlier = traits
+    own = own_parts(skeleton, noise.units[:3], jnp.tanh(persistence), jnp.exp(log_slow))
+    outliers = jnp.exp(log_outlier) * level_outliers(skeleton, noise.units[3, 1:])
+    shared = loading * common.factor[..., None] + slow_loading * common.slow[..., None]
+    return jnp.moveaxis(mean + jnp.exp(log_sd) * (shared + own + outliers), 0, -1)
+
+
+def common_shocks(skeleton: Skeleton, noise: Float[Array, "3 step *batch"]) -> Common:
+    """Draw the paths that the units share."""
+    persistence = jnp.tanh(skeleton.factor_persistence)
+    calm, slow = jnp.tanh(skeleton.factor_calm), jnp.tanh(skeleton.slow_common_persistence)
+    swing = MAX_SWING * jax.nn.sigmoid(skeleton.factor_swing)
+    skew = MAX_SKEW * jnp.tanh(skeleton.factor_skew)
+    innovations = fat_tailed(noise[0], skew, MAX_TAIL * jax.nn.sigmoid(skeleton.factor_tail))
+
+    def step(state, noise):
+        factor, level, drift = state
+        innovation, shift, turn = noise
+        level = autoregress(calm, level, shift)
+        volatility = jnp.exp(swing * jnp.tanh(level))
+        factor = autoregress(persistence, factor, volatility * innovation)
+        drift = autoregress(slow, drift, turn)
+        return (factor, level, drift), (factor, drift)
+
+    steps = innovations, noise[1], noise[2]
+    start = tuple(part[0] for part in steps)
+    _, (factor, drift) = jax.lax.scan(step, start, tuple(part[1:] for part in steps))
+    return Common(factor[1:], drift[1:])
+
+
+def draw_traits(
+    skeleton: Skeleton, noise: Float[Array, "*batch unit trait"]
+) -> Float[Array, "*batch unit trait"]:
+    """Draw units from the population."""
+    root = jnp.tril(skeleton.trait_root, -1) + jnp.diag(jnp.exp(jnp.diag(skeleton.trait_root)))
+    return skeleton.trait_mean + noise @ root.T
+
+
+def own_parts(
+    skeleton: Skeleton,
+    noise: Float[Array, "3 step *batch unit"],
+    persistence: Float[Array, "*batch unit"],
+    slow_size: Float[Array, "*batch unit"],
+) -> Float[Array, "period *batch unit"]:
+    """Draw the AR(2) of the units, of about unit variance, and their slow components."""
+    second = jnp.tanh(skeleton.second_order)
+    first = persistence * (1.0 - second)
+    size = jnp.sqrt((1.0 - persistence**2) * (1.0 - second**2))
+    calm, slow = jnp.tanh(skeleton.calm), jnp.tanh(skeleton.slow_persistence)
+    swing, tail = jnp.exp(skeleton.swing), MAX_TAIL * jax.nn.sigmoid(skeleton.tail)
+    innovations = size * fat_tailed(noise[0, 2:], 0.0, tail)
+
+    def step(state, noise):
+        last, before, level, drift = state
+        innovation, shift, turn = noise
+        level = autoregress(calm, level, shift)
+        volatility = jnp.exp(swing * bounded(level) - swing**2)
+        now = first * last + second * before + volatility * innovation
+        drift = autoregress(slow, drift, turn)
+        return (now, last, level, drift), now + slow_size * drift
+
+    last = persistence * noise[0, 0] + jnp.sqrt(1.0 - persistence**2) * noise[0, 1]
+    start = last, noise[0, 0], noise[1, 0], noise[2, 0]
+    return jax.lax.scan(step, start, (innovations, noise[1, 2:], noise[2, 2:]))[1]
+
+
+def level_outliers(
+    skeleton: Skeleton, noise: Float[Array, "step *batch unit"]
+) -> Float[Array, "period *batch unit"]:
+    """Draw outliers: a share of each is taken back in the period after."""
+    size = fat_tailed(noise, 0.0, MAX_OUTLIER_TAIL * jax.nn.sigmoid(skeleton.outlier_tail))
+    return size[1:] - jax.nn.sigmoid(skeleton.reversal) * size[:-1]
+
+
+def autoregress(persistence: Array, last: Array, innovation: Array) -> Array:
+    """Take a step of an AR(1) of unit variance."""
+    return persistence * last + jnp.sqrt(1.0 - persistence**2) * innovation
+
+
+def bounded(level: Array) -> Array:
+    """Keep a log volatility within three standard deviations."""
+    return 3.0 * jnp.tanh(level / 3.0)
+
+
+def fat_tailed(normal: Array, skew: Array | float, tail: Array | float) -> Array:
+    """Give a normal fat tails: g-and-h, its g to first order; mean 0 and variance 1 are kept.
+
+    References
+    ----------
+    Tukey (1977), Exploratory Data Analysis; Hoaglin (1985), Summarizing shape numerically: the
+    g-and-h distributions.
+    """
+    stretched = (normal + skew * normal**2) * jnp.exp(0.5 * tail * normal**2)
+    mean = skew * (1.0 - tail) ** -1.5
+    second = (1.0 - 2.0 * tail) ** -1.5 + 3.0 * skew**2 * (1.0 - 2.0 * tail) ** -2.5
+    return (stretched - mean) / jnp.sqrt(second - mean**2)
+
+
+def first_skeleton(values: Float[np.ndarray, "unit period"]) -> Skeleton:
+    """Choose where a fit to standardized data starts."""
+    deviations = values - values.mean(axis=1, keepdims=True)
+    first = (deviations[:, 1:] * deviations[:, :-1]).sum(axis=1) / (deviations**2).sum(axis=1)
+    persistence = np.arctanh(np.clip(first.mean(), -0.9, 0.95))
+    means = [0.0, -0.2, persistence, 0.5, 0.35, np.log(0.25), np.log(0.3)]
+    spreads = [max(values.mean(axis=1).std(), 0.02), 0.3, 0.2, 0.12, 0.1, 0.3, 0.5]
+    numbers = [0.4, 0.0, 1.0, -0.1, -1.0, 2.0, 2.0, 0.1, -1.0, 1.6, -1.0, 1.0, 0.0]
+    return Skeleton(
+        jnp.asarray(means, jnp.float32),
+        jnp.asarray(np.diag(np.log(spreads)), jnp.float32),
+        *(jnp.float32(number) for number in numbers),
+    )
+
+
+def realized_shocks(skeleton: Skeleton, values: Float[np.ndarray, "unit period"]) -> Common:
+    """Return the paths of the common components that standardized data show."""
+    path = values.mean(axis=0) - values.mean()
+    fast_loading, slow_loading = mean_loadings(skeleton)
+    fast = _kernel(skeleton.factor_persistence, len(path)) * factor_variance(skeleton)
+    slow = _kernel(skeleton.slow_common_persistence, len(path))
+    common = fast_loading**2 * fast + slow_loading**2 * slow
+    variance = path.var()
+    chance = _chance(values, variance)
+    weights = np.linalg.solve(common + chance * np.eye(len(path)), path)
+    factor, drift = fast_loading * fast @ weights, slow_loading * slow @ weights
+    shown = (fast_loading * factor + slow_loading * drift).var()
+    scale = np.sqrt((variance - chance) / max(shown, 1e-12))
+    return Common(jnp.asarray(scale * factor, jnp.float32), jnp.asarray(scale * drift, jnp.float32))
+
+
+def mean_loadings(skeleton: Skeleton) -> tuple[float, float]:
+    """Return the loadings of the cross-section mean: unit scale times loading, on average."""
+    root = np.asarray(skeleton.trait_root, np.float64)
+    root = np.tril(root, -1) + np.diag(np.exp(np.diag(root)))
+    covariance, mean = root @ root.T, np.asarray(skeleton.trait_mean, np.float64)
+    scale = np.exp(mean[1] + covariance[1, 1] / 2)
+    return float(scale * (mean[3] + covariance[1, 3])), float(scale * (mean[4] + covariance[1, 4]))
+
+
+def factor_variance(skeleton: Skeleton) -> float:
+    """Return the variance of the factor, whose volatility averages above 1."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    swing = MAX_SWING * float(jax.nn.sigmoid(skeleton.factor_swing))
+    return float(weights @ np.exp(2 * swing * np.tanh(nodes)) / weights.sum())
+
+
+def _kernel(persistence: Array, n_periods: int) -> Float[np.ndarray, "period period"]:
+    distance = np.abs(np.subtract.outer(np.arange(n_periods), np.arange(n_periods)))
+    return np.tanh(float(persistence)) ** distance
+
+
+def _chance(values: Float[np.ndarray, "unit period"], variance: float) -> float:
+    """Return the variance that units' own parts give to their mean."""
+    own = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    chance = (own**2).mean() / (len(values) - 1)
+    return float(np.clip(chance, LEAST_CHANCE * variance, MOST_CHANCE * variance))

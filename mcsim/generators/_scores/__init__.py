@@ -1,0 +1,1 @@
+"""How a panel becomes normal scores: one vector for each unit."""

@@ -1,0 +1,261 @@
+"""Units as vectors of scores: where cells stand, which units are duplicates, and the covariance.
+
+A bootstrap sample holds some units several times. A duplicate says nothing new about the units'
+distribution: a unit whose duplicate was learned from is not left out, and twenty duplicates are not
+twenty units, or whatever overfits would look right.
+
+The covariance is shrunk to a structured one rather than to the identity. The plainest target
+averages the correlations of two columns over all pairs of periods at the same lag: it keeps how
+columns move together, within units and between them, which shrinking to the identity destroys. The
+weight is the one under which left-out units are most likely.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from scipy.linalg import cho_factor, cho_solve
+
+LEAST_COORDINATES = 4  # coordinates below which a length says little
+SMALL_SQUARE = 0.1  # of mean squares, so that no length is infinitely small
+Spans = tuple[tuple[int, int], ...]
+UnitNumbers = Int[np.ndarray, " unit"]
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
+FOLDS = 5
+FLOOR = 1e-3  # the least eigenvalue, as a share of the mean one
+Square = Float[np.ndarray, "coordinate coordinate"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The coordinates of a unit: its paths, column by column and period by period; its traits.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        Columns that vary over time; each has a coordinate per period.
+    traits : tuple of str
+        Columns that are constant within every unit; each has one coordinate.
+    periods : int
+        Number of periods.
+
+    Examples
+    --------
+    >>> layout = Layout(("wage", "hours"), ("educ",), 8)
+    >>> layout.size
+    17
+    >>> layout.place("hours")
+    slice(8, 16, None)
+    """
+
+    paths: tuple[str, ...]
+    traits: tuple[str, ...]
+    periods: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns, in the order of their coordinates."""
+        return (*self.paths, *self.traits)
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return self.n_cells + len(self.traits)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of coordinates of the paths."""
+        return len(self.paths) * self.periods
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Number of coordinates of each column."""
+        return (self.periods,) * len(self.paths) + (1,) * len(self.traits)
+
+    def place(self, name: str) -> slice:
+        """Return where a column's coordinates are."""
+        column = self.names.index(name)
+        start = sum(self.widths[:column])
+        return slice(start, start + self.widths[column])
+
+    def paths_of(self, vectors: Array) -> Array:
+        """Return the paths (unit, column, period) in vectors (unit, coordinate)."""
+        return vectors[..., : self.n_cells].reshape(-1, len(self.paths), self.periods)
+
+    def traits_of(self, vectors: Array) -> Array:
+        """Return the traits (unit, trait) in vectors (unit, coordinate)."""
+        return vectors[..., self.n_cells :]
+
+
+def layout_of(columns: dict[str, np.ndarray]) -> Layout:
+    """Sort columns (unit, period) into paths and traits; a cross-section has paths of one period.
+
+    A cell that is missing (NaN) may hold anything.
+    """
+    periods = next(iter(columns.values())).shape[1]
+    traits = [name for name, values in columns.items() if periods > 1 and _is_trait(values)]
+    return Layout(tuple(n for n in columns if n not in traits), tuple(traits), periods)
+
+
+def _is_trait(values: np.ndarray) -> bool:
+    highest = np.where(np.isnan(values), -np.inf, values).max(axis=1)
+    lowest = np.where(np.isnan(values), np.inf, values).min(axis=1)
+    return bool((highest <= lowest).all())
+
+
+def length_groups(layout: Layout) -> Spans:
+    """Return first and last (exclusive) coordinates: of all, and of each path."""
+    places = [layout.place(name) for name in layout.paths]
+    groups = dict.fromkeys([(0, layout.size), *((place.start, place.stop) for place in places)])
+    return tuple((start, stop) for start, stop in groups if stop - start >= LEAST_COORDINATES)
+
+
+def log_lengths(
+    vectors: Float[Array, "unit coordinate"], groups: Spans
+) -> Float[Array, "unit group"]:
+    """Return the logarithm of the mean square of each group."""
+    squares = [(vectors[:, start:stop] ** 2).mean(axis=1) for start, stop in groups]
+    return jnp.log(jnp.stack(squares, axis=1) + SMALL_SQUARE) if groups else vectors[:, :0]
+
+
+def identities(rows: UnitNumbers) -> UnitNumbers:
+    """Number the units of a sample in the order in which they first appear, copies alike.
+
+    Examples
+    --------
+    >>> identities(np.array([7, 7, 3, 5, 3]))
+    array([0, 0, 1, 2, 1])
+    """
+    _, first, number = np.unique(rows, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
+
+
+def without_copies(rows: UnitNumbers) -> Int[np.ndarray, " place"]:
+    """Return the places in a sample at which units appear for the first time.
+
+    Examples
+    --------
+    >>> without_copies(np.array([7, 7, 3, 5, 3]))
+    array([0, 2, 3])
+    """
+    return np.sort(np.unique(rows, return_index=True)[1])
+
+
+def effective_size(rows: UnitNumbers) -> int:
+    """Return how many units without copies tell as much about a mean: Kish (1965), section 11.7.
+
+    Examples
+    --------
+    >>> effective_size(np.array([7, 7, 3, 5, 3]))
+    2
+    """
+    _, times = np.unique(rows, return_counts=True)
+    return int(times.sum() ** 2 // (times**2).sum())
+
+
+Target = Callable[[Square, int, Layout], Square]
+"""What a sample covariance is shrunk to: of the sample, the number of units and the layout."""
+
+
+def stationary_target(sample: Square, units: int, layout: Layout) -> Square:
+    """Return the sample covariance as if periods were alike."""
+    return stationary(sample, layout)
+
+
+def structured_covariance(
+    scores: Float[np.ndarray, "unit coordinate"],
+    layout: Layout,
+    rows: UnitNumbers,
+    target: Target = stationary_target,
+) -> Square:
+    """Estimate the covariance of scores with mean zero, shrunk to a target as far as is best."""
+    weight = best_weight(scores, layout, rows, target)
+    return shrunk_covariance(scores, layout, rows, target, weight)
+
+
+def shrunk_covariance(
+    scores: Float[np.ndarray, "unit coordinate"],
+    layout: Layout,
+    rows: UnitNumbers,
+    target: Target,
+    weight: float,
+) -> Square:
+    """Estimate the covariance of scores with mean zero, shrunk to a target by a weight."""
+    sample = scores.T @ scores / len(scores)
+    if weight == 0:
+        return positive(sample)
+    return _blend(sample, target(sample, effective_size(rows), layout), weight)
+
+
+def stationary(sample: Square, layout: Layout) -> Square:
+    """Average a covariance over the pairs of periods at each lag, and make it positive definite."""
+    target, periods = np.array(sample), layout.periods
+    lag = np.arange(periods)[:, None] - np.arange(periods)
+    places = [layout.place(name) for name in layout.names]
+    for row in places:
+        for column in places:
+            block = sample[row, column]
+            if block.shape != lag.shape:
+                target[row, column] = block.mean()
+                continue
+            sums = np.bincount((lag + periods).ravel(), block.ravel(), 2 * periods)
+            counts = np.bincount((lag + periods).ravel(), minlength=2 * periods)
+            target[row, column] = (sums / np.maximum(counts, 1))[lag + periods]
+    return positive(target)
+
+
+def positive(matrix: Square) -> Square:
+    """Lift the eigenvalues to the floor, and keep the variances."""
+    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    lifted = (vectors * np.maximum(values, FLOOR * max(values.mean(), 1e-12))) @ vectors.T
+    scale = np.sqrt(np.maximum(np.diag(matrix), 1e-12) / np.diag(lifted))
+    return lifted * np.outer(scale, scale)
+
+
+def square_root(matrix: Square) -> Square:
+    """Return the symmetric root of a covariance matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+
+
+def recoloring(source: Square, target: Square) -> Square:
+    """Return the matrix that turns vectors with one covariance into vectors with the other.
+
+    Of all such matrices it moves the vectors least: the optimal transport between two normals.
+    """
+    values, vectors = np.linalg.eigh(source)
+    values = np.sqrt(np.maximum(values, 0.0))
+    root = (vectors * values) @ vectors.T
+    inverse = (vectors / np.maximum(values, 1e-6 * values.max())) @ vectors.T
+    return inverse @ square_root(root @ target @ root) @ inverse
+
+
+def _blend(sample: Square, target: Square, weight: float) -> Square:
+    return positive(weight * target + (1 - weight) * sample)
+
+
+def best_weight(scores: np.ndarray, layout: Layout, rows: UnitNumbers, target: Target) -> float:
+    """Return the weight of the target under which left-out units are most likely."""
+    if layout.periods == 1 and effective_size(rows) > 10 * layout.size:
+        return 0.0
+    number = identities(rows)
+    if not number.any():  # one unit, and nothing but its copies
+        return WEIGHTS[-1]
+    fold = number % min(FOLDS, number.max() + 1)
+    totals = np.zeros(len(WEIGHTS))
+    for out in range(fold.max() + 1):
+        inside, outside = scores[fold != out], scores[fold == out]
+        sample = inside.T @ inside / len(inside)
+        aim = target(sample, effective_size(rows[fold != out]), layout)
+        for number, weight in enumerate(WEIGHTS):
+            totals[number] += _log_likelihood(outside, _blend(sample, aim, weight))
+    return WEIGHTS[int(totals.argmax())]
+
+
+def _log_likelihood(scores: np.ndarray, covariance: Square) -> float:
+    factor = cho_factor(covariance, lower=True)
+    logarithm = 2 * np.log(np.diag(factor[0])).sum()
+    return -0.5 * float((scores * cho_solve(factor, scores.T).T).sum() + len(scores) * logarithm)

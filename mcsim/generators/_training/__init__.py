@@ -1,0 +1,1 @@
+"""Training: what trainers are, checks, fits of panels, and steps that learn."""

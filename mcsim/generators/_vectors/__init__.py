@@ -1,1 +1,0 @@
-"""Panels as vectors of scores: what all generators that learn units share."""
