@@ -44,8 +44,8 @@ def _names() -> Iterator[str]:
 
 def _is_ours(value: Any, module: types.ModuleType) -> bool:
     """Whether a value is mcsim's, not one that a module of one file imported for itself."""
-    if inspect.ismodule(value):
-        return module.__name__ == "mcsim" and value.__name__.removeprefix("mcsim.") in PARTS
+    if inspect.ismodule(value):  # which packages there are depends on what was imported before
+        return False
     if module.__name__ == "mcsim.errors" and not inspect.isclass(value):
         return False  # functions that raise them
     is_package = hasattr(module, "__path__")
@@ -55,9 +55,7 @@ def _is_ours(value: Any, module: types.ModuleType) -> bool:
 
 def _described(name: str, value: Any) -> Iterator[str]:
     """Yield a line for a name, one for each parameter, and those of public methods."""
-    if inspect.ismodule(value):
-        yield f"{name}: package"
-    elif inspect.isclass(value):
+    if inspect.isclass(value):
         yield f"class {name}{_bases(value)}"
         yield from _members(value)
     elif callable(value):

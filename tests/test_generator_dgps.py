@@ -164,7 +164,7 @@ def test_paths_decide_as_strongly_as_asked(generator):
 
 
 def test_probabilities_are_a_logit_with_the_mean_asked_for():
-    from mcsim.dgps._by_path import _with_mean
+    from mcsim.dgps._assignment._selection import _with_mean
 
     index = jnp.asarray(np.random.default_rng(0).normal(size=50) * 3)
     p = _with_mean(index, 0.2)

@@ -44,6 +44,22 @@ ESTIMATORS = [
 ]
 """The same inside estimators."""
 
+DGPS = [
+    "_with_effect",
+    "_untreated",
+    "_imposed_effect",
+    "_assignment",
+    "_potential_outcomes _factor_model _interactive_effects _dynamic_panel _error_components "
+    "_linear_iv _bootstrap",
+    "_effects _exchangeability _own_effect _ensemble",
+    "_random",
+    "_units",
+    "_fields",
+]
+"""The same inside dgps."""
+
+INSIDE = {"estimators": ESTIMATORS, "dgps": DGPS}
+
 
 def places(layers):
     return {
@@ -53,7 +69,8 @@ def places(layers):
     }
 
 
-PLACE, PLACE_INSIDE = places(LAYERS), places(ESTIMATORS)
+PLACE = places(LAYERS)
+PLACE_INSIDE = {package: places(order) for package, order in INSIDE.items()}
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -105,24 +122,29 @@ def test_every_part_has_a_place():
 
 @pytest.mark.parametrize(
     "file",
-    [file for file in FILES if part_of(file) == "estimators"],
-    ids=lambda file: str(file.relative_to(ROOT / "estimators")),
+    [file for file in FILES if part_of(file) in INSIDE],
+    ids=lambda file: str(file.relative_to(ROOT)),
 )
-def test_imports_go_down_inside_estimators(file):
-    part = file.relative_to(ROOT / "estimators").parts[0].removesuffix(".py")
+def test_imports_go_down_inside_packages(file):
+    package, inside, *_ = file.relative_to(ROOT).parts
+    part, place = inside.removesuffix(".py"), PLACE_INSIDE[package]
     if part == "__init__":
         return
     imported = {
         module.split(".")[2]
         for module, _ in imports_of(file)
-        if module.startswith("mcsim.estimators.")
+        if module.startswith(f"mcsim.{package}.")
     }
-    upward = [
-        other
-        for other in imported - {part}
-        if not is_above(PLACE_INSIDE[part], PLACE_INSIDE[other])
-    ]
+    upward = [other for other in imported - {part} if not is_above(place[part], place[other])]
     assert not upward, f"{part} imports {upward}"
+
+
+@pytest.mark.parametrize("package", INSIDE)
+def test_every_part_of_a_package_has_a_place(package):
+    parts = {
+        file.relative_to(ROOT / package).parts[0] for file in FILES if part_of(file) == package
+    }
+    assert {part.removesuffix(".py") for part in parts} - {"__init__"} == set(PLACE_INSIDE[package])
 
 
 def importers(library):

@@ -14,8 +14,7 @@ from mcsim._engine import draw_chunk
 from mcsim._fingerprint import describe
 from mcsim.dgps import Bootstrap, at_random, by_exposure, permuted, with_effect
 from mcsim.dgps._exchangeability import pre_period_variances
-from mcsim.dgps._own_effect import OwnTreatment, own_effect
-from mcsim.dgps._two_way import two_way_fit
+from mcsim.dgps._own_effect import OwnTreatment, own_effect, two_way_fit
 from mcsim.dgps._untreated import faults_of_untreated
 from mcsim.errors import InputError
 from mcsim.estimators import did, imputation

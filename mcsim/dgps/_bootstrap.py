@@ -14,12 +14,12 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
-from mcsim.dgps._factors import (
+from mcsim.dgps._fields import (
     faults_of_flags,
     faults_of_schema,
     faults_of_sizes,
     is_number,
-    under,
+    with_factors,
 )
 from mcsim.dgps._units import codes_of, varying
 from mcsim.errors import did_you_mean, raise_all
@@ -145,7 +145,7 @@ class Bootstrap:
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample, of the real size unless ``n_units`` says otherwise."""
-        dgp = under(self, design)
+        dgp = with_factors(self, design)
         raise_all(_faults_of_draws(dgp))
         keys = jax.random.split(key, len(dgp.groups))
         drawn = [dgp._members(k, group) for k, group in zip(keys, dgp.groups, strict=True)]

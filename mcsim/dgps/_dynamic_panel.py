@@ -12,14 +12,14 @@ from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import (
+from mcsim.dgps._fields import (
     faults_of_numbers,
     faults_of_persistence,
     faults_of_sizes,
     field_names,
-    under,
+    with_factors,
 )
-from mcsim.dgps._normals import normals, recursion
+from mcsim.dgps._random import normals, recursion
 from mcsim.errors import raise_all
 
 
@@ -101,7 +101,7 @@ class DynamicPanel:
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
-        dgp = under(self, design)
+        dgp = with_factors(self, design)
         raise_all(_faults(dgp))
         n, t = dgp.n_units, dgp.n_periods + (dgp.burn_in or 1) - 1
         z_unit, z_start, z, z_x = normals(key, (n, 1), (n, 2), (n, t), (n, t))

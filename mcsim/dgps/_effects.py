@@ -1,4 +1,4 @@
-"""Effects that differ between units and over time, as ``effect(key, exposure, panel)``.
+"""Effects that differ between units and over time, as ``effect(key, exposure, panel)``, and means.
 
 Exposure (unit, period) is 1 in a unit's first treated period, 2 in the next of the calendar, 0
 where it is not treated. Any function that returns the effect of every cell is one; these are
@@ -11,15 +11,18 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
+from mcsim._averages import Average, Bin
 from mcsim._calendar import Calendar
 from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import faults_of_numbers, is_whole
-from mcsim.dgps._normals import normals
+from mcsim.dgps._fields import faults_of_numbers, is_whole
+from mcsim.dgps._random import normals
 from mcsim.errors import raise_all
+
+Cells = Float[Array, "unit period"]
 
 
 @pytree()
@@ -120,7 +123,7 @@ class heterogeneous:
 def periods_treated(
     treated: Float[Array, "unit period"], calendar: Calendar
 ) -> Float[Array, "unit period"]:
-    """Return for how many periods of the calendar a unit has been treated, the present one too.
+    """Return the number of calendar periods since a unit's adoption, the present one included.
 
     A treatment that holds on from one period of the panel to its next held in between.
     """
@@ -144,3 +147,66 @@ def _faults_of_path(path: Any) -> list[str]:
     if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
         return [f"path: got {path!r}, expected at least one finite number"]
     return []
+
+
+def true_average(average: Average, panel: Panel, treated: Cells, effect: Any) -> Array:
+    """Average the effects of the treated cells that are observed; NaN where there is none.
+
+    Parameters
+    ----------
+    average : Average
+        The average.
+    panel : Panel
+    treated : array (unit, period)
+        Zeros and ones.
+    effect : array (unit, period) or number
+        The effect of every treated cell.
+    """
+    cells = treated if panel.mask is None else treated * panel.mask
+    event = periods_treated(treated, panel.calendar) - 1.0
+    start = jnp.argmax(treated > 0, axis=1)
+    if average.kind == "event":
+        return _over_bins(average.bins or (), cells, event, effect)
+    if average.bins is not None:
+        cells = cells * jnp.any(jnp.stack([_inside(b, event) for b in average.bins]), axis=0)
+    periods = jnp.arange(cells.shape[1])
+    if average.kind == "g":
+        cells = cells * (start == average.position)[:, None]
+    if average.kind == "t":
+        cells = cells * (periods == average.position)
+    if average.kind == "calendar":
+        return _mean(*totals_by(cells, effect, axis=0))
+    if average.kind == "group":
+        member = (start == periods[:, None]) * (cells > 0).any(axis=1)
+        total, count = totals_by(cells, effect, axis=1)
+        return _mean(member @ total, member @ count, member.sum(axis=1))
+    total, count = totals_by(cells, effect, axis=(0, 1))
+    return total / count
+
+
+def totals_by(
+    cells: Float[Array, "*bin unit period"], effect: Any, axis: int | tuple[int, ...]
+) -> tuple[Float[Array, "*many"], Float[Array, "*many"]]:
+    """Return the sum of the effects over cells, and the number of cells."""
+    return (cells * effect).sum(axis=axis), cells.sum(axis=axis)
+
+
+def _over_bins(bins: tuple[Bin, ...], cells: Cells, event: Cells, effect: Any) -> Array:
+    """Return the plain mean over the bins of event times that have cells; 0 before treatment."""
+    after = [cells * _inside(one, event) for one in bins if one[1] >= 0]
+    if not after:
+        return jnp.zeros(())
+    return _mean(*totals_by(jnp.stack(after), effect, axis=(1, 2)))
+
+
+def _inside(times: Bin, event: Cells) -> Bool[Array, "unit period"]:
+    return (event >= times[0]) & (event <= times[1])
+
+
+def _mean(
+    total: Float[Array, " part"], count: Float[Array, " part"], weight: Array | float = 1.0
+) -> Float[Array, ""]:
+    """Return the weighted mean over the parts that have cells."""
+    weight = weight * (count > 0)
+    means = total / jnp.where(count > 0, count, 1.0)
+    return (weight * means).sum() / weight.sum()

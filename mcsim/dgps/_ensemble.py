@@ -1,4 +1,4 @@
-"""Ensembles of generators as DGPs: one cell per member, told apart by the factor ``generator``."""
+"""Generators as sources of DGPs: ensembles with a cell per member, and caveats on fitted DGPs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -20,19 +20,24 @@ FITTED = (
     "Sloczynski 2019, Journal of Applied Econometrics 34: 893-910)."
 )
 
+FIXED = (
+    "The panel is one and the same in every replication, only the treatment is random: "
+    "bias and coverage are over assignments, given these outcomes."
+)
+
 
 def is_generator(source: Any) -> bool:
-    """Whether something draws panels by ``sample``, and is no data frame, which does too."""
+    """Return whether an object draws panels by ``sample``; a data frame's ``sample`` does not."""
     return not callable(source) and hasattr(type(source), "sample") and not is_frame(source)
 
 
 def is_frame(thing: object) -> bool:
-    """Whether it is a data frame, which has a ``sample`` of its own; pandas is not imported."""
+    """Return whether an object is a data frame; pandas is not imported for it."""
     return type(thing).__name__ == "DataFrame"
 
 
-def bare(source: Any) -> Any:
-    """Return a generator without what it recorded of its training, so that fits share programs."""
+def without_training_record(source: Any) -> Any:
+    """Return a generator without its losses and training rows, so that fits share programs."""
     if not is_generator(source) or not is_dataclass(source) or isinstance(source, type):
         return source
     recorded = {"losses": {}, "rows": None}

@@ -14,15 +14,15 @@ from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import (
+from mcsim.dgps._fields import (
     faults_of_numbers,
     faults_of_persistence,
     faults_of_sizes,
     field_names,
     is_number,
-    under,
+    with_factors,
 )
-from mcsim.dgps._normals import normals, stationary
+from mcsim.dgps._random import normals, stationary
 from mcsim.errors import raise_all
 
 _SHARES = ("unit_share", "time_share", "group_share")
@@ -111,7 +111,7 @@ class ErrorComponents:
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
-        dgp = under(self, design)
+        dgp = with_factors(self, design)
         raise_all(_faults(dgp))
         n, t, groups = dgp.n_units, dgp.n_periods, dgp.n_groups
         maps = _maps(dgp)

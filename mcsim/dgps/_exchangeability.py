@@ -1,4 +1,4 @@
-"""Whether treated units were as variable as untreated ones before treatment: ratio and p-value.
+"""Variances of treated and untreated units before treatment: their ratio and its p-value.
 
 Permuted paths stand for the data's own only where units are exchangeable. Variances are those of
 changes from period to period, about the mean of each group in each period, so that neither levels
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mcsim.dgps._two_way import Cells, Chosen
+from mcsim.dgps._own_effect import Cells, Chosen
 
 _PERMUTATIONS = 499
 _CELLS_AT_ONCE = 10**6
@@ -69,11 +69,11 @@ def pre_period_variances(
 def _permute(
     rng: np.random.Generator, values: np.ndarray, stratum: np.ndarray, count: int
 ) -> np.ndarray:
-    """Permute values within strata, so many times: (permutation, group)."""
+    """Return ``count`` permutations of the values within strata: (permutation, group)."""
     taker = np.argsort(stratum, kind="stable")
-    lots = rng.random((count, len(values)))
-    giver = np.lexsort((lots, np.broadcast_to(stratum, lots.shape)), axis=-1)
-    drawn = np.empty(lots.shape, values.dtype)
+    ranks = rng.random((count, len(values)))
+    giver = np.lexsort((ranks, np.broadcast_to(stratum, ranks.shape)), axis=-1)
+    drawn = np.empty(ranks.shape, values.dtype)
     drawn[:, taker] = values[giver]
     return drawn
 
@@ -83,7 +83,7 @@ def _log_ratio(
     seen: Bool[np.ndarray, "unit change"],
     start: Int[np.ndarray, "permutation unit"],
 ) -> Float[np.ndarray, " permutation"]:
-    """Return the log ratio of pooled variances, where both kinds have two units in a period."""
+    """Return the log ratio of variances, pooled over periods with two units of both kinds."""
     last = seen.shape[1]
     never = (start > last)[..., None]
     before = start[..., None] > np.arange(1, last + 1)
@@ -98,7 +98,7 @@ def _log_ratio(
 
 
 def _spread(change: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the chosen units in each period, and the squares of their deviations, summed."""
+    """Return the number of chosen units in each period, and the sum of their squared deviations."""
     number = chosen.sum(axis=-2)
     total = np.einsum("...ut,ut->...t", chosen.astype(float), change)
     squares = np.einsum("...ut,ut->...t", chosen.astype(float), change**2)

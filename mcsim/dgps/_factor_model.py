@@ -18,8 +18,8 @@ from mcsim._core import Panel, Sample, require_panel
 from mcsim._design import Design
 from mcsim._escapes import printable
 from mcsim._pytree import ADDED_LATER, pytree
-from mcsim.dgps._factors import faults_of_sizes, field_names, is_whole, under
-from mcsim.dgps._normals import normals
+from mcsim.dgps._fields import faults_of_sizes, field_names, is_whole, with_factors
+from mcsim.dgps._random import normals
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 PARTS = ("additive", "interactive", "noise", "autocorrelation")
@@ -198,7 +198,7 @@ class FactorModel:
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
-        model = under(self, design)
+        model = with_factors(self, design)
         systematic, carried = model.additive + model.interactive, model.carried
         if model.n_units is not None:
             raise_all(faults_of_sizes(model, {"n_units": 2}))

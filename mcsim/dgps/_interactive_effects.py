@@ -11,8 +11,8 @@ from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import faults_of_numbers, faults_of_sizes, field_names, under
-from mcsim.dgps._normals import normals
+from mcsim.dgps._fields import faults_of_numbers, faults_of_sizes, field_names, with_factors
+from mcsim.dgps._random import normals
 from mcsim.errors import raise_all
 
 
@@ -87,7 +87,7 @@ class InteractiveEffects:
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
-        dgp = under(self, design)
+        dgp = with_factors(self, design)
         raise_all(_faults(dgp))
         n, t, rank = dgp.n_units, dgp.n_periods, dgp.rank
         e, own, loadings, factors, unit, period = normals(

@@ -14,8 +14,14 @@ from mcsim._calls import with_remedies
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
-from mcsim.dgps._factors import faults_of_numbers, faults_of_sizes, field_names, is_number, under
-from mcsim.dgps._normals import normals
+from mcsim.dgps._fields import (
+    faults_of_numbers,
+    faults_of_sizes,
+    field_names,
+    is_number,
+    with_factors,
+)
+from mcsim.dgps._random import normals
 from mcsim.errors import did_you_mean, raise_all
 
 Instruments = Literal["random", "fixed", "limit"]
@@ -101,7 +107,7 @@ class LinearIV:
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
-        dgp = under(self, design)
+        dgp = with_factors(self, design)
         raise_all(_faults(dgp))
         n, k = dgp.n_units, dgp.n_instruments
         if dgp.instruments == "limit":

@@ -20,7 +20,7 @@ from mcsim._escapes import printable
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
-from mcsim.dgps._factors import faults_of_sizes
+from mcsim.dgps._fields import faults_of_sizes
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 Coupling = Literal["rank", "independent"]

@@ -1,7 +1,7 @@
 """Untreated outcomes of a panel that was treated: its own effect is removed once, on the host."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,22 +11,15 @@ from mcsim._core import Panel, Sample
 from mcsim._design import Design
 from mcsim._pytree import pytree
 from mcsim._warnings import warn
+from mcsim.dgps._assignment._permuted import permuted
+from mcsim.dgps._ensemble import FIXED
 from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances
-from mcsim.dgps._own_effect import OwnEffect, OwnTreatment, own_effect
-from mcsim.dgps._permuted import permuted
-from mcsim.dgps._two_way import Cells, two_way_residual
+from mcsim.dgps._imposed_effect import WithEffect
+from mcsim.dgps._own_effect import Cells, OwnEffect, OwnTreatment, own_effect, two_way_residual
 from mcsim.dgps._units import numbered
 from mcsim.errors import did_you_mean, raise_all
 
-if TYPE_CHECKING:
-    from mcsim.dgps._with_effect import WithEffect
-
 Untreated = Literal["average", "event", "as is"]
-
-FIXED = (
-    "The panel is one and the same in every replication, only the treatment is random: "
-    "bias and coverage are over assignments, given these outcomes."
-)
 
 _LEVEL = 0.05  # of the test whether variances before treatment differ
 
@@ -41,9 +34,9 @@ class UntreatedPanel:
     panel : Panel
         As it came; its definition.
     outcome, treatment : str
-        Columns: what the treatment had an effect on, and who was treated when.
+        Columns: the outcome that the treatment affected, and the treatment.
     untreated : {"average", "event", "as is"}
-        Which effect is removed.
+        The effect that is removed.
     permutation_df : int
         Units (clusters) that are permuted, less the number of strata.
     drawn : Panel
@@ -80,7 +73,7 @@ class UntreatedPanel:
         return Sample(self.drawn, {})
 
 
-def untreated_source(dgp: "WithEffect", untreated: Untreated | None) -> Any:
+def untreated_source(dgp: WithEffect, untreated: Untreated | None) -> Any:
     """Return the source without the effect of its own treatment, or as it is if it has none.
 
     Raises
@@ -115,8 +108,8 @@ def untreated_source(dgp: "WithEffect", untreated: Untreated | None) -> Any:
     return UntreatedPanel(dgp.source, *columns, untreated, df, drawn, (*remarks, *doubts))
 
 
-def faults_of_untreated(dgp: "WithEffect", untreated: Any) -> list[str]:
-    """Say what is wrong with the word for untreated outcomes, or that one is needed."""
+def faults_of_untreated(dgp: WithEffect, untreated: Any) -> list[str]:
+    """Return the faults of the option ``untreated``, or that it is needed."""
     faults, path, name = [], dgp.assignment, dgp.treatment
     if isinstance(path, permuted) and path.treatment != name:
         faults.append(
@@ -126,7 +119,7 @@ def faults_of_untreated(dgp: "WithEffect", untreated: Any) -> list[str]:
     return [*faults, *_faults_of_word(dgp, untreated)]
 
 
-def _faults_of_word(dgp: "WithEffect", untreated: Any) -> list[str]:
+def _faults_of_word(dgp: WithEffect, untreated: Any) -> list[str]:
     kinds = get_args(Untreated)
     if untreated is not None and untreated not in kinds:
         return [f"untreated: got {untreated!r}{did_you_mean(str(untreated), kinds)}"]
@@ -147,8 +140,8 @@ def _faults_of_word(dgp: "WithEffect", untreated: Any) -> list[str]:
     return []
 
 
-def _was_treated(dgp: "WithEffect") -> bool:
-    """Whether the source is a panel with a varying column of the treatment's name."""
+def _was_treated(dgp: WithEffect) -> bool:
+    """Return whether the source is a panel with a varying column of the treatment's name."""
     source = dgp.source
     names = (dgp.treatment, dgp.outcome)
     if not isinstance(source, Panel) or not all(name in source for name in names):
@@ -158,7 +151,7 @@ def _was_treated(dgp: "WithEffect") -> bool:
     return len(np.unique(values[observed])) > 1
 
 
-def _own(dgp: "WithEffect") -> OwnTreatment:
+def _own(dgp: WithEffect) -> OwnTreatment:
     panel: Panel = dgp.source
     y, d = (np.asarray(panel[name], dtype=float) for name in (dgp.outcome, dgp.treatment))
     seen = np.ones(y.shape, bool) if panel.mask is None else np.asarray(panel.mask)
@@ -166,20 +159,20 @@ def _own(dgp: "WithEffect") -> OwnTreatment:
     return OwnTreatment(y, observed & (d == 1), observed)
 
 
-def _permutation_df(dgp: "WithEffect") -> int:
+def _permutation_df(dgp: WithEffect) -> int:
     number, stratum = _exchanged(dgp)
     return len(np.unique(number)) - len(np.unique(stratum))
 
 
-def _exchanged(dgp: "WithEffect") -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the units (clusters) that an assignment exchanges, and of the strata within."""
+def _exchanged(dgp: WithEffect) -> tuple[np.ndarray, np.ndarray]:
+    """Return numbers of the units (clusters) that an assignment exchanges, and of their strata."""
     panel, assignment = dgp.source, dgp.assignment
     number = numbered(panel, getattr(assignment, "cluster", None))
     strata = getattr(assignment, "strata", None)
     return number, np.zeros_like(number) if strata is None else numbered(panel, strata)
 
 
-def _faults_of_removal(dgp: "WithEffect", untreated: Untreated) -> list[str]:
+def _faults_of_removal(dgp: WithEffect, untreated: Untreated) -> list[str]:
     own, name = _own(dgp), dgp.treatment
     if not np.isin(np.asarray(dgp.source[name])[own.observed], (0.0, 1.0)).all():
         return [
@@ -208,7 +201,7 @@ def _faults_of_removal(dgp: "WithEffect", untreated: Untreated) -> list[str]:
 
 
 def _rescaled(y: Cells, observed: np.ndarray, df: int) -> Cells:
-    """Give deviations from unit and period effects the variance that the removal cost them.
+    """Inflate deviations from unit and period effects by the variance that the removal took.
 
     An effect that is estimated in these data takes one of the degrees of freedom of the permuted
     units with it: with it the residuals of treated units are too small, as in any regression.
@@ -216,13 +209,13 @@ def _rescaled(y: Cells, observed: np.ndarray, df: int) -> Cells:
     return y + (np.sqrt(df / (df - 1)) - 1.0) * two_way_residual(y, observed)
 
 
-def _with_outcome(dgp: "WithEffect", own: OwnTreatment, y: Cells) -> Panel:
+def _with_outcome(dgp: WithEffect, own: OwnTreatment, y: Cells) -> Panel:
     values = dgp.source[dgp.outcome]
     kept = np.where(own.observed, y, np.asarray(values, dtype=float))
     return dgp.source.with_columns({dgp.outcome: jnp.asarray(kept, dtype=float)})
 
 
-def _of_removal(dgp: "WithEffect", effect: OwnEffect) -> str:
+def _of_removal(dgp: WithEffect, effect: OwnEffect) -> str:
     by_event = " by event time" if effect.by_event else ""
     return (
         f"The estimated average effect of {dgp.treatment} on {dgp.outcome}, {effect.average:.3g} "
@@ -231,8 +224,8 @@ def _of_removal(dgp: "WithEffect", effect: OwnEffect) -> str:
     )
 
 
-def _of_single_units(dgp: "WithEffect", effect: OwnEffect) -> list[str]:
-    """Say which of the estimates rest on one treated unit or cluster."""
+def _of_single_units(dgp: WithEffect, effect: OwnEffect) -> list[str]:
+    """Return a warning about estimates that rest on one treated unit or cluster."""
     cluster = getattr(dgp.assignment, "cluster", None)
     number = numbered(dgp.source, cluster)
     groups = {what: number[cells.any(axis=1)] for what, cells in effect.used.items()}
@@ -246,13 +239,13 @@ def _of_single_units(dgp: "WithEffect", effect: OwnEffect) -> list[str]:
     ]
 
 
-def _compared(dgp: "WithEffect", own: OwnTreatment, y: Cells) -> VarianceRatio | None:
+def _compared(dgp: WithEffect, own: OwnTreatment, y: Cells) -> VarianceRatio | None:
     number, stratum = _exchanged(dgp)
     return pre_period_variances(y, own.observed, own.start, number=number, stratum=stratum)
 
 
-def _of_variances(dgp: "WithEffect", found: VarianceRatio | None) -> str:
-    """Say whether treated units were more or less variable before treatment than untreated ones."""
+def _of_variances(dgp: WithEffect, found: VarianceRatio | None) -> str:
+    """Return a sentence on the variances of treated and untreated units before treatment."""
     if found is None:
         return (
             "Variances of treated and untreated units before treatment cannot be compared: no "

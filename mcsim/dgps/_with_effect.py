@@ -4,38 +4,25 @@ After Bertrand, Duflo & Mullainathan (2004), Quarterly Journal of Economics 119:
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, is_dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
 
-from mcsim._averages import ATT, Average, named, read_average
+from mcsim._averages import ATT, named, read_average
 from mcsim._calls import with_remedies
-from mcsim._core import Panel, Sample
-from mcsim._design import Design
-from mcsim._escapes import printable
-from mcsim._schema import Schema
-from mcsim.dgps._averages import totals_by, true_average
-from mcsim.dgps._composition import (
-    TruthOf,
-    faults_of_composition,
-    faults_of_ensemble,
-    schema_with_treatment,
+from mcsim._core import Panel
+from mcsim._schema import Column, Schema, infer_schema
+from mcsim.dgps._assignment._permuted import with_treatment
+from mcsim.dgps._ensemble import Ensemble, is_frame, is_generator, without_training_record
+from mcsim.dgps._fields import (
+    faults_of_schema,
+    faults_of_sizes,
+    is_number,
 )
-from mcsim.dgps._effects import periods_treated
-from mcsim.dgps._ensemble import FITTED, ONE_FIT, Ensemble, bare, is_generator
-from mcsim.dgps._factors import brief, field_names, is_number, under
-from mcsim.dgps._permuted import with_treatment
-from mcsim.dgps._untreated import FIXED, Untreated, faults_of_untreated, untreated_source
-from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
-
-_TRUTH_DRAWS = 2**12  # samples drawn for a population ATT
-_TRUTH_BATCH = 2**6  # of them at once
-
-_ALL = Average("simple")
+from mcsim.dgps._imposed_effect import TruthOf, WithEffect
+from mcsim.dgps._untreated import Untreated, faults_of_untreated, untreated_source
+from mcsim.errors import did_you_mean, faults_of_strings, raise_all
 
 
 @with_remedies()
@@ -53,7 +40,7 @@ def with_effect(
     n_units: int | None = None,
     n_periods: int | None = None,
     schema: Schema | None = None,
-) -> "WithEffect | Ensemble":
+) -> WithEffect | Ensemble:
     """Make a DGP whose outcomes are the source's plus a known effect in the treated cells.
 
     Parameters
@@ -61,7 +48,7 @@ def with_effect(
     source : Panel, DGP, generator or sequence of generators
         Untreated outcomes: a real panel, which stays as it is while the treatment is drawn anew
         (placebo laws); a DGP of panels; or a fitted generator. A sequence (see `mcsim.fit_many`)
-        makes an ensemble, whose members are cells of a study told apart by the factor
+        makes an ensemble, whose members are cells of a study identified by the factor
         ``generator``.
     outcome : str
         The column that the effect is added to.
@@ -107,7 +94,7 @@ def with_effect(
     -------
     WithEffect or Ensemble
         A DGP. Its truth is ``"att"``, and the same number under the treatment's name, as
-        regressions label its coefficient; beside them stands what the source's samples tell.
+        regressions label its coefficient; beside them stand the truths of the source's samples.
 
     Raises
     ------
@@ -156,16 +143,16 @@ def with_effect(
     times, sizes = (*map(named, horizons), *estimands), (n_units, n_periods)
     dgps = [
         WithEffect(one, outcome, assignment, effect, treatment, truth, times, *sizes, schema)
-        for one in map(bare, source if ensemble else [source])
+        for one in map(without_training_record, source if ensemble else [source])
     ]
-    raise_all(faults_of_ensemble(source) if ensemble else [])
+    raise_all(_faults_of_ensemble(source) if ensemble else [])
     found = [
         fault
         for dgp in dgps
-        for fault in (*faults_of_composition(dgp), *faults_of_untreated(dgp, untreated))
+        for fault in (*_faults_of_composition(dgp), *faults_of_untreated(dgp, untreated))
     ]
     raise_all(list(dict.fromkeys(found)))
-    schemas = [schema_with_treatment(dgp) for dgp in dgps]
+    schemas = [_schema_with_treatment(dgp) for dgp in dgps]
     sources = [untreated_source(dgp, untreated) for dgp in dgps]
     dgps = tuple(
         replace(dgp, source=one, schema=its)
@@ -181,220 +168,178 @@ def _faults_of_lists(horizons: Any, estimands: Any) -> list[str]:
     return faults
 
 
-@dataclass(frozen=True)
-class WithEffect:
-    """A DGP with a known effect; `with_effect` makes it.
+def _faults_of_composition(dgp: WithEffect) -> list[str]:
+    """Return the faults of the parts of a DGP with a known effect, alone and together."""
+    if kinds := [*faults_of_schema(dgp.schema), *_faults_of_kinds(dgp)]:
+        return kinds
+    return [
+        *_faults_of_source(dgp),
+        *_faults_of_outcome(dgp),
+        *_faults_of_treatment(dgp),
+        *_faults_of_effect(dgp),
+        *_faults_of_truth(dgp),
+    ]
 
-    Attributes
-    ----------
-    source, outcome, assignment, effect, treatment, n_units, n_periods, schema
-        As in `with_effect`.
-    truth_of : {"sample", "population"}
-        Of what the truth is the average effect.
-    estimands : tuple of str
-        Averages that have a truth beside it.
-    """
 
-    definition_name = "mcsim.dgps.with_effect"
+def _faults_of_source(dgp: WithEffect) -> list[str]:
+    source = dgp.source
+    if is_generator(source):
+        return _faults_of_drawing(dgp)
+    faults = _faults_of_own_sizes(dgp)
+    if isinstance(source, Panel):
+        check = getattr(dgp.assignment, "faults", None)
+        faults += check(source) if check else []
+    elif not callable(source) or is_frame(source):
+        kind = type(source).__name__
+        frame = "; panel, schema = mcsim.from_frame(frame) makes one" if is_frame(source) else ""
+        faults.append(f"source: got {kind}, expected a Panel, a DGP or a fitted generator{frame}")
+    return faults
 
-    source: Any
-    outcome: str
-    assignment: Any
-    effect: Any
-    treatment: str
-    truth_of: TruthOf
-    estimands: tuple[str, ...]
-    n_units: int | None
-    n_periods: int | None
-    schema: Schema | None
 
-    def __repr__(self) -> str:
-        return f"with_effect({printable(self.summary)})"
-
-    @property
-    def name(self) -> str:
-        """Its name in a study that gives it none."""
-        return with_effect.__name__
-
-    @property
-    def factors(self) -> tuple[str, ...] | None:
-        """The factors of a design that it reads; None if its source may read any."""
-        drawn = is_generator(self.source)
-        alone = () if drawn or isinstance(self.source, Panel) else None
-        source = getattr(self.source, "factors", alone)
-        if source is None:
-            return None
-        chosen = field_names(self.assignment) if is_dataclass(self.assignment) else ()
-        sizes = ("n_units", "n_periods") if drawn else ()
-        return (*source, *chosen, "effect", "effect_scale", *sizes)
-
-    @property
-    def synonyms(self) -> tuple[str, ...]:
-        """Names under which the truth stands a second time; they are no estimands of their own."""
-        return (self.treatment,)
-
-    @property
-    def truth_kind(self) -> str:
-        """What the truth is, in words."""
-        where = "each sample" if self.truth_of == "sample" else "all samples"
-        return f"the effect that the design imposed, over the treated cells of {where}"
-
-    @property
-    def summary(self) -> str:
-        """One line for the head of a report."""
-        source = getattr(self.source, "summary", None) or repr(self.source)
-        return f"{source}; {self.treatment}: {brief(self.assignment)}; effect: {brief(self.effect)}"
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
-        own = (
-            *getattr(self.source, "caveats", ()),
-            *getattr(self.assignment, "caveats", ()),
+def _faults_of_outcome(dgp: WithEffect) -> list[str]:
+    source = dgp.source
+    columns = getattr(getattr(source, "schema", None), "names", None)
+    if isinstance(source, Panel):
+        columns = tuple(source)
+    faults = []
+    if columns is not None and dgp.outcome not in columns:
+        faults.append(f"outcome: got {dgp.outcome!r}{did_you_mean(dgp.outcome, columns)}")
+    schema = _known_schema(dgp)
+    if schema is not None and dgp.outcome in schema.names and schema[dgp.outcome].nominal:
+        levels = ", ".join(map(str, schema[dgp.outcome].levels))
+        faults.append(
+            f"outcome: got {dgp.outcome!r}, whose values are categories ({levels}), expected a "
+            "column of numbers to add an effect to"
         )
-        if is_generator(self.source):
-            return (ONE_FIT, FITTED, *own)
-        return (FIXED, *own) if isinstance(self.source, Panel) else own
+    return faults
 
-    @property
-    def common_shocks(self) -> str | None:
-        """Whether a generator's common shocks are those of its data, or drawn anew."""
-        return getattr(self.source, "common_shocks", None)
 
-    def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
-        """Draw one sample."""
-        panel, treated, effect, known = self._draw(key, design)
-        for name in self.estimands:
-            if average := read_average(name):
-                known[name] = true_average(average, panel, treated, effect)
-        if self.treatment in panel.nominal:  # its new values are numbers
-            panel = panel.select([name for name in panel if name != self.treatment])
-        sample = panel.with_columns(
-            {self.outcome: panel[self.outcome] + treated * effect, self.treatment: treated}
+def _faults_of_treatment(dgp: WithEffect) -> list[str]:
+    """Return the faults of the treatment's name and of its assignment."""
+    faults = []
+    schema = _known_schema(dgp)
+    if not isinstance(dgp.treatment, str) or dgp.treatment in ("", dgp.outcome):
+        faults.append(f"treatment: got {dgp.treatment!r}, expected a name, not the outcome's")
+    elif which := _index_named(dgp.treatment, schema):
+        faults.append(
+            f"treatment: got {dgp.treatment!r}, which names the {which} in frames of this DGP; "
+            "name the treatment otherwise: treatment='treated'"
         )
-        if self.truth_of == "population":
-            return Sample(sample, known)
-        if jnp.ndim(effect) == 0:
-            att = jnp.where(treated.any(), effect, jnp.nan)
-        else:
-            att = true_average(_ALL, panel, treated, effect)
-        return Sample(sample, {**known, **self._named(att)})
-
-    def truth(self, key: Key[Array, ""], design: Design) -> dict[str, tuple[float, float]]:
-        """Return the population ATT and its Monte Carlo standard error, where it was asked for.
-
-        Parameters
-        ----------
-        key : Key
-            Key of the draws.
-        design : Design
-            The cell's factors.
-        """
-        found: Any = getattr(self.source, "truth", None)
-        others: Any = found(key, design) if callable(found) else {}
-        own = (ATT, *self.synonyms)
-        others = {} if isinstance(others, Panel) else others
-        known = {name: value for name, value in others.items() if name not in own}
-        effect = self._effect(design)
-        if self.truth_of == "sample":
-            return known
-        if not callable(effect):
-            scale = design.get("effect_scale", 1.0)
-            return {**known, **self._named((float(effect * scale), 0.0))}
-        keys = jax.random.split(key, _TRUTH_DRAWS)
-        totals = np.asarray(_population(self, keys, design))
-        att = totals[:, 0].sum() / totals[:, 1].sum()
-        residual = (totals[:, 0] - att * totals[:, 1]) / totals[:, 1].mean()
-        mcse = float(residual.std(ddof=1) / len(residual) ** 0.5)
-        return {**known, **self._named((float(att), mcse))}
-
-    def _named(self, att: Any) -> dict[str, Any]:
-        """The effect under its name, and as a regression labels it: by the treatment's."""
-        return {ATT: att} | dict.fromkeys(self.synonyms, att)
-
-    def _draw(self, key: Key[Array, ""], design: Design) -> tuple[Panel, Array, Any, dict]:
-        """The untreated panel, the treatment, its effect in every cell, what is known besides."""
-        source_key, assignment_key, effect_key = jax.random.split(key, 3)
-        panel, known = self._untreated(source_key, design)
-        if self.outcome not in panel:
-            raise InputError(f"outcome: got {self.outcome!r}{did_you_mean(self.outcome, panel)}")
-        chosen = self.assignment
-        assignment: Any = under(chosen, design) if is_dataclass(chosen) else chosen
-        shape = panel.n_units, panel.n_periods
-        treated = jnp.asarray(assignment(assignment_key, panel), dtype=float)
-        _require_shape("assignment", treated, shape)
-        treated = jnp.where((treated == 0) | (treated == 1), treated, jnp.nan)
-        effect = self._effect(design)
-        if callable(effect):
-            exposure = (periods_treated(treated, panel.calendar) * treated).astype(int)
-            effect = jnp.asarray(effect(effect_key, exposure, panel), dtype=float)
-            _require_shape("effect", effect, shape)
-            effect = jnp.where(treated > 0, effect, 0.0)
-        return panel, treated, effect * design.get("effect_scale", 1.0), known
-
-    def _effect(self, design: Design) -> Any:
-        """The design's effect where it has one; a path is not replaced by a number in silence."""
-        if "effect" in design and callable(self.effect):
-            raise InputError(
-                f"effect: the factor 'effect' would take the place of {brief(self.effect)}; leave "
-                "one of them out, or vary the size of the path with the factor 'effect_scale'"
-            )
-        return design.get("effect", self.effect)
-
-    def _untreated(self, key: Key[Array, ""], design: Design) -> tuple[Panel, dict]:
-        if isinstance(self.source, Panel):
-            return self.source, {}
-        source: Any = self.source
-        if callable(source):
-            sample: Any = source(key, design)
-            return sample.panel, dict(sample.truth)
-        n_units = design.get("n_units", self.n_units)
-        n_periods = design.get("n_periods", self.n_periods)
-        if n_units is None:
-            raise InputError("n_units: got none for a generator; give n_units=, or a factor of it")
-        sizes = (n_units,) if n_periods is None else (n_units, n_periods)
-        return source.sample(key, *sizes), {}
+    if not callable(dgp.assignment):
+        kind = type(dgp.assignment).__name__
+        faults.append(
+            f"assignment: got {kind}, expected a function of (key, panel), e.g. at_random"
+        )
+    return faults
 
 
-@jax.jit
-def _population(dgp: WithEffect, keys: Any, design: Design) -> Float[Array, "rep 2"]:
-    def totals(key):
-        panel, treated, effect, _ = dgp._draw(key, design)
-        observed = treated if panel.mask is None else treated * panel.mask
-        return jnp.stack(totals_by(observed, effect, axis=(0, 1)))
-
-    return jax.lax.map(totals, keys, batch_size=_TRUTH_BATCH)
-
-
-def _require_shape(what: str, values: Array, shape: tuple[int, int]) -> None:
-    if (came := values.shape) != shape:
-        raise InputError(f"{what}: it returned shape {came}, expected (unit, period) = {shape}")
+def _faults_of_effect(dgp: WithEffect) -> list[str]:
+    number = is_number(dgp.effect) and np.isfinite(dgp.effect)
+    if number or callable(dgp.effect):
+        return []
+    return [
+        f"effect: got {dgp.effect!r}, expected a finite number or a function of (key, exposure, "
+        "panel)"
+    ]
 
 
-_PARTS = ("source", "assignment", "effect")
-_OPTIONS = ("outcome", "treatment", "truth_of", "estimands", "n_units", "n_periods", "schema")
+def _faults_of_truth(dgp: WithEffect) -> list[str]:
+    """Return the faults of the averages that have a truth, and of their population."""
+    faults = [
+        f"estimands: got {name!r}, expected an average as estimators label it, e.g. 'att[0..3]' or "
+        "'att[group]'; horizons are event times, e.g. range(-2, 3)"
+        for name in dgp.estimands
+        if name != ATT and (not isinstance(name, str) or read_average(name) is None)
+    ]
+    if dgp.truth_of not in get_args(TruthOf):
+        faults.append(f"truth: got {dgp.truth_of!r}{did_you_mean(dgp.truth_of, get_args(TruthOf))}")
+    return faults
 
 
-def _flatten(dgp: WithEffect):
-    """Parts with arrays are arguments of a program, functions are constants of it."""
-    parts = [(name, getattr(dgp, name)) for name in _PARTS]
-    fixed = tuple(part if _is_constant(name, part) else None for name, part in parts)
-    leaves = [None if _is_constant(name, part) else part for name, part in parts]
-    return leaves, (fixed, tuple(getattr(dgp, name) for name in _OPTIONS))
+def _faults_of_kinds(dgp: WithEffect) -> list[str]:
+    """Return the faults of parts that are classes (``at_random``), not instances."""
+    parts = {"source": dgp.source, "assignment": dgp.assignment, "effect": dgp.effect}
+    faults = [
+        f"{name}: got the class {part.__name__}, expected what it makes: {part.__name__}(...)"
+        for name, part in parts.items()
+        if isinstance(part, type)
+    ]
+    if not isinstance(dgp.outcome, str):
+        faults.append(f"outcome: got {dgp.outcome!r}, expected the name of one column")
+    return faults
 
 
-def _unflatten(constants: tuple, leaves: Any) -> WithEffect:
-    fixed, options = constants
-    parts = [leaf if part is None else part for part, leaf in zip(fixed, leaves, strict=True)]
-    dgp = object.__new__(WithEffect)
-    for name, value in zip((*_PARTS, *_OPTIONS), (*parts, *options), strict=True):
-        object.__setattr__(dgp, name, value)
-    return dgp
+def _faults_of_own_sizes(dgp: WithEffect) -> list[str]:
+    """Return the faults of sizes for a panel or a DGP, which have sizes of their own."""
+    return [
+        f"{name}: got {value!r}, which only a generator draws; the sizes of another source are its "
+        "own"
+        for name, value in {"n_units": dgp.n_units, "n_periods": dgp.n_periods}.items()
+        if value is not None
+    ]
 
 
-jax.tree_util.register_pytree_node(WithEffect, _flatten, _unflatten)
+def _faults_of_ensemble(sources: Sequence[Any]) -> list[str]:
+    """Return the faults of generators that make no ensemble."""
+    if not sources:
+        return ["source: got an empty list, expected fitted generators"]
+    if not all(map(is_generator, sources)):
+        kinds = sorted({type(source).__name__ for source in sources if not is_generator(source)})
+        return [f"source: got a list with {', '.join(kinds)}, expected fitted generators"]
+    if any(getattr(s, "schema", None) != getattr(sources[0], "schema", None) for s in sources):
+        return ["source: the generators' schemas differ, expected fits of one data set"]
+    return []
 
 
-def _is_constant(name: str, part: Any) -> bool:
-    """Whether a part is no pytree; an effect that is none is a number, and traced."""
-    return jax.tree_util.all_leaves([part]) and (name != "effect" or callable(part))
+def _faults_of_drawing(dgp: WithEffect) -> list[str]:
+    """Return the faults of a generator as a source of panels for this assignment."""
+    source: Any = dgp.source
+    sizes = {"n_units": 2, "n_periods": 2}
+    faults = faults_of_sizes(dgp, {n: m for n, m in sizes.items() if getattr(dgp, n) is not None})
+    if given := getattr(source, "given", ()):
+        faults.append(
+            f"source: the generator was fit given {list(given)}, so that it draws no whole panel; "
+            "fit it without given="
+        )
+    names = getattr(getattr(source, "schema", None), "names", None)
+    cluster = getattr(dgp.assignment, "cluster", None)
+    if names is not None and cluster is not None and cluster not in names:
+        faults.append(f"cluster: got {cluster!r}{did_you_mean(cluster, names)}")
+    if np.shape(getattr(dgp.assignment, "p", 0.0)):
+        faults.append(
+            "p: got one probability per unit, but a generator draws other units in every panel; "
+            "by_path and by_unit_factors(..., drawn=True) depend on the units drawn, and p may be "
+            "the name of a column"
+        )
+    return faults
+
+
+def _schema_of(dgp: WithEffect) -> Schema | None:
+    schema = dgp.schema or getattr(dgp.source, "schema", None)
+    return schema if isinstance(schema, Schema) else None
+
+
+def _known_schema(dgp: WithEffect) -> Schema | None:
+    """Return the schema, inferred for a panel of categories that came without one."""
+    schema, source = _schema_of(dgp), dgp.source
+    inferred = schema is None and isinstance(source, Panel) and source.nominal
+    return infer_schema(source) if inferred else schema
+
+
+def _index_named(name: str, schema: Schema | None) -> str:
+    """Return the index level of this name in frames, "unit" or "period"; "" if there is none."""
+    index = schema if schema is not None else Schema  # frames take its defaults
+    return {index.unit: "unit", index.time: "period"}.get(name, "")
+
+
+def _schema_with_treatment(dgp: WithEffect) -> Schema | None:
+    """Return the source's schema with the treatment; the outcome may take any value."""
+    schema = _schema_of(dgp)
+    if schema is None:
+        return None
+    free = {"kind": "continuous", "lower": -np.inf, "upper": np.inf, "atoms": (), "levels": ()}
+    if dgp.outcome in schema.names:
+        schema = schema.replace(**{dgp.outcome: free})
+    others = tuple(column for column in schema.columns if column.name != dgp.treatment)
+    treatment = Column(dgp.treatment, "binary", 0.0, 1.0)
+    return replace(schema, columns=(*others, treatment))

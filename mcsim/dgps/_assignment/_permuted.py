@@ -1,4 +1,4 @@
-"""The treatment paths of the data themselves, permuted across units: randomization as it was."""
+"""Assignment by permutation: the treatment paths of the data, permuted across units."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._pytree import pytree
-from mcsim.dgps._lots import draw_lots
+from mcsim.dgps._random import draw_order
 from mcsim.dgps._units import faults_of_cluster, first_observed, numbered, varying
 from mcsim.errors import did_you_mean, raise_all
 
@@ -23,8 +23,8 @@ from mcsim.errors import did_you_mean, raise_all
 class permuted:
     """Permute the paths of the data's own treatment across units, or across clusters of units.
 
-    As many units as in the data are treated, in the periods in which theirs were. A period in
-    which a unit is not observed continues the one before (the first ones: the first observed).
+    The numbers of treated units and their periods are those of the data. A period in which a unit
+    is not observed continues the one before (the first ones: the first observed).
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ class permuted:
     treatment: str | None = None
 
     def __call__(self, key: Key[Array, ""], panel: Panel) -> Float[Array, "unit period"]:
-        """Draw who has whose path."""
+        """Draw the path of every unit."""
         raise_all(self.faults(panel))
         n = panel.n_units
-        lots, groups = draw_lots(key, panel, self.cluster), _groups(self, panel)
-        lot = jax.ops.segment_max(lots.place, groups.number, n)
-        empty = jnp.arange(n) >= lots.count
-        giver = jnp.lexsort((lot, groups.stratum, empty))
+        order, groups = draw_order(key, panel, self.cluster), _groups(self, panel)
+        place = jax.ops.segment_max(order.place, groups.number, n)
+        empty = jnp.arange(n) >= order.count
+        giver = jnp.lexsort((place, groups.stratum, empty))
         taker = jnp.lexsort((jnp.arange(n), groups.stratum, empty))
         path_of = jnp.zeros(n, int).at[taker].set(giver)
         drawn = groups.paths[path_of[groups.number]]
@@ -91,7 +91,7 @@ class permuted:
         )
 
     def faults(self, panel: Panel) -> list[str]:
-        """Say what about this assignment does not fit a panel."""
+        """Return the faults of this assignment on a panel."""
         faults = faults_of_cluster(panel, self.cluster)
         if self.treatment is None:
             faults.append("treatment: got none; with_effect names its own, else write "
@@ -117,7 +117,7 @@ def with_treatment(assignment: Any, treatment: str) -> Any:
 
 
 class _Groups(NamedTuple):
-    """What exchanges paths: units, or clusters of them, numbered from 0; the rest is padding.
+    """Groups that exchange paths: units, or clusters of units, numbered from 0, then padding.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ def _groups(assignment: permuted, panel: Panel) -> _Groups:
 
 
 def _continued(paths: Float[Array, "group period"]) -> Float[Array, "group period"]:
-    """Fill what is not observed, which is infinite, with the last that was, or the first."""
+    """Fill unobserved cells, which are infinite, with the last observed one, or the first."""
     seen = jnp.isfinite(paths)
     last = jax.lax.cummax(jnp.where(seen, jnp.arange(paths.shape[1]), -1), axis=1)
     source = jnp.where(last < 0, jnp.argmax(seen, axis=1)[:, None], last)
@@ -164,7 +164,7 @@ def _continued(paths: Float[Array, "group period"]) -> Float[Array, "group perio
 
 
 def _faults_of_paths(assignment: permuted, panel: Panel) -> list[str]:
-    """Say what is wrong with the paths, clusters and strata of a concrete panel."""
+    """Return the faults of the paths, clusters and strata of a concrete panel."""
     name, strata, cluster = assignment.treatment, assignment.strata, assignment.cluster
     d = np.asarray(panel[str(name)], dtype=float)
     observed = np.ones(d.shape, bool) if panel.mask is None else np.asarray(panel.mask)
@@ -187,7 +187,7 @@ def _faults_of_paths(assignment: permuted, panel: Panel) -> list[str]:
 
 
 def _differs(values: np.ndarray, observed: np.ndarray, number: np.ndarray) -> bool:
-    """Whether units of one number differ where they are observed."""
+    """Return whether units of one number differ in observed cells."""
     most, least = np.full((2, *values.shape), np.array([-np.inf, np.inf])[:, None, None])
     np.maximum.at(most, number, np.where(observed, values, -np.inf))
     np.minimum.at(least, number, np.where(observed, values, np.inf))

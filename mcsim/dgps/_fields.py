@@ -1,4 +1,4 @@
-"""A DGP's fields under a design: factors of the same name take precedence; what fields may hold.
+"""Fields of a DGP: a design's factors of the same name take precedence; checks of their values.
 
 Floats of a design are traced, so that only concrete numbers can be checked; a traced one outside
 its range gives samples of NaN, which estimators mark.
@@ -18,7 +18,7 @@ from mcsim._schema import Schema
 T = TypeVar("T")
 
 
-def under(thing: T, design: Design) -> T:
+def with_factors(thing: T, design: Design) -> T:
     """Return a dataclass whose fields are the design's factors, where it has such factors."""
     names = [field.name for field in dataclasses.fields(thing) if field.name in design]  # type: ignore[arg-type]
     changed = copy.copy(thing) if names else thing
@@ -33,7 +33,7 @@ def field_names(thing: Any) -> tuple[str, ...]:
 
 
 def faults_of_sizes(thing: Any, sizes: Mapping[str, int]) -> list[str]:
-    """Say which fields are no whole numbers of at least what ``sizes`` asks of them."""
+    """Return the faults of fields that are no whole numbers of at least the given sizes."""
     faults = []
     for name, least in sizes.items():
         value = getattr(thing, name)
@@ -48,7 +48,7 @@ def faults_of_sizes(thing: Any, sizes: Mapping[str, int]) -> list[str]:
 
 
 def faults_of_flags(thing: Any, names: Iterable[str]) -> list[str]:
-    """Say which fields are neither True nor False."""
+    """Return the faults of fields that are neither True nor False."""
     values = {name: getattr(thing, name) for name in names}
     return [
         f"{name}: got {value!r}, expected True or False"
@@ -58,7 +58,7 @@ def faults_of_flags(thing: Any, names: Iterable[str]) -> list[str]:
 
 
 def faults_of_schema(schema: Any) -> list[str]:
-    """Say so if something else stands in the place of a schema."""
+    """Return the fault of a schema that is none."""
     if schema is None or isinstance(schema, Schema):
         return []
     kind = type(schema).__name__
@@ -66,7 +66,7 @@ def faults_of_schema(schema: Any) -> list[str]:
 
 
 def faults_of_numbers(thing: Any, names: Iterable[str], lower: float = -np.inf) -> list[str]:
-    """Say which fields are no finite numbers of at least ``lower``."""
+    """Return the faults of fields that are no finite numbers of at least ``lower``."""
     faults = []
     for name in names:
         value: Any = getattr(thing, name)
@@ -79,7 +79,7 @@ def faults_of_numbers(thing: Any, names: Iterable[str], lower: float = -np.inf) 
 
 
 def faults_of_persistence(thing: Any, names: Iterable[str], why: str) -> list[str]:
-    """Say which fields are autocorrelations outside (-1, 1)."""
+    """Return the faults of fields that are autocorrelations outside (-1, 1)."""
     return [
         f"{name}: got {getattr(thing, name)}, expected a number between -1 and 1{why}"
         for name in names
@@ -88,23 +88,23 @@ def faults_of_persistence(thing: Any, names: Iterable[str], why: str) -> list[st
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a plain number, not a tracer."""
+    """Return whether a value is a plain number, not a tracer."""
     return isinstance(value, (Real, np.number)) and not isinstance(value, bool)
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-    """Whether a value is a whole number, not a tracer and not True or False."""
+    """Return whether a value is a whole number, not a tracer and not True or False."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> str:
-    """A value in a message; tracers are called what they are."""
+    """Return a value as messages show it; a tracer is "a traced number"."""
     plain = is_number(value) or isinstance(value, (str, bool, tuple, list)) or value is None
     return repr(value) if plain else "a traced number"
 
 
 def brief(part: Any) -> str:
-    """A function or a dataclass in a line: fields at their default and arrays stay out."""
+    """Return a function or a dataclass in a line, without defaults and arrays."""
     if not dataclasses.is_dataclass(part):
         return getattr(part, "__name__", None) or repr(part)
     values = {field: getattr(part, field.name) for field in dataclasses.fields(part)}
