@@ -13,10 +13,10 @@ from typing import Any
 from mcsim._blocks import CellRunner
 from mcsim._cache import use_compile_cache
 from mcsim._calls import with_remedies
+from mcsim._checks import as_path
 from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
-from mcsim._files import as_path
 from mcsim._first_block import sentences_of_equal_estimates
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._host_draws import check_draws

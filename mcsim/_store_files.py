@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mcsim._checks import other_than_file
 from mcsim._declared import fault_of
-from mcsim._files import other_than_file
 from mcsim._keys import digest
 from mcsim.errors import StoreError
 

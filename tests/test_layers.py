@@ -23,7 +23,7 @@ LAYERS = [
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
-    "_core _calendar _design _null_and_level _declared _files _warnings _calls errors _escapes "
+    "_core _calendar _design _null_and_level _declared _warnings _calls _checks errors _escapes "
     "_version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
@@ -36,7 +36,7 @@ ESTIMATORS = [
     "_regression",
     "_variance",
     "_linear_model",
-    "_native _explanation _dummies _fit _arguments",
+    "_native _explanation _dummies _fit",
     "_formula",
     "_parsing",
     "_expression _algebra _elsewhere",

@@ -17,7 +17,7 @@ from mcsim._core import Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._algebra import generalized_inverse, invert
 from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
-from mcsim.estimators._did._influence import (
+from mcsim.estimators._did._aggregation import (
     ALONE,
     Averages,
     estimates_by_influence,

@@ -18,7 +18,7 @@ from mcsim._lapack import cholesky, eigh
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit
-from mcsim.estimators._linear_model._within import absorb
+from mcsim.estimators._linear_model._transforms import absorb
 from mcsim.estimators._variance._clusters import AXES, Groups, cluster_grams, cluster_sums
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._sandwich import rule_of_clusters

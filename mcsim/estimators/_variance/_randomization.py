@@ -17,8 +17,7 @@ from mcsim.estimators._algebra import products
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit, absorb_all
 from mcsim.estimators._variance._names import Vcov
-from mcsim.estimators._variance._resampling import CELLS, TIE, key_of
-from mcsim.estimators._variance._setting import Setting
+from mcsim.estimators._variance._setting import CELLS, TIE, Setting, key_of
 
 MOST = 2**16  # units: a sorting key has as many bits for each of stratum and unit
 COLLINEAR = 1e-10  # share of a permuted regressor's squares that the others leave, taken as none

@@ -17,8 +17,7 @@ from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import Groups
 from mcsim.estimators._variance._names import Vcov
-from mcsim.estimators._variance._resampling import CELLS, TIE, key_of
-from mcsim.estimators._variance._setting import Setting
+from mcsim.estimators._variance._setting import CELLS, TIE, Setting, key_of
 
 FLOOR = 1e-20  # of the squared scores before projection, below which a variance is rounding error
 FARTHEST = 1e4  # standard errors from the estimate beyond which an accepted null has no end
