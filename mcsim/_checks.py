@@ -15,6 +15,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, TypeGuard, get_args, get_type_hints
 
+import numpy as np
+
 from mcsim.errors import InputError
 
 _KINDS = {
@@ -27,8 +29,11 @@ _KINDS = {
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Return whether a value is a real number, of Python or NumPy: no bool and no tracer."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Return whether a value is a real number, of Python or NumPy: no bool and no tracer.
+
+    NumPy's durations are none, though they are registered as integers.
+    """
+    return isinstance(value, Real) and not isinstance(value, (bool, np.timedelta64))
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
@@ -38,7 +43,7 @@ def is_finite(value: Any) -> TypeGuard[float]:
 
 def is_whole(value: Any) -> TypeGuard[int]:
     """Return whether a value is an integer, of Python or NumPy: no bool and no tracer."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return isinstance(value, Integral) and is_number(value)
 
 
 def plain(value: Any) -> Any:
@@ -46,7 +51,6 @@ def plain(value: Any) -> Any:
 
     Examples
     --------
-    >>> import numpy as np
     >>> plain(np.int64(3)), plain(np.float32(0.5)), plain("3")
     (3, 0.5, '3')
     """

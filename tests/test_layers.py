@@ -21,7 +21,7 @@ LAYERS = [
     "_own_inference _intervals _fingerprint _sources",
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
-    "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
+    "_host_samples _host _engine _readers datasets _frames _data _schema _labels",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
     "_core _calendar _design _null_and_level _declared _warnings _calls _checks errors _escapes "
     "_version",
