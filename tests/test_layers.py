@@ -41,7 +41,12 @@ ESTIMATORS = [
     "_parsing",
     "_expression _algebra _elsewhere",
 ]
-"""The same inside estimators."""
+DATA = ["_plausibility", "_files", "_text_files", "_index _names _shapes", "_cells"]
+
+READERS = ["_read", "_causal _regressions", "_coefficients", "_estimates"]
+
+INSIDES = {"estimators": ESTIMATORS, "_data": DATA, "_readers": READERS}
+"""The same inside packages."""
 
 
 def places(layers):
@@ -52,7 +57,7 @@ def places(layers):
     }
 
 
-PLACE, PLACE_INSIDE = places(LAYERS), places(ESTIMATORS)
+PLACE = places(LAYERS)
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -102,26 +107,32 @@ def test_every_part_has_a_place():
     assert {part_of(file) for file in FILES} - {"__init__"} == set(PLACE)
 
 
+def part_inside(file):
+    """The part of a package that a file belongs to."""
+    return file.relative_to(ROOT).parts[1].removesuffix(".py")
+
+
 @pytest.mark.parametrize(
     "file",
-    [file for file in FILES if part_of(file) == "estimators"],
-    ids=lambda file: str(file.relative_to(ROOT / "estimators")),
+    [f for f in FILES if part_of(f) in INSIDES and part_inside(f) != "__init__"],
+    ids=lambda file: str(file.relative_to(ROOT)),
 )
-def test_imports_go_down_inside_estimators(file):
-    part = file.relative_to(ROOT / "estimators").parts[0].removesuffix(".py")
-    if part == "__init__":
-        return
+def test_imports_go_down_inside_packages(file):
+    package, part = part_of(file), part_inside(file)
+    place = places(INSIDES[package])
     imported = {
         module.split(".")[2]
         for module, _ in imports_of(file)
-        if module.startswith("mcsim.estimators.")
+        if module.startswith(f"mcsim.{package}.")
     }
-    upward = [
-        other
-        for other in imported - {part}
-        if not is_above(PLACE_INSIDE[part], PLACE_INSIDE[other])
-    ]
+    upward = [other for other in imported - {part} if not is_above(place[part], place[other])]
     assert not upward, f"{part} imports {upward}"
+
+
+@pytest.mark.parametrize("package", INSIDES)
+def test_every_part_of_a_package_has_a_place(package):
+    parts = {part_inside(file) for file in FILES if part_of(file) == package}
+    assert parts - {"__init__"} == set(places(INSIDES[package]))
 
 
 def importers(library):

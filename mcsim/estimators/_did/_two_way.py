@@ -82,9 +82,7 @@ def did(
     >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
     (2.5, 0.866)
     """
-    asked = Inference(
-        vcov=vcov, cluster=cluster, ssc=ssc, resampling=Resampling(resamples, null, level)
-    )
+    asked = Inference(vcov, cluster, ssc, resampling=Resampling(resamples, null, level))
     return _two_way(fit_did, formula, asked)
 
 
@@ -155,9 +153,7 @@ def event_study(
     >>> {estimand: round(abs(float(e.value)), 6) for (estimand, _), e in estimates.items()}
     {'att[-2-]': 0.0, 'att[0]': 2.0, 'att[1+]': 4.0, 'att[0..1+]': 3.0}
     """
-    asked = Inference(
-        vcov=vcov, cluster=cluster, ssc=ssc, resampling=Resampling(resamples, null, level)
-    )
+    asked = Inference(vcov, cluster, ssc, resampling=Resampling(resamples, null, level))
     references = event_times(reference)
     faults = faults_of_value("ends", ends, one_of(*ENDS)) + _faults_of_window(
         leads, lags, references

@@ -124,14 +124,7 @@ cluster='unit', ssc='fixest-0.13')
         faults.append(
             f"formula {str(parsed)!r}: it has no effects; write 'y ~ x | unit + time', or use ols"
         )
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(fit_fixed_effects, parsed, asked, faults)
 
 

@@ -89,7 +89,7 @@ def iv_2sls(
     parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "iv_2sls", instruments=True)
     faults += _faults_of_first_stage(parsed, first_stage)
-    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
+    asked = Inference(vcov, cluster, ssc, term, estimand)
     return regression(fit_iv_2sls, parsed, asked, faults, known=SUMS, first_stage=bool(first_stage))
 
 
@@ -150,7 +150,7 @@ def liml(
     faults += _faults_of_first_stage(parsed, first_stage)
     if not (isinstance(fuller, int | float) and 0.0 <= fuller < float("inf")):
         faults.append(f"fuller: got {fuller!r}, expected a number of at least 0, such as 1")
-    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
+    asked = Inference(vcov, cluster, ssc, term, estimand)
     return regression(
         fit_liml,
         parsed,

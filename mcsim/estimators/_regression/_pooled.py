@@ -76,14 +76,7 @@ def ols(
     parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "ols", effects="use fixed_effects for them")
     faults += faults_of_names("solver", (solver,), tuple(SOLVERS), "ols")
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(fit_ols, parsed, asked, faults, constant=True, solver=solver)
 
 

@@ -110,14 +110,7 @@ def random_effects(
         faults.append(
             f"formula {str(parsed)!r}: it has no regressor; write 'y ~ x', or use between"
         )
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(
         fit_random_effects,
         parsed,
