@@ -1,7 +1,7 @@
 """The average effect on the treated from means, a regression, a propensity score, or both.
 
-The two arms of a cross-section are weights: shapes stay fixed while their sizes vary. What is wrong
-with the data is data too: a status in place of an exception.
+The two arms of a cross-section are weights: shapes stay fixed while their sizes vary. A fault of
+the data is data too: a status in place of an exception.
 
 Each function gives the estimate and its variances by name. A ``"sandwich"`` sums the squares of
 each unit's influence on the estimate, that of the estimated nuisance parameters included (stacked
@@ -40,7 +40,7 @@ class Arms(NamedTuple):
     x : array (unit, covariate)
         Covariates, centered and scaled to unit standard deviation; 0 where a column is constant.
     status : int array ()
-        ``OK``, ``NAN`` or ``INVALID_INPUT``: what the data allow.
+        ``OK``, ``NAN`` or ``INVALID_INPUT``: the fault of the data, if any.
     """
 
     y: Float[Array, " unit"]

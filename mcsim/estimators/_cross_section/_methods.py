@@ -208,8 +208,8 @@ def matching(
     """Estimate the effect by nearest neighbors with replacement, corrected for their distance.
 
     The metric weighs covariates by their inverse variance. Controls whose squared distance is
-    within 1e-5 of the last neighbor's are tied and all count alike. The correction is a regression
-    among the controls, weighted by how often each is matched.
+    within 1e-5 of the last neighbor's are tied and have equal weights. The correction is a
+    regression among the controls, weighted by how often each is matched.
 
     Parameters
     ----------

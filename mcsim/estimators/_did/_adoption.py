@@ -2,8 +2,8 @@
 
 A cohort is the position of the first treated period, of which there are as many as periods; a unit
 that never adopts has the position after the last. Shapes follow from the number of periods alone
-and so fit every replication; the data decide which cohorts there are. What is wrong with the data
-is data too: a status.
+and so fit every replication; the data decide which cohorts there are. A fault of the data is data
+too: a status.
 """
 
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class Adoption(NamedTuple):
     def event(self) -> Int[Array, "unit period"]:
         """Periods of the calendar since a unit's first treated one, 0 in it, negative before.
 
-        Of a unit that is never treated they say nothing.
+        They are not defined for a unit that is never treated.
         """
         calendar = self.data.calendar
         if calendar.consecutive:

@@ -35,7 +35,7 @@ class Averages(NamedTuple):
     ----------
     value : array (target,)
     influence : array (target, unit)
-        What each unit adds to the estimate's error.
+        The contribution of each unit to the error of the estimate.
     treated : bool array (target, unit)
         The treated units that the average is of.
     status : int array (target,)
@@ -141,8 +141,8 @@ class GroupTime(NamedTuple):
         Whether there are treated units and controls.
     status : int array (cell,)
     combine : callable
-        From weights (target, cell) to what each unit adds to the errors of the weighted sums,
-        (target, unit); the influences on all cells are never all there unless they must be.
+        From weights (target, cell) to the contribution of each unit to the errors of the weighted
+        sums, (target, unit); the influences on all cells are never all there unless they must be.
     """
 
     value: Float[Array, " cell"]
@@ -157,7 +157,7 @@ def aggregate(
     """Return averages and their labels; that over all parts stands last.
 
     By cohort, the last weighs the cohorts' averages with their sizes; by event time and by period
-    it is the plain mean of those that there are, from event time 0 on. Of one event time alone it
+    it is the plain mean of the present ones, from event time 0 on. Of one event time alone it
     is that event time's.
     """
     window = _window(cells, adoption.data.shape[1])
@@ -214,7 +214,7 @@ def _parts(
 def _over_cohorts(
     parts: Float[np.ndarray, "part cell"], present: Bool[Array, " cell"]
 ) -> Float[Array, "1 cell"]:
-    """Return weights with which every cohort counts alike, however many periods it has."""
+    """Return weights under which cohorts count equally, whatever their number of periods."""
     counted = parts * present
     length = jnp.maximum(counted.sum(axis=1, keepdims=True), 1.0)
     return (counted / length).sum(axis=0, keepdims=True)

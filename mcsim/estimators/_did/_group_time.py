@@ -69,7 +69,7 @@ def fit_callaway_santanna(
 def diagnose_callaway_santanna(
     panel: Panel, formula: TreatmentFormula, *, control: str, cluster: str, **options: Any
 ) -> dict[str, Float[Array, ""]]:
-    """Count the treated cells that no average holds, and those of cohorts of one unit.
+    """Count the treated cells that no average holds, and the weight on cohorts of one unit.
 
     Whichever horizons are asked for.
     """
@@ -155,7 +155,7 @@ class Effect(NamedTuple):
     value : array ()
         0 where the group or its controls are empty.
     influence : array (unit,)
-        What each unit adds to the effect's error.
+        The contribution of each unit to the error of the effect.
     present : bool array ()
         Whether there are treated units and controls.
     status : int array ()

@@ -62,8 +62,8 @@ def callaway_santanna(
         With covariates: regression of the change among controls, weighting with the odds of
         treatment (logit, normalized, not trimmed), or both. Without, all are the same.
     base : {"varying", "universal"}
-        What periods before treatment are compared with: the period before each, or the last one
-        before treatment. After it both are the same. The defaults are those of did for R.
+        The period with which a period before treatment is compared: the one before it, or the last
+        one before treatment. After treatment both are the same. The defaults follow did for R.
     vcov : str or sequence of str
         ``"influence"``, by the influence function, cohort sizes taken as estimates;
         ``"bootstrap"``, its multiplier bootstrap with Rademacher signs, or ``"bootstrap:mammen"``.
@@ -144,7 +144,7 @@ def imputation(
     vcov: Names = "bjs",
     cluster: str = "unit",
 ) -> NativeEstimator:
-    """Impute what treated units would have had from the untreated cells, and average the rest.
+    """Impute untreated outcomes of treated cells from the untreated cells; average the differences.
 
     Unit effects, period effects and covariates are fitted on the untreated cells. Effects that
     cannot be imputed are left out of every average, as by ``autosample`` of did_imputation: of

@@ -119,8 +119,8 @@ def event_study(
         Event times without a dummy, effects are relative to theirs. Without never-treated units
         two are needed.
     ends : {"binned", "restricted", "dropped"}
-        What becomes of event times outside the window: they share the dummies of its ends; their
-        effects are taken as zero; or their cells are left out.
+        Event times outside the window share the dummies of its ends; have effects of zero; or
+        their cells are left out.
     vcov, cluster, ssc, resamples, null, level
         As for `fixed_effects`.
 
@@ -199,7 +199,7 @@ def fit_event_study(
 def diagnose_two_way(
     panel: Panel, formula: TreatmentFormula, **options: Any
 ) -> dict[str, Float[Array, ""]]:
-    """Tell of clusters too few, as of the regression on the treatment."""
+    """Return the notes on clusters, as of the regression on the treatment."""
     regression_of = as_regression(formula)
     return diagnose_regression(panel, regression_of, term=regression_of.names[:1], **options)
 

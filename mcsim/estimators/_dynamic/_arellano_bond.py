@@ -87,12 +87,12 @@ def arellano_bond(
 
     Notes
     -----
-    A unit's equation of a period is used where it and the one before are observed; of instruments,
-    what is not observed is 0 (Holtz-Eakin, Newey & Rosen 1988). With more instruments than units
+    A unit's equation of a period is used where it and the one before are observed; instruments
+    that are not observed are 0 (Holtz-Eakin, Newey & Rosen 1988). With more instruments than units
     the two-step weights are a generalized inverse, that of Moore and Penrose in correlation form,
     which the units of measurement do not change (plm takes it of the covariance itself): the
-    estimate stands, but read it with suspicion. The df of ``"hansen"`` tell how many instruments
-    there are beyond the coefficients.
+    estimate stands, but read it with suspicion. The df of ``"hansen"`` are the instruments beyond
+    the number of coefficients.
 
     References
     ----------
@@ -239,7 +239,7 @@ def faults_of_lags(lags: tuple[int, int | None]) -> list[str]:
 def faults_of_terms(
     formula: RegressionFormula, terms: tuple[str, ...], estimand: str | None
 ) -> list[str]:
-    """Return what is wrong with the coefficients that are wanted, and with their label."""
+    """Return what is wrong with the terms to report, and with their label."""
     faults = [
         f"term: {name!r} is not a term of the formula{did_you_mean(name, formula.names)}"
         for name in terms
@@ -264,7 +264,7 @@ def _variables(formula: RegressionFormula) -> dict[str, Term]:
 
 
 def _base(term: Term) -> Term:
-    """Return what a lagged term is the lag of, else the term itself."""
+    """Return the term inside a lag; a term without a lag as it is."""
     match term:
         case (Apply("lag", (lagged, _)),):
             return (lagged,)

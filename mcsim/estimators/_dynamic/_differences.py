@@ -54,7 +54,7 @@ class Levels(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The cells of all instruments, those of one instrument side by side.
+    """The cells of all instruments, instrument by instrument.
 
     Attributes
     ----------
@@ -324,7 +324,7 @@ def _source(
     levels: Sequence[LaggedLevels],
     exogenous: Float[Array, "regressor unit equation"],
 ) -> tuple[Float[Array, "unit column"], Bool[Array, ""]]:
-    """Return what instruments are made of, and whether an observed level is no number."""
+    """Return the source columns of instruments, and whether an observed level is no number."""
     columns, broken = _levels(panel, [each.term for each in levels])
     columns += list(exogenous)
     if "time" in formula.effects:

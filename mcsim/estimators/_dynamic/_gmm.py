@@ -28,7 +28,7 @@ Matrix = Float[Array, "regressor regressor"]
 
 
 class Weighting(NamedTuple):
-    """A weighting matrix and how many moments it weights: those that are not redundant."""
+    """A weighting matrix and the number of moments it weights, redundant ones not counted."""
 
     matrix: Float[Array, "instrument instrument"]
     rank: Int[Array, ""]
@@ -51,7 +51,7 @@ class Step(NamedTuple):
     bread : array (regressor, regressor)
         (X'Z W Z'X)^-1.
     projection : array (regressor, instrument)
-        What turns moments into errors of the coefficients.
+        From moments to errors of the coefficients.
     residual : array (unit, equation)
     moments : array (unit, instrument)
         Z'e of every unit.
@@ -69,7 +69,7 @@ class Step(NamedTuple):
 
     @property
     def influence(self) -> Float[Array, "unit regressor"]:
-        """What each unit contributes to the errors of the coefficients."""
+        """The contribution of each unit to the errors of the coefficients."""
         return self.moments @ self.projection.T
 
     @property
@@ -107,7 +107,7 @@ class Gmm(NamedTuple):
 
     @property
     def conventional_scale(self) -> Float[Array, ""] | float:
-        """What the weights of the last step leave out: the errors' variance in one step."""
+        """The scale that the last step's weights leave out: the errors' variance in one step."""
         return self.error_variance if self.steps == 1 else 1.0
 
 
@@ -227,7 +227,7 @@ def _weighting(covariance: Float[Array, "instrument instrument"], data: Differen
 def specification_tests(
     data: Differences, fit: Gmm, covariances: Mapping[str, Matrix], status: Int[Array, ""]
 ) -> dict[tuple[str, str], Estimate]:
-    """Return all tests; those of serial correlation depend on the coefficients' variance."""
+    """Return all tests; serial correlation has one for each variance of the coefficients."""
     tests = {("sargan" if fit.steps == 1 else "hansen", ""): overidentification(fit, status)}
     for name, covariance in covariances.items():
         homoskedastic = name == "conventional" and fit.steps == 1

@@ -65,7 +65,7 @@ class LinearFit(NamedTuple):
 
     @property
     def influence(self) -> Float[Array, "term unit period"]:
-        """What each cell contributes to the errors of the coefficients."""
+        """The contribution of each cell to the errors of the coefficients."""
         return self.loading * self.residual
 
     @property
@@ -142,7 +142,7 @@ def fit_linear(
 def absorb_all(
     columns: Columns, effects: tuple[str, ...], weight: Cells | None, constant: bool = True
 ) -> Columns:
-    """Absorb effects from each column; one by one, which XLA fuses with what uses them."""
+    """Absorb effects from each column, one by one, which XLA fuses with their later use."""
     if not constant or not len(columns):
         return columns
     return jnp.stack([absorb(column, effects, weight) for column in columns])
@@ -154,7 +154,7 @@ def explained(x: Columns, left: Float[Array, " regressor"]) -> Bool[Array, ""]:
 
 
 def parameters(counts: Counts, absorbed: tuple[str, ...] | None = None) -> Float[Array, ""] | int:
-    """Return the number of slopes and of what ``absorbed`` effects (default: all) take."""
+    """Return the number of slopes and of levels of ``absorbed`` effects (default: all)."""
     absorbed = counts.effects if absorbed is None else absorbed
     levels = {"unit": counts.units, "time": counts.periods}
     return counts.slopes + counts.constant + sum(levels[effect] - 1 for effect in absorbed)
@@ -168,7 +168,7 @@ def too_few(counts: Counts) -> Bool[Array, ""]:
 def _of_terms(
     terms: tuple[int, ...], solution: Solution, data: Regression
 ) -> tuple[Float[Array, " term"], Float[Array, "term unit period"]]:
-    """Pick coefficients and loadings; the constant is what the means leave unexplained."""
+    """Return coefficients and loadings; the constant is the mean that slopes leave unexplained."""
     n_slopes = len(solution.coef)
     if n_slopes not in terms:
         wanted = jnp.asarray(terms, dtype=int)

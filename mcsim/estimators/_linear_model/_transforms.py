@@ -155,7 +155,7 @@ def _each(
 ) -> Regression:
     """Do the same to outcome, regressors and instruments, along their last two axes.
 
-    ``periods`` are the positions of those that are left; None: all.
+    ``periods`` are the positions of the periods that are left; None: all.
     """
     y, x, z = (change(array) for array in (data.y, data.x, data.z))
     calendar = data.calendar if periods is None else data.calendar.take(periods)

@@ -56,7 +56,7 @@ def fixed_effects(
     term : str or sequence of str, optional
         The coefficients to report, as the formula writes them; all by default.
     estimand : str, optional
-        What to call the one coefficient that ``term`` chooses; its text by default.
+        The label of the one coefficient that ``term`` chooses; its text by default.
     vcov : str or sequence of str
         Variances by name; each gives an estimate of its own, from the same fit.
 

@@ -117,7 +117,7 @@ def liml(
         Fuller's constant: 1 makes the estimator nearly unbiased and gives it moments, 4 aims at
         the mean squared error; 0 is LIML.
     first_stage, term, estimand, vcov, cluster, ssc
-        As in `iv_2sls`. The variances are those of linearmodels' IVLIML: kappa is taken as known,
+        As in `iv_2sls`. The variances follow linearmodels' IVLIML: kappa is taken as known,
         robust ones sum over projections on the instruments.
 
     Returns

@@ -41,7 +41,7 @@ class Resampling(NamedTuple):
 
 
 class Inference(NamedTuple):
-    """What a user may ask of any regression; see `fixed_effects` for the meaning.
+    """The options of inference that regressions share; see `fixed_effects`.
 
     A method none of whose variances resample has no ``resampling``.
     """
@@ -73,7 +73,7 @@ def regression(
     asked : Inference
         Terms, variances and the rest.
     faults : sequence of str
-        What the caller found wrong with the formula and with the options of its own.
+        Faults of the formula and of the method's own options, found by the caller.
     known : tuple of str
         The kinds of variance that the method has.
     constant : bool
@@ -113,7 +113,7 @@ def regression(
 
 
 def labels(term: tuple[str, ...], estimand: str | None) -> tuple[str, ...]:
-    """Return what the estimates of some terms are labeled."""
+    """Return the labels of the estimates of some terms."""
     return term if estimand is None else (estimand,)
 
 
@@ -127,7 +127,7 @@ def faults_of_parts(
     formula, method
         The formula, and the name of the method.
     effects : str
-        What to do about effects; empty where the method takes them.
+        The remedy for effects; empty where the method takes them.
     instruments : bool
         Whether the method needs instruments; the others have none.
     """

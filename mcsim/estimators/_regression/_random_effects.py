@@ -63,7 +63,7 @@ def random_effects(
     The variance of the cells is that of the within regression, the variance of the unit effects
     that of the between regression less the cells' over the harmonic mean of the numbers of periods:
     the convention of Stata's xtreg and linearmodels' RandomEffects, which in balanced panels is
-    plm's as well. Degrees of freedom count the coefficients that each of the two can tell.
+    plm's as well. Degrees of freedom count the coefficients that each of the two identifies.
 
     Parameters
     ----------

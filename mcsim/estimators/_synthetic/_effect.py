@@ -2,8 +2,8 @@
 
 The block and any draw of its units are weights: shapes stay fixed while the block varies. A
 bootstrap draw is a count per unit: the copies of a control share its weight, so that the ridge on
-it is divided by their number. Penalties are those of the sample, also in a draw. What is wrong with
-the data is data too: a status in place of an exception.
+it is divided by their number. Penalties are those of the sample, also in a draw. A fault of the
+data is data too: a status in place of an exception.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Block(NamedTuple):
     noise : array ()
         Standard deviation of the controls' first differences before treatment.
     status : int array ()
-        ``OK``, ``NAN`` or ``INVALID_INPUT``: what the data allow.
+        ``OK``, ``NAN`` or ``INVALID_INPUT``: the fault of the data, if any.
     """
 
     y: Float[Array, "unit period"]
@@ -109,7 +109,7 @@ def _check_shape(panel: Panel) -> None:
 
 @dataclass(frozen=True)
 class Weighting:
-    """What tells the methods apart.
+    """The options in which the synthetic methods differ.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Weighting:
 
 
 class Effect(NamedTuple):
-    """An effect, and what it is made of.
+    """An effect, with its weights and changes.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class Effect(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A block, and what all draws of its units share.
+    """A block, with the products and the penalty that all draws of its units share.
 
     Attributes
     ----------

@@ -52,7 +52,7 @@ def simplex_weights(gram: Float[Array, "n n"], allowed: Bool[Array, " n"]) -> We
     Parameters
     ----------
     gram : array (n, n)
-        Positive definite on what is allowed. A ridge of less than 1e-10 of its largest diagonal
+        Positive definite on the allowed ones. A ridge of less than 1e-10 of its largest diagonal
         entry is beyond what double precision resolves.
     allowed : bool array (n,)
         Who may have a weight.
@@ -87,7 +87,7 @@ def simplex_weights(gram: Float[Array, "n n"], allowed: Bool[Array, " n"]) -> We
 def _sweep_once(state: _Tableau, allowed: Bool[Array, " n"]) -> _Tableau:
     """Go to the optimum of the active set and let one in, or to its boundary and let one out."""
     n = state.point.size
-    target = state.tableau[:n, n]  # of the active; of the others, what a little weight gains
+    target = state.tableau[:n, n]  # the active weights; of the others, the gain of a little weight
     blocked = state.active & (target <= 0.0)
     leaves = blocked.any()
     share = state.point / jnp.where(blocked, state.point - target, 1.0)
