@@ -1,8 +1,12 @@
-"""The border between pandas and panels: `from_frame` checks and converts, `to_frame` goes back."""
+"""The border between pandas and panels: `from_frame` checks and converts, `to_frame` goes back.
+
+`from_frame` is for users' data, with notes on slips; `from_sample` for the frames that a DGP draws,
+of which there are many. Both convert in the same way.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,14 +24,25 @@ from mcsim._data import (
     faults_of_values,
     notes_on,
     notes_on_texts,
+    places_of_labels,
     text_names,
     warn_of_alphabet,
     with_index_as_columns,
 )
-from mcsim._periods import places_of_labels
 from mcsim._schema import BOOLEAN, Schema, infer_schema
 from mcsim._warnings import warn
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import did_you_mean, raise_all
+
+
+class _Options(NamedTuple):
+    """The options of `from_frame`."""
+
+    unit: str | None = None
+    time: str | None = None
+    columns: Sequence[str] | None = None
+    categorical: Sequence[str] = ()
+    missing: Literal["error", "keep"] = "error"
+    step: int | None = None
 
 
 @with_remedies()
@@ -107,65 +122,20 @@ def from_frame(
     y  continuous   [0, inf]
     d  binary       [0, 1]
     """
-    panel, schema = convert_frame(
-        frame, unit, time, columns=columns, categorical=categorical, missing=missing, step=step
-    )
+    options = _Options(unit, time, columns, categorical, missing, step)
+    panel, schema = _converted(frame, options)
     texts = notes_on_texts(frame, [name for name in panel if name not in panel.nominal])
     for note in [*texts, *notes_on(panel, schema, step, unit)]:
         warn(note)
     return panel, schema
 
 
-def convert_frame(
-    frame: pd.DataFrame,
-    unit: str | None = None,
-    time: str | None = None,
-    *,
-    columns: Sequence[str] | None = None,
-    categorical: Sequence[str] = (),
-    missing: Literal["error", "keep"] = "error",
-    step: int | None = None,
-) -> tuple[Panel, Schema]:
-    """Do what `from_frame` does, without its remarks on slips: for the samples of a DGP."""
-    if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"frame: got {type(frame).__name__}, expected a pandas DataFrame")
-    if frame.empty:
-        raise InputError("frame: got no rows or no columns, expected at least one of each")
-    if missing not in ("error", "keep"):
-        raise InputError(f"missing: got {missing!r}, expected 'error' or 'keep'")
-    for argument, names in (("columns", columns), ("categorical", categorical)):
-        if isinstance(names, str):
-            raise InputError(f"{argument}: got {names!r}, expected names: [{names!r}]")
-    flat, unit, time = with_index_as_columns(frame, unit, time)
-    index = [name for name in (unit, time) if name is not None]
-    wanted: list[Any] = (
-        list(columns) if columns is not None else [c for c in flat if c not in index]
-    )
-    raise_all(faults_of_names(wanted, index))
-    faults = faults_of_index(flat, unit, time)
-    raise_all(faults + _faults_of_columns(flat, wanted, categorical, missing))
-    data, levels = as_numbers(flat, wanted, categorical)
-    units, unit_labels = codes_of(flat, unit)
-    periods, period_labels = np.zeros(len(flat), int), (0,)
-    if time is not None:
-        periods, period_labels = codes_of(flat, time)
-        warn_of_alphabet(flat[time], units, periods)
-    places = places_of_labels(period_labels, time, step)
-    shape = len(unit_labels), len(period_labels)
-    arrays = {name: _scatter(values, units, periods, shape) for name, values in data.items()}
-    observed = _scatter(np.ones(len(flat)), units, periods, shape)
-    mask = None if observed.all() else jnp.asarray(observed == 1.0)
-    schema = infer_schema(
-        data,
-        levels=levels,
-        unit="unit" if unit is None else unit,
-        time="time" if time is None else time,
-        period_labels=period_labels,
-        unit_labels=unit_labels,
-    )
-    nominal = {name: len(own) for name, own in levels.items() if own != BOOLEAN}
-    panel = Panel(arrays, mask, periods=places, nominal=nominal)
-    return panel, replace(schema, places=panel.static_part.periods or ())
+def from_sample(frame: pd.DataFrame) -> tuple[Panel, Schema]:
+    """Turn the frame of a DGP's sample into a panel and a schema: no notes on slips, NaN stays.
+
+    A frame with an index (unit, time) is a panel, any other a cross-section.
+    """
+    return _converted(frame, _Options(missing="keep"))
 
 
 @with_remedies()
@@ -200,7 +170,7 @@ def columns_to_frame(
     schema: Schema | None,
     places: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Do what `to_frame` does from NumPy arrays (unit, period), without touching JAX."""
+    """Turn NumPy arrays (unit, period) into a frame as `to_frame` does, without touching JAX."""
     units, periods = next(iter(columns.values())).shape
     known: Sequence[Any] = range(units)
     labels: Sequence[Any] = places or range(periods)
@@ -216,6 +186,56 @@ def columns_to_frame(
     cells = slice(None) if mask is None else mask.ravel()
     data = {n: _restore(values.ravel()[cells], n, schema) for n, values in columns.items()}
     return pd.DataFrame(data, index=index[cells])
+
+
+def _converted(frame: pd.DataFrame, options: _Options) -> tuple[Panel, Schema]:
+    """Check a frame and convert it."""
+    raise_all(_faults_of_options(frame, options))
+    flat, unit, time = with_index_as_columns(frame, options.unit, options.time)
+    index = [name for name in (unit, time) if name is not None]
+    columns, categorical = options.columns, options.categorical
+    wanted: list[Any] = (
+        list(columns) if columns is not None else [c for c in flat if c not in index]
+    )
+    raise_all(faults_of_names(wanted, index))
+    faults = faults_of_index(flat, unit, time)
+    raise_all(faults + _faults_of_columns(flat, wanted, categorical, options.missing))
+    data, levels = as_numbers(flat, wanted, categorical)
+    units, unit_labels = codes_of(flat, unit)
+    periods, period_labels = np.zeros(len(flat), int), (0,)
+    if time is not None:
+        periods, period_labels = codes_of(flat, time)
+        warn_of_alphabet(flat[time], units, periods)
+    places = places_of_labels(period_labels, time, options.step)
+    shape = len(unit_labels), len(period_labels)
+    arrays = {name: _scatter(values, units, periods, shape) for name, values in data.items()}
+    observed = _scatter(np.ones(len(flat)), units, periods, shape)
+    mask = None if observed.all() else jnp.asarray(observed == 1.0)
+    schema = infer_schema(
+        data,
+        levels=levels,
+        unit="unit" if unit is None else unit,
+        time="time" if time is None else time,
+        period_labels=period_labels,
+        unit_labels=unit_labels,
+    )
+    nominal = {name: len(own) for name, own in levels.items() if own != BOOLEAN}
+    panel = Panel(arrays, mask, periods=places, nominal=nominal)
+    return panel, replace(schema, places=panel.static_part.periods or ())
+
+
+def _faults_of_options(frame: Any, options: _Options) -> list[str]:
+    """Return the first fault of the arguments themselves, before any column is looked up."""
+    if not isinstance(frame, pd.DataFrame):
+        return [f"frame: got {type(frame).__name__}, expected a pandas DataFrame"]
+    if frame.empty:
+        return ["frame: got no rows or no columns, expected at least one of each"]
+    if options.missing not in ("error", "keep"):
+        return [f"missing: got {options.missing!r}, expected 'error' or 'keep'"]
+    for argument, names in (("columns", options.columns), ("categorical", options.categorical)):
+        if isinstance(names, str):
+            return [f"{argument}: got {names!r}, expected names: [{names!r}]"]
+    return []
 
 
 def _faults_of_columns(flat, wanted, categorical, missing) -> list[str]:

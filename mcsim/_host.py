@@ -14,12 +14,9 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
+from mcsim._checks import is_finite
 from mcsim._core import Estimate
-from mcsim._null_and_level import (
-    function_with_null_and_level,
-    is_finite,
-    keywords_taken,
-)
+from mcsim._null_and_level import function_with_null_and_level, keywords_taken
 from mcsim._public_names import HOST
 from mcsim._pytree import ADDED_LATER
 from mcsim._readers import FullLabel, Terms, read_result

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core import Panel
-from mcsim._frames import convert_frame
+from mcsim._frames import from_sample
 from mcsim._host import kind_of
 from mcsim._schema import Column, Schema
 from mcsim.errors import ContractError, InputError, raise_all
@@ -80,7 +80,7 @@ def _refuse(name: str, faults: Sequence[str]) -> None:
 def _converted(name: str, frame: pd.DataFrame) -> tuple[Panel, Schema]:
     """Turn a frame into a panel; its faults have another remedy than those of data."""
     try:
-        return convert_frame(frame, missing="keep")
+        return from_sample(frame)
     except InputError as error:
         _refuse(name, _faults_of_gaps(frame))
         raise ContractError(f"dgp {name!r}: its frame: {error}") from None

@@ -6,11 +6,10 @@ test by resampling has its own: its estimator takes the null and the level befor
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
+from mcsim._checks import FINITE, Rule, faults_of_value, is_finite
 from mcsim.errors import raise_all
 
 NULL, LEVEL = 0.0, 0.95
@@ -19,21 +18,20 @@ NULL, LEVEL = 0.0, 0.95
 _NAMES = ("null", "level")
 
 
-def is_finite(value: Any) -> bool:
-    """Whether a value is a finite number, and no truth value."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+CONFIDENCE_LEVEL = Rule(
+    lambda value: is_finite(value) and 0 < value < 1, "a number between 0 and 1, e.g. 0.95"
+)
+"""The rule of a confidence level."""
 
 
 def faults_of_level(level: Any) -> list[str]:
     """Return what is wrong with a confidence level."""
-    if is_finite(level) and 0 < level < 1:
-        return []
-    return [f"level: got {level!r}, expected a number between 0 and 1, e.g. 0.95"]
+    return faults_of_value("level", level, CONFIDENCE_LEVEL)
 
 
 def faults_of_null(null: Any) -> list[str]:
     """Return what is wrong with the value that tests are of."""
-    return [] if is_finite(null) else [f"null: got {null!r}, expected a finite number"]
+    return faults_of_value("null", null, FINITE)
 
 
 @runtime_checkable

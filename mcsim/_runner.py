@@ -25,11 +25,11 @@ from typing import Any
 from mcsim._blocks import CellRunner
 from mcsim._cache import use_compile_cache
 from mcsim._calls import with_remedies
+from mcsim._checks import as_path
 from mcsim._cpus import available_cpus
 from mcsim._draws import check_draws
 from mcsim._engine import NATIVE_BLOCK
 from mcsim._failures import failure_sentences
-from mcsim._files import as_path
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import root_key
 from mcsim._null_and_level import names_taken

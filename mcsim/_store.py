@@ -26,8 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mcsim._checks import as_path, other_than_file
 from mcsim._declared import fault_of
-from mcsim._files import as_path, other_than_file
 from mcsim._store_files import (
     DamagedFile,
     is_temporary,

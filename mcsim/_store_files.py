@@ -22,8 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mcsim._checks import other_than_file
 from mcsim._declared import fault_of
-from mcsim._files import other_than_file
 from mcsim._keys import digest
 from mcsim._store_records import COLUMNS, FORMAT, MOST_LABELS, READABLE, Footer
 from mcsim._version import __version__

@@ -19,8 +19,7 @@ from mcsim.estimators._regression._pooled import ols
 from mcsim.estimators._variance._clusters import read_groups
 from mcsim.estimators._variance._names import parse_vcov
 from mcsim.estimators._variance._randomization import shuffle
-from mcsim.estimators._variance._resampling import key_of
-from mcsim.estimators._variance._setting import Setting
+from mcsim.estimators._variance._setting import Setting, key_of
 from mcsim.estimators._variance._wild import (
     Moments,
     _clusters,

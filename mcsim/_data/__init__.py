@@ -10,6 +10,7 @@ from mcsim._data._files import require_ending as require_ending
 from mcsim._data._index import BEYOND_INT64 as BEYOND_INT64
 from mcsim._data._index import codes_of as codes_of
 from mcsim._data._index import faults_of_index as faults_of_index
+from mcsim._data._index import places_of_labels as places_of_labels
 from mcsim._data._index import warn_of_alphabet as warn_of_alphabet
 from mcsim._data._names import about_names as about_names
 from mcsim._data._names import faults_of_names as faults_of_names

@@ -1,15 +1,31 @@
-"""The cells of columns as float64: what it does not hold is refused, never changed."""
+"""The cells of columns as float64: a cell that float64 does not hold is refused, never changed.
+
+Texts may stand for numbers in another notation, or for missing values; the message then names the
+options of `read_table` that read them.
+"""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mcsim._data._notation import call_of_reader, notations_of
 from mcsim._schema import BOOLEAN
+
+DOTS = (".", *(f".{letter}" for letter in "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+"""The missing values of Stata and SAS in text files: ``.``, ``.a`` to ``.z``, ``._``."""
+
+NOTATIONS = (
+    {"thousands": ","},
+    {"decimal": ","},
+    {"decimal": ",", "thousands": "."},
+    {"decimal": ",", "thousands": " "},
+    {"thousands": " "},
+    {"thousands": "'"},
+)
+"""Options of `read_table`, other than those of a plain number; the likely first."""
 
 LARGEST_WHOLE = 2.0**53  # up to it float64 holds every whole number
 LONGEST = 60  # characters of a cell that a message quotes
@@ -17,6 +33,48 @@ FEW = 3  # texts among numbers that may stand for missing values
 SIGNS = "%$€£¥ "
 LEADING_ZERO = re.compile(r"\s*0\d+\s*", re.ASCII)
 """A code such as ``01``: as a number it would lose its zero."""
+
+
+def notations_of(cells: Iterable[str]) -> list[dict[str, str]]:
+    """Return the options of `read_table` under which all of these texts are numbers.
+
+    Parameters
+    ----------
+    cells : iterable of str
+        The cells of a column, of which some are no number in plain notation.
+
+    Examples
+    --------
+    >>> notations_of(["3,5", "12"]), notations_of(["1,303.48", "7"])
+    ([{'decimal': ','}], [{'thousands': ','}])
+    >>> notations_of(["1,303"])  # which may be near 1 or 1,303
+    [{'thousands': ','}, {'decimal': ','}]
+    >>> notations_of(["north", "3,5"])
+    []
+    """
+    texts = [cell.strip() for cell in cells]
+    occur = {sign for text in texts for sign in text}
+    likely = [options for options in NOTATIONS if occur.issuperset(options.values())]
+    return [options for options in likely if _are_numbers(texts, **options)]
+
+
+def _are_numbers(texts: list[str], decimal: str = ".", thousands: str = "") -> bool:
+    point, between = re.escape(decimal), re.escape(thousands)
+    whole = rf"(\d{{1,3}}({between}\d{{3}})+|\d+)" if thousands else r"\d+"
+    number = re.compile(rf"[-+]?{whole}({point}\d*)?|[-+]?{point}\d+")
+    return all(number.fullmatch(text) for text in texts)
+
+
+def call_of_reader(*ways: Mapping[str, object]) -> str:
+    """Return how to call `read_table` with these options, or with others.
+
+    Examples
+    --------
+    >>> call_of_reader({"sep": ";", "decimal": ","})
+    "mcsim.read_table(path, sep=';', decimal=',')"
+    """
+    calls = [", ".join(["path", *(f"{n}={value!r}" for n, value in way.items())]) for way in ways]
+    return " or ".join(f"mcsim.read_table({call})" for call in calls)
 
 
 def quoted(cell: Any, text_of: Callable[[Any], str] = repr) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mcsim._checks import is_number
 from mcsim._core import Panel
+from mcsim._data._cells import call_of_reader
 from mcsim._data._files import are_row_numbers, is_nameless
-from mcsim._data._notation import call_of_reader
+from mcsim._data._index import gaps_of
 from mcsim._data._shapes import YEARS, note_on_long, note_on_wide
-from mcsim._periods import gaps_of, is_number
 from mcsim._schema import Schema
 
 LEAST_ROWS = 10  # of fewer, columns may be alike by chance, and units be short

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
-from mcsim._data._cells import LEADING_ZERO, is_by_cell
-from mcsim._data._notation import DOTS, call_of_reader, notations_of
+from mcsim._data._cells import DOTS, LEADING_ZERO, call_of_reader, is_by_cell, notations_of
 from mcsim._warnings import warn
 from mcsim.errors import InputError, raise_all
 

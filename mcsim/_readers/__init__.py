@@ -1,15 +1,16 @@
-"""Readers of what host functions return: an `Estimate`, a fitted result, or a dict of either.
+"""Readers of the results of host functions: an `Estimate`, a fitted result, or a dict of either.
 
-A result is read at once, because some objects change when they are used again. Which reader is
-told by the name of the result's module; no library is imported to find out.
+A result is read at once, because some objects change when they are used again. Its reader is chosen
+by the name of the result's module (`_READERS` of `_read.py`); no library is imported for that. The
+readers themselves stand in `_regressions.py` and `_causal.py`, by the kind of library.
 """
 
-from mcsim._readers._labels import UNNAMED as UNNAMED
-from mcsim._readers._labels import UNTOLD as UNTOLD
-from mcsim._readers._labels import FullLabel as FullLabel
-from mcsim._readers._labels import full_label as full_label
-from mcsim._readers._labels import label_all as label_all
+from mcsim._readers._estimates import UNNAMED as UNNAMED
+from mcsim._readers._estimates import UNTOLD as UNTOLD
+from mcsim._readers._estimates import FullLabel as FullLabel
+from mcsim._readers._estimates import full_label as full_label
+from mcsim._readers._estimates import has_se as has_se
+from mcsim._readers._estimates import label_all as label_all
+from mcsim._readers._estimates import settled as settled
 from mcsim._readers._read import Terms as Terms
 from mcsim._readers._read import read_result as read_result
-from mcsim._readers._status import has_se as has_se
-from mcsim._readers._status import settled as settled

@@ -1,9 +1,9 @@
 """Coefficients as a library prints them, and how one of them becomes an `Estimate`.
 
-Which distribution a library used is told by its own interval: the first of the candidates under
-which value -+ t(df) se gives the printed limits and p-value. Where none does (a bootstrap, a median
-over repetitions), the library's limits and p-value are kept. A standard error that it could not
-compute, as of a likelihood whose Hessian has no inverse, is missing: no failure of the estimate.
+The reference distribution of a library is found from its own interval: the first of the candidates
+under which value -+ t(df) se gives the printed limits and p-value. Where none does (a bootstrap, a
+median over repetitions), the limits and the p-value of the library are kept. A standard error that
+could not be computed (the Hessian has no inverse) is missing, and the estimate is no failure.
 """
 
 import math
@@ -16,14 +16,14 @@ from numpy import ndarray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mcsim._core import Estimate, Status
-from mcsim._readers._status import has_own_inference, has_se
+from mcsim._readers._estimates import has_own_inference, has_se
 from mcsim.errors import ContractError, did_you_mean
 
 _SAME = 1e-6  # relative to the half width: far below t(1e5) against normal
 
 
 class Coefficients(NamedTuple):
-    """What a library prints of a fit, coefficient by coefficient.
+    """The coefficients of a fit, with the inference that its library prints.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Coefficients(NamedTuple):
     level : float
         Confidence level of the limits.
     converged : bool
-        Whether the library says so.
+        Whether the fit converged.
     first_is_main : bool
-        Whether the first coefficient is the one that is meant where no term is named.
+        Whether the first coefficient is the one to take where no term is named.
     """
 
     names: Sequence[str]
@@ -80,7 +80,7 @@ def numbers(values: Any) -> Float[ndarray, " term"]:
 
 
 def _with_distribution(printed: Estimate, dfs: tuple[float, ...], level: float) -> Estimate:
-    """Replace limits and p-value by the df that gives them, where one does."""
+    """Replace limits and p-value by the degrees of freedom that give them, where some do."""
     value, se, lower, upper, _, p_value, status = printed
     bare = printed._replace(lower=math.nan, upper=math.nan, p_value=math.nan)
     if not has_se(printed):

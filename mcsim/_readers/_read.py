@@ -1,4 +1,4 @@
-"""From what a host function returned to labeled estimates; each result is read at once."""
+"""From the result of a host function to labeled estimates; each fitted result is read at once."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 
 from mcsim._core import Estimate, Status
-from mcsim._readers import (
-    _diff_diff,
-    _doubleml,
-    _econml,
-    _linearmodels,
-    _pyfixest,
-    _statsmodels,
-)
+from mcsim._readers._causal import of_diff_diff, of_doubleml, of_econml
 from mcsim._readers._coefficients import Coefficients
-from mcsim._readers._labels import UNNAMED, FullLabel, full_label
-from mcsim._readers._status import settled
+from mcsim._readers._estimates import UNNAMED, FullLabel, full_label, settled
+from mcsim._readers._regressions import of_linearmodels, of_pyfixest, of_statsmodels
 from mcsim.errors import ContractError, raise_all
 
 Terms = str | Mapping[str, str] | None
@@ -33,7 +26,7 @@ def read_result(
     estimand: str | None = None,
     extract: Callable[[Any], Any] | None = None,
 ) -> dict[FullLabel, Estimate]:
-    """Read what an estimator returned into labeled estimates of plain floats.
+    """Read the result of an estimator into labeled estimates of plain floats.
 
     Parameters
     ----------
@@ -43,7 +36,7 @@ def read_result(
     term : str or mapping of estimand to str, optional
         The coefficient to take from a fitted result, or several.
     estimand : str, optional
-        The estimand of results that do not say theirs.
+        The estimand of results without a label of their own.
     extract : callable, optional
         Applied to the result first.
 
@@ -78,7 +71,7 @@ def read_result(
 
 
 def _parts(result: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (label or None, result); those of a generator before it goes on."""
+    """Yield (label or None, result); a pair of a generator before it makes the next."""
     if isinstance(result, Mapping):
         _require_different(result)
         yield from result.items()
@@ -94,7 +87,7 @@ def _parts(result: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _require_different(results: Mapping[Any, Any]) -> None:
-    """Refuse one fit under two labels: what changed it last would stand under both."""
+    """Refuse one fit under two labels: both would have its last variance."""
     first: dict[int, Any] = {}
     for label, one in results.items():
         if not isinstance(one, Estimate | Real) and id(one) in first:
@@ -139,7 +132,7 @@ def _coefficients(result: Any, whose: str) -> Coefficients:
 
 
 def _remedy(result: Any) -> str:
-    """Say what to return instead of what no reader knows."""
+    """Say what to return in place of a result that no reader takes."""
     if result is None:
         return ", so that its function has no return statement, or returns nothing"
     if isinstance(result, Real | tuple | list | np.ndarray):
@@ -170,7 +163,7 @@ def _plain(estimate: Estimate) -> Estimate:
 
 
 def _faults_of_limits(estimate: Estimate) -> list[str]:
-    """Say what is wrong with a result's limits; of the places after ``se`` the first is lower."""
+    """Return what is wrong with the limits of an estimate, where ``lower`` stands after ``se``."""
     value, _, lower, upper, *_ = estimate
     given = {"lower": lower, "upper": upper}
     alone = [name for name, limit in given.items() if not math.isnan(limit)]
@@ -188,11 +181,11 @@ def _faults_of_limits(estimate: Estimate) -> list[str]:
 
 
 _READERS: dict[str, Callable[[Any], Coefficients]] = {
-    "diff_diff": _diff_diff.coefficients,
-    "doubleml": _doubleml.coefficients,
-    "econml": _econml.coefficients,
-    "linearmodels": _linearmodels.coefficients,
-    "pyfixest": _pyfixest.coefficients,
-    "statsmodels": _statsmodels.coefficients,
+    "diff_diff": of_diff_diff,
+    "doubleml": of_doubleml,
+    "econml": of_econml,
+    "linearmodels": of_linearmodels,
+    "pyfixest": of_pyfixest,
+    "statsmodels": of_statsmodels,
 }
 """Readers by the name of the library's top module; none of them imports its library."""

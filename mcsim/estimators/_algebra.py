@@ -1,7 +1,7 @@
 """Least squares and the logit, for few regressors and many small problems at once.
 
 Both solve with a Gram matrix scaled to unit diagonal and factored by Cholesky: the squared pivots
-are then 1 - R2 of each column on those before it, which tells a singular design from a poor one.
+are then 1 - R2 of each column on the columns before it, which separates singular from poor designs.
 A few columns are written out in closed form, which under vmap beats a batched LAPACK call several
 times over.
 """
@@ -79,7 +79,7 @@ def products(
         return jnp.zeros((len(a), len(b)))
     if max(len(a), len(b)) > FEW:
         return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
-    # Written out, the columns are fused with what computes them and never stored as a stack.
+    # Written out, the columns are fused with their computation and never stored as a stack.
     sums = {}
     for i, j in ((i, j) for i in range(len(a)) for j in range(len(b))):
         sums[i, j] = sums[j, i] if a is b and j < i else (a[i] * b[j]).sum()
@@ -131,7 +131,7 @@ def _invert_few(gram: Float[Array, "k k"]) -> tuple[Float[Array, "k k"], Float[A
 def generalized_inverse(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """Return an inverse of a Gram matrix of dummies on its range, leaving out redundant columns.
 
-    Sweeps column after column (Goodnight 1979) and skips those that the columns before explain.
+    Sweeps column after column (Goodnight 1979) and skips columns that others before explain.
     """
 
     def sweep(p, a):

@@ -59,7 +59,7 @@ def faults_of_categories(formula: Any, columns: Iterable[str]) -> list[str]:
 
 
 def spread(terms: Sequence[str], names: Names) -> tuple[str, ...]:
-    """Return coefficients by name, those of dummies in the place of their column."""
+    """Return coefficients by name, dummies in the place of their column."""
     return tuple(own for term in terms for own in names.get(term, (term,)))
 
 

@@ -1,9 +1,9 @@
-"""What formulas of Stata, R, fixest, patsy and linearmodels write, and what is written here."""
+"""Spellings of Stata, R, fixest, patsy and linearmodels, and the spelling of mcsim for each."""
 
 import re
 
 _STATA = re.compile(r"(?P<operator>[LlFfDdSs]|[IiCcOo]|[Ii]?[Bb])(?P<order>\d*)\.(?P<column>\w+)")
-_LAGS_OF = re.compile(r"\.(?P<column>\w+)")  # what is left of L(1/3).x
+_LAGS_OF = re.compile(r"\.(?P<column>\w+)")  # the rest of L(1/3).x
 _CALL = re.compile(r"(?P<function>[\w.]+)\((?P<inside>.*)\)", re.DOTALL)
 
 CATEGORY = (
@@ -43,7 +43,7 @@ _NAMES = {
 
 
 def written_here(piece: str) -> str:
-    """Return what to write in the place of a piece of a formula; empty if nobody writes it so.
+    """Return mcsim's spelling of a piece of a formula from elsewhere; empty if it is none.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Why an estimator fails on a panel: what the panel holds that its formula does not allow."""
+"""Why an estimator fails on a panel: the values that its formula does not allow."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -131,7 +131,7 @@ def _of_adoption(name: str, on: Cells, seen: Cells) -> Iterator[str]:
 
 
 def _of_regressors(formula: RegressionFormula, panel: Panel) -> Iterator[str]:
-    """Yield why a panel does not tell the coefficients apart."""
+    """Yield why a panel does not identify the coefficients."""
     terms = (*formula.endogenous, *formula.regressors)
     seen = _mask(panel)
     for term in formula.terms:

@@ -106,7 +106,7 @@ def evaluate(term: Term, panel: Panel) -> Float[Array, "unit period"]:
 def observed_cells(
     term: Term, mask: Bool[Array, "unit period"], calendar: Calendar
 ) -> Bool[Array, "unit period"]:
-    """Return where a term is known: where its columns, lagged as it says, are observed."""
+    """Return the cells in which a term is defined: its columns, at its lags, are observed."""
     cells = [_observed(factor, mask, calendar) for factor in term]
     return jnp.stack([cell for cell in cells if cell is not None]).all(axis=0)
 

@@ -1,4 +1,4 @@
-"""What the numerics of an estimator give: a value, its variances by name, and a status."""
+"""Fits: a value, its variances by name, and a status, as the numerics of estimators return them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ class Fit(NamedTuple):
 
 
 def worst(status: Any, invalid: Any, singular: Any, converged: Any = True) -> Int[Array, ""]:
-    """Combine what went wrong; the status of the data comes first, then in the order given."""
+    """Combine statuses and faults; the status of the data comes first, then in the order given."""
     fitted = jnp.where(converged, Status.OK, Status.NONCONVERGED)
     fitted = jnp.where(singular, Status.SINGULAR, fitted)
     return first_status(status, jnp.where(invalid, Status.INVALID_INPUT, fitted))
@@ -67,7 +67,7 @@ def estimates_of_terms(
 ) -> dict[tuple[str, str], Estimate]:
     """Return an estimate for every term and variance.
 
-    What a variance or the status tells of all terms at once, a number of no axes, holds for each.
+    A part of a variance, or a status, that has no axes is common to all terms.
     """
     estimates = {}
     for position, name in enumerate(names):
@@ -84,37 +84,37 @@ def statistic(value: Any, status: Any, *, p_value: Any = jnp.nan, df: Any = jnp.
 
     A number that is not finite though nothing failed is ``INVALID_INPUT``.
     """
-    told = (jnp.asarray(status) == Status.OK) & jnp.isfinite(value)
+    defined = (jnp.asarray(status) == Status.OK) & jnp.isfinite(value)
     nan = jnp.full((), jnp.nan)
     return Estimate(
-        value=jnp.where(told, value, nan),
+        value=jnp.where(defined, value, nan),
         se=nan,
         lower=nan,
         upper=nan,
-        df=jnp.where(told, jnp.asarray(df, dtype=float), nan),
-        p_value=jnp.where(told, p_value, nan),
-        status=first_status(status, jnp.where(told, Status.OK, Status.INVALID_INPUT)),
+        df=jnp.where(defined, jnp.asarray(df, dtype=float), nan),
+        p_value=jnp.where(defined, p_value, nan),
+        status=first_status(status, jnp.where(defined, Status.OK, Status.INVALID_INPUT)),
     )
 
 
 def _at(part: Any, position: int) -> Any:
-    """The part of one term; what is common to all terms stays."""
+    """Return the part of one term; a part without axes is common to all terms."""
     return part[position] if jnp.ndim(part) else part
 
 
 def _estimate(fit: Fit, variance: Variance) -> Estimate:
     failed = (fit.status != Status.OK) | ~jnp.isfinite(fit.value)
     known = ~failed & jnp.isfinite(variance.variance)
-    told = ~failed & jnp.isfinite(jnp.asarray(variance.p_value))
+    tested = ~failed & jnp.isfinite(jnp.asarray(variance.p_value))
     nan = jnp.full((), jnp.nan)
     status = jnp.where(failed & (fit.status == Status.OK), Status.NAN, fit.status)
-    status = jnp.where(~failed & ~known & ~told, Status.NO_SE, status)
+    status = jnp.where(~failed & ~known & ~tested, Status.NO_SE, status)
     return Estimate(
         value=jnp.where(failed, nan, fit.value),
         se=jnp.where(known, jnp.sqrt(jnp.where(known, variance.variance, 0.0)), nan),
         lower=jnp.where(failed, nan, variance.lower),
         upper=jnp.where(failed, nan, variance.upper),
         df=jnp.where(known, jnp.asarray(variance.df, dtype=float), nan),
-        p_value=jnp.where(told, variance.p_value, nan),
+        p_value=jnp.where(tested, variance.p_value, nan),
         status=status.astype(jnp.int32),
     )

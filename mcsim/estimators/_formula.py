@@ -267,7 +267,7 @@ def with_axes(formula: Any, unit: str, time: str) -> Any:
 
 
 def require_axes(formula: RegressionFormula) -> None:
-    """Raise if effects still stand under names that nothing has told the meaning of."""
+    """Raise if effects still stand under the user's names, whose meaning only a schema has."""
     if formula.own_effects:
         raise InputError(
             f"formula {str(formula)!r}: nothing says what {' and '.join(formula.own_effects)} are "

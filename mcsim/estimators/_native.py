@@ -92,7 +92,7 @@ class NativeEstimator:
     groups : tuple of str
         The clusters of its variances; no part of what it is, since its options decide them.
     diagnosis : callable, optional
-        What `diagnose` calls; it belongs to the numerics and is no part of the definition.
+        The function that `diagnose` calls; part of the numerics and not of the definition.
     made_by : str
         Public name and definition version of the function that made it; its numerics are no part
         of the definition then.
@@ -113,7 +113,7 @@ class NativeEstimator:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns that it reads: the formula's, and those of clusters."""
+        """The columns that it reads: of the formula, and of clusters."""
         groups = [name for name in self.groups if name not in ("unit", "time")]
         return tuple(dict.fromkeys([*self.formula.columns, *groups]))
 
@@ -140,7 +140,7 @@ class NativeEstimator:
         ------
         InputError
             If the panel lacks a column or has a shape that the method does not take: known when
-            the program is traced. What the numbers allow is told by each estimate's status.
+            the program is traced. Faults of the numbers are in each estimate's status.
         """
         require_float64("estimate")
         require_panel(panel)
@@ -171,7 +171,7 @@ class NativeEstimator:
         return self if options == self.options else replace(self, options=options)
 
     def diagnose(self, panel: Panel, /) -> Mapping[str, Array]:
-        """Return what a reader should know beside the estimate, by what it counts.
+        """Return numbers that a reader should know beside the estimate, by their names.
 
         Raises
         ------
@@ -267,7 +267,7 @@ def native(
 
 
 def names_of(argument: Any) -> tuple[Any, ...]:
-    """Return one name or several as a tuple; what is neither stands alone, for its fault."""
+    """Return one name or several as a tuple; anything else stands alone, for its fault."""
     if isinstance(argument, str) or not isinstance(argument, Iterable):
         return (argument,)
     return tuple(argument)
@@ -276,7 +276,7 @@ def names_of(argument: Any) -> tuple[Any, ...]:
 def faults_of_names(
     argument: str, names: tuple[str, ...], known: Sequence[str], method: str
 ) -> list[str]:
-    """Return what is wrong with names chosen from those that a method knows."""
+    """Return what is wrong with names chosen among the known ones of a method."""
     faults = [
         f"{argument}: {method} has no {argument} {unknown!r}{did_you_mean(unknown, known)}"
         for unknown in names

@@ -33,12 +33,12 @@ _TERMS = {
     "*": lambda a, b: a + b + a * b,
     ":": lambda a, b: a * b,
 }
-"""How many terms an operator makes of those on its sides; the last ones bind most."""
+"""The number of terms that an operator makes of its two sides; the last ones bind most."""
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Leave out what Python warns of when it parses a formula as code, which this never becomes."""
+    """Leave out warnings of Python's parser about a formula, which is never run as code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

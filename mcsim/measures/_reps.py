@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any, Literal
 
-from mcsim._null_and_level import is_finite
+from mcsim._checks import is_finite
 from mcsim.errors import raise_all
 
 

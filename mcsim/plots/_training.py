@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mcsim._checks import is_whole
 from mcsim._core import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.estimators._arguments import is_whole
 from mcsim.generators import Latent
 from mcsim.plots._style import INK, MISS, PALE, plain
 

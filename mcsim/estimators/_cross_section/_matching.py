@@ -2,7 +2,7 @@
 
 Abadie & Imbens (2006, Econometrica 74: 235-267; 2011, Journal of Business & Economic Statistics 29:
 1-11): inverse-variance metric, ties averaged, controls' regression weighted by how often each is
-matched. Without ties the numbers are those of Matching for R (Sekhon 2011, Journal of Statistical
+matched. Without ties the numbers are as in Matching for R (Sekhon 2011, Journal of Statistical
 Software 42(7)); with ties they differ (.5125 and .5021 in one sample), and these are the papers'.
 """
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mcsim.estimators._algebra import least_squares
-from mcsim.estimators._cross_section._arms import Arms, on_arms
+from mcsim.estimators._cross_section._att import Arms, on_arms
 from mcsim.estimators._fit import Fit, Variance, worst
 
 TIE = 1e-5  # squared distances (in standard deviations) closer than this are ties
@@ -66,7 +66,7 @@ def fit_matching(arms: Arms, vcov: Sequence[str], n_neighbors: int = 1) -> Fit:
 
 
 def match(arms: Arms, columns: Float[Array, "unit column"], n_neighbors: int) -> Matches:
-    """Match each treated unit to its nearest controls; ties at the last place all count alike."""
+    """Match each treated unit to its nearest controls; ties at the last place share its weight."""
 
     def step(ids, active, matches: Matches) -> Matches:
         distance = jnp.where(arms.control > 0, _squared_distances(arms.x, ids), jnp.inf)

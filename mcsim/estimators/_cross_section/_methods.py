@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from mcsim._checks import Rule, at_least, faults_of_value, is_number, plain
 from mcsim.errors import raise_all
 from mcsim.estimators._cross_section._att import (
     fit_aipw,
@@ -24,6 +25,10 @@ from mcsim.estimators._native import (
 _MEANS = ("iid", "HC1", "HC2", "HC3", "aimm2024")
 _MODELS = ("sandwich", "aimm2024")
 _MATCHING = ("abadie-imbens", "aimm2024")
+
+_PROBABILITY = Rule(
+    lambda value: is_number(value) and 0 < value <= 1, "a probability in (0, 1], such as 0.9"
+)
 
 
 @holds_no_data
@@ -203,8 +208,8 @@ def matching(
     """Estimate the effect by nearest neighbors with replacement, corrected for their distance.
 
     The metric weighs covariates by their inverse variance. Controls whose squared distance is
-    within 1e-5 of the last neighbor's are tied and all count alike. The correction is a regression
-    among the controls, weighted by how often each is matched.
+    within 1e-5 of the last neighbor's are tied and have equal weights. The correction is a
+    regression among the controls, weighted by how often each is matched.
 
     Parameters
     ----------
@@ -264,15 +269,10 @@ def _configure(
     if covariates == "needed" and not parsed.covariates:
         faults.append(f"formula {formula!r}: {name} needs covariates; write 'y ~ d | x1 + x2'")
     raise_all(faults + _faults_of_options(**options))
+    options = {option: plain(value) for option, value in options.items()}
     return native(fit, parsed, vcov=names, **options)
 
 
 def _faults_of_options(trim: Any = None, n_neighbors: Any = 1) -> list[str]:
-    faults = []
-    number = isinstance(trim, (int, float)) and not isinstance(trim, bool)
-    if trim is not None and not (number and 0 < trim <= 1):
-        faults.append(f"trim: got {trim!r}, expected a probability in (0, 1], such as 0.9")
-    whole = isinstance(n_neighbors, int) and not isinstance(n_neighbors, bool)
-    if not (whole and n_neighbors >= 1):
-        faults.append(f"n_neighbors: got {n_neighbors!r}, expected a whole number of at least 1")
-    return faults
+    faults = faults_of_value("trim", trim, _PROBABILITY, or_none=True)
+    return faults + faults_of_value("n_neighbors", n_neighbors, at_least(1))

@@ -1,14 +1,19 @@
-"""When units adopt a treatment: read off a panel, with shapes that do not depend on the cohorts.
+"""Adoption of a treatment: who starts when, and the cohorts and periods that a panel can have.
 
-A cohort is the position of the first treated period, of which there are as many as periods; who
-never adopts has the position after the last. What is wrong with the data is data too: a status.
+A cohort is the position of the first treated period, of which there are as many as periods; a unit
+that never adopts has the position after the last. Shapes follow from the number of periods alone
+and so fit every replication; the data decide which cohorts there are. A fault of the data is data
+too: a status.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from mcsim._calendar import Calendar
+from mcsim._checks import plain
 from mcsim._core import Panel
 from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import Name
@@ -48,7 +53,7 @@ class Adoption(NamedTuple):
     def event(self) -> Int[Array, "unit period"]:
         """Periods of the calendar since a unit's first treated one, 0 in it, negative before.
 
-        Of a unit that is never treated they say nothing.
+        They are not defined for a unit that is never treated.
         """
         calendar = self.data.calendar
         if calendar.consecutive:
@@ -114,3 +119,64 @@ def read_adoption(formula: TreatmentFormula, panel: Panel, *, balanced: bool = F
     lasting = (on == (adoption.treated & (data.observed > 0))).all()
     late = ((start > 0) & (start < n_periods)).any()
     return adoption._replace(status=worst(data.status, ~(lasting & late), False))
+
+
+class CohortPeriods(NamedTuple):
+    """Cells that a panel of these periods can have, each a cohort in a period.
+
+    Attributes
+    ----------
+    cohort, period, base : array of int (cell,)
+        Positions of the first treated period, of the period, and of the one it is compared with.
+    event : array of int (cell,)
+        Periods of the calendar since treatment started; negative before.
+    """
+
+    cohort: Int[np.ndarray, " cell"]
+    period: Int[np.ndarray, " cell"]
+    base: Int[np.ndarray, " cell"]
+    event: Int[np.ndarray, " cell"]
+
+
+def cells_of(calendar: Calendar, base: str) -> CohortPeriods:
+    """List the cells with a period to compare with.
+
+    Examples
+    --------
+    >>> calendar = Calendar((0, 1, 2))
+    >>> cells_of(calendar, "varying").event.tolist(), cells_of(calendar, "universal").event.tolist()
+    ([0, 1, -1, 0], [0, 1, -2, 0])
+    """
+    n_periods, places = len(calendar.places), np.asarray(calendar.places)
+    cohort, period = (a.ravel() for a in np.mgrid[1:n_periods, 0:n_periods])
+    before = np.where((period >= cohort) | (base == "universal"), cohort - 1, period - 1)
+    cells = CohortPeriods(cohort, period, before, places[period] - places[cohort])
+    return keep(cells, (before >= 0) & (before != period))
+
+
+def keep(cells: CohortPeriods, chosen: Bool[np.ndarray, " cell"]) -> CohortPeriods:
+    """Return the chosen cells."""
+    return CohortPeriods(*(positions[chosen] for positions in cells))
+
+
+def at_horizons(cells: CohortPeriods, horizons: tuple[int, ...]) -> CohortPeriods:
+    """Return the cells of these event times.
+
+    Raises
+    ------
+    InputError
+        If the panel is too short for one of them.
+    """
+    known = np.unique(cells.event)
+    unknown = sorted(set(horizons).difference(known.tolist()))
+    if unknown:
+        raise InputError(
+            f"horizons: got {unknown}, expected some of {known.tolist()}, which a panel of "
+            f"{cells.cohort.max() + 1} periods can have"
+        )
+    return keep(cells, np.isin(cells.event, horizons))
+
+
+def event_times(argument: Any) -> tuple[Any, ...]:
+    """Return one event time or several, of any kind of sequence, as a tuple."""
+    return tuple(plain(time) for time in np.ravel(np.asarray(argument, dtype=object)))

@@ -1,22 +1,38 @@
 """Effects by cohort and period, each from two groups and two periods.
 
-Source: Callaway & Sant'Anna (2021), Journal of Econometrics 225: 200-230.
+Callaway & Sant'Anna (2021), Journal of Econometrics 225: 200-230.
 """
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core import Estimate, Panel, Status
-from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
-from mcsim.estimators._did._aggregation import GroupTime, aggregate
-from mcsim.estimators._did._cells import CohortPeriods, at_horizons, cells_of, keep
-from mcsim.estimators._did._influence import ALONE, estimates_by_influence, share_alone
-from mcsim.estimators._did._two_by_two import Effect, Method, effect_on_treated, standardize
+from mcsim.estimators._algebra import least_squares, logit
+from mcsim.estimators._did._adoption import (
+    LEFT_OUT,
+    Adoption,
+    CohortPeriods,
+    at_horizons,
+    cells_of,
+    keep,
+    read_adoption,
+)
+from mcsim.estimators._did._aggregation import (
+    ALONE,
+    GroupTime,
+    aggregate,
+    estimates_by_influence,
+    share_alone,
+)
+from mcsim.estimators._fit import worst
 from mcsim.estimators._formula import TreatmentFormula
+
+Method = Literal["dr", "reg", "ipw"]
+Weights = Float[Array, " unit"]
 
 
 def fit_callaway_santanna(
@@ -53,7 +69,7 @@ def fit_callaway_santanna(
 def diagnose_callaway_santanna(
     panel: Panel, formula: TreatmentFormula, *, control: str, cluster: str, **options: Any
 ) -> dict[str, Float[Array, ""]]:
-    """Count the treated cells that no average holds, and those of cohorts of one unit.
+    """Count the treated cells that no average holds, and the weight on cohorts of one unit.
 
     Whichever horizons are asked for.
     """
@@ -129,3 +145,80 @@ def _from_covariates(
         status=effects.status,
         combine=lambda weights: weights @ effects.influence,
     )
+
+
+class Effect(NamedTuple):
+    """The effect on one group in one period.
+
+    Attributes
+    ----------
+    value : array ()
+        0 where the group or its controls are empty.
+    influence : array (unit,)
+        The contribution of each unit to the error of the effect.
+    present : bool array ()
+        Whether there are treated units and controls.
+    status : int array ()
+    """
+
+    value: Float[Array, ""]
+    influence: Float[Array, " unit"]
+    present: Bool[Array, ""]
+    status: Int[Array, ""]
+
+
+def effect_on_treated(
+    change: Weights,
+    treated: Weights,
+    control: Weights,
+    x: Float[Array, "unit covariate"],
+    method: Method,
+) -> Effect:
+    """Estimate the effect on the treated.
+
+    Parameters
+    ----------
+    change : array (unit,)
+        The outcome less that of the base period.
+    treated, control : array (unit,)
+        1 for members of the group, 0 for others; a unit may be in neither.
+    x : array (unit, covariate)
+        Covariates, column 0 the constant.
+    method : {"dr", "reg", "ipw"}
+    """
+    present = (treated.sum() > 0) & (control.sum() > 0)
+    share = treated / jnp.maximum(treated.sum(), 1.0)
+    value, influence, singular, converged = _adjusted(change, treated, control, share, x, method)
+    status = jnp.where(present, worst(Status.OK, False, singular, converged), Status.OK)
+    fine = present & (status == Status.OK)
+    value, influence = jnp.where(fine, value, 0.0), jnp.where(fine, influence, 0.0)
+    return Effect(value, influence, present, status.astype(jnp.int32))
+
+
+def _adjusted(change, treated, control, share, x, method):
+    """Value, influence, and whether the models are singular or converged."""
+    singular, converged = jnp.asarray(False), jnp.asarray(True)
+    rest, by_regression = change, jnp.zeros_like(x)
+    if method != "ipw":
+        fit = least_squares(x, change, control)
+        rest, singular = fit.residual, fit.singular
+        by_regression = ((control * rest)[:, None] * x) @ fit.inverse_gram
+    mean = share @ rest
+    influence = share * (rest - mean) - by_regression @ (share @ x)
+    if method == "reg":
+        return mean, influence, singular, converged
+    model = logit(x, treated, treated + control)
+    odds = control * jnp.exp(model.predictor)
+    weight = odds / odds.sum()
+    controls_mean = weight @ rest
+    score = ((treated + control) * (treated - model.probability))[:, None] * x
+    by_odds = score @ model.inverse_information @ ((weight * (rest - controls_mean)) @ x)
+    of_controls = weight * (rest - controls_mean) + by_odds - by_regression @ (weight @ x)
+    return mean - controls_mean, influence - of_controls, singular | model.singular, model.converged
+
+
+def standardize(x: Float[Array, "covariate unit period"]) -> Float[Array, "covariate unit period"]:
+    """Center and scale covariates: nothing depends on it but the digits of the logit."""
+    centered = x - x.mean(axis=(1, 2), keepdims=True)
+    spread = jnp.sqrt((centered**2).mean(axis=(1, 2), keepdims=True))
+    return centered / jnp.where(spread > 0, spread, 1.0)

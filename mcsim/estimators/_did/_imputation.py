@@ -1,4 +1,4 @@
-"""Imputation: what treated units would have had, from a two-way model of the untreated cells.
+"""Imputation: untreated outcomes of treated cells, from a two-way model of the untreated cells.
 
 Source: Borusyak, Jaravel & Spiess (2024), Review of Economic Studies 91: 3253-3285. An average
 effect is linear in the outcomes; its weights on them are the adjoint of the imputation, and the
@@ -17,7 +17,7 @@ from mcsim._core import Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._algebra import generalized_inverse, invert
 from mcsim.estimators._did._adoption import LEFT_OUT, Adoption, read_adoption
-from mcsim.estimators._did._influence import (
+from mcsim.estimators._did._aggregation import (
     ALONE,
     Averages,
     estimates_by_influence,
@@ -36,7 +36,7 @@ Targets = Float[Array, "target unit period"]
 
 
 class Untreated(NamedTuple):
-    """The cells that the model is fitted on, and what solving it needs.
+    """The cells that the model is fitted on, and its normal equations.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ def fit_imputation(
 def diagnose_imputation(
     panel: Panel, formula: TreatmentFormula, *, vcov: tuple[str, ...], cluster: str, **options: Any
 ) -> dict[str, Float[Array, ""]]:
-    """Count the treated cells that no average holds, and those of cohorts of one unit."""
+    """Count the treated cells that no average holds, and the weight on cohorts of one unit."""
     adoption = read_adoption(formula, panel)
     treated = adoption.treated * adoption.data.observed
     counted = treated * _imputable(adoption.data.observed - treated)
@@ -200,7 +200,7 @@ def _errors_by(
 def _pooled_errors(
     name: str, adoption: Adoption, rest: Cells, weights: Targets, cluster: str, panel: Panel
 ) -> Targets:
-    """Residuals; effects less those of other clusters in the cohort, at the event time, or in all.
+    """Return residuals; effects less those of other clusters, by cohort, by event time, or of all.
 
     Their mean weighs clusters with their cells squared, the paper's equation (8), as avgeffectsby
     of did_imputation for Stata has it; with leaveout, own effects count by 1 - their share in it.

@@ -1,14 +1,11 @@
 """Effects by cohort or cell, averaged: the estimators, as they are called by users."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from mcsim._checks import at_least, faults_of_value, is_whole, one_of, plain
 from mcsim.errors import raise_all
-from mcsim.estimators._arguments import faults_of_choice, faults_of_resamples, plain
-from mcsim.estimators._did._arguments import (
-    event_times,
-    faults_of_cluster,
-    faults_of_horizons,
-)
+from mcsim.estimators._did._adoption import event_times
 from mcsim.estimators._did._group_time import diagnose_callaway_santanna, fit_callaway_santanna
 from mcsim.estimators._did._imputation import POOLED, diagnose_imputation, fit_imputation
 from mcsim.estimators._formula import parse_treatment_formula
@@ -65,8 +62,8 @@ def callaway_santanna(
         With covariates: regression of the change among controls, weighting with the odds of
         treatment (logit, normalized, not trimmed), or both. Without, all are the same.
     base : {"varying", "universal"}
-        What periods before treatment are compared with: the period before each, or the last one
-        before treatment. After it both are the same. The defaults are those of did for R.
+        The period with which a period before treatment is compared: the one before it, or the last
+        one before treatment. After treatment both are the same. The defaults follow did for R.
     vcov : str or sequence of str
         ``"influence"``, by the influence function, cohort sizes taken as estimates;
         ``"bootstrap"``, its multiplier bootstrap with Rademacher signs, or ``"bootstrap:mammen"``.
@@ -113,15 +110,15 @@ def callaway_santanna(
     """
     parsed, names = parse_treatment_formula(formula), names_of(vcov)
     faults = faults_of_names("vcov", names, INFLUENCE, "callaway_santanna")
-    faults += faults_of_choice("control", control, CONTROLS)
-    faults += faults_of_choice("aggregation", aggregation, AGGREGATIONS)
-    faults += faults_of_choice("method", method, METHODS)
-    faults += faults_of_choice("base", base, BASES)
-    faults += faults_of_cluster(cluster, "callaway_santanna")
-    faults += faults_of_resamples(resamples)
+    faults += faults_of_value("control", control, one_of(*CONTROLS))
+    faults += faults_of_value("aggregation", aggregation, one_of(*AGGREGATIONS))
+    faults += faults_of_value("method", method, one_of(*METHODS))
+    faults += faults_of_value("base", base, one_of(*BASES))
+    faults += _faults_of_cluster(cluster, "callaway_santanna")
+    faults += faults_of_value("resamples", resamples, at_least(2))
     times = None if horizons is None else event_times(horizons)
     if times is not None:
-        faults += faults_of_horizons(times, negative=aggregation == "event")
+        faults += _faults_of_horizons(times, negative=aggregation == "event")
         faults += [] if times else ["horizons: got none, expected event times, or None for all"]
     raise_all(faults)
     return native(
@@ -147,7 +144,7 @@ def imputation(
     vcov: Names = "bjs",
     cluster: str = "unit",
 ) -> NativeEstimator:
-    """Impute what treated units would have had from the untreated cells, and average the rest.
+    """Impute untreated outcomes of treated cells from the untreated cells; average the differences.
 
     Unit effects, period effects and covariates are fitted on the untreated cells. Effects that
     cannot be imputed are left out of every average, as by ``autosample`` of did_imputation: of
@@ -202,8 +199,8 @@ def imputation(
     parsed, names = parse_treatment_formula(formula), names_of(vcov)
     times = event_times(horizons)
     faults = faults_of_names("vcov", names, CONSERVATIVE, "imputation")
-    faults += faults_of_cluster(cluster, "imputation")
-    raise_all(faults + faults_of_horizons(times, negative=False))
+    faults += _faults_of_cluster(cluster, "imputation")
+    raise_all(faults + _faults_of_horizons(times, negative=False))
     return native(
         fit_imputation,
         parsed,
@@ -212,3 +209,27 @@ def imputation(
         vcov=names,
         cluster=cluster,
     )
+
+
+def _faults_of_cluster(cluster: Any, method: str) -> list[str]:
+    """Return what is wrong with the clusters of a method that has clusters of units alone."""
+    if isinstance(cluster, str) and cluster != "time":
+        return []
+    return [
+        f"cluster: got {cluster!r}, expected 'unit' or one column of groups of units, the clusters "
+        f"that {method} has; did and event_study have others"
+    ]
+
+
+def _faults_of_horizons(horizons: tuple[Any, ...], *, negative: bool) -> list[str]:
+    """Return what is wrong with event times, before treatment only where ``negative``."""
+    wrong = [h for h in horizons if not is_whole(h) or (h < 0 and not negative)]
+    if wrong:
+        got = ", ".join(map(repr, wrong))
+        least = "" if negative else " of at least 0"
+        return [f"horizons: got {got}, expected event times{least}, whole numbers such as [0, 1]"]
+    if len(set(horizons)) < len(horizons):
+        return [f"horizons: got {horizons}, expected each once"]
+    if negative and not any(h >= 0 for h in horizons):
+        return [f"horizons: got {horizons}, expected at least one of 0 or more among them"]
+    return []

@@ -8,18 +8,18 @@ from jaxtyping import Array, Float, Key
 
 from mcsim._averages import ATT, at_event_times
 from mcsim._calendar import Calendar
+from mcsim._checks import at_least, faults_of_value, is_whole, one_of, plain
 from mcsim._core import Estimate, Panel, Status
 from mcsim._precision import require_float64
 from mcsim.errors import InputError
-from mcsim.estimators._arguments import faults_of_choice, plain
 from mcsim.estimators._did._adoption import (
     BOTH,
     Adoption,
     as_regression,
+    event_times,
     read_adoption,
     read_treatment,
 )
-from mcsim.estimators._did._arguments import event_times, faults_of_window
 from mcsim.estimators._dummies import with_dummies
 from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_treatment_formula
 from mcsim.estimators._linear_model._data import Regression
@@ -82,9 +82,7 @@ def did(
     >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
     (2.5, 0.866)
     """
-    asked = Inference(
-        vcov=vcov, cluster=cluster, ssc=ssc, resampling=Resampling(resamples, null, level)
-    )
+    asked = Inference(vcov, cluster, ssc, resampling=Resampling(resamples, null, level))
     return _two_way(fit_did, formula, asked)
 
 
@@ -121,8 +119,8 @@ def event_study(
         Event times without a dummy, effects are relative to theirs. Without never-treated units
         two are needed.
     ends : {"binned", "restricted", "dropped"}
-        What becomes of event times outside the window: they share the dummies of its ends; their
-        effects are taken as zero; or their cells are left out.
+        Event times outside the window share the dummies of its ends; have effects of zero; or
+        their cells are left out.
     vcov, cluster, ssc, resamples, null, level
         As for `fixed_effects`.
 
@@ -155,11 +153,11 @@ def event_study(
     >>> {estimand: round(abs(float(e.value)), 6) for (estimand, _), e in estimates.items()}
     {'att[-2-]': 0.0, 'att[0]': 2.0, 'att[1+]': 4.0, 'att[0..1+]': 3.0}
     """
-    asked = Inference(
-        vcov=vcov, cluster=cluster, ssc=ssc, resampling=Resampling(resamples, null, level)
-    )
+    asked = Inference(vcov, cluster, ssc, resampling=Resampling(resamples, null, level))
     references = event_times(reference)
-    faults = faults_of_choice("ends", ends, ENDS) + faults_of_window(leads, lags, references)
+    faults = faults_of_value("ends", ends, one_of(*ENDS)) + _faults_of_window(
+        leads, lags, references
+    )
     window = {"leads": plain(leads), "lags": plain(lags), "reference": references, "ends": ends}
     return _two_way(fit_event_study, formula, asked, faults, **window)
 
@@ -201,7 +199,7 @@ def fit_event_study(
 def diagnose_two_way(
     panel: Panel, formula: TreatmentFormula, **options: Any
 ) -> dict[str, Float[Array, ""]]:
-    """Tell of clusters too few, as of the regression on the treatment."""
+    """Return the notes on clusters, as of the regression on the treatment."""
     regression_of = as_regression(formula)
     return diagnose_regression(panel, regression_of, term=regression_of.names[:1], **options)
 
@@ -253,6 +251,22 @@ def twfe_weights(panel: Panel, formula: str) -> Float[Array, "unit period"]:
     fit = fit_linear(data, BOTH, (0,))
     treated = data.x[0] == 1
     return jnp.where(fit.status == Status.OK, jnp.where(treated, fit.loading[0], 0.0), jnp.nan)
+
+
+def _faults_of_window(leads: Any, lags: Any, reference: tuple[Any, ...]) -> list[str]:
+    """Return what is wrong with a window of event times, and with the ones that have no dummy."""
+    faults = faults_of_value("leads", leads, at_least(0))
+    faults += faults_of_value("lags", lags, at_least(0))
+    if faults:
+        return faults
+    outside = [time for time in reference if not is_whole(time) or not -leads <= time <= lags]
+    if outside or not reference:
+        return [
+            f"reference: got {reference}, expected event times of the window, {-leads} to {lags}"
+        ]
+    if set(range(lags + 1)) <= set(reference):
+        return [f"reference: got {reference}, which leaves no event time after treatment"]
+    return []
 
 
 def _check_event_times(times: Sequence[int], calendar: Calendar) -> None:

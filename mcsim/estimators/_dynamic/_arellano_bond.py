@@ -1,4 +1,4 @@
-"""Arellano & Bond's GMM in first differences, as it is called by users."""
+"""Arellano & Bond's GMM in first differences: the estimator, and the variables it instruments."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from mcsim._core import Estimate, Panel
-from mcsim.errors import raise_all
-from mcsim.estimators._dynamic._differences import read_differences
-from mcsim.estimators._dynamic._gmm import gmm, too_few
-from mcsim.estimators._dynamic._specification import specification_tests
-from mcsim.estimators._dynamic._variables import (
-    faults_of_lags,
-    faults_of_terms,
-    faults_of_variables,
-    instrumented_terms,
-    own_instruments,
-)
+from mcsim.errors import did_you_mean, raise_all
+from mcsim.estimators._dynamic._differences import LaggedLevels, read_differences
+from mcsim.estimators._dynamic._gmm import gmm, specification_tests, too_few
+from mcsim.estimators._expression import Apply, Number, Term
 from mcsim.estimators._fit import Variance, estimates_of_terms, worst
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._native import (
@@ -94,12 +87,12 @@ def arellano_bond(
 
     Notes
     -----
-    A unit's equation of a period is used where it and the one before are observed; of instruments,
-    what is not observed is 0 (Holtz-Eakin, Newey & Rosen 1988). With more instruments than units
+    A unit's equation of a period is used where it and the one before are observed; instruments
+    that are not observed are 0 (Holtz-Eakin, Newey & Rosen 1988). With more instruments than units
     the two-step weights are a generalized inverse, that of Moore and Penrose in correlation form,
     which the units of measurement do not change (plm takes it of the covariance itself): the
-    estimate stands, but read it with suspicion. The df of ``"hansen"`` tell how many instruments
-    there are beyond the coefficients.
+    estimate stands, but read it with suspicion. The df of ``"hansen"`` are the instruments beyond
+    the number of coefficients.
 
     References
     ----------
@@ -170,3 +163,109 @@ def fit_arellano_bond(
     if tests:
         estimates |= specification_tests(data, fit, covariances, status)
     return estimates
+
+
+def instrumented_terms(
+    formula: RegressionFormula,
+    predetermined: Sequence[str],
+    endogenous: Sequence[str],
+    lags: tuple[int, int | None],
+) -> tuple[LaggedLevels, ...]:
+    """Return the outcome and the named variables, with the lags of their levels."""
+    nearest, farthest = lags
+    earlier = None if farthest is None else farthest - 1
+    term = _variables(formula)
+    return (
+        LaggedLevels(formula.outcome, nearest, farthest),
+        *(LaggedLevels(term[name], nearest, farthest) for name in endogenous),
+        *(LaggedLevels(term[name], nearest - 1, earlier) for name in predetermined),
+    )
+
+
+def own_instruments(
+    formula: RegressionFormula, instrumented: Sequence[LaggedLevels]
+) -> tuple[int, ...]:
+    """Return the positions of the regressors that instrument themselves."""
+    terms = {each.term for each in instrumented}
+    own = range(len(formula.endogenous), len(formula.names))
+    exogenous = dict(zip(own, formula.regressors, strict=True))
+    return tuple(k for k, term in exogenous.items() if not terms.intersection((term, _base(term))))
+
+
+def faults_of_variables(
+    formula: RegressionFormula, predetermined: Sequence[str], endogenous: Sequence[str]
+) -> list[str]:
+    """Return what is wrong with the names of predetermined and endogenous variables."""
+    known = _variables(formula)
+    faults = []
+    if formula.outcome not in (_base(term) for term in known.values()):
+        outcome = str(formula).split(" ~ ", maxsplit=1)[0]
+        faults.append(
+            f"formula {str(formula)!r}: got no lag of the outcome, expected lag({outcome}) among "
+            "the regressors; for a static model use fixed_effects or first_difference"
+        )
+    for argument, names in (("predetermined", predetermined), ("endogenous", endogenous)):
+        faults += [
+            f"{argument}: {name!r} is neither a regressor of the formula nor lagged in it"
+            f"{did_you_mean(name, known)}"
+            for name in names
+            if name not in known
+        ]
+        faults += [
+            f"{argument}: {name!r} is the outcome, whose levels are instruments anyway"
+            for name in names
+            if known.get(name) == formula.outcome
+        ]
+        if len(set(names)) < len(names):
+            faults.append(f"{argument}: got {tuple(names)}, expected each name once")
+    twice = set(predetermined) & set(endogenous)
+    return faults + [
+        f"endogenous: {name!r} is called predetermined too, expected one of the two"
+        for name in sorted(twice)
+    ]
+
+
+def faults_of_lags(lags: tuple[int, int | None]) -> list[str]:
+    """The nearest level that is a valid instrument is two periods old."""
+    match lags:
+        case (int(nearest), int() | None as farthest) if 2 <= nearest <= (farthest or nearest):
+            return []
+    return [
+        f"instrument_lags: got {lags!r}, expected (nearest, farthest) with nearest at least 2, the "
+        "farthest not below it, or None for all there are"
+    ]
+
+
+def faults_of_terms(
+    formula: RegressionFormula, terms: tuple[str, ...], estimand: str | None
+) -> list[str]:
+    """Return what is wrong with the terms to report, and with their label."""
+    faults = [
+        f"term: {name!r} is not a term of the formula{did_you_mean(name, formula.names)}"
+        for name in terms
+        if name not in formula.names
+    ]
+    if not terms or len(set(terms)) < len(terms):
+        faults.append(f"term: got {terms}, expected at least one term and each once")
+    if estimand is not None and len(terms) != 1:
+        faults.append(f"estimand: got one label for {len(terms)} terms; choose one with term=")
+    return faults
+
+
+def _variables(formula: RegressionFormula) -> dict[str, Term]:
+    """Return every regressor, and everything that is lagged in one, by its text."""
+    variables = {}
+    for text, term in zip(formula.names, (*formula.endogenous, *formula.regressors), strict=True):
+        variables[text] = term
+        match term:
+            case (Apply("lag", (_, Number(periods))),):
+                variables[text[4:-1].removesuffix(f", {periods}")] = _base(term)
+    return variables
+
+
+def _base(term: Term) -> Term:
+    """Return the term inside a lag; a term without a lag as it is."""
+    match term:
+        case (Apply("lag", (lagged, _)),):
+            return (lagged,)
+    return term

@@ -1,25 +1,34 @@
-"""Linear GMM on differenced equations: one step, two steps, and their variances.
+"""Linear GMM on differenced equations: one step, two steps, variances, tests of specification.
 
 Everything is written with the moments of each unit, g = Z'e: a sandwich is a sum of squares of
-projected moments, and Windmeijer's correction (2005, equation 3.2) needs no three-way array.
+projected moments, and Windmeijer's correction (2005, equation 3.2) needs no three-way array. The
+tests are of overidentification (Sargan 1958, Hansen 1982) and of serial correlation (Arellano &
+Bond 1991, equation 8), for errors in differences.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import gammaincc, ndtr
 from jaxtyping import Array, Bool, Float, Int
 
 from mcsim._calendar import Calendar
+from mcsim._core import Estimate
 from mcsim._lapack import eigh
 from mcsim.estimators._algebra import combine, generalized_inverse, invert
 from mcsim.estimators._dynamic._differences import Differences
+from mcsim.estimators._expression import lagged
+from mcsim.estimators._fit import statistic
 
 NEGLIGIBLE = 1e-12  # eigenvalue relative to the largest, below which a direction has no weight
 
+Matrix = Float[Array, "regressor regressor"]
+
 
 class Weighting(NamedTuple):
-    """A weighting matrix and how many moments it weights: those that are not redundant."""
+    """A weighting matrix and the number of moments it weights, redundant ones not counted."""
 
     matrix: Float[Array, "instrument instrument"]
     rank: Int[Array, ""]
@@ -42,7 +51,7 @@ class Step(NamedTuple):
     bread : array (regressor, regressor)
         (X'Z W Z'X)^-1.
     projection : array (regressor, instrument)
-        What turns moments into errors of the coefficients.
+        From moments to errors of the coefficients.
     residual : array (unit, equation)
     moments : array (unit, instrument)
         Z'e of every unit.
@@ -60,7 +69,7 @@ class Step(NamedTuple):
 
     @property
     def influence(self) -> Float[Array, "unit regressor"]:
-        """What each unit contributes to the errors of the coefficients."""
+        """The contribution of each unit to the errors of the coefficients."""
         return self.moments @ self.projection.T
 
     @property
@@ -98,7 +107,7 @@ class Gmm(NamedTuple):
 
     @property
     def conventional_scale(self) -> Float[Array, ""] | float:
-        """What the weights of the last step leave out: the errors' variance in one step."""
+        """The scale that the last step's weights leave out: the errors' variance in one step."""
         return self.error_variance if self.steps == 1 else 1.0
 
 
@@ -213,3 +222,67 @@ def _weighting(covariance: Float[Array, "instrument instrument"], data: Differen
         inverse = (direction * jnp.where(kept, 1.0 / size, 0.0)) @ direction.T
         rank = kept.sum()
     return Weighting(inverse * scale[:, None] * scale, rank)
+
+
+def specification_tests(
+    data: Differences, fit: Gmm, covariances: Mapping[str, Matrix], status: Int[Array, ""]
+) -> dict[tuple[str, str], Estimate]:
+    """Return all tests; serial correlation has one for each variance of the coefficients."""
+    tests = {("sargan" if fit.steps == 1 else "hansen", ""): overidentification(fit, status)}
+    for name, covariance in covariances.items():
+        homoskedastic = name == "conventional" and fit.steps == 1
+        variance = fit.error_variance if homoskedastic else None
+        for order in (1, 2):
+            value = serial_correlation(data, fit, order, covariance, variance)
+            p_value = 2 * ndtr(-jnp.abs(value))
+            tests[f"ar({order})", name] = statistic(value, status, p_value=p_value)
+    return tests
+
+
+def overidentification(fit: Gmm, status: Int[Array, ""]) -> Estimate:
+    """Test that the moments are zero: chi-square with instruments - coefficients df."""
+    step = fit.last
+    total = step.moments.sum(axis=0)
+    value = total @ step.weighting.matrix @ total / fit.conventional_scale
+    df = (fit.first.weighting.rank - len(step.coef)).astype(float)
+    p_value = gammaincc(jnp.maximum(df, 1.0) / 2, value / 2)
+    return statistic(jnp.where(df > 0, value, jnp.nan), status, p_value=p_value, df=df)
+
+
+def serial_correlation(
+    data: Differences,
+    fit: Gmm,
+    order: int,
+    covariance: Matrix,
+    error_variance: Float[Array, ""] | None = None,
+) -> Float[Array, ""]:
+    """Return the statistic, standard normal if errors do not correlate over ``order`` periods.
+
+    ``covariance`` is that of the coefficients; ``error_variance`` that of errors in levels taken to
+    be independent and alike: without it the residuals of each unit stand for them.
+    """
+    step = fit.last
+    e = step.residual
+    before = _residuals_before(data, e, order)
+    if data.use is not None:
+        before = before * data.use
+    product = (before * e).sum(axis=1)
+    slope = (before * data.x).sum(axis=(1, 2))
+    if error_variance is None:
+        own = (product**2).sum()
+        shared = step.influence.T @ product
+    else:
+        smooth = before @ differenced_errors(data.calendar)
+        own = error_variance * (before * smooth).sum()
+        shared = error_variance * step.projection @ data.times_instruments(smooth).sum(axis=0)
+    spread = own - 2 * slope @ shared + slope @ covariance @ slope
+    return product.sum() / jnp.sqrt(spread)
+
+
+def _residuals_before(
+    data: Differences, residual: Float[Array, "unit equation"], order: int
+) -> Float[Array, "unit equation"]:
+    """Return the residuals of some periods before; 0 where there is no equation."""
+    if data.calendar.consecutive:
+        return jnp.pad(residual, ((0, 0), (order, 0)))[:, : residual.shape[1]]
+    return jnp.nan_to_num(lagged(residual, order, data.calendar))

@@ -1,8 +1,8 @@
 """The arrays of a regression: outcome, regressors and instruments where they are observed.
 
 Shapes stay fixed while the number of observations varies: a cell that is not observed has weight 0
-and zeros in every column. A panel without gaps has no weights at all, which is the fast path. What
-is wrong with the data is data too: a status in place of an exception.
+and zeros in every column. A panel without gaps has no weights at all, which is the fast path. A
+fault of the data is data too: a status in place of an exception.
 """
 
 from collections.abc import Sequence
@@ -67,14 +67,14 @@ class Regression(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many there are of what decides degrees of freedom.
+    """The counts that decide degrees of freedom.
 
     Attributes
     ----------
     observations, units, periods : int or array ()
         Cells, units and periods with at least one observation.
     slopes : int
-        Regressors, those that were absorbed not among them.
+        Regressors that were not absorbed.
     effects : tuple of {"unit", "time"}
         The fixed effects that were absorbed.
     constant : bool
@@ -107,7 +107,7 @@ def read_regression(formula: RegressionFormula, panel: Panel) -> Regression:
         )
     columns = {name: panel[name][:, :] for name in formula.columns}
     if panel.mask is not None:
-        # What is not observed may hold anything; zero keeps it out of sums and out of NaN.
+        # Unobserved cells may hold anything; zeros keep them out of sums and out of NaN.
         columns = {name: jnp.where(panel.mask, column, 0) for name, column in columns.items()}
     clean = Panel(columns, periods=calendar.places)
     weight = None
@@ -118,7 +118,7 @@ def read_regression(formula: RegressionFormula, panel: Panel) -> Regression:
     z = _stack(formula.instruments, clean, periods)
     if weight is not None:
         y, x, z = (jnp.where(weight > 0, array, 0.0) for array in (y, x, z))
-    # A sum is finite only if its terms are; those of squares are needed anyway.
+    # A sum is finite only if its terms are; sums of squares are needed anyway.
     sums = [y.sum()[None], sums_of_squares(x), sums_of_squares(z)]
     numbers = jnp.isfinite(jnp.concatenate(sums)).all()
     status = jnp.where(numbers, Status.OK, Status.NAN).astype(jnp.int32)

@@ -72,14 +72,7 @@ def between(
     parsed = parse_regression(formula, own_names=True)
     remedy = "between units there are none; use fixed_effects for them"
     faults = faults_of_parts(parsed, "between", effects=remedy)
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(fit_between, parsed, asked, faults, known=REFITTED, constant=True)
 
 

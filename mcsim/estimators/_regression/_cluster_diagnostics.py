@@ -33,12 +33,12 @@ METHODS = ("ols", "fixed_effects")
 
 
 class ClusterDiagnostics(NamedTuple):
-    """What clusters contribute to one coefficient.
+    """The contribution of clusters to one coefficient.
 
     Attributes
     ----------
     term, cluster : str
-        The coefficient and what its clusters are.
+        The coefficient, and the column or axis of its clusters.
     coefficient : float
         The estimate from all clusters.
     n_clusters : int
@@ -71,7 +71,7 @@ class ClusterDiagnostics(NamedTuple):
 def cluster_diagnostics(
     estimator: NativeEstimator, panel: Panel, term: str | None = None
 ) -> ClusterDiagnostics:
-    """Tell how many clusters an estimate effectively rests on, and which of them dominate.
+    """Return the effective number of clusters of an estimate, and the clusters that dominate.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def cluster_diagnostics(
 
 
 def effective_number(contributions: Float[np.ndarray, " cluster"]) -> float:
-    """Return G / (1 + squared coefficient of variation) of what clusters add to a variance."""
+    """Return G / (1 + squared coefficient of variation) of clusters' parts of a variance."""
     spread = contributions.var() / contributions.mean() ** 2
     return float(len(contributions) / (1.0 + spread))
 

@@ -1,4 +1,4 @@
-"""What a regression says of a panel beside its estimates: clusters too few, or that are none."""
+"""Notes on the clusters of a regression: too few of them, or columns that are no clusters."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def diagnose_regression(
     resamples: int = 0,
     **options: Any,
 ) -> dict[str, Float[Array, ""]]:
-    """Tell where a variance has no clusters, rests on one treated, or a bootstrap on few."""
+    """Return where a variance has no clusters, rests on one treated, or a bootstrap on few."""
     specs = [parse_vcov(name, cluster) for name in vcov]
     groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
     crossing = _crossing(specs, groups)
@@ -46,9 +46,9 @@ def diagnose_regression(
     for spec in signs:
         number = n_clusters(data.observed, spec.clusters, groups)
         size = attainable_size(alpha, number)
-        told = (2.0**number <= resamples) & (size > TOLERATED * alpha)
+        coarse = (2.0**number <= resamples) & (size > TOLERATED * alpha)
         name = f"{spec.name} has so few clusters that a test at {alpha:.3g} rejects true nulls at"
-        found[name] = jnp.where(told, size, 0.0)
+        found[name] = jnp.where(coarse, size, 0.0)
     return found | crossing
 
 
@@ -80,7 +80,7 @@ def treated_clusters(
 
 
 def _crossing(specs: list[Vcov], groups: Groups) -> dict[str, Float[Array, ""]]:
-    """Tell which variances are not defined, since their clusters are no groups of units."""
+    """Return which variances are not defined, since their clusters are no groups of units."""
     return {
         f"share of panels without inference by {spec.name}, since {name!r} changes within units or "
         "is missing": (groups.status[name] != Status.OK).astype(float)

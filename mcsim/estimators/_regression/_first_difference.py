@@ -83,14 +83,7 @@ def first_difference(
             f"formula {str(parsed)!r}: it has unit effects, which differences take out; leave "
             "'unit' out"
         )
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(
         fit_first_difference, parsed, asked, faults, known=REFITTED, trend=bool(trend)
     )

@@ -56,7 +56,7 @@ def fixed_effects(
     term : str or sequence of str, optional
         The coefficients to report, as the formula writes them; all by default.
     estimand : str, optional
-        What to call the one coefficient that ``term`` chooses; its text by default.
+        The label of the one coefficient that ``term`` chooses; its text by default.
     vcov : str or sequence of str
         Variances by name; each gives an estimate of its own, from the same fit.
 
@@ -124,14 +124,7 @@ cluster='unit', ssc='fixest-0.13')
         faults.append(
             f"formula {str(parsed)!r}: it has no effects; write 'y ~ x | unit + time', or use ols"
         )
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(fit_fixed_effects, parsed, asked, faults)
 
 

@@ -1,15 +1,18 @@
-"""Instrumental variables, of panels with effects and of cross-sections."""
+"""Instrumental variables, of panels with effects and of cross-sections, and their first stage."""
 
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jax.scipy.special import betainc
+from jaxtyping import Array, Bool, Float, Key
 
 from mcsim._core import Estimate, Panel
+from mcsim._lapack import eigvalsh, solve
+from mcsim.estimators._fit import statistic
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._linear_model._least_squares import LinearFit
+from mcsim.estimators._linear_model._data import Regression
+from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator, holds_no_data
-from mcsim.estimators._regression._first_stage import first_stage as first_stage_of
 from mcsim.estimators._regression._fixed_effects import read_with_effects
 from mcsim.estimators._regression._k_class import fit_k_class, instrument, liml_kappa
 from mcsim.estimators._regression._options import (
@@ -21,6 +24,9 @@ from mcsim.estimators._regression._options import (
     regression,
 )
 from mcsim.estimators._variance._inference import infer
+
+LABEL = "first_stage_F"
+NEGLIGIBLE = 1e-10  # eigenvalue of a correlation matrix, taken as zero
 
 
 @holds_no_data
@@ -83,7 +89,7 @@ def iv_2sls(
     parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "iv_2sls", instruments=True)
     faults += _faults_of_first_stage(parsed, first_stage)
-    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
+    asked = Inference(vcov, cluster, ssc, term, estimand)
     return regression(fit_iv_2sls, parsed, asked, faults, known=SUMS, first_stage=bool(first_stage))
 
 
@@ -111,7 +117,7 @@ def liml(
         Fuller's constant: 1 makes the estimator nearly unbiased and gives it moments, 4 aims at
         the mean squared error; 0 is LIML.
     first_stage, term, estimand, vcov, cluster, ssc
-        As in `iv_2sls`. The variances are those of linearmodels' IVLIML: kappa is taken as known,
+        As in `iv_2sls`. The variances follow linearmodels' IVLIML: kappa is taken as known,
         robust ones sum over projections on the instruments.
 
     Returns
@@ -144,7 +150,7 @@ def liml(
     faults += _faults_of_first_stage(parsed, first_stage)
     if not (isinstance(fuller, int | float) and 0.0 <= fuller < float("inf")):
         faults.append(f"fuller: got {fuller!r}, expected a number of at least 0, such as 1")
-    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
+    asked = Inference(vcov, cluster, ssc, term, estimand)
     return regression(
         fit_liml,
         parsed,
@@ -197,7 +203,7 @@ def _fit(
         found |= infer(key, data, fit_of_name, panel, term=names, vcov=(name,), **inference)
     estimates = {(label, name): found[label, name] for label in names for name in vcov}
     if first_stage:
-        estimates |= first_stage_of(key, data, effects, panel, vcov=vcov, **inference)
+        estimates |= first_stage_statistics(key, data, effects, panel, vcov=vcov, **inference)
     return estimates
 
 
@@ -215,3 +221,61 @@ def _faults_of_first_stage(formula: RegressionFormula, first_stage: bool) -> lis
         f"first_stage: formula {str(formula)!r} has {len(formula.endogenous)} endogenous "
         "regressors, and the F of one first stage tells little; expected one, or first_stage=False"
     ]
+
+
+def first_stage_statistics(
+    key: Key[Array, ""] | None,
+    data: Regression,
+    effects: tuple[str, ...],
+    panel: Panel,
+    *,
+    vcov: tuple[str, ...],
+    **inference: Any,
+) -> dict[tuple[str, str], Estimate]:
+    """Return the Wald statistic of the instruments over their number, for each variance.
+
+    The one endogenous regressor stands first in ``data.x``.
+    """
+    n = len(data.z)
+    reduced = data._replace(y=data.x[0], x=jnp.concatenate([data.z, data.x[1:]]))
+    fit = fit_linear(reduced, effects, tuple(range(n)))
+    pairs = [(i, j) for i in range(n) for j in range(i, n)]
+    # Covariances from variances of sums: any formula of variances will do.
+    sums = fit._replace(
+        coef=jnp.stack([fit.coef[i] if i == j else fit.coef[i] + fit.coef[j] for i, j in pairs]),
+        loading=jnp.stack(
+            [fit.loading[i] if i == j else fit.loading[i] + fit.loading[j] for i, j in pairs]
+        ),
+    )
+    names = tuple(f"{i} {j}" for i, j in pairs)
+    estimates = infer(key, reduced, sums, panel, term=names, vcov=vcov, **inference)
+    statistics = {}
+    for name in vcov:
+        of_name = {pair: estimates[f"{pair[0]} {pair[1]}", name] for pair in pairs}
+        statistics[LABEL, name] = _wald(fit.coef, of_name, fit.status)
+    return statistics
+
+
+def _wald(
+    coef: Float[Array, " term"], sums: dict[tuple[int, int], Estimate], status: Array
+) -> Estimate:
+    n = len(coef)
+    variance = {pair: estimate.se**2 for pair, estimate in sums.items()}
+    for i, j in [pair for pair in variance if pair[0] != pair[1]]:
+        variance[i, j] = (variance[i, j] - variance[i, i] - variance[j, j]) / 2.0
+        variance[j, i] = variance[i, j]
+    matrix = jnp.stack([jnp.stack([variance[i, j] for j in range(n)]) for i in range(n)])
+    fine = jnp.isfinite(matrix).all() & _has_full_rank(matrix)
+    matrix = jnp.where(fine, matrix, jnp.eye(n))
+    value = coef @ solve(matrix, coef) / n
+    df = sums[0, 0].df
+    tail = betainc(df / 2.0, n / 2.0, df / (df + n * value))
+    return statistic(jnp.where(fine, value, jnp.nan), status, p_value=tail)
+
+
+def _has_full_rank(matrix: Float[Array, "term term"]) -> Bool[Array, ""]:
+    """Whether a variance has an inverse: that of more terms than clusters - 1 has none."""
+    scale = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
+    scaled = matrix / jnp.outer(scale, scale)
+    values = eigvalsh(jnp.where(jnp.isfinite(scaled), scaled, 0.0))
+    return jnp.abs(values).min() > NEGLIGIBLE

@@ -98,7 +98,7 @@ def half_panel_jackknife(
             for name in names
             if "time" in parse_vcov(name, names_of(cluster)).clusters
         ]
-    asked = Inference(term=term, estimand=estimand, vcov=vcov, cluster=cluster, ssc=ssc)
+    asked = Inference(vcov, cluster, ssc, term, estimand)
     return regression(fit_half_panel_jackknife, parsed, asked, faults, known=KNOWN)
 
 

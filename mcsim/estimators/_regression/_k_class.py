@@ -92,8 +92,8 @@ def fit_k_class(
 ) -> LinearFit:
     """Solve for some kappa; None is 1, two-stage least squares.
 
-    The loadings are those of the projections, as in the robust variances of linearmodels; of LIML
-    they weight errors, not outcomes.
+    The loadings are of the projections, as in the robust variances of linearmodels; in LIML they
+    weight errors, not outcomes.
     """
     x, fitted, y = design.x, design.fitted, design.y
     partly = fitted if kappa is None else (1.0 - kappa) * x + kappa * fitted

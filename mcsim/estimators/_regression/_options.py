@@ -1,9 +1,10 @@
 """The options that all regressions share, checked together and once."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from mcsim._null_and_level import faults_of_level, faults_of_null
+from mcsim._checks import FINITE, at_least, faults_of, plain
+from mcsim._null_and_level import CONFIDENCE_LEVEL
 from mcsim.errors import did_you_mean, raise_all
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula
 from mcsim.estimators._native import (
@@ -29,18 +30,18 @@ RESAMPLED = ("wild", "RI")
 
 
 class Resampling(NamedTuple):
-    """What a user may ask of the variances that resample; see `fixed_effects`.
+    """The options of variances by resampling; see `fixed_effects`.
 
     None for the null or the level is that of the study.
     """
 
-    resamples: int
-    null: float | None
-    level: float | None
+    resamples: Annotated[int, at_least(1)]
+    null: Annotated[float, FINITE] | None
+    level: Annotated[float, CONFIDENCE_LEVEL] | None
 
 
 class Inference(NamedTuple):
-    """What a user may ask of any regression; see `fixed_effects` for the meaning.
+    """The options of inference that regressions share; see `fixed_effects`.
 
     A method none of whose variances resample has no ``resampling``.
     """
@@ -72,7 +73,7 @@ def regression(
     asked : Inference
         Terms, variances and the rest.
     faults : sequence of str
-        What the caller found wrong with the formula and with the options of its own.
+        Faults of the formula and of the method's own options, found by the caller.
     known : tuple of str
         The kinds of variance that the method has.
     constant : bool
@@ -91,7 +92,7 @@ def regression(
             *_faults_of_clusters(vcov, cluster, known),
             *faults_of_names("ssc", (asked.ssc,), RULES, method),
             *faults_of_rule(asked.ssc, vcov, formula.effects),
-            *_faults_of_resampling(asked.resampling),
+            *(faults_of(asked.resampling) if asked.resampling else []),
         ]
     )
     variances = [parse_vcov(name, cluster) for name in vcov]
@@ -112,7 +113,7 @@ def regression(
 
 
 def labels(term: tuple[str, ...], estimand: str | None) -> tuple[str, ...]:
-    """Return what the estimates of some terms are labeled."""
+    """Return the labels of the estimates of some terms."""
     return term if estimand is None else (estimand,)
 
 
@@ -126,7 +127,7 @@ def faults_of_parts(
     formula, method
         The formula, and the name of the method.
     effects : str
-        What to do about effects; empty where the method takes them.
+        The remedy for effects; empty where the method takes them.
     instruments : bool
         Whether the method needs instruments; the others have none.
     """
@@ -179,19 +180,9 @@ def _faults_of_clusters(
     return faults_of_vcov(vcov, cluster, known)
 
 
-def _faults_of_resampling(asked: Resampling | None) -> list[str]:
-    if asked is None:
-        return []
-    (resamples, null, level), faults = asked, []
-    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 1:
-        faults.append(f"resamples: got {resamples!r}, expected a whole number of at least 1")
-    faults += [] if level is None else faults_of_level(level)
-    return faults + ([] if null is None else faults_of_null(null))
-
-
 def _as_options(asked: Resampling) -> dict[str, Any]:
     return {
-        "resamples": asked.resamples,
+        "resamples": plain(asked.resamples),
         "null": None if asked.null is None else float(asked.null),
         "level": None if asked.level is None else float(asked.level),
     }

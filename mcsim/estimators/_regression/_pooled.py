@@ -7,8 +7,7 @@ from jaxtyping import Array, Key
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import read_regression
-from mcsim.estimators._linear_model._least_squares import fit_linear
-from mcsim.estimators._linear_model._solve import SOLVERS
+from mcsim.estimators._linear_model._least_squares import SOLVERS, fit_linear
 from mcsim.estimators._native import NativeEstimator, faults_of_names, holds_no_data
 from mcsim.estimators._regression._options import (
     Inference,
@@ -77,14 +76,7 @@ def ols(
     parsed = parse_regression(formula, own_names=True)
     faults = faults_of_parts(parsed, "ols", effects="use fixed_effects for them")
     faults += faults_of_names("solver", (solver,), tuple(SOLVERS), "ols")
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(fit_ols, parsed, asked, faults, constant=True, solver=solver)
 
 

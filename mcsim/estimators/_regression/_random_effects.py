@@ -63,7 +63,7 @@ def random_effects(
     The variance of the cells is that of the within regression, the variance of the unit effects
     that of the between regression less the cells' over the harmonic mean of the numbers of periods:
     the convention of Stata's xtreg and linearmodels' RandomEffects, which in balanced panels is
-    plm's as well. Degrees of freedom count the coefficients that each of the two can tell.
+    plm's as well. Degrees of freedom count the coefficients that each of the two identifies.
 
     Parameters
     ----------
@@ -110,14 +110,7 @@ def random_effects(
         faults.append(
             f"formula {str(parsed)!r}: it has no regressor; write 'y ~ x', or use between"
         )
-    asked = Inference(
-        term=term,
-        estimand=estimand,
-        vcov=vcov,
-        cluster=cluster,
-        ssc=ssc,
-        resampling=Resampling(resamples, null, level),
-    )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
     return regression(
         fit_random_effects,
         parsed,

@@ -1,18 +1,24 @@
-"""Weights of units and periods, and the effect that they give, for any draw of units of a block.
+"""Weights of units and periods, and the effect that they give on a block of treated cells.
 
-A bootstrap draw is a count per unit: the copies of a control share its weight, so that the ridge on
-it is divided by their number. Penalties are those of the sample, also in a draw.
+The block and any draw of its units are weights: shapes stay fixed while the block varies. A
+bootstrap draw is a count per unit: the copies of a control share its weight, so that the ridge on
+it is divided by their number. Penalties are those of the sample, also in a draw. A fault of the
+data is data too: a status in place of an exception.
 """
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.estimators._synthetic._block import Block
-from mcsim.estimators._synthetic._frank_wolfe import frank_wolfe_weights
-from mcsim.estimators._synthetic._simplex import Weights, simplex_weights
+from mcsim._core import Panel, Status
+from mcsim.errors import InputError, raise_all
+from mcsim.estimators._expression import evaluate
+from mcsim.estimators._formula import TreatmentFormula
+from mcsim.estimators._synthetic._simplex import Weights, frank_wolfe_weights, simplex_weights
+
+PRE, ALL = 2, 3  # fewest periods before treatment, and altogether
 
 Solver = Literal["active-set", "aahiw2021"]
 
@@ -23,9 +29,87 @@ PUBLISHED = 1e-6  # near-zero penalty of the published rule, in units of the noi
 STOP = 1e-5  # root of the fall of the mean squared error at which that rule stops, likewise
 
 
+class Block(NamedTuple):
+    """Outcomes, and who is treated when.
+
+    Attributes
+    ----------
+    y : array (unit, period)
+        Outcome less the mean of the controls in the period, which no estimate depends on.
+    treated, control : array (unit,)
+        1 where the unit is ever treated, or never.
+    pre, post : array (period,)
+        1 before and after treatment starts.
+    noise : array ()
+        Standard deviation of the controls' first differences before treatment.
+    status : int array ()
+        ``OK``, ``NAN`` or ``INVALID_INPUT``: the fault of the data, if any.
+    """
+
+    y: Float[Array, "unit period"]
+    treated: Float[Array, " unit"]
+    control: Float[Array, " unit"]
+    pre: Float[Array, " period"]
+    post: Float[Array, " period"]
+    noise: Float[Array, ""]
+    status: Int[Array, ""]
+
+
+def block_of(formula: TreatmentFormula, panel: Panel) -> Block:
+    """Read the block off a panel.
+
+    Raises
+    ------
+    InputError
+        If the panel is unbalanced or too short: known when the program is traced.
+    """
+    _check_shape(panel)
+    y = evaluate(formula.outcome, panel)
+    d = panel[formula.treatment].astype(float)
+    treated, post = (d == 1).any(axis=1), (d == 1).any(axis=0)
+    on_block = (d == (treated[:, None] & post[None, :])).all()
+    lasting = (jnp.diff(post.astype(int)) >= 0).all()
+    enough = treated.any() & ~treated.all() & ((~post).sum() >= PRE)
+    finite = jnp.isfinite(y).all() & jnp.isfinite(d).all()
+    status = jnp.where(on_block & lasting & enough, Status.OK, Status.INVALID_INPUT)
+    control = (~treated).astype(float)
+    return Block(
+        y=y - control @ y / control.sum(),
+        treated=treated.astype(float),
+        control=control,
+        pre=(~post).astype(float),
+        post=post.astype(float),
+        noise=_noise(y, control, (~post).astype(float)),
+        status=jnp.where(finite, status, Status.NAN).astype(jnp.int32),
+    )
+
+
+def _noise(y, control, pre):
+    """Standard deviation, divisor n - 1, of the controls' first differences before treatment."""
+    change, counted = jnp.diff(y, axis=1), control[:, None] * pre[None, 1:]
+    n = counted.sum()
+    mean = (counted * change).sum() / n
+    return jnp.sqrt((counted * (change - mean) ** 2).sum() / jnp.maximum(n - 1.0, 1.0))
+
+
+def _check_shape(panel: Panel) -> None:
+    faults = []
+    if panel.mask is not None:
+        faults.append(
+            "panel: got an unbalanced panel (it has a mask), expected every unit in every period; "
+            "drop the units or periods with gaps from the frame, or fill them"
+        )
+    if panel.n_periods < ALL or panel.n_units < 2:
+        faults.append(
+            f"panel: got {panel.n_units} units x {panel.n_periods} periods, expected at least "
+            f"2 units and {ALL} periods, {PRE} of them before treatment"
+        )
+    raise_all(faults, InputError)
+
+
 @dataclass(frozen=True)
 class Weighting:
-    """What tells the methods apart.
+    """The options in which the synthetic methods differ.
 
     Attributes
     ----------
@@ -43,7 +127,7 @@ class Weighting:
 
 
 class Effect(NamedTuple):
-    """An effect, and what it is made of.
+    """An effect, with its weights and changes.
 
     Attributes
     ----------
@@ -62,7 +146,7 @@ class Effect(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A block, and what all draws of its units share.
+    """A block, with the products and the penalty that all draws of its units share.
 
     Attributes
     ----------

@@ -5,9 +5,9 @@ from typing import Any
 
 from jaxtyping import Array, Key
 
+from mcsim._checks import at_least, faults_of_value, one_of, plain
 from mcsim._core import Estimate, Panel
 from mcsim.errors import raise_all
-from mcsim.estimators._arguments import faults_of_choice, faults_of_resamples, plain
 from mcsim.estimators._fit import Fit, Variance, estimates_of, statistic, worst
 from mcsim.estimators._formula import TreatmentFormula, parse_treatment_formula
 from mcsim.estimators._native import (
@@ -18,15 +18,14 @@ from mcsim.estimators._native import (
     names_of,
     native,
 )
-from mcsim.estimators._synthetic._block import block_of
-from mcsim.estimators._synthetic._effect import Weighting, effect_of, problem_of
+from mcsim.estimators._synthetic._effect import Weighting, block_of, effect_of, problem_of
 from mcsim.estimators._synthetic._variances import (
     bootstrap,
     jackknife,
     placebo,
     refitted_jackknife,
 )
-from mcsim.estimators._variance._resampling import key_of
+from mcsim.estimators._variance._setting import key_of
 
 _VARIANCES = ("placebo", "jackknife", "bootstrap", "jackknife:refit")
 _NONE = "none"
@@ -249,9 +248,9 @@ def _configure(
     parsed = parse_treatment_formula(formula)
     names = names_of(vcov)
     faults = faults_of_names("vcov", names, (*_VARIANCES, _NONE), name)
-    faults += faults_of_choice("solver", solver, _SOLVERS)
+    faults += faults_of_value("solver", solver, one_of(*_SOLVERS))
     if parsed.covariates:
         remedy = f"write '{parsed.text.split(' | ')[0]}', with an outcome adjusted beforehand"
         faults.append(f"formula {formula!r}: {name} uses no covariates; {remedy}")
-    raise_all(faults + faults_of_resamples(resamples))
+    raise_all(faults + faults_of_value("resamples", resamples, at_least(2)))
     return native(fit, parsed, vcov=names, resamples=plain(resamples), solver=solver)

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key
 
-from mcsim.estimators._synthetic._block import Block
-from mcsim.estimators._synthetic._effect import Effect
+from mcsim.estimators._synthetic._effect import Block, Effect
 
 Refit = Callable[[Array, Array], Effect]
 """``refit(treated, control)``: the effect for counts of units."""

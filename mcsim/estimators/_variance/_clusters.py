@@ -14,7 +14,7 @@ AXES = {"unit": -2, "time": -1}
 
 
 class Groups(NamedTuple):
-    """Groups of units by column, and what is wrong with them.
+    """Groups of units by column, and whether they are groups.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""From one fit to several variances: each is a row of its own, and the fit is done once."""
+"""Inference: several variances of one fit, each an estimate of its own."""
 
 import math
 from collections.abc import Sequence
@@ -17,8 +17,13 @@ from mcsim.estimators._variance._leverage import (
 )
 from mcsim.estimators._variance._names import Vcov, parse_vcov
 from mcsim.estimators._variance._randomization import randomization
-from mcsim.estimators._variance._sandwich import clustered, heteroskedastic, iid
-from mcsim.estimators._variance._serial import driscoll_kraay, newey_west
+from mcsim.estimators._variance._sandwich import (
+    clustered,
+    driscoll_kraay,
+    heteroskedastic,
+    iid,
+    newey_west,
+)
 from mcsim.estimators._variance._setting import Formula, Setting
 from mcsim.estimators._variance._wild import wild
 
@@ -39,19 +44,20 @@ def infer(
 ) -> dict[tuple[str, str], Estimate]:
     """Return an estimate for every term and variance, labeled (term, name of the variance).
 
-    The last three are for the variances that resample, and may be left out without one.
+    ``resamples``, ``null`` and ``level`` are for variances by resampling.
     """
     specs = [parse_vcov(name, tuple(cluster)) for name in vcov]
     groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
     setting = Setting(data, groups, ssc, key, resamples, null, level)
     variances = {
-        spec.name: _told(FORMULAS[spec.kind](fit, spec, setting), spec, groups) for spec in specs
+        spec.name: _where_grouped(FORMULAS[spec.kind](fit, spec, setting), spec, groups)
+        for spec in specs
     }
     return estimates_of_terms(term, fit.coef, variances, fit.status)
 
 
-def _told(variance: Variance, vcov: Vcov, groups: Groups) -> Variance:
-    """The variance; nothing of it where its clusters are no groups of units."""
+def _where_grouped(variance: Variance, vcov: Vcov, groups: Groups) -> Variance:
+    """Return the variance, NaN where its clusters are no groups of units."""
     for name in vcov.clusters:
         if name in groups.status:
             fine = groups.status[name] == Status.OK

@@ -18,14 +18,14 @@ from mcsim._lapack import cholesky, eigh
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit
-from mcsim.estimators._linear_model._within import absorb
+from mcsim.estimators._linear_model._transforms import absorb
 from mcsim.estimators._variance._clusters import AXES, Groups, cluster_grams, cluster_sums
 from mcsim.estimators._variance._names import Vcov
 from mcsim.estimators._variance._sandwich import rule_of_clusters
 from mcsim.estimators._variance._setting import Setting
 from mcsim.estimators._variance._small_sample import for_cells, not_nested
 
-NEGLIGIBLE = 1e-10  # 1 - leverage of a direction, below which nothing of it is left in residuals
+NEGLIGIBLE = 1e-10  # 1 - leverage of a direction, below which residuals have no part in it
 TOUCHED = 1e-14  # share of a loading's square in such directions that deletion would lose
 POWERS = {"2": -0.5, "3": -1.0}
 
@@ -61,7 +61,7 @@ class ClusterLeverage(NamedTuple):
 
     @property
     def left(self) -> Bool[Array, "cluster direction"]:
-        """Whether residuals have anything left of a direction."""
+        """Whether residuals have a part in a direction."""
         return 1.0 - self.even - self.squares > NEGLIGIBLE
 
     def scale(self, power: float) -> Float[Array, "cluster direction 1"]:
@@ -92,7 +92,7 @@ def leverage_corrected_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) ->
     """CR2 and CR3; ``CR2:BM`` with Satterthwaite degrees of freedom, errors taken as iid.
 
     Where I - H_gg is singular, CR2 takes a generalized inverse; CR3 does so where the coefficient
-    can be told without the cluster, and is NaN where it cannot.
+    is identified without the cluster, and is NaN elsewhere.
     """
     factor, df = rule_of_clusters(fit, vcov, setting)
     clusters = cluster_leverage(fit, vcov.clusters[0], setting.groups)
@@ -112,8 +112,8 @@ def directions(fit: LinearFit, nested: tuple[str, ...]) -> Directions:
     if not len(dummies):
         return _slopes(fit)
     values, vectors = eigh(_finite(products(dummies, dummies)))
-    told = values > NEGLIGIBLE * values.max()
-    root = vectors * jnp.where(told, jnp.where(told, values, 1.0) ** -0.5, 0.0)
+    kept = values > NEGLIGIBLE * values.max()
+    root = vectors * jnp.where(kept, jnp.where(kept, values, 1.0) ** -0.5, 0.0)
     return jnp.concatenate([_slopes(fit), jnp.tensordot(root.T, dummies, axes=1)])
 
 
@@ -143,7 +143,7 @@ def cluster_leverage(fit: LinearFit, cluster: str, groups: Groups) -> ClusterLev
 
 
 def lost_without(clusters: ClusterLeverage) -> Bool[Array, "cluster term"]:
-    """Return which clusters a coefficient needs: their deletion takes away what it rests on."""
+    """Return which clusters a coefficient needs: without one of them it is not identified."""
     squares = clusters.loading**2
     gone = (squares * ~clusters.left[..., None]).sum(axis=1)
     return gone > TOUCHED * squares.sum(axis=1)
@@ -162,7 +162,7 @@ def _slopes(fit: LinearFit) -> Directions:
 
 
 def _dummies(fit: LinearFit, nested: tuple[str, ...]) -> Directions:
-    """Dummies of the effects that are not nested, less what the nested ones explain of them."""
+    """Return dummies of the effects that are not nested, less their projection on nested ones."""
     n_units, n_periods = fit.residual.shape
     free = [effect for effect in fit.counts.effects if effect not in nested]
     if not free:

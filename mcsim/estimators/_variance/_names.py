@@ -14,13 +14,13 @@ LAGGED = ("DK", "NW")
 KINDS = ("iid", "HC0", "HC1", "HC2", "HC3", *CLUSTERED, *LAGGED)
 VARIANTS = {"HC2": ("BM",), "CR2": ("BM",), "wild": ("rademacher", "webb")}
 TWO_WAY = ("CR0", "CR1")
-UNIT = ("unit",)  # what clusters are by default
+UNIT = ("unit",)  # the clusters by default
 
 ELSEWHERE = {
     "robust": "HC1", "hetero": "HC1", "cluster": "CR1", "clustered": "CR1", "CRV1": "CR1",
     "CRV3": "CR3", "HAC": "NW", "kernel": "DK", "driscoll-kraay": "DK", "wildboot": "wild",
 }  # fmt: skip
-"""What other libraries call them."""
+"""Names of other libraries."""
 
 _GRAMMAR = re.compile(r"(?P<kind>\w+)(:(?P<variant>\w+))?(\((?P<argument>[^()]*)\))?")
 
@@ -51,7 +51,7 @@ class Vcov:
 
 
 def parse_vcov(name: str, cluster: str | tuple[str, ...]) -> Vcov:
-    """Read a name that has no faults; ``cluster`` is what it does not say itself.
+    """Read a name that has no faults; ``cluster`` is for names without clusters of their own.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def spelled(name: str) -> str:
 def faults_of_vcov(
     names: tuple[str, ...], cluster: str | tuple[str, ...], known: tuple[str, ...] = KINDS
 ) -> list[str]:
-    """Return what is wrong with names of variances, of which a method knows some kinds."""
+    """Return what is wrong with names of variances, for a method that has some kinds."""
     faults = [fault for name in names for fault in _faults_of_name(name, cluster, known)]
     if not names or len(set(map(str, names))) < len(names):
         faults.append(f"vcov: got {names}, expected at least one name and each once")

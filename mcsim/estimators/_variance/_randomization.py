@@ -1,6 +1,6 @@
-"""Randomization inference: a regressor is dealt out anew among units (Fisher 1935).
+"""Randomization inference: a regressor is permuted among units (Fisher 1935).
 
-Under the sharp null every unit's outcome less null times regressor stays what it is. A coefficient
+Under the sharp null every unit's outcome less null times regressor does not change. A coefficient
 is affine in the null for every permutation, so that the limits need no search (Rosenbaum 2002,
 Observational Studies, section 2.4).
 """
@@ -17,18 +17,17 @@ from mcsim.estimators._algebra import products
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit, absorb_all
 from mcsim.estimators._variance._names import Vcov
-from mcsim.estimators._variance._resampling import CELLS, TIE, key_of
-from mcsim.estimators._variance._setting import Setting
+from mcsim.estimators._variance._setting import CELLS, TIE, Setting, key_of
 
 MOST = 2**16  # units: a sorting key has as many bits for each of stratum and unit
 COLLINEAR = 1e-10  # share of a permuted regressor's squares that the others leave, taken as none
-NOT_A_SLOPE = 1e-6  # distance from one of what a slope's loading has in common with the regressors
+NOT_A_SLOPE = 1e-6  # distance from one of the product of a slope's loading with the regressors
 
 Order = Int[Array, " slot"]
 
 
 class Slots(NamedTuple):
-    """What is permuted: units, or clusters of units.
+    """The slots that are permuted: units, or clusters of units.
 
     Attributes
     ----------
@@ -38,14 +37,14 @@ class Slots(NamedTuple):
         A unit of every slot.
     stratum : array of int (slot,) or None
         Only slots of one stratum change places; None where all may.
-    told : bool array (regressor,)
+    identified : bool array (regressor,)
         Whether any two slots may change places, and the regressor does not vary within them.
     """
 
     of_unit: Int[Array, " unit"] | None
     member: Order | None
     stratum: Order | None
-    told: Bool[Array, " regressor"]
+    identified: Bool[Array, " regressor"]
 
 
 class Permuted(NamedTuple):
@@ -76,20 +75,20 @@ def randomization(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
         permuted = _permuted(key, fit, position, loading, slots, setting)
         distance = coef - setting.null
         p_value = _p_value(permuted, distance, _largest(fit, loading, distance))
-        return p_value, *_limits(permuted, alpha), slots.told[position]
+        return p_value, *_limits(permuted, alpha), slots.identified[position]
 
-    p_value, below, above, told = jax.vmap(of_term)(share.argmax(axis=1), fit.loading, fit.coef)
-    told = told & of_slope
+    p_value, below, above, fine = jax.vmap(of_term)(share.argmax(axis=1), fit.loading, fit.coef)
+    fine = fine & of_slope
     return Variance(
         variance=jnp.full_like(fit.coef, jnp.nan),
-        lower=jnp.where(told, fit.coef - below, jnp.nan),
-        upper=jnp.where(told, fit.coef + above, jnp.nan),
-        p_value=jnp.where(told, p_value, jnp.nan),
+        lower=jnp.where(fine, fit.coef - below, jnp.nan),
+        upper=jnp.where(fine, fit.coef + above, jnp.nan),
+        p_value=jnp.where(fine, p_value, jnp.nan),
     )
 
 
 def _check(fit: LinearFit, vcov: Vcov, setting: Setting) -> None:
-    """Raise for what permutations cannot be: known when the program is traced."""
+    """Raise for clusters and panels without permutations: known when the program is traced."""
     cluster, n_units = vcov.clusters[0], fit.residual.shape[0]
     faults = []
     if cluster == "time":
@@ -105,7 +104,7 @@ def _check(fit: LinearFit, vcov: Vcov, setting: Setting) -> None:
 
 
 def _slots(fit: LinearFit, cluster: str, setting: Setting) -> Slots:
-    """Return what is permuted, and among what."""
+    """Return the slots, and the strata within which they change places."""
     x, weight = setting.data.x, fit.weight
     n_units, any_regressor = x.shape[1], jnp.ones(len(x), bool)
     if cluster != "unit":
@@ -117,10 +116,10 @@ def _slots(fit: LinearFit, cluster: str, setting: Setting) -> Slots:
         return Slots(group, member, stratum, constant & (present.sum() > 1))
     if weight is None:
         return Slots(None, None, None, any_regressor & (n_units > 1))
-    alike = weight @ weight.T + (1.0 - weight) @ (1.0 - weight).T == x.shape[2]
+    same = weight @ weight.T + (1.0 - weight) @ (1.0 - weight).T == x.shape[2]
     observed = weight.any(axis=1)
-    pairs = (alike & observed).sum() > observed.sum()
-    return Slots(None, None, alike.argmax(axis=1).astype(jnp.int32), any_regressor & pairs)
+    pairs = (same & observed).sum() > observed.sum()
+    return Slots(None, None, same.argmax(axis=1).astype(jnp.int32), any_regressor & pairs)
 
 
 def shuffle(key: Key[Array, ""], n_slots: int, stratum: Order | None) -> Order:
@@ -176,14 +175,14 @@ def _permuted(
 def _largest(
     fit: LinearFit, loading: Float[Array, "unit period"], distance: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """Return what a coefficient can at most be with the restricted residual: its scale."""
+    """Return the largest coefficient that the restricted residual allows, the scale of ties."""
     return jnp.sqrt((fit.residual**2).sum() * (loading**2).sum() + distance**2)
 
 
 def _p_value(
     permuted: Permuted, distance: Float[Array, ""], largest: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """Return (1 + count) / (1 + draws); ties count, and so does what cannot be computed."""
+    """Return (1 + count) / (1 + draws); ties count, and so do draws that cannot be computed."""
     size = jnp.abs(permuted.constant + distance * permuted.slope)
     smaller = size < jnp.abs(distance) - TIE * largest
     return (1.0 + (~smaller).sum()) / (1.0 + len(size))

@@ -1,19 +1,28 @@
-"""What the formulas of variances have in common: their type and what they need beside the fit."""
+"""The setting of a variance: the arguments of its formula beside the fit, and the keys of draws.
 
+A variance by resampling draws with a key of its own, made from the estimator's key and its name.
+"""
+
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 from jaxtyping import Array, Key
 
+from mcsim.errors import InputError
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import Groups
 from mcsim.estimators._variance._names import Vcov
 
+TIE = 1e-9  # relative difference below which two statistics are equal, on any machine
+CELLS = 2**14  # numbers that one batch of draws holds
+
 
 class Setting(NamedTuple):
-    """What a variance needs beside the fit.
+    """The arguments of a variance beside the fit.
 
     Attributes
     ----------
@@ -26,9 +35,9 @@ class Setting(NamedTuple):
     key : Key or None
         For methods that resample.
     resamples : int
-        How often they do.
+        Draws of such methods.
     null, level : float
-        The value that their p-values are of; the level of their own limits.
+        The value that their p-values test; the level of their own limits.
     """
 
     data: Regression
@@ -42,3 +51,19 @@ class Setting(NamedTuple):
 
 Formula = Callable[[LinearFit, Vcov, Setting], Variance]
 """``formula(fit, vcov, setting)`` gives the variances of all terms (term,)."""
+
+
+def key_of(key: Key[Array, ""] | None, name: str) -> Key[Array, ""]:
+    """Return the key of one variance; it does not depend on the others that are asked for.
+
+    Raises
+    ------
+    InputError
+        If there is no key.
+    """
+    if key is None:
+        raise InputError(
+            f"key: got None, and {name!r} draws random numbers; expected a key, such as "
+            "mcsim.key(0), as the first argument of the estimator"
+        )
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))

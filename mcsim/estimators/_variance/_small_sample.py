@@ -23,8 +23,8 @@ none            1                                      1                  normal
 The rest: iid and HC1 have n/(n-K), HC0, CR0, CR2 and everything with ``:BM`` have 1. HC2 and HC3
 correct for leverage instead of multiplying with n/(n-K), and have 1: R's fixest ignores its ssc for
 them too. Two rules differ: HC3 has (n-1)/n under jackknife, the jackknife of MacKinnon & White
-(1985, Journal of Econometrics 29: 305-325), and pyfixest-0.60 does what that package does: HC2 and
-HC3 times n/(n-K), refused with absorbed effects. All of these refer to t(n-K). Driscoll-Kraay and
+(1985, Journal of Econometrics 29: 305-325), and pyfixest-0.60 follows that package: HC2 and HC3
+times n/(n-K), refused with absorbed effects. All of these refer to t(n-K). Driscoll-Kraay and
 Newey-West have T/(T-1) (n-1)/(n-K) and t(T-1), under linearmodels n/(n-K) and t(n-K). Under none
 every factor is 1 and every reference normal.
 
@@ -50,7 +50,7 @@ LEVERAGE = ("HC2", "HC3")
 
 
 class SmallSample(NamedTuple):
-    """What a rule multiplies a variance with, and the degrees of freedom of its t reference.
+    """The factor of a variance under a rule, and the degrees of freedom of its t reference.
 
     The factor is NaN where the variance is not defined: too few clusters or periods.
     """
@@ -112,7 +112,7 @@ def for_kernel(rule: str, counts: Counts) -> SmallSample:
 
 
 def default_lags(rule: str, n_periods: int) -> int:
-    """Return the lags of a kernel that were not told.
+    """Return the lags of a kernel whose name has none.
 
     floor(4 (T/100)^(2/9)) in linearmodels and in Stata's xtscc, floor(T^(1/4)) in fixest and plm.
     """
@@ -122,7 +122,7 @@ def default_lags(rule: str, n_periods: int) -> int:
 
 
 def not_nested(effects: tuple[str, ...], clusters: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the effects that are not constant within clusters: those that cost parameters."""
+    """Return the effects that are not constant within clusters, which cost parameters."""
     nests = {"time" if name == "time" else "unit" for name in clusters}
     return tuple(effect for effect in effects if effect not in nests)
 

@@ -17,8 +17,7 @@ from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit
 from mcsim.estimators._variance._clusters import Groups
 from mcsim.estimators._variance._names import Vcov
-from mcsim.estimators._variance._resampling import CELLS, TIE, key_of
-from mcsim.estimators._variance._setting import Setting
+from mcsim.estimators._variance._setting import CELLS, TIE, Setting, key_of
 
 FLOOR = 1e-20  # of the squared scores before projection, below which a variance is rounding error
 FARTHEST = 1e4  # standard errors from the estimate beyond which an accepted null has no end
@@ -51,9 +50,10 @@ class Scores(NamedTuple):
         Sums of loading times residual: of the unrestricted residual, and its change per unit of
         distance between the estimate and the null.
     loading : array (cluster, column)
-        Products of the loading and what a refit projects off, times the inverse of its Gram matrix.
+        Products of the loading and the columns that a refit projects off, times their inverse Gram
+        matrix.
     residual : array (2, column, cluster)
-        Products of what a refit projects off and those two residuals.
+        Products of the columns that a refit projects off and the two residuals.
     """
 
     influence: Float[Array, "2 cluster"]
@@ -71,7 +71,7 @@ class Moments(NamedTuple):
     variance : array (3, draw)
         Sum of squared scores: constant, half the slope, curvature.
     actual : array (3,)
-        Those of the data, without a refit: the first is the variance of the estimate.
+        The same for the data, without a refit: the first is the variance of the estimate.
     counted : array (draw,)
     """
 
@@ -99,12 +99,12 @@ def wild(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
     alpha = round(1.0 - setting.level, 12)
     p_value = jax.vmap(_p_value)(moments, fit.coef - setting.null)
     lower, upper = jax.vmap(lambda of_term: _limits(of_term, alpha), out_axes=1)(moments)
-    told = number >= 2
+    several = number >= 2
     return Variance(
         variance=jnp.full_like(fit.coef, jnp.nan),
-        lower=jnp.where(told, fit.coef - lower, jnp.nan),
-        upper=jnp.where(told, fit.coef + upper, jnp.nan),
-        p_value=jnp.where(told, p_value, jnp.nan),
+        lower=jnp.where(several, fit.coef - lower, jnp.nan),
+        upper=jnp.where(several, fit.coef + upper, jnp.nan),
+        p_value=jnp.where(several, p_value, jnp.nan),
     )
 
 
@@ -157,10 +157,10 @@ def _cluster_sums(
 
 
 def _scores(fit: LinearFit, cluster: str, groups: Groups) -> Scores:
-    """Sum over clusters what the scores are made of, for every term.
+    """Return the cluster sums of the scores, for every term.
 
     Effects nested in the cluster drop out: a weight that is common to a unit keeps its residuals
-    orthogonal to its dummy. What a refit projects off are the regressors and the other dummies.
+    orthogonal to its dummy. A refit projects off the regressors and the other dummies.
     """
     dummies, inverse_dummies = _not_nested(fit, cluster)
 
@@ -185,7 +185,7 @@ def _not_nested(
 ) -> tuple[Float[Array, "period dummy"], Float[Array, "dummy dummy"]]:
     """Return how the other axis makes dummies, and an inverse of their Gram matrix.
 
-    The dummies are less their projection on those of nested effects.
+    The dummies are less their projection on dummies of nested effects.
     """
     shape, effects, weight = fit.residual.shape, fit.counts.effects, fit.weight
     nested, other = ("time", "unit") if cluster == "time" else ("unit", "time")

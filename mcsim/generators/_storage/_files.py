@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mcsim._calls import with_remedies
-from mcsim._files import as_path, other_than_file
+from mcsim._checks import as_path, other_than_file
 from mcsim._keys import digest
 from mcsim._schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
