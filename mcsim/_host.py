@@ -54,7 +54,7 @@ class HostEstimator:
     estimand: str | None = None
     extract: Callable[[Any], Any] | None = None
     timeout: float | None = field(default=None, compare=False)
-    version: Version | None = field(default=None, metadata=ADDED_LATER)
+    version: Version | None = field(default=None, repr=False, metadata=ADDED_LATER)
 
     @property
     def name(self) -> str:
@@ -101,7 +101,7 @@ class HostDGP:
     definition_name = HOST
 
     function: Callable[..., Any]
-    version: Version | None = field(default=None, metadata=ADDED_LATER)
+    version: Version | None = field(default=None, repr=False, metadata=ADDED_LATER)
 
     @property
     def name(self) -> str:

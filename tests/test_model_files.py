@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import pickle
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import mcsim
 from mcsim import Column, Panel, Schema
+from mcsim._fingerprint import describe
 from mcsim.errors import InputError, ModelFileError
 from mcsim.generators import (
     WGAN,
@@ -173,6 +175,14 @@ def test_every_kind_is_loaded_as_it_was_saved(of_each_kind, tmp_path):
     assert repr(loaded) == repr(of_each_kind)
     for name, losses in of_each_kind.losses.items():
         np.testing.assert_array_equal(loaded.losses[name], losses)
+
+
+def test_definitions_name_no_private_class_and_no_private_file(of_each_kind):
+    """The laws and parts of a fit are described by their fields alone."""
+    text = json.dumps(describe(of_each_kind))
+    fit = {type(of_each_kind).__name__, type(of_each_kind.config).__name__}
+    assert set(re.findall(r'"mcsim[\w.]*\.(\w+) \d+"', text)) == {*fit, "Schema", "Column"}
+    assert not re.search(r"mcsim[\w.]*\._", text)
 
 
 def test_redrawn_shocks_are_loaded_too(of_each_kind, tmp_path):
