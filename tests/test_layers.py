@@ -43,6 +43,18 @@ ESTIMATORS = [
 ]
 """The same inside estimators."""
 
+GENERATORS = [
+    "_storage _ensemble",
+    "_vae _flow _adversarial _autoregressive _macro _references",
+    "_cross_sections",
+    "_training",
+    "_scores",
+    "_networks _options",
+]
+"""And inside generators: trainers stand above training, and storage above all classes it stores."""
+
+INSIDE = {"estimators": ESTIMATORS, "generators": GENERATORS}
+
 
 def places(layers):
     return {
@@ -52,7 +64,8 @@ def places(layers):
     }
 
 
-PLACE, PLACE_INSIDE = places(LAYERS), places(ESTIMATORS)
+PLACE = places(LAYERS)
+PLACE_INSIDE = {package: places(layers) for package, layers in INSIDE.items()}
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -104,24 +117,60 @@ def test_every_part_has_a_place():
 
 @pytest.mark.parametrize(
     "file",
-    [file for file in FILES if part_of(file) == "estimators"],
-    ids=lambda file: str(file.relative_to(ROOT / "estimators")),
+    [file for file in FILES if part_of(file) in INSIDE],
+    ids=lambda file: str(file.relative_to(ROOT)),
 )
-def test_imports_go_down_inside_estimators(file):
-    part = file.relative_to(ROOT / "estimators").parts[0].removesuffix(".py")
+def test_imports_go_down_inside_packages(file):
+    package = part_of(file)
+    place, part = PLACE_INSIDE[package], file.relative_to(ROOT / package).parts[0]
+    part = part.removesuffix(".py")
     if part == "__init__":
         return
     imported = {
         module.split(".")[2]
         for module, _ in imports_of(file)
-        if module.startswith("mcsim.estimators.")
+        if module.startswith(f"mcsim.{package}.")
     }
-    upward = [
-        other
-        for other in imported - {part}
-        if not is_above(PLACE_INSIDE[part], PLACE_INSIDE[other])
-    ]
+    upward = [other for other in imported - {part} if not is_above(place[part], place[other])]
     assert not upward, f"{part} imports {upward}"
+
+
+@pytest.mark.parametrize("package", ["generators"])
+def test_no_files_import_each_other_in_a_circle(package):
+    """Files that import only files already left out are left out; a circle stays."""
+    left = {}
+    for file in FILES:
+        if part_of(file) == package and file.name != "__init__.py":
+            name = ".".join(("mcsim", *file.relative_to(ROOT).with_suffix("").parts))
+            left[name] = {module for module, _ in imports_of(file)} - {name}
+    while free := [name for name, imported in left.items() if not imported & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left
+
+
+@pytest.mark.parametrize("package", ["generators"])
+def test_nothing_is_imported_from_mcsim_inside_a_function(package):
+    inside = [
+        f"{file.relative_to(ROOT)}: {node.module}"
+        for file in FILES
+        if part_of(file) == package
+        for function in ast.walk(ast.parse(file.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("mcsim")
+    ]
+    assert not inside
+
+
+@pytest.mark.parametrize("package", ["generators"])
+def test_files_have_a_size(package):
+    lines = {
+        str(file.relative_to(ROOT)): len(file.read_text().splitlines())
+        for file in FILES
+        if part_of(file) == package and file.name != "__init__.py"
+    }
+    assert not {name: count for name, count in lines.items() if not 60 <= count <= 400}
 
 
 def importers(library):
