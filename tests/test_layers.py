@@ -60,7 +60,23 @@ DGPS = [
 ]
 """The same inside dgps."""
 
-INSIDES = {"estimators": ESTIMATORS, "dgps": DGPS, "_data": DATA, "_readers": READERS}
+GENERATORS = [
+    "_storage _ensemble",
+    "_vae _flow _adversarial _autoregressive _macro _references",
+    "_cross_sections",
+    "_training",
+    "_scores",
+    "_networks _options",
+]
+"""And inside generators: trainers stand above training, and storage above all classes it stores."""
+
+INSIDES = {
+    "estimators": ESTIMATORS,
+    "generators": GENERATORS,
+    "dgps": DGPS,
+    "_data": DATA,
+    "_readers": READERS,
+}
 """The same inside packages."""
 
 
