@@ -14,12 +14,12 @@ LAYERS = [
     "__main__",
     "cli",
     "report plots",
+    "_fidelity",
     "_replay _study_file",
     "_runner _blocks _host_blocks _host_draws _progress _truth _open _failures _plan _differences "
     "_first_block _pool _worker _payload _mended _store _store_blocks _store_files _store_records",
     "testing _estimate _figures _results _conditional _study _parts measures _notes _rows "
     "_own_inference _intervals _fingerprint _sources",
-    "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _periods _schema _labels",
     "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
@@ -43,6 +43,19 @@ ESTIMATORS = [
 ]
 """The same inside estimators."""
 
+FIDELITY = [
+    "_fidelity",
+    "_cross_sections _panels",
+    "_tables",
+    "_printing",
+    "_verdicts",
+    "_estimates _distances",
+    "_candidates",
+]
+"""The same inside fidelity; its two packages never import one another."""
+
+INSIDE = {"estimators": ESTIMATORS, "_fidelity": FIDELITY}
+
 
 def places(layers):
     return {
@@ -52,7 +65,8 @@ def places(layers):
     }
 
 
-PLACE, PLACE_INSIDE = places(LAYERS), places(ESTIMATORS)
+PLACE = places(LAYERS)
+PLACE_INSIDE = {package: places(layers) for package, layers in INSIDE.items()}
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -104,24 +118,22 @@ def test_every_part_has_a_place():
 
 @pytest.mark.parametrize(
     "file",
-    [file for file in FILES if part_of(file) == "estimators"],
-    ids=lambda file: str(file.relative_to(ROOT / "estimators")),
+    [file for file in FILES if part_of(file) in INSIDE],
+    ids=lambda file: str(file.relative_to(ROOT)),
 )
-def test_imports_go_down_inside_estimators(file):
-    part = file.relative_to(ROOT / "estimators").parts[0].removesuffix(".py")
+def test_imports_go_down_inside_packages(file):
+    package, part = file.relative_to(ROOT).parts[0], file.relative_to(ROOT).parts[1]
+    part, place = part.removesuffix(".py"), PLACE_INSIDE[package]
     if part == "__init__":
         return
     imported = {
         module.split(".")[2]
         for module, _ in imports_of(file)
-        if module.startswith("mcsim.estimators.")
+        if module.startswith(f"mcsim.{package}.")
     }
-    upward = [
-        other
-        for other in imported - {part}
-        if not is_above(PLACE_INSIDE[part], PLACE_INSIDE[other])
-    ]
+    upward = [other for other in imported - {part} if not is_above(place[part], place[other])]
     assert not upward, f"{part} imports {upward}"
+    assert part != "_cross_sections" or "_panels" not in imported
 
 
 def importers(library):
