@@ -44,8 +44,8 @@ if _typing.TYPE_CHECKING:
     from mcsim import plots as plots
     from mcsim import report as report
     from mcsim._fidelity import FidelityTable as FidelityTable
-    from mcsim._panel_fidelity import PanelFidelityTable as PanelFidelityTable
-    from mcsim._panel_fidelity import fidelity as fidelity
+    from mcsim._fidelity import PanelFidelityTable as PanelFidelityTable
+    from mcsim._fidelity import fidelity as fidelity
     from mcsim.generators import fit_many as fit_many
     from mcsim.generators import load as load
     from mcsim.generators import model_cache as model_cache
@@ -53,8 +53,8 @@ if _typing.TYPE_CHECKING:
 
 _HOMES = {
     "FidelityTable": "mcsim._fidelity",
-    "PanelFidelityTable": "mcsim._panel_fidelity",
-    "fidelity": "mcsim._panel_fidelity",
+    "PanelFidelityTable": "mcsim._fidelity",
+    "fidelity": "mcsim._fidelity",
     **dict.fromkeys(("fit_many", "load", "model_cache", "save"), "mcsim.generators"),
 }
 _PACKAGES = ("datasets", "dgps", "estimators", "generators", "plots", "report")

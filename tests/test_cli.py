@@ -470,7 +470,7 @@ def test_fidelity_refits_and_writes(wages, model, tmp_path):
     done = mcsim_command("fidelity", wages, model, *arguments)
     assert done.returncode == 0, done.stderr
     assert "GaussianCopula is fit again on half splits" in done.stdout
-    assert "memorization" in done.stdout
+    assert "nearest-neighbor ratio" in done.stdout
     text = (tmp_path / "report" / "fidelity.md").read_text()
     assert "| GaussianCopula |" in text
     assert (tmp_path / "report" / "fidelity.png").stat().st_size > 10_000

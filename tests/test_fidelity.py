@@ -10,19 +10,33 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
+import mcsim
 from mcsim import Estimate, Panel, Status, datasets, from_frame, infer_schema
-from mcsim._fidelity import FidelityTable, MultivariateNormal, RowBootstrap, fidelity
+from mcsim._fidelity import FidelityTable, fidelity
 from mcsim._fidelity import _distances as distances
-from mcsim._fidelity._cast import cast_generator, cast_real, rows_needed
-from mcsim._fidelity._classifier import Classifier, _auc
-from mcsim._fidelity._law import laws, monte_carlo_p_value, on_real_data
-from mcsim._fidelity._layout import read_layout, stratified_parts
-from mcsim._fidelity._menu import draws_for, holm, outside, with_holm
-from mcsim._fidelity._overlap import fit_propensity
-from mcsim._fidelity._pool import draw_pool
-from mcsim._fidelity._sources import Member
-from mcsim._fidelity._verdict import BARS, judged, verdict
-from mcsim.errors import InputError
+from mcsim._fidelity._candidates import Fit, Gaussian
+from mcsim._fidelity._cross_sections._comparison import estimates_under
+from mcsim._fidelity._cross_sections._layout import (
+    draw_pool,
+    generated_split,
+    read_layout,
+    real_split,
+    rows_needed,
+    stratified_parts,
+)
+from mcsim._fidelity._cross_sections._measures import fit_propensity
+from mcsim._fidelity._distances import Classifier, _auc
+from mcsim._fidelity._estimates import (
+    draws_for,
+    holm,
+    monte_carlo_p_value,
+    on_real_data,
+    outside,
+    with_holm,
+)
+from mcsim._fidelity._verdicts import BARS, judged, verdict
+from mcsim.errors import InputError, WrongCall
+from mcsim.generators import UnitBootstrap
 
 KEY = jax.random.key(20)
 QUICK = {"n_generated": 6_000, "permutations": 200}
@@ -30,7 +44,7 @@ QUICK = {"n_generated": 6_000, "permutations": 200}
 
 @dataclass(frozen=True)
 class Normal:
-    """The law of the synthetic data: y = x + treat + e; ``shift`` moves y away from the truth."""
+    """The distribution of the data: y = x + treat + e; ``shift`` moves y away from the truth."""
 
     shift: float = 0.0
     given: tuple[str, ...] = ("treat",)
@@ -43,7 +57,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class Truth:
-    """A trainer that knows the law."""
+    """A trainer that knows the distribution."""
 
     shift: float = 0.0
 
@@ -58,7 +72,7 @@ class Memorizer:
     given: tuple[str, ...] = ("treat",)
 
     def fit(self, key, panel, *, given=(), schema=None, progress=True):
-        rows = RowBootstrap.fit(key, panel, given=given)
+        rows = UnitBootstrap().fit(key, panel, given=given, progress=False)
 
         @dataclass(frozen=True)
         class Fitted:
@@ -110,7 +124,7 @@ def table() -> FidelityTable:
         key=KEY,
         given=("treat",),
         outcome="y",
-        folds=3,
+        splits=3,
         estimators={"difference": difference},
         **QUICK,
     )
@@ -147,7 +161,7 @@ def test_transport_reproduces_the_published_normal_on_lalonde():
     # Athey et al. (2024, Table 3), experimental data, raw columns: 5,049 by their draws.
     panel, _ = from_frame(datasets.load("lalonde_experimental"))
     rows = np.column_stack([np.asarray(panel[name])[:, 0] for name in panel])
-    normal = MultivariateNormal.fit(KEY, panel)
+    normal = Gaussian().fit(KEY, panel)
     found = []
     for key in jax.random.split(KEY, 5):
         drawn = normal.sample(key, len(rows))
@@ -191,9 +205,9 @@ def test_a_constant_column_correlates_with_none():
 def test_atoms_count_in_percentage_points():
     rows = np.array([[0.0, 1.0], [0.0, 2.0], [5.0, 3.0], [7.0, 4.0]])
     other = np.array([[0.0, 1.0], [1.0, 2.0], [5.0, 3.0], [5.0, 4.0]])
-    assert distances.atom_gap(rows, other, [(0.0,), ()]) == 25
-    assert distances.atom_gap(rows, other, [(0.0, 5.0, 7.0), ()]) == 25
-    assert distances.atom_gap(rows[:1], other, [(0.0,), ()]) == 75
+    assert distances.mass_point_gap(rows, other, [(0.0,), ()]) == 25
+    assert distances.mass_point_gap(rows, other, [(0.0, 5.0, 7.0), ()]) == 25
+    assert distances.mass_point_gap(rows[:1], other, [(0.0,), ()]) == 75
 
 
 # Classifier
@@ -235,7 +249,7 @@ def test_auc_within_of_copies_is_below_one_half():
 
 def test_the_bootstrap_draws_rows_of_the_given_arm():
     panel = draw(40)
-    bootstrap = RowBootstrap.fit(KEY, panel, given=("treat",))
+    bootstrap = UnitBootstrap().fit(KEY, panel, given=("treat",))
     treat = jnp.repeat(jnp.array([1.0, 0.0]), 500)
     drawn = jax.jit(lambda k: bootstrap.sample(k, 1_000, given={"treat": treat}))(KEY)
     np.testing.assert_array_equal(drawn["treat"][:, 0], treat)
@@ -245,14 +259,14 @@ def test_the_bootstrap_draws_rows_of_the_given_arm():
 
 
 def test_the_bootstrap_draws_rows_uniformly():
-    bootstrap = RowBootstrap.fit(KEY, Panel({"y": [0.0, 1.0, 2.0, 3.0]}))
-    counts = np.bincount(np.asarray(bootstrap.sample(KEY, 40_000)["y"]).astype(int).ravel())
-    assert np.abs(counts - 10_000).max() < 4 * np.sqrt(40_000 * 0.25 * 0.75)
+    bootstrap = UnitBootstrap().fit(KEY, Panel({"y": np.arange(8.0)}))
+    counts = np.bincount(np.asarray(bootstrap.sample(KEY, 80_000)["y"]).astype(int).ravel())
+    assert np.abs(counts - 10_000).max() < 4 * np.sqrt(80_000 * 1 / 8 * 7 / 8)
 
 
 def test_the_normal_has_the_moments_of_each_arm():
     panel = draw(400)
-    normal = MultivariateNormal.fit(KEY, panel, given=("treat",))
+    normal = Gaussian().fit(KEY, panel, given=("treat",))
     drawn = normal.sample(KEY, 200_000, given={"treat": jnp.ones(200_000)})
     rows = panel.take(np.asarray(panel["treat"][:, 0]) == 1)
     x, y = (np.asarray(rows[n])[:, 0] for n in ("x", "y"))
@@ -262,9 +276,8 @@ def test_the_normal_has_the_moments_of_each_arm():
     assert set(np.unique(drawn["treat"])) == {1.0}
 
 
-@pytest.mark.parametrize("reference", [RowBootstrap, MultivariateNormal])
-def test_a_reference_gives_nan_for_an_unknown_arm_and_names_missing_columns(reference):
-    fitted = reference.fit(KEY, draw(40), given=("treat",))
+def test_the_normal_gives_nan_for_an_unknown_arm_and_names_missing_columns():
+    fitted = Gaussian().fit(KEY, draw(40), given=("treat",))
     drawn = fitted.sample(KEY, 2, given={"treat": jnp.array([2.0, 1.0])})
     assert np.isnan(drawn["y"][:, 0]).tolist() == [True, False]
     with pytest.raises(InputError, match=r"given: got no values of \['treat'\]"):
@@ -273,12 +286,12 @@ def test_a_reference_gives_nan_for_an_unknown_arm_and_names_missing_columns(refe
 
 def test_the_normal_takes_constant_and_collinear_columns():
     panel = Panel({"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 8.0], "c": [5.0, 5.0, 5.0]})
-    drawn = MultivariateNormal.fit(KEY, panel).sample(KEY, 100)
+    drawn = Gaussian().fit(KEY, panel).sample(KEY, 100)
     np.testing.assert_allclose(drawn["b"], 2 * drawn["a"], atol=1e-6)
     np.testing.assert_allclose(drawn["c"], 5.0)
 
 
-# The law of the estimates
+# The sampling distributions of the estimates
 
 
 def test_p_value_counts_the_tails_and_is_never_zero():
@@ -338,13 +351,13 @@ def test_the_verdict_on_estimates_says_holm_and_what_it_cannot_resolve():
     assert placed([0.03]) == "would not produce your estimates: e0 (p 0.03)"
     two = "would not produce your estimates: e1 (p 0.02), by Holm over 2 estimates"
     assert placed([0.3, 0.01]) == two
-    assert placed([0.03, 0.04]).endswith("your 2 estimates inside its law")
+    assert placed([0.03, 0.04]).endswith("your 2 estimates inside their sampling distributions")
     few = placed([2 / 201] + [0.5] * 11)
     assert few.endswith("not resolvable with 200 draws whether it would produce your 12 estimates "
                         "(draws=480 can tell)")  # fmt: skip
-    assert "inside its law" not in few
+    assert "inside their sampling distributions" not in few
     assert placed([2 / 481] + [0.5] * 11, draws=480).startswith("would not produce")
-    assert placed([0.5] * 12).endswith("your 12 estimates inside its law")
+    assert placed([0.5] * 12).endswith("your 12 estimates inside their sampling distributions")
 
 
 @pytest.mark.slow
@@ -358,23 +371,23 @@ def test_without_a_number_of_draws_there_are_as_many_as_the_verdict_needs(monkey
     def level(key, panel):
         return {f"e{k}": Estimate(panel["y"].mean() + k) for k in range(6)}
 
-    monkeypatch.setattr("mcsim._fidelity._entry.laws", reached)
-    options = {"key": KEY, "given": ("treat",), "folds": 2, "estimators": {"level": level}}
+    monkeypatch.setattr("mcsim._fidelity._cross_sections._comparison.estimates_under", reached)
+    options = {"key": KEY, "given": ("treat",), "splits": 2, "estimators": {"level": level}}
     for draws, expected in ((None, 240), (50, 50)):
         with pytest.raises(Reached, match=f"^{expected}$"):
             fidelity(draw(60), {"truth": Truth()}, draws=draws, **options, **QUICK)
 
 
 def test_p_values_are_uniform_if_the_generator_is_the_truth():
-    (program,) = on_real_data({"difference": difference}, draw(80), KEY)
+    (program,) = on_real_data({"difference": difference}, draw(80), KEY, infer_schema(draw(80)))
     found = []
     for seed in range(60):
         real = draw(80, seed)
         layout, rows = read_layout(real, infer_schema(real), ("treat",), None)
-        member = Member(Normal(), np.arange(80), None)
+        member = Fit(Normal(), np.arange(80), None)
         value = float(difference(KEY, real)["att", "a"].value)
         ran = [program._replace(values={"att": value})]
-        records = laws(jax.random.key(seed), "truth", [member], layout, rows, ran, 99)
+        records = estimates_under(jax.random.key(seed), "truth", [member], layout, rows, ran, 99)
         found.append(records[0]["p_value"])
     assert np.mean(found) == pytest.approx(0.5, abs=3 * np.sqrt(1 / 12 / 60))
     assert np.mean(np.array(found) <= 0.2) == pytest.approx(0.2, abs=3 * np.sqrt(0.16 / 60))
@@ -387,13 +400,61 @@ def test_laws_say_how_far_members_disagree_and_skip_failures():
 
     real = draw(80)
     layout, rows = read_layout(real, infer_schema(real), ("treat",), None)
-    members = [Member(Normal(shift), np.arange(80), None) for shift in (0.0, 1.0, 3.0)]
-    ran = on_real_data({"fragile": fragile}, real, KEY)
-    (record,) = laws(KEY, "three", members, layout, rows, ran, 60)
+    members = [Fit(Normal(shift), np.arange(80), None) for shift in (0.0, 1.0, 3.0)]
+    ran = on_real_data({"fragile": fragile}, real, KEY, infer_schema(real))
+    (record,) = estimates_under(KEY, "three", members, layout, rows, ran, 60)
     assert 20 <= record["failed"] < 45
     assert record["draws"] + record["failed"] == 60
     assert record["sd_between"] > 0.4
     assert record["mean"] < 1.5
+
+
+def group_of(frame):
+    """The labels of a category, and the unit's index: a frame as a study's host functions see."""
+    assert frame.index.name == "unit"
+    return frame["c"].isin(["v", "w"])
+
+
+def test_a_host_estimator_of_a_study_has_the_values_of_the_native_one():
+    @mcsim.host(estimand="share")
+    def by_label(frame):
+        return Estimate(group_of(frame).mean())
+
+    @mcsim.host
+    def fragile_mean(rng, frame):
+        if frame["y"].mean() > most:
+            raise ZeroDivisionError("no luck")
+        return {"mean": Estimate(frame["y"].mean() + rng.normal())}
+
+    def by_code(key, panel):
+        return {"share": Estimate((panel["c"] >= 1).astype(float).mean())}
+
+    rng = np.random.default_rng(0)
+    real = draw(60).with_columns({"c": rng.integers(0, 3, 60).astype(float)[:, None]})
+    schema, most = infer_schema(real, levels={"c": ("u", "v", "w")}), float(real["y"].mean()) + 1e-6
+    layout, rows = read_layout(real, schema, ("treat",), None)
+    bootstrap = UnitBootstrap().fit(KEY, real, given=("treat",), schema=schema, progress=False)
+    estimators = {"host": by_label, "native": by_code, "fragile": fragile_mean}
+    ran = on_real_data(estimators, real, mcsim.key(1), schema)
+    fit = Fit(bootstrap, np.arange(60), None)
+    host, native, fragile = estimates_under(KEY, "b", [fit], layout, rows, ran, 12)
+    assert host["estimand"] == native["estimand"] == "share"
+    for name in ("value", "mean", "sd", "lower", "upper", "p_value"):
+        assert host[name] == pytest.approx(native[name], abs=1e-12)
+    assert (host["draws"], host["failed"], host["status"]) == (12, 0, "ok")
+    assert 0 < fragile["failed"] < 12
+    assert fragile["draws"] + fragile["failed"] == 12
+
+
+def test_a_host_estimator_that_raises_on_the_real_data_has_a_status_and_a_note():
+    @mcsim.host
+    def broken(frame):
+        return Estimate(frame["wage"].mean())
+
+    (found,) = on_real_data({"broken": broken}, draw(20), KEY, infer_schema(draw(20)))
+    assert found.status == "error"
+    assert found.note.startswith("KeyError: 'wage'")
+    assert found.run is None
 
 
 @pytest.mark.slow
@@ -406,7 +467,7 @@ def test_an_estimator_that_cannot_run_is_a_row_with_a_status():
 
     estimators = {"unknown": unknown_column, "broken": broken}
     found = fidelity(
-        draw(60), Fitted(None), key=KEY, estimators=estimators, folds=2, draws=5, **QUICK
+        draw(60), Fitted(None), key=KEY, estimators=estimators, splits=2, draws=5, **QUICK
     )
     rows = found.estimates[found.estimates["generator"] == "generator"].set_index("estimator")
     assert rows.loc["unknown", "status"] == "invalid_input"
@@ -428,9 +489,9 @@ def test_the_truth_passes(table):
     assert cell(table, "truth", "copies")["value"] == 0
     for measure in ("transport", "sliced_w1", "marginal_w1"):
         row = cell(table, "truth", measure)
-        assert row["value"] == pytest.approx(row["floor"], rel=0.3)
+        assert row["value"] == pytest.approx(row["baseline"], rel=0.3)
     assert table.verdicts["truth"].startswith("passes: ")
-    assert "estimates inside its law" in table.verdicts["truth"]
+    assert "estimates inside their sampling distributions" in table.verdicts["truth"]
 
 
 @pytest.mark.slow
@@ -499,7 +560,7 @@ def test_an_estimate_outside_the_law_is_named():
         {"shifted": Truth(shift=3.0)},
         key=KEY,
         given=("treat",),
-        folds=2,
+        splits=2,
         draws=60,
         estimators={"level": level},
         **QUICK,
@@ -527,7 +588,7 @@ def test_the_same_key_gives_the_same_table():
             draw(60),
             Fitted(None),
             key=jax.random.key(seed),
-            folds=2,
+            splits=2,
             draws=5,
             estimators={"difference": difference},
             **QUICK,
@@ -546,7 +607,7 @@ def test_fits_that_come_with_their_folds_are_reused():
     folds = [np.arange(100) % 5 == fold for fold in range(5)]
     fits = [Fitted(np.flatnonzero(~held)) for held in folds]
     found = fidelity(panel, {"many": fits}, key=KEY, **QUICK)
-    assert found.folds == 5
+    assert found.splits == 5
     assert np.isfinite(cell(found, "many", "auc_cross")["value"])
     assert cell(found, "many", "nn_ratio")["sd"] > 0
     assert np.isfinite(cell(found, "bootstrap", "auc_cross")["value"])
@@ -554,7 +615,7 @@ def test_fits_that_come_with_their_folds_are_reused():
 
 @pytest.mark.slow
 def test_a_generator_that_saw_all_rows_has_no_holdout():
-    found = fidelity(draw(100), Fitted(None), key=KEY, folds=2, **QUICK)
+    found = fidelity(draw(100), Fitted(None), key=KEY, splits=2, **QUICK)
     row = cell(found, "generator", "auc_cross")
     assert row["status"] == "missing"
     assert row["note"].startswith("no hold-out")
@@ -567,7 +628,7 @@ def test_a_generator_that_saw_all_rows_has_no_holdout():
 def test_an_arm_too_small_is_missing_with_a_reason():
     treat = jnp.zeros(100).at[:8].set(1.0)
     panel = Normal().sample(KEY, 100, given={"treat": treat})
-    found = fidelity(panel, {"truth": Truth()}, key=KEY, given=("treat",), folds=2, **QUICK)
+    found = fidelity(panel, {"truth": Truth()}, key=KEY, given=("treat",), splits=2, **QUICK)
     row = cell(found, "truth", "auc_cross", "treated")
     assert row["status"] == "missing"
     assert row["note"] == "arm treated: 4 held-out rows, 10 needed"
@@ -577,10 +638,10 @@ def test_an_arm_too_small_is_missing_with_a_reason():
 @pytest.mark.slow
 def test_without_given_columns_there_are_no_arms():
     panel = draw(60).select(["x", "y"])
-    found = fidelity(panel, MultivariateNormal, key=KEY, folds=2, **QUICK)
+    found = fidelity(panel, Gaussian(), key=KEY, splits=2, **QUICK)
     assert set(found.measures["arm"]) == {"all"}
     assert "overlap" not in set(found.measures["measure"])
-    assert "multivariatenormal" in found.verdicts
+    assert "gaussian" in found.verdicts
 
 
 @pytest.mark.slow
@@ -592,7 +653,7 @@ def test_categories_count_as_categories():
     layout, rows = read_layout(real, schema, (), None)
     assert layout.encoded_names == ("c", "c", "c", "y")
     np.testing.assert_allclose(layout.standardized(rows).std(axis=0), 1)
-    found = fidelity(real, {"rows": RowBootstrap}, key=KEY, schema=schema, folds=2, **QUICK)
+    found = fidelity(real, {"rows": UnitBootstrap()}, key=KEY, schema=schema, splits=2, **QUICK)
     assert cell(found, "rows", "copies")["value"] == 100
 
 
@@ -623,7 +684,7 @@ def test_status_weighs_the_interval_against_floor_and_bar(value, lower, upper, s
     ]
     _, found = judged(records)
     assert found["status"] == status
-    assert (found["floor"], found["bar"]) == (0.5, 0.6)
+    assert (found["baseline"], found["bar"]) == (0.5, 0.6)
 
 
 def test_an_area_of_one_fold_has_the_noise_of_chance():
@@ -638,11 +699,12 @@ def test_an_area_of_one_fold_has_the_noise_of_chance():
 
 def test_a_value_below_the_floor_but_above_its_bar_is_not_resolvable():
     def status(value):
-        records = [record("atoms", 4.0, generator="real"), record("atoms", value)]
+        records = [record("mass_points", 4.0, generator="real"), record("mass_points", value)]
         return judged(records)[1]["status"]
 
-    noisy = record("atoms", 4.0, -9.0, 17.0, generator="real")  # the bar does not depend on it
-    assert judged([noisy, record("atoms", 0.8, 0.7, 0.9)])[1]["status"] == "passes"
+    # The bar does not depend on the noise of the real rows.
+    noisy = record("mass_points", 4.0, -9.0, 17.0, generator="real")
+    assert judged([noisy, record("mass_points", 0.8, 0.7, 0.9)])[1]["status"] == "passes"
     assert [status(v) for v in (0.8, 3.0, 5.0)] == ["passes", "not resolvable", "fails"]
 
 
@@ -694,14 +756,14 @@ def test_casts_never_show_a_row_twice_to_the_classifier():
     real = draw(200)
     layout, rows = read_layout(real, infer_schema(real), ("treat",), "y")
     train, held = rows[:160], rows[160:]
-    cast = cast_real(layout, train, held, np.random.default_rng(0))
-    seen = {row.tobytes() for x in (*cast.pair, cast.scored[0], cast.scored[1]) for row in x}
+    split = real_split(layout, train, held, np.random.default_rng(0))
+    seen = {row.tobytes() for x in (*split.pair, split.scored[0], split.scored[1]) for row in x}
     assert len(seen) == 200
     pool = draw_pool(KEY, Normal(), layout, train, rows_needed(layout, layout.arm(rows)))
-    cast = cast_generator(pool, layout, train, held, np.random.default_rng(0))
-    drawn = np.concatenate([cast.pair[1], *cast.pieces])
+    split = generated_split(pool, layout, train, held, np.random.default_rng(0))
+    drawn = np.concatenate([split.pair[1], *split.subsamples])
     assert len({row.tobytes() for row in drawn}) == 160 + 4 * 40
-    assert all(layout.arm(piece).sum() == layout.arm(held).sum() for piece in cast.pieces)
+    assert all(layout.arm(piece).sum() == layout.arm(held).sum() for piece in split.subsamples)
     assert pool.weights.sum() == pytest.approx(1)
 
 
@@ -719,10 +781,9 @@ def test_the_propensity_index_leaves_the_outcome_out():
 # Bad input
 
 
-def test_several_periods_are_not_supported_yet():
-    panel = Panel({"y": np.ones((10, 3))})
-    with pytest.raises(InputError, match="got 3 periods, expected one"):
-        fidelity(panel, MultivariateNormal, key=KEY)
+def test_the_old_name_of_an_option_says_the_new_one():
+    with pytest.raises(WrongCall, match="has no option 'folds'; its name is splits"):
+        fidelity(draw(60), Gaussian(), key=KEY, folds=2)
 
 
 def test_missing_cells_are_named():
@@ -731,7 +792,7 @@ def test_missing_cells_are_named():
 
 
 def test_too_few_rows_for_the_folds():
-    with pytest.raises(InputError, match="folds: got 5 for 30 rows"):
+    with pytest.raises(InputError, match="splits: got 5 for 30 rows"):
         fidelity(draw(30), Truth(), key=KEY, given=("treat",))
 
 
@@ -767,7 +828,7 @@ def test_wrong_generators(generators, message):
 def test_a_generator_that_lacks_columns():
     small = infer_schema(draw(60).select(["treat", "x"]))
     with pytest.raises(InputError, match="column 'y' of real is not in its schema"):
-        fidelity(draw(60), Fitted(None, schema=small), key=KEY, folds=2, **QUICK)
+        fidelity(draw(60), Fitted(None, schema=small), key=KEY, splits=2, **QUICK)
 
 
 @pytest.mark.slow
@@ -779,11 +840,11 @@ def test_every_measure_has_a_bar(table):
 def test_lalonde_references():
     panel, schema = from_frame(datasets.load("lalonde_experimental"))
     found = fidelity(
-        panel, {"again": RowBootstrap}, key=KEY, schema=schema, given=("treat",), outcome="re78"
+        panel, {"again": UnitBootstrap()}, key=KEY, schema=schema, given=("treat",), outcome="re78"
     )
     assert cell(found, "bootstrap", "auc_training")["value"] == pytest.approx(0.29, abs=0.04)
     assert cell(found, "normal", "auc_cross")["value"] > 0.99
-    assert cell(found, "normal", "atoms", "control")["value"] > 60
+    assert cell(found, "normal", "mass_points", "control")["value"] > 60
     assert cell(found, "real", "copies")["value"] == pytest.approx(4, abs=2)
     transport = found.measures[found.measures["measure"] == "transport"].set_index("generator")
     # A bootstrap is a fresh draw of the training rows here, so it is no closer than real rows.

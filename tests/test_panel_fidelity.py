@@ -10,27 +10,26 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, FidelityTable, Panel, PanelFidelityTable, infer_schema
-from mcsim._panel_fidelity import _draws, _moments, _panels, _placebo
-from mcsim._panel_fidelity import _measures as measures
-from mcsim._panel_fidelity._draws import draw_panels
-from mcsim._panel_fidelity._estimates import statistic_records, statistics_on
-from mcsim._panel_fidelity._inference import (
+from mcsim._fidelity._candidates import PANEL_REFERENCES
+from mcsim._fidelity._distances import combined_p_value, features, ties_of, two_sample
+from mcsim._fidelity._estimates import on_real_data
+from mcsim._fidelity._panels import _layout, _moments, _placebo
+from mcsim._fidelity._panels import _rows as measures
+from mcsim._fidelity._panels._comparison import split_halves
+from mcsim._fidelity._panels._layout import draw_panels, read_panel_layout, read_real
+from mcsim._fidelity._panels._moments import moments, read_grid, read_scale, scores, squared
+from mcsim._fidelity._panels._placebo import (
     changes_in_means,
     inference_records,
-    judge,
     log_sd,
     log_sd_weighted,
+    placebo_rejections,
 )
-from mcsim._panel_fidelity._layout import read_panel_layout
-from mcsim._panel_fidelity._moments import moments, read_grid
-from mcsim._panel_fidelity._placebo import placebo_rejections
-from mcsim._panel_fidelity._real import read_real
-from mcsim._panel_fidelity._score import read_ruler, scores, squared
-from mcsim._panel_fidelity._sources import split_halves
-from mcsim._panel_fidelity._two_sample import combined_p_value, features, twins_of, two_sample
-from mcsim._panel_fidelity._verdict import told_apart, verdict
-from mcsim.errors import InputError, TrainingDiverged
+from mcsim._fidelity._panels._rows import statistic_records, statistics_on
+from mcsim._fidelity._verdicts import equivalence, in_two_sample_test, panel_verdict
+from mcsim.errors import InputError, TrainingDiverged, WrongCall
 from mcsim.estimators import fixed_effects
+from mcsim.generators import GaussianCopula
 
 KEY = mcsim.key(4)
 SMALL = {"splits": 2, "replications": 6, "draws": 2, "permutations": 40}
@@ -82,12 +81,12 @@ def two_references():
 
     They come back in their old order, by which they are given their keys.
     """
-    everyone = dict(_panels.REFERENCES)
+    everyone = dict(PANEL_REFERENCES)
     for name in ("smoothed bootstrap", "factor VAR", "mixture"):
-        del _panels.REFERENCES[name]
+        del PANEL_REFERENCES[name]
     yield
-    _panels.REFERENCES.clear()
-    _panels.REFERENCES.update(everyone)
+    PANEL_REFERENCES.clear()
+    PANEL_REFERENCES.update(everyone)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,7 @@ def test_weights_are_repetitions():
     ],
 )
 def test_equivalence(interval, word):
-    assert judge(*interval) == word
+    assert equivalence(*interval) == word
 
 
 def test_no_variation_at_all_is_wrong():
@@ -168,7 +167,7 @@ def test_the_check_sees_shrunk_dispersion_and_passes_the_truth(table):
         assert "wrong" not in set(truth["verdict"])
         assert "wrong" not in set(frame.loc[("bootstrap", outcome)]["verdict"])
         assert np.abs(frame.loc[("real", outcome)]["value"]).max() < 0.15
-    assert list(dict.fromkeys(table.inference["break"])) == [1, 2, 3, 4, 5]
+    assert list(dict.fromkeys(table.inference["placebo_date"])) == [1, 2, 3, 4, 5]
 
 
 def test_many_units_resolve_what_few_do_not():
@@ -311,11 +310,11 @@ def squares_of_halves(panel, seed):
     layout = read(panel)
     real = read_real(jax.random.key(seed), panel, layout)
     ((train, held),) = split_halves(jax.random.key(seed), panel.n_units, 1)
-    sides = [real.side(units) for units in (train, held)]
+    sides = [real.half(units) for units in (train, held)]
     vectors = [side.vectors for side in sides]
-    ruler = read_ruler(real.component_sizes, vectors, panel.n_units / 2)
+    scale = read_scale(real.component_sizes, vectors, panel.n_units / 2)
     sizes = len(train), len(held)
-    return ruler, squared(sides[0].vectors, sides[1].vectors, ruler, sizes)
+    return scale, squared(sides[0].vectors, sides[1].vectors, scale, sizes)
 
 
 def test_real_against_real_scores_one():
@@ -356,7 +355,7 @@ def test_the_score_ranks_the_generators(table):
     assert len(best) == 1
     row = frame.loc[best[0]]
     assert (row["ratio"], row["ratio_lower"], row["ratio_upper"]) == (1, 1, 1)
-    assert measure(table, best[0], "memorization")["value"] >= 0.9
+    assert measure(table, best[0], "nn_ratio")["value"] >= 0.9
 
 
 # Two-sample test
@@ -367,11 +366,11 @@ def rows_of(seed, n_units=50, scale=1.0):
     return paths.reshape(n_units, -1)
 
 
-def compare(real, generated, seed=0, permutations=199, twins=None):
+def compare(real, generated, seed=0, permutations=199, ties=None):
     rng = np.random.default_rng(10_000 + seed)
     sides = [features(rng, rows, (2, 4)) for rows in (real, generated)]
-    twins = np.arange(len(generated)) if twins is None else twins
-    return two_sample(rng, *sides, twins, permutations)
+    ties = np.arange(len(generated)) if ties is None else ties
+    return two_sample(rng, *sides, ties, permutations)
 
 
 @pytest.mark.slow
@@ -389,16 +388,16 @@ def test_the_classifier_sees_dispersion_and_says_on_which_side():
 
 
 @pytest.mark.slow
-def test_twins_share_a_fold_so_that_a_bootstrap_is_not_given_away():
+def test_ties_share_a_fold_so_that_a_bootstrap_is_not_given_away():
     rng = np.random.default_rng(3)
     apart, together = [], []
     for seed in range(6):
         source = rows_of(50 + seed, 60)
         drawn = source[rng.integers(0, 60, 60)]
-        twins = twins_of(drawn)
-        assert len(set(twins)) == len(np.unique(drawn, axis=0))
+        ties = ties_of(drawn)
+        assert len(set(ties)) == len(np.unique(drawn, axis=0))
         apart.append(compare(rows_of(seed, 60), drawn, seed, 9).auc)
-        together.append(compare(rows_of(seed, 60), drawn, seed, 9, twins=twins).auc)
+        together.append(compare(rows_of(seed, 60), drawn, seed, 9, ties=ties).auc)
     assert np.mean(apart) > np.mean(together) + 0.03
     assert np.mean(together) < 0.62
 
@@ -414,20 +413,20 @@ def test_p_values_of_splits_combine_to_twice_their_median():
 def test_memorization_of_copies_is_zero_and_of_fresh_units_one():
     rng = np.random.default_rng(4)
     train, held, fresh = rng.normal(size=(3, 400, 6))
-    assert measures.memorization(train[:100], train, held) == 0
-    assert measures.memorization(fresh, train, held) == pytest.approx(1, abs=0.05)
-    assert measures.memorization(train, train, held, itself=True) == pytest.approx(1, abs=0.05)
+    assert measures.neighbor_ratio(train[:100], train, held) == 0
+    assert measures.neighbor_ratio(fresh, train, held) == pytest.approx(1, abs=0.05)
+    assert measures.neighbor_ratio(train, train, held, itself=True) == pytest.approx(1, abs=0.05)
     near = train + 0.01 * fresh
-    assert measures.memorization(near, train, held) < 0.05
+    assert measures.neighbor_ratio(near, train, held) < 0.05
 
 
 @pytest.mark.slow
 def test_the_bootstrap_copies_and_the_truth_does_not(table):
     assert measure(table, "bootstrap", "copies")["value"] == 100
-    assert measure(table, "bootstrap", "memorization")["value"] == 0
+    assert measure(table, "bootstrap", "nn_ratio")["value"] == 0
     assert measure(table, "truth", "copies")["value"] == 0
-    assert measure(table, "truth", "memorization")["value"] == pytest.approx(1, abs=0.12)
-    assert measure(table, "real", "memorization")["value"] == pytest.approx(1, abs=0.12)
+    assert measure(table, "truth", "nn_ratio")["value"] == pytest.approx(1, abs=0.12)
+    assert measure(table, "real", "nn_ratio")["value"] == pytest.approx(1, abs=0.12)
 
 
 def test_frozen_share_of_fixed_and_of_redrawn_shocks():
@@ -435,17 +434,17 @@ def test_frozen_share_of_fixed_and_of_redrawn_shocks():
     shocks, noise = rng.normal(size=8), 0.05 * rng.normal(size=(40, 8, 1))
     fixed = shocks[:, None] + noise
     redrawn = rng.normal(size=(40, 8, 1)) + noise
-    assert measures.frozen_share([fixed, fixed])[0] == pytest.approx(1, abs=0.02)
+    assert measures.fixed_shock_share([fixed, fixed])[0] == pytest.approx(1, abs=0.02)
     many = [rng.normal(size=(10, 8, 1)) for _ in range(300)]
-    assert measures.frozen_share(many)[0] == pytest.approx(0, abs=0.02)
-    assert abs(measures.frozen_share([redrawn])[0]) < 0.06
+    assert measures.fixed_shock_share(many)[0] == pytest.approx(0, abs=0.02)
+    assert abs(measures.fixed_shock_share([redrawn])[0]) < 0.06
 
 
 @pytest.mark.slow
 def test_frozen_shares_of_the_table(table):
-    assert measure(table, "truth", "frozen", "y")["value"] > 0.9
-    assert measure(table, "bootstrap", "frozen", "y")["value"] > 0.9
-    assert abs(measure(table, "redrawn", "frozen", "y")["value"]) < 0.15
+    assert measure(table, "truth", "fixed_shocks", "y")["value"] > 0.9
+    assert measure(table, "bootstrap", "fixed_shocks", "y")["value"] > 0.9
+    assert abs(measure(table, "redrawn", "fixed_shocks", "y")["value"]) < 0.15
 
 
 def test_mean_correlation_and_cd_against_numpy():
@@ -467,8 +466,8 @@ def test_the_atom_gap_counts_percentage_points():
     units = layout.units(panel)
     share = 100 * np.mean(hours == 2080)
     moved = layout.units({"hours": hours + 1})
-    assert measures.atom_gap(moved, units, layout) == pytest.approx(share)
-    assert measures.atom_gap(units, units, layout) == 0
+    assert measures.mass_point_gap(moved, units, layout) == pytest.approx(share)
+    assert measures.mass_point_gap(units, units, layout) == 0
 
 
 # Placebo laws
@@ -505,10 +504,10 @@ def test_rejections_of_the_table_have_their_errors(table):
 
 
 def test_draws_share_one_program_over_splits():
-    before = _draws._draw_compiled._cache_size()
+    before = _layout._draw_compiled._cache_size()
     for within in (0.2, 0.5, 1.0):
         drawn = draw_panels(KEY, Law(jnp.asarray(within), jnp.asarray(0.0)), 3, (11, 6), ("y",))
-    assert _draws._draw_compiled._cache_size() == before + 1
+    assert _layout._draw_compiled._cache_size() == before + 1
     assert drawn["y"].shape == (3, 11, 6)
     assert drawn["y"].dtype == np.float64
 
@@ -557,7 +556,7 @@ def test_rows_and_their_order(table):
 def test_verdicts_in_words(table):
     words = table.verdicts
     assert words["bootstrap"].startswith("copies its training units (100 % exact copies")
-    assert "inference wrong: y at 5 breaks (sd of placebo effects" in words["tame"]
+    assert "inference wrong: y at 5 placebo dates (sd of placebo effects" in words["tame"]
     assert "too small" in words["tame"]
     assert "a classifier tells its units from real ones" in words["tame"]
     assert "wrong" not in words["truth"]
@@ -570,15 +569,15 @@ def test_verdicts_in_words(table):
 def test_the_text_fits_a_terminal_with_the_headline_first(table):
     text = str(table)
     assert max(len(line) for line in text.splitlines()) <= 100
-    dated = table.inference.assign(**{"break": pd.Timestamp(1961, 4, 1)})
-    dated["break"] += pd.to_timedelta(90 * table.inference["break"], unit="D")
+    dated = table.inference.assign(placebo_date=pd.Timestamp(1961, 4, 1))
+    dated["placebo_date"] += pd.to_timedelta(90 * table.inference["placebo_date"], unit="D")
     dated["generator"] = dated["generator"].replace("bootstrap", "a generator with a long name")
     dated = str(replace(table, inference=dated))
     assert "1962-06" in dated
     assert max(len(line) for line in dated.splitlines()) <= 100
     assert text.index("Inference check") < text.index("Rejections") < text.index("Panel score")
     assert "tame: copies" not in text
-    assert "inference wrong: y at 5 breaks" in text
+    assert "inference wrong: y at 5 placebo dates" in text
     markdown = table.to_markdown()
     assert "| generator | 1 | 2 | 3 | 4 | 5 | right | wrong | ? | widest |" in markdown
     assert "- **tame**: " in markdown
@@ -595,6 +594,44 @@ def test_estimates_lie_inside_the_law_of_the_truth(table):
     assert " ".join(str(table).split()).count("for their number (Holm)") == 1
     # plim of within slope: .5 (1 + s^2) / ... with x = .5 y + e: cov / var = .5 / (.25 + 1)
     assert frame.loc["truth", "mean"] == pytest.approx(0.4, abs=0.02)
+
+
+@mcsim.host(estimand="gap")
+def gap_on_host(frame):
+    assert list(frame.index.names) == ["unit", "time"]
+    late = frame.index.get_level_values("time") >= 3
+    return Estimate(frame.loc[late, "y"].mean() - frame.loc[~late, "y"].mean())
+
+
+def gap(key, panel):
+    return {"gap": Estimate(panel["y"][:, 3:].mean() - panel["y"][:, :3].mean())}
+
+
+def test_a_host_estimator_of_a_study_has_the_values_of_the_native_one():
+    real, names = draw(20), ("y", "x", "educ")
+    layout = read(real)
+    ran = on_real_data({"host": gap_on_host, "native": gap}, real, KEY, layout.schema)
+    drawn = draw_panels(KEY, Law(), 5, (20, 6), names)
+    found = measures._estimates(KEY, ran, drawn, layout, 4)
+    assert ran[0].values["gap"] == pytest.approx(ran[1].values["gap"], abs=1e-12)
+    assert found["host", "gap"].shape == (4,)
+    np.testing.assert_allclose(found["host", "gap"], found["native", "gap"], atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("periods", [1, 6])
+def test_a_host_estimator_of_a_study_is_a_row_of_the_table(periods):
+    @mcsim.host(estimand="mean")
+    def mean(frame):
+        return Estimate(frame["y"].mean())
+
+    real = draw(60) if periods > 1 else Panel({"y": draw(60)["y"][:, 0]})
+    options = SMALL if periods > 1 else {"splits": 2, "n_generated": 6_000, "draws": 5}
+    found = mcsim.fidelity(real, {"t": GaussianCopula()}, estimators={"mean": mean}, **options)
+    rows = found.estimates.set_index("generator")
+    assert rows["value"].to_numpy() == pytest.approx(float(real["y"].mean()))
+    assert np.isfinite(rows["mean"]).all()
+    assert (rows["status"] == "ok").all()
 
 
 @pytest.mark.slow
@@ -638,7 +675,7 @@ FAILING = [
 def test_a_reference_that_fails_is_a_row_with_a_status_and_a_sentence(
     monkeypatch, trainer, status, sentence
 ):
-    monkeypatch.setitem(_panels.REFERENCES, "copula", trainer)
+    monkeypatch.setitem(PANEL_REFERENCES, "copula", trainer)
     found = mcsim.fidelity(draw(40), {"t": Truth()}, **SMALL)
     assert found.verdicts["copula"].startswith(f"no numbers: {sentence}")
     score = found.score[found.score["component"] == "score"].set_index("generator")
@@ -674,8 +711,8 @@ class Fit:
 def test_fitted_generators_are_used_as_they_are():
     generators = {"all": Fit(None), "some": [Fit(np.arange(20)), Fit(np.arange(10, 30))]}
     found = mcsim.fidelity(draw(40), generators, **SMALL)
-    assert np.isnan(measure(found, "all", "memorization")["value"])
-    assert measure(found, "some", "memorization")["splits"] == 2
+    assert np.isnan(measure(found, "all", "nn_ratio")["value"])
+    assert measure(found, "some", "nn_ratio")["splits"] == 2
     assert found.notes[0].startswith("all: it saw all units")
     assert found.verdicts["all"].startswith("compared with units that it was fit on; ")
     assert "fit on" not in found.verdicts["some"]
@@ -704,18 +741,19 @@ def test_long_panels_are_described_beside_their_ranges(table):
 
 def test_a_verdict_that_resolves_nothing_says_so():
     records = [
-        {"outcome": "y", "break": b, "value": 0.0, "verdict": "not resolvable"} for b in (1, 2)
+        {"outcome": "y", "placebo_date": b, "value": 0.0, "verdict": "not resolvable"}
+        for b in (1, 2)
     ]
     score = {"value": 1.2, "against": "mixture", "generator": "vae", "ratio": 1.1}
     score |= {"ratio_lower": 0.9, "ratio_upper": 1.3}
     floor = {"copies": 0.0}
-    own = {"copies": 0.0, "memorization": 0.8, "c2st_auc": 0.6, "c2st_p_value": 0.2}
-    words = verdict(records, score, own | {"c2st_auc_noise": 0.15}, floor, [])
+    own = {"copies": 0.0, "nn_ratio": 0.8, "auc_holdout": 0.6, "auc_holdout_p_value": 0.2}
+    words = panel_verdict(records, score, own | {"auc_holdout_noise": 0.15}, floor, [])
     assert words == (
-        "stays close to its training units (memorization 0.80); inference not resolvable at any of "
-        "2 breaks: too few units; panel score 1.20, 1.10 [0.90, 1.30] x the best reference that "
-        "does not copy (mixture): not resolvable; classifier not resolvable (AUC 0.60 ± 0.15, "
-        "p 0.20): too few units"
+        "stays close to its training units (nearest-neighbor ratio 0.80); inference not resolvable "
+        "at any of 2 placebo dates: too few units; panel score 1.20, 1.10 [0.90, 1.30] x the best "
+        "reference that does not copy (mixture): not resolvable; classifier not resolvable (AUC "
+        "0.60 ± 0.15, p 0.20): too few units"
     )
 
 
@@ -730,8 +768,8 @@ def test_a_verdict_that_resolves_nothing_says_so():
 def test_a_classifier_that_could_not_tell_is_not_resolvable(n_held, auc, words):
     """The sd of the Mann-Whitney statistic under its null: sqrt((2 n + 1) / 12) / n."""
     noise = 1.96 * np.sqrt((2 * n_held + 1) / 12) / n_held
-    found = {"c2st_auc": auc, "c2st_auc_noise": noise, "c2st_p_value": 0.5}
-    assert told_apart(found) == words
+    found = {"auc_holdout": auc, "auc_holdout_noise": noise, "auc_holdout_p_value": 0.5}
+    assert in_two_sample_test(found) == words
 
 
 def test_the_noise_of_an_area_is_that_of_the_mann_whitney_statistic():
@@ -748,8 +786,8 @@ def test_outcomes_move_apart_over_time():
     schema = infer_schema(panel, levels={"kind": ("a", "b", "c")})
     layout = read_panel_layout(panel, schema, None)
     assert layout.outcomes == ("y", "x")
-    assert layout.varying == ("age", "kind")
-    assert layout.fixed == ("educ",)
+    assert layout.time_varying == ("age", "kind")
+    assert layout.time_invariant == ("educ",)
     assert layout.units(panel).rows.shape == (20, 6 + 6 + 6 + 18 + 1)
     assert read_panel_layout(panel, schema, "x").outcomes == ("x",)
 
@@ -801,12 +839,13 @@ def test_zeros_and_ones_are_drawn_as_shares():
 def test_a_cross_section_goes_to_its_own_table():
     rng = np.random.default_rng(0)
     panel = Panel({"x": rng.normal(size=60), "y": rng.normal(size=60)})
-    found = mcsim.fidelity(panel, mcsim._fidelity.MultivariateNormal, folds=2, n_generated=6_000)
+    found = mcsim.fidelity(panel, GaussianCopula(), splits=2, n_generated=6_000)
     assert isinstance(found, FidelityTable)
-    with pytest.raises(InputError, match="splits: got 3 for a cross-section"):
-        mcsim.fidelity(panel, mcsim._fidelity.MultivariateNormal, splits=3)
+    assert found.splits == 2
+    with pytest.raises(InputError, match="replications: got 3 for a cross-section"):
+        mcsim.fidelity(panel, GaussianCopula(), replications=3)
     with pytest.raises(InputError, match=r"outcome: got .* for a cross-section"):
-        mcsim.fidelity(panel, mcsim._fidelity.MultivariateNormal, outcome=["x", "y"])
+        mcsim.fidelity(panel, GaussianCopula(), outcome=["x", "y"])
 
 
 @pytest.mark.parametrize(
@@ -833,12 +872,16 @@ def test_wrong_panels(panel, message):
         ({"outcome": "z"}, "column 'z' is not in real"),
         ({"given": ("educ",)}, r"given: got \['educ'\] for a panel, expected none"),
         ({"n_generated": 10}, "n_generated: got 10 for a panel"),
-        ({"folds": 3}, "folds: got 3 for a panel"),
     ],
 )
 def test_wrong_options(options, message):
     with pytest.raises(InputError, match=message):
         mcsim.fidelity(draw(20), Truth(), **options)
+
+
+def test_the_old_name_of_an_option_says_the_new_one():
+    with pytest.raises(WrongCall, match="has no option 'folds'; its name is splits"):
+        mcsim.fidelity(draw(20), Truth(), folds=3)
 
 
 @pytest.mark.parametrize("periods", [1, 4])
@@ -921,7 +964,7 @@ def test_few_units_have_a_table_and_from_14_on_a_classifier(n_units):
     found = mcsim.fidelity(draw(n_units), {"t": Truth()}, **SMALL)
     tested = n_units >= 14
     for name in ("real", "t", "bootstrap"):
-        assert np.isfinite(measure(found, name, "c2st_auc")["value"]) == tested
+        assert np.isfinite(measure(found, name, "auc_holdout")["value"]) == tested
     assert ("classifier" in found.verdicts["t"]) == tested
     assert any("no classifier test where fewer than 7 units" in n for n in found.notes) != tested
     assert "nan" not in str(found)
@@ -946,7 +989,7 @@ def test_an_estimator_that_cannot_run_is_a_row_with_a_status():
 def test_wage_panel_references(monkeypatch):
     for name in ("SmoothedBootstrap", "FactorVAR", "GaussianMixture"):
         trainer = getattr(mcsim.generators, name)()
-        monkeypatch.setitem(_panels.REFERENCES, name, trainer)
+        monkeypatch.setitem(PANEL_REFERENCES, name, trainer)
     frame = mcsim.datasets.load("wage_panel")
     columns = ["lwage", "hours"]
     panel, schema = mcsim.from_frame(frame, unit="nr", time="year", columns=columns)
@@ -958,5 +1001,5 @@ def test_wage_panel_references(monkeypatch):
     score = found.score[found.score["component"] == "score"].set_index("generator")["value"]
     assert score["real"] == pytest.approx(1, abs=0.1)
     assert score["bootstrap"] == pytest.approx(1, abs=0.1)
-    assert measure(found, "real", "c2st_auc")["value"] == pytest.approx(0.5, abs=0.05)
-    assert measure(found, "again", "atoms")["value"] < 1
+    assert measure(found, "real", "auc_holdout")["value"] == pytest.approx(0.5, abs=0.05)
+    assert measure(found, "again", "mass_points")["value"] < 1

@@ -1,23 +1,34 @@
-"""Distances between two samples of rows: transport, Wasserstein, neighbors, correlations, atoms.
+"""How far apart two samples of rows are: distances, neighbors, mass points, classifiers.
 
 Peyre & Cuturi (2019, Foundations and Trends in Machine Learning 11: 355-607); sliced: Bonneel,
-Rabin, Peyre & Pfister (2015, Journal of Mathematical Imaging and Vision 51: 22-45).
+Rabin, Peyre & Pfister (2015, Journal of Mathematical Imaging and Vision 51: 22-45). Classifier
+two-sample tests: Lopez-Paz & Oquab (2017, ICLR); Friedman (2003, PHYSTAT).
 """
 
 from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
+from scipy.stats import rankdata
 
 Matrix = Float[ndarray, "row column"]
 Other = Float[ndarray, "other column"]
+Features = Float[ndarray, "unit feature"]
 
 DIRECTIONS = 200  # of the sliced distance, the same for every table
 TRANSPORT_ROWS = 500  # the exact assignment costs the cube of it
+FOLDS = 5  # of a classifier's cross-fit
+WITHIN_ROWS = 4_000  # per side, where five fits are needed
+JITTER = 0.15  # sd of the real data
+LEAF, FEWEST = 20, 5  # units in a leaf: many units, few
+FEWEST_HELD = 7  # on each side: with fewer, four folds have too few units for two leaves
+FEWEST_PERMUTATIONS = 40  # with fewer, twice a p-value cannot fall below .05
 
 
 def transport(a: Matrix, b: Other) -> float:
@@ -54,8 +65,14 @@ def nearest(rows: Matrix, train: Other, *, itself: bool = False) -> Float[ndarra
     return np.asarray(distance).reshape(len(rows), neighbors)[:, -1]
 
 
-def copies(rows: Matrix, train: Other) -> ndarray:
-    """Say of each row whether a training row equals it, to float32 (generators draw in it)."""
+def nearest_path(paths: Matrix, train: Other, *, itself: bool = False) -> Float[ndarray, " row"]:
+    """Do what `nearest` does by brute force: no tree helps where rows are long, as paths are."""
+    place = 1 if itself else 0
+    return np.partition(cdist(paths, train), place, axis=1)[:, place]
+
+
+def copies(rows: Matrix, train: Other) -> Bool[ndarray, " row"]:
+    """Mark the rows that equal a training row, to float32 (generators draw in it)."""
     known = {row.tobytes() for row in _bytes(train)}
     return np.array([row.tobytes() in known for row in _bytes(rows)], dtype=bool)
 
@@ -80,24 +97,242 @@ def _correlations(x: ndarray, weights: ndarray | None) -> ndarray:
     return covariance / np.outer(sd, sd) * (1 - np.eye(len(sd)))
 
 
-def atom_gap(a: Matrix, b: Other, atoms: Sequence[tuple[float, ...]]) -> float:
+def mass_point_gap(a: Matrix, b: Other, points: Sequence[tuple[float, ...]]) -> float:
     """Largest difference of the shares of mass points, in percentage points.
 
     Parameters
     ----------
     a, b : array (row, column)
-    atoms : sequence of tuple
+    points : sequence of tuple
         The mass points of each column.
 
     Examples
     --------
     >>> a, b = np.array([[0.0], [0.0], [3.0], [4.0]]), np.array([[0.0], [1.0], [3.0], [4.0]])
-    >>> atom_gap(a, b, [(0.0,)])
+    >>> mass_point_gap(a, b, [(0.0,)])
     25.0
     """
     gaps = [0.0]
-    for column, points in enumerate(atoms):
-        for point in np.asarray(points, dtype=np.float32):
+    for column, own in enumerate(points):
+        for point in np.asarray(own, dtype=np.float32):
             shares = [(x[:, column].astype(np.float32) == point).mean() for x in (a, b)]
             gaps.append(100 * abs(float(shares[0] - shares[1])))
     return max(gaps)
+
+
+# Classifier two-sample tests: rows of cross-sections
+
+
+class Auc(NamedTuple):
+    """An area under the ROC curve, and draws from its null distribution."""
+
+    value: float
+    null: ndarray
+
+
+class Classifier(NamedTuple):
+    """A two-sample test of rows: the area under the ROC curve, .5 if rows cannot be told apart.
+
+    Gradient-boosted trees on histograms, as scikit-learn sets them, without early stopping.
+
+    Attributes
+    ----------
+    seed : int
+        Of the trees and of the permutations.
+    categorical : tuple of int
+        Columns that hold codes of categories.
+    permutations : int
+        Draws from the null distribution.
+    """
+
+    seed: int
+    categorical: tuple[int, ...] = ()
+    permutations: int = 500
+
+    def auc_between(self, real: Matrix, generated: Other, held: ndarray, fresh: ndarray) -> Auc:
+        """Fit on real and generated rows; score held-out real and fresh generated rows."""
+        x, y = _stack(real, generated)
+        scored, labels = _stack(held, fresh)
+        rng = np.random.default_rng(self.seed)
+        return _auc(self._scores(x, y, scored), labels, rng, self.permutations)
+
+    def auc_within(self, real: Matrix, generated: Other) -> Auc:
+        """Fit on four fifths of real and generated rows, score the last; mean over the fifths.
+
+        Rows come in random order: of many, the first ones are taken.
+        """
+        x, y = _stack(real[:WITHIN_ROWS], generated[:WITHIN_ROWS])
+        rng = np.random.default_rng(self.seed)
+        part = np.empty(len(y), dtype=int)
+        for label in (False, True):
+            rows = rng.permutation(np.flatnonzero(y == label))
+            part[rows] = np.arange(len(rows)) % FOLDS
+        results = []
+        for fold in range(FOLDS):
+            scores = self._scores(x[part != fold], y[part != fold], x[part == fold])
+            results.append(_auc(scores, y[part == fold], rng, self.permutations))
+        return mean_auc(results)
+
+    def _scores(self, x: ndarray, y: ndarray, scored: ndarray) -> ndarray:
+        columns = list(self.categorical) or None
+        return _chances(x, y, scored, self.seed, categorical_features=columns)
+
+
+def mean_auc(results: Sequence[Auc]) -> Auc:
+    """Mean over parts scored apart, with the null distribution of the mean."""
+    values, nulls = zip(*results, strict=True)
+    return Auc(float(np.mean(values)), np.mean(nulls, axis=0))
+
+
+def _stack(real: ndarray, generated: ndarray) -> tuple[ndarray, ndarray]:
+    labels = np.repeat([False, True], [len(real), len(generated)])
+    return np.concatenate([real, generated]), labels
+
+
+def _auc(
+    scores: ndarray, labels: Bool[ndarray, " row"], rng: np.random.Generator, permutations: int
+) -> Auc:
+    ranks = rankdata(scores)
+    positives = int(labels.sum())
+    pairs = positives * (len(labels) - positives)
+    least = positives * (positives + 1) / 2
+    draws = (
+        rng.choice(ranks, positives, replace=False, shuffle=False).sum()
+        for _ in range(permutations)
+    )
+    null = (np.fromiter(draws, float, permutations) - least) / pairs
+    return Auc(_area(ranks, labels), null)
+
+
+# Classifier two-sample tests: units of panels
+
+
+class TwoSample(NamedTuple):
+    """A classifier two-sample test of units.
+
+    Attributes
+    ----------
+    auc : float
+        Area under the ROC curve.
+    auc_noise : float
+        Half the width of the interval that holds 95 % of the areas under permuted labels.
+    accuracy_real, accuracy_generated : float
+        Shares of real and of generated units that are classified rightly.
+    p_value : float
+        By permutation of the labels.
+    """
+
+    auc: float
+    auc_noise: float
+    accuracy_real: float
+    accuracy_generated: float
+    p_value: float
+
+
+def features(
+    rng: np.random.Generator, rows: Float[ndarray, "unit coordinate"], shape: tuple[int, int]
+) -> Features:
+    """Whole units with noise added, and means, sds, sds of differences, comoments of their paths.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    rows : array (unit, coordinate)
+        Standardized; the paths of the outcomes come first.
+    shape : (int, int)
+        Numbers of outcomes and periods.
+    """
+    rows = rows + JITTER * rng.standard_normal(rows.shape)
+    paths = rows[:, : shape[0] * shape[1]].reshape(-1, *shape)
+    deviations = paths - paths.mean(axis=2, keepdims=True)
+    parts = [rows, paths.mean(axis=2), paths.std(axis=2), np.diff(paths, axis=2).std(axis=2)]
+    parts += [
+        (deviations[:, [j]] * deviations[:, [k]]).mean(axis=2)
+        for j, k in combinations(range(shape[0]), 2)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def ties_of(cells: Float[ndarray, "unit cell"]) -> Int[ndarray, " unit"]:
+    """Give equal units, to float32, one code."""
+    rows = np.ascontiguousarray(cells, dtype=np.float32)
+    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def two_sample(
+    rng: np.random.Generator,
+    real: Features,
+    generated: Features,
+    ties: Int[ndarray, " unit"],
+    permutations: int,
+) -> TwoSample:
+    """Score every unit by trees that were fit without its fold.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Of the folds, the trees and the permutations.
+    real, generated : array (unit, feature)
+    ties : array (unit,)
+        Code of each generated unit, the same for those that are equal: they share a fold, or a
+        bootstrap's would give one another away.
+    permutations : int
+        Of the labels of the scored units.
+
+    Returns
+    -------
+    TwoSample
+        NaN where a side has fewer than `FEWEST_HELD` units.
+    """
+    if min(len(real), len(generated)) < FEWEST_HELD:
+        return TwoSample(*[np.nan] * len(TwoSample._fields))
+    x = np.concatenate([real, generated])
+    labels = np.repeat([False, True], [len(real), len(generated)])
+    of_ties = rng.permutation(int(ties.max()) + 1) % FOLDS
+    fold = np.concatenate([rng.permutation(len(real)) % FOLDS, of_ties[ties]])
+    scored = np.empty(len(labels))
+    seed = int(rng.integers(2**31))
+    for out in range(FOLDS):
+        fit = fold != out
+        leaf = int(np.clip(fit.sum() // 10, FEWEST, LEAF))
+        scored[~fit] = _chances(x[fit], labels[fit], x[~fit], seed, min_samples_leaf=leaf)
+    ranks, below = rankdata(scored), scored <= 0.5
+    auc = _area(ranks, labels)
+    null = np.array([_area(ranks, rng.permutation(labels)) for _ in range(permutations)])
+    at_least, ends = int(np.sum(null >= auc - 1e-12)), np.quantile(null, [0.025, 0.975])
+    accuracy = float(below[~labels].mean()), float(1 - below[labels].mean())
+    noise = float(np.diff(ends)[0] / 2)
+    return TwoSample(auc, noise, *accuracy, (at_least + 1) / (permutations + 1))
+
+
+def combined_p_value(p_values: ndarray) -> float:
+    """Twice the median: valid whatever the dependence between splits of the same units.
+
+    Rüger (1978); Meinshausen, Meier & Bühlmann (2009, JASA 104: 1671-1681).
+
+    Examples
+    --------
+    >>> combined_p_value(np.array([0.01, 0.02, 0.9]))
+    0.04
+    """
+    return float(min(1.0, 2 * np.median(p_values)))
+
+
+def _chances(
+    x: ndarray, labels: ndarray, scored: ndarray, seed: int, **options: Any
+) -> Float[ndarray, " row"]:
+    """Fit gradient-boosted trees on histograms; return the probability that rows are generated."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
+
+    options |= {"early_stopping": False, "random_state": seed}
+    model = HistGradientBoostingClassifier(**options)
+    with threadpool_limits(1):  # at these sizes threads cost more than they save
+        return model.fit(x, labels).predict_proba(scored)[:, 1]
+
+
+def _area(ranks: ndarray, labels: Bool[ndarray, " unit"]) -> float:
+    """Mann-Whitney form: the probability that a generated unit scores above a real one."""
+    positives = int(labels.sum())
+    least = positives * (positives + 1) / 2
+    return float((ranks[labels].sum() - least) / (positives * (len(labels) - positives)))

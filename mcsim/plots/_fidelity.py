@@ -11,8 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
 from mcsim._core import Panel
-from mcsim._fidelity import FidelityTable
-from mcsim._panel_fidelity import PanelFidelityTable
+from mcsim._fidelity import FidelityTable, PanelFidelityTable
 from mcsim.errors import InputError, UnknownName, did_you_mean
 from mcsim.plots._style import INK, MISS, PALE, plain
 

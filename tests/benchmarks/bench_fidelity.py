@@ -1,8 +1,8 @@
 """Fidelity of the WGAN on LaLonde: ``pytest -o addopts= tests/benchmarks/bench_fidelity.py``.
 
-Five fits with five keys on all rows (training AUC, atoms, learned effect) and five on 4/5 of them,
-scored on the other fifth. Each line shows a mean over the five, the figure aimed at, and whether
-it was reached; nothing is asserted, since these are the docs' figures, not tests.
+Five fits with five keys on all rows (training AUC, mass points, learned effect) and five on 4/5 of
+them, scored on the other fifth. Each line shows a mean over the five, the figure aimed at, and
+whether it was reached; nothing is asserted, since these are the docs' figures, not tests.
 """
 
 import time
@@ -32,7 +32,7 @@ AIMS = {
         "auc_cross": (0.0, 0.60),
         "nn_ratio": (0.90, np.inf),
         "copies": (0.0, 6.0),
-        "atoms": (0.0, 1.0),
+        "mass_points": (0.0, 1.0),
         "learned ATT": (1494.0, 2094.0),
         "learned ATT, sd": (0.0, 150.0),
     },
@@ -41,7 +41,7 @@ AIMS = {
         "auc_cross": (0.0, 0.62),
         "nn_ratio": (0.95, np.inf),
         "correlations": (0.0, 0.05),
-        "atoms": (0.0, 1.0),
+        "mass_points": (0.0, 1.0),
         "learned ATT": (900.0, 1700.0),
         "learned ATT, sd": (0.0, 250.0),
     },
@@ -90,7 +90,7 @@ def fold_means(measures) -> dict[str, float]:
 
 def training_means(measures) -> dict[str, float]:
     rows = measures[measures["generator"].str.startswith("all rows")]
-    rows = rows[rows["measure"].isin(["auc_training", "atoms"])]
+    rows = rows[rows["measure"].isin(["auc_training", "mass_points"])]
     means = rows.assign(label=rows.apply(label, axis=1)).groupby("label")["value"].mean()
     return {name: float(value) for name, value in means.items()}
 

@@ -66,8 +66,8 @@ def test_rows(data, capsys):
 
 def rows(table):
     """One line of Markdown for each generator."""
-    head = "generator|score|ratio to the best reference|memorization|AUC|widest log ratio|"
-    head += "breaks right/wrong/not resolvable"
+    head = "generator|score|ratio to the best reference|nearest-neighbor ratio|AUC|"
+    head += "widest log ratio|placebo dates right/wrong/not resolvable"
     lines = [f"| {head.replace('|', ' | ')} |", "|:--|--:|--:|--:|--:|--:|--:|"]
     for name in table.verdicts:
         lines.append("| " + " | ".join([name, *cells(table, name)]) + " |")
@@ -84,8 +84,8 @@ def cells(table, name):
     return [
         f"{score['value']:.2f}",
         ratio,
-        f"{measures['memorization']:.2f}",
-        f"{measures['c2st_auc']:.2f}",
+        f"{measures['nn_ratio']:.2f}",
+        f"{measures['auc_holdout']:.2f}",
         f"{own['value'].abs().max():.2f}",
         "/".join(map(str, verdicts)),
     ]

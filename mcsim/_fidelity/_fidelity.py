@@ -7,22 +7,20 @@ from jaxtyping import Array, Key
 
 from mcsim._calls import with_remedies
 from mcsim._core import Estimator, Panel, require_panel
-from mcsim._fidelity import FidelityTable
-from mcsim._fidelity import fidelity as cross_section_fidelity
+from mcsim._fidelity._cross_sections._comparison import Options, cross_section_fidelity
+from mcsim._fidelity._panels._comparison import panel_fidelity
+from mcsim._fidelity._panels._rows import DrawCounts
+from mcsim._fidelity._tables import FidelityTable, PanelFidelityTable
 from mcsim._keys import key as key_of
 from mcsim._keys import require_key
-from mcsim._panel_fidelity._panels import panel_fidelity
-from mcsim._panel_fidelity._row import Sizes
-from mcsim._panel_fidelity._table import PanelFidelityTable
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import InputError, raise_all
 
-N_GENERATED = 100_000
+N_GENERATED, REPLICATIONS = 100_000, 1_000
+HALF_SPLITS, FOLDS = 20, 5
 
-SPLITS, FOLDS, REPLICATIONS = 20, 5, 1_000
 
-
-@with_remedies()
+@with_remedies(folds="its name is splits: folds of a cross-section, half splits of a panel")
 def fidelity(
     real: Panel,
     generators: Any,
@@ -32,8 +30,7 @@ def fidelity(
     given: Sequence[str] | None = None,
     outcome: str | Sequence[str] | None = None,
     estimators: Mapping[str, Estimator] | None = None,
-    splits: int = SPLITS,
-    folds: int = FOLDS,
+    splits: int | None = None,
     n_generated: int | None = None,
     replications: int = REPLICATIONS,
     draws: int | None = None,
@@ -45,25 +42,24 @@ def fidelity(
     **Panels** give a `PanelFidelityTable`, whose documentation says how to read every number. Each
     generator is fit on a random half of the units and compared with the other half, in ``splits``
     fresh splits. The headline is the inference check: does the placebo effect of a difference in
-    differences vary on generated panels as on real ones, at every break? Beside it stand rejection
-    rates of placebo laws, a panel score over moments, a classifier's two-sample test, and
-    memorization. The first rows are a bootstrap of the units, a smoothed one, a Gaussian copula, a
-    factor model and a Gaussian mixture: what a generator has to beat. One of these that fails on
-    the data has a status, and a verdict that says why; yours raise.
+    differences vary on generated panels as on real ones, at every placebo date? Beside it stand
+    rejection rates of placebo laws, a panel score over moments, a classifier's two-sample test, and
+    the nearest-neighbor ratio. The first rows are a bootstrap of the units, a smoothed one, a
+    Gaussian copula, a factor model and a Gaussian mixture, which a generator has to beat.
 
     **Cross-sections** give a `FidelityTable`. Each generator is fit on all rows but one fold and
-    scored on that fold, beside a bootstrap of the rows and a multivariate normal; values are means
-    over ``folds``.
+    scored on that fold, by turns, beside a bootstrap of the rows and a Gaussian.
 
-    The row ``real`` lets real units play the generated ones: it is what a number reads when nothing
-    is wrong, and bars are read against it.
+    The row ``real`` scores real units as if they were generated: it is what a number reads when
+    nothing is wrong, and bars are read against it. A reference that fails on the data has a verdict
+    that says why; your generators raise.
 
     Parameters
     ----------
     real : Panel
         The data, without missing cells.
     generators : trainer, generator, list of generators, or mapping of str to one of these
-        A trainer is fit on every half (without every fold); one with ``fit_members`` fits them in
+        A trainer is fit on one part of every split; one with ``fit_members`` fits them in
         one compiled program. Fitted generators are used as they are, with the units of their
         ``rows`` as the training half; one that saw all units is compared with units that it knows,
         and what needs a hold-out is missing.
@@ -78,18 +74,17 @@ def fidelity(
         Panels: the outcomes; default all columns in which units move apart over time.
         Cross-sections: the column that the propensity score must not use.
     estimators : mapping of str to estimator, optional
-        Native estimators: their estimates on the real data are placed in their laws on generated
-        panels of the real size.
-    splits : int
-        Panels: number of half splits.
-    folds : int
-        Cross-sections: number of folds, unless generators come with theirs.
+        Native or host: their estimates on the real data are placed in their sampling distributions
+        on generated panels of the real size. Host estimators run in this process.
+    splits : int, optional
+        Panels: number of half splits, default 20. Cross-sections: number of folds, default 5,
+        unless generators come with theirs.
     n_generated : int, optional
         Cross-sections: rows drawn per fitted generator; default 100,000.
     replications : int
         Panels: placebo laws per generator, each on a generated panel of the real size of its own.
     draws : int, optional
-        Samples per generator for the laws of the estimates; default 200, or 40 per estimate, so
+        Samples per generator for the sampling distributions; default 200, or 40 per estimate, so
         that p-values that are corrected for their number can fall below 5 %.
     permutations : int
         Permutations of the labels for classifiers; panels: at least 40, since with fewer no
@@ -105,7 +100,7 @@ def fidelity(
     Raises
     ------
     InputError
-        For missing cells, too few units for the splits or folds, a generator that lacks columns,
+        For missing cells, too few units for the splits, a generator that lacks columns,
         draws NaN or has the name of a reference, and options of the other kind of data.
 
     References
@@ -122,29 +117,36 @@ def fidelity(
     >>> panel = Panel({"y": level + jax.random.normal(shocks, (60, 4))})
     >>> table = fidelity(panel, {"mine": GaussianCopula()}, splits=2, replications=20)
     >>> table.verdicts["bootstrap"].split(";")[0]
-    'copies its training units (100 % exact copies, memorization 0.00)'
+    'copies its training units (100 % exact copies, nearest-neighbor ratio 0.00)'
     """
     require_panel(real, "real")
     key = key_of(0) if key is None else key
     require_key(key)
+    schema = schema or infer_schema(real)
     if real.n_periods == 1:
-        raise_all(_faults_of_panel_options(splits, replications))
-        one = outcome if isinstance(outcome, str) or outcome is None else _only(outcome)
+        raise_all(_faults_of_panel_options(replications))
         return cross_section_fidelity(
-            real, generators, key=key, schema=schema, given=given, outcome=one,
-            estimators=estimators, folds=folds, n_generated=n_generated or N_GENERATED, draws=draws,
-            permutations=permutations, progress=progress,
-        )  # fmt: skip
-    raise_all(_faults_of_options(given, n_generated, folds))
+            real,
+            generators,
+            key=key,
+            schema=schema,
+            given=given,
+            outcome=outcome if isinstance(outcome, str) or outcome is None else _only(outcome),
+            estimators=estimators or {},
+            splits=FOLDS if splits is None else splits,
+            options=Options(n_generated or N_GENERATED, draws, permutations),
+            progress=progress,
+        )
+    raise_all(_faults_of_cross_section_options(given, n_generated))
     return panel_fidelity(
         real,
         generators,
         key=key,
-        schema=schema or infer_schema(real),
+        schema=schema,
         outcome=outcome,
         estimators=estimators or {},
-        splits=splits,
-        sizes=Sizes(replications, draws, permutations),
+        splits=HALF_SPLITS if splits is None else splits,
+        counts=DrawCounts(replications, draws, permutations),
         progress=progress,
     )
 
@@ -155,27 +157,25 @@ def _only(outcome: Sequence[str]) -> str:
     return outcome[0]
 
 
-def _faults_of_panel_options(splits: int, replications: int) -> list[str]:
-    options = (("splits", splits, SPLITS), ("replications", replications, REPLICATIONS))
+def _faults_of_panel_options(replications: int) -> list[str]:
+    if replications == REPLICATIONS:
+        return []
     return [
-        f"{name}: got {value} for a cross-section, which is compared fold by fold; leave it out"
-        for name, value, usual in options
-        if value != usual
+        f"replications: got {replications} for a cross-section, which is compared fold by fold; "
+        "leave it out"
     ]
 
 
-def _faults_of_options(given: Any, n_generated: Any, folds: int) -> list[str]:
+def _faults_of_cross_section_options(given: Any, n_generated: Any) -> list[str]:
     faults = []
     if given:
         faults.append(
             f"given: got {list(given)} for a panel, expected none: all columns are generated; pass "
             "schema=schema.select(...) to leave columns out"
         )
-    if folds != FOLDS:
-        faults.append(
-            f"folds: got {folds} for a panel, expected none: it is split in halves, splits="
-        )
     if n_generated is not None:
-        faults.append(f"n_generated: got {n_generated} for a panel, expected None: as many units "
-                      "as the real panel has are drawn for each of the replications")  # fmt: skip
+        faults.append(
+            f"n_generated: got {n_generated} for a panel, expected None: as many units as the real "
+            "panel has are drawn for each of the replications"
+        )
     return faults

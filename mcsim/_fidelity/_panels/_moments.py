@@ -1,12 +1,18 @@
-"""Moments of a panel that decide how estimators behave on it, as one vector per component.
+"""Moments of a panel that decide how estimators behave on it, and the panel score over them.
 
-All are signed functions of weighted means over units, so that a bootstrap of units is a change of
-weights, and all are compared at one number of units, so that their small-sample biases cancel.
+All moments are signed functions of weighted means over units, so that a bootstrap of units is a
+change of weights, and all are compared at one number of units, so that their small-sample biases
+cancel.
+
+A score is a root mean square of (moment generated - moment held out) / standard error, where the
+error is that of two halves of real units that differ by chance: real against real reads about 1.
+Moments count equally within a component, and components within the score.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations, permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
+from mcsim._fidelity._verdicts import SCORE
 from mcsim._lapack import eigvalsh
 
 MARGINAL_POINTS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -22,9 +29,12 @@ DIRECTIONS = 100
 LAGS, CROSS_LAGS = 5, 2
 BATCH_CELLS = 2_000_000  # numbers of the panels that are worked on side by side
 NUDGE = 1e-5  # sd above a real value: generators draw in float32, and ties must not flip
+NORMAL = 1.96
+SMALLEST = 1e-7  # standard errors below it are those of moments that a bootstrap does not move
 
 PanelArray = Float[Array, "unit period outcome"]
 Weights = Float[Array, " unit"]
+Vector = Float[ndarray, " moment"]
 Moments = dict[str, Float[Array, " moment"]]
 
 
@@ -37,27 +47,29 @@ class Grid(NamedTuple):
     directions : array (coordinate, direction)
         Unit vectors onto which whole units are projected.
     sliced : array (direction, point)
-    fixed : array (column,)
-        Which coordinates of a unit hold what is constant within units.
+    invariant : array (column,)
+        Which coordinates of a unit hold the time-invariant columns.
     """
 
     marginal: Float[Array, "period outcome point"]
     directions: Float[Array, "coordinate direction"]
     sliced: Float[Array, "direction point"]
-    fixed: Int[Array, " column"]
+    invariant: Int[Array, " column"]
 
 
-def read_grid(cube: Float[ndarray, "unit period outcome"], rows: ndarray, n_fixed: int = 0) -> Grid:
+def read_grid(
+    cube: Float[ndarray, "unit period outcome"], rows: ndarray, n_invariant: int = 0
+) -> Grid:
     """Choose the points; the directions are the same for every table.
 
-    The last ``n_fixed`` coordinates of the rows hold what is constant within units.
+    The last ``n_invariant`` coordinates of the rows hold the time-invariant columns.
     """
     directions = np.random.default_rng(0).standard_normal((rows.shape[1], DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     marginal = np.moveaxis(np.quantile(cube, MARGINAL_POINTS, axis=0), 0, -1) + NUDGE
     sliced = np.quantile(rows @ directions, SLICED_POINTS, axis=0).T + NUDGE
-    fixed = jnp.arange(rows.shape[1] - n_fixed, rows.shape[1])
-    return Grid(jnp.asarray(marginal), jnp.asarray(directions), jnp.asarray(sliced), fixed)
+    invariant = jnp.arange(rows.shape[1] - n_invariant, rows.shape[1])
+    return Grid(jnp.asarray(marginal), jnp.asarray(directions), jnp.asarray(sliced), invariant)
 
 
 @jax.jit
@@ -134,11 +146,11 @@ def moments(
     if pairs:
         found["ccf"] = _cross_correlations(centered, share)
         found["slopes_within"] = _slopes(within, share, pairs)
-    if pairs or len(grid.fixed):
+    if pairs or len(grid.invariant):
         means = centered.mean(axis=1, keepdims=True)
-        on_fixed = _covariances(means[:, 0], rows[:, grid.fixed], share)
+        on_invariant = _covariances(means[:, 0], rows[:, grid.invariant], share)
         on_others = _slopes(means, share, pairs) if pairs else jnp.zeros(0)
-        found["slopes_between"] = jnp.concatenate([on_others, on_fixed.ravel()])
+        found["slopes_between"] = jnp.concatenate([on_others, on_invariant.ravel()])
     return {name: values.ravel() for name, values in found.items()}
 
 
@@ -215,7 +227,146 @@ def _slopes(deviations: PanelArray, share: Weights, pairs: list[tuple[int, int]]
 
 
 def _covariances(
-    means: Float[Array, "unit outcome"], fixed: Float[Array, "unit column"], share: Weights
+    means: Float[Array, "unit outcome"], invariant: Float[Array, "unit column"], share: Weights
 ) -> Array:
     """Covariances, which rare levels do not blow up: their slopes hang on single units."""
-    return jnp.einsum("i,ik,ij->kj", share, means, fixed - share @ fixed)
+    return jnp.einsum("i,ik,ij->kj", share, means, invariant - share @ invariant)
+
+
+# The panel score
+
+
+class Vectors(NamedTuple):
+    """Moments of real units end to end, and under every weighting of the bootstrap."""
+
+    value: Vector
+    draws: Float[ndarray, "draw moment"]
+
+
+class Scale(NamedTuple):
+    """Standard errors of moments, by which their differences are divided.
+
+    Attributes
+    ----------
+    components : tuple of str
+        Names of the components.
+    parts : tuple of slice
+        Their places in a vector of moments.
+    error : array (moment,)
+        Standard error of a moment of ``n_units`` real units.
+    n_units : float
+    """
+
+    components: tuple[str, ...]
+    parts: tuple[slice, ...]
+    error: Vector
+    n_units: float
+
+    def scaled(self, n_train: int, n_held: int) -> Vector:
+        """Standard error of a difference between samples of these sizes; NaN where it is zero."""
+        error = self.error * np.sqrt(self.n_units * (1 / n_train + 1 / n_held))
+        return np.where(error > SMALLEST, error, np.nan)
+
+
+class Squares(NamedTuple):
+    """Mean squared standardized differences of one split, by component, and their bootstrap."""
+
+    value: Float[ndarray, " component"]
+    draws: Float[ndarray, "draw component"]
+
+
+class Scores(NamedTuple):
+    """The score and then its components: in every split, and bootstraps of their means."""
+
+    by_split: Float[ndarray, "split column"]
+    draws: Float[ndarray, "draw column"]
+
+    @property
+    def value(self) -> Float[ndarray, " column"]:
+        """Means over the splits."""
+        return self.by_split.mean(axis=0)
+
+
+def end_to_end(found: Mapping[str, Any]) -> ndarray:
+    """Concatenate the components of moments, in the order of their names."""
+    return np.concatenate([np.asarray(found[name]) for name in sorted(found)], axis=-1)
+
+
+def read_scale(sizes: Mapping[str, int], halves: Sequence[Vectors], n_units: float) -> Scale:
+    """Take standard errors from the bootstraps of all halves together.
+
+    A Bayesian bootstrap of the mean of n units has (n - 1) / (n + 1) of its variance.
+    """
+    ends = np.cumsum([sizes[name] for name in sorted(sizes)]).tolist()
+    parts = tuple(slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True))
+    variance = np.mean([half.draws.var(axis=0, ddof=1) for half in halves], axis=0)
+    variance *= (n_units + 1) / (n_units - 1)
+    return Scale(tuple(sorted(sizes)), parts, np.sqrt(variance), n_units)
+
+
+def squared(generated: Vectors, held: Vectors, scale: Scale, sizes: tuple[int, int]) -> Squares:
+    """Compare moments; generated ones may be bootstrapped too, if they are real units."""
+    error = scale.scaled(*sizes)
+    value = _means(((generated.value - held.value) / error) ** 2, scale)
+    draws = _means(((generated.draws - held.draws) / error) ** 2, scale)
+    # Resampling adds its own noise to every square: its mean is taken off again.
+    return Squares(value, np.maximum(draws + value - draws.mean(axis=0), 0))
+
+
+def _means(squares: ndarray, scale: Scale) -> ndarray:
+    known, filled = ~np.isnan(squares), np.nan_to_num(squares)
+    with np.errstate(invalid="ignore"):
+        means = [filled[..., p].sum(axis=-1) / known[..., p].sum(axis=-1) for p in scale.parts]
+    return np.stack(means, axis=-1)
+
+
+def scores(splits: Sequence[Squares]) -> Scores:
+    """Take roots in every split, of components and of their mean, and average the bootstraps."""
+    by_split = np.stack([_roots(split.value) for split in splits])
+    return Scores(by_split, np.mean([_roots(split.draws) for split in splits], axis=0))
+
+
+def _roots(squares: ndarray) -> ndarray:
+    known = ~np.isnan(squares)
+    total = np.nan_to_num(squares).sum(axis=-1) / known.sum(axis=-1)
+    return np.sqrt(np.concatenate([total[..., None], squares], axis=-1))
+
+
+def score_records(
+    name: str, found: Scores, scale: Scale, against: tuple[str, Scores] | None
+) -> list[dict[str, Any]]:
+    """One record for the score and for each component, paired with another row of the table."""
+    columns, value = (SCORE, *scale.components), found.value
+    several = len(found.by_split) > 1
+    sd = found.by_split.std(axis=0, ddof=1) if several else np.full(len(value), np.nan)
+    se = found.draws.std(axis=0, ddof=1)
+    records = []
+    for i, component in enumerate(columns):
+        record = {
+            "generator": name,
+            "component": component,
+            "value": float(value[i]),
+            "sd": float(sd[i]),
+            "lower": float(max(value[i] - NORMAL * se[i], 0.0)),
+            "upper": float(value[i] + NORMAL * se[i]),
+        }
+        records.append({**record, **_paired(found, against, i)})
+    return records
+
+
+def _paired(found: Scores, against: tuple[str, Scores] | None, column: int) -> dict[str, Any]:
+    """Difference and ratio to the other row; splits and bootstrap weights are common to both."""
+    names = ("difference", "difference_lower", "difference_upper", "ratio", "ratio_lower",
+             "ratio_upper")  # fmt: skip
+    if against is None:
+        return {**dict.fromkeys(names, np.nan), "against": ""}
+    other = against[1]
+    value, best = found.value[column], other.value[column]
+    difference, spread = value - best, (found.draws - other.draws)[:, column].std(ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = value / best
+        logs = np.log(found.draws[:, column]) - np.log(other.draws[:, column])
+        half = NORMAL * logs[np.isfinite(logs)].std(ddof=1) if np.isfinite(logs).any() else np.nan
+    values = (difference, difference - NORMAL * spread, difference + NORMAL * spread, ratio,
+              ratio * np.exp(-half), ratio * np.exp(half))  # fmt: skip
+    return {**{n: float(v) for n, v in zip(names, values, strict=True)}, "against": against[0]}

@@ -1,0 +1,1 @@
+"""Fidelity of cross-sections: rows, their measures, the comparison fold by fold."""

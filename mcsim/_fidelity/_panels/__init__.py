@@ -1,0 +1,1 @@
+"""Fidelity of panels: placebo laws, moments, rows of the table, the comparison by half splits."""
