@@ -91,7 +91,7 @@ def prepared_fidelity() -> Callable[[], Any]:
     from mcsim.generators import WGAN
 
     trainer = WGAN(hidden=(4,), critic_hidden=(4,), steps=2, batch_size=16, critic_steps=1)
-    options: dict[str, Any] = {"folds": 2, "n_generated": 300, "permutations": 9}
+    options: dict[str, Any] = {"splits": 2, "n_generated": 300, "permutations": 9}
     estimators = {"means": difference_in_means("y ~ d")}
     key, real = mcsim.key(0), small_cross_section()
     return lambda: mcsim.fidelity(

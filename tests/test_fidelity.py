@@ -454,7 +454,7 @@ def test_a_host_estimator_that_raises_on_the_real_data_has_a_status_and_a_note()
     (found,) = on_real_data({"broken": broken}, draw(20), KEY, infer_schema(draw(20)))
     assert found.status == "error"
     assert found.note.startswith("KeyError: 'wage'")
-    assert found.run is None
+    assert found.estimator is None
 
 
 @pytest.mark.slow

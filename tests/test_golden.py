@@ -378,7 +378,7 @@ REFERENCES = ("bootstrap", "normal", "smoothed bootstrap", "copula", "factor VAR
 def cross_section_table():
     trainer = WGAN(hidden=(4,), critic_hidden=(4,), steps=2, batch_size=16, critic_steps=1)
     return mcsim.fidelity(
-        cross_section(), {"wgan": trainer}, key=KEY, given=["d"], outcome="y", folds=2,
+        cross_section(), {"wgan": trainer}, key=KEY, given=["d"], outcome="y", splits=2,
         estimators={"means": difference_in_means("y ~ d")}, n_generated=300, permutations=9,
     )  # fmt: skip
 

@@ -12,8 +12,7 @@ Statistics 6: 65-70.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,10 +22,10 @@ from jaxtyping import Array, Float, Key
 from numpy import ndarray
 
 from mcsim._core import WITH_RESULT, Estimate, Estimator, Panel, Status
-from mcsim._host import HostEstimator
-from mcsim._payload import Payload
+from mcsim._evaluate import evaluate
+from mcsim._pool import WorkerPool
+from mcsim._readers import FullLabel
 from mcsim._schema import Schema
-from mcsim._worker import Outcome, estimate_piece, piece_of
 from mcsim.errors import InputError
 
 CHUNK_ROWS = 8_192  # estimated side by side
@@ -44,9 +43,10 @@ class OnRealData(NamedTuple):
     Attributes
     ----------
     name : str
-    run : callable or None
-        Returns the values on every one of a batch of panels, by estimand; NaN where it fails. None
-        if the estimator cannot run on the real data.
+    estimator : Estimator or None
+        The estimator for panels of the schema; None if it cannot run on the real data.
+    schema : Schema
+        Names and categories of the real data.
     values : dict of str to float
         On the real data, by estimand.
     status, note : str
@@ -54,115 +54,84 @@ class OnRealData(NamedTuple):
     """
 
     name: str
-    run: Callable[[Array, Panel], ByEstimand] | None
+    estimator: Any
+    schema: Schema
     values: dict[str, float]
     status: str
     note: str = ""
 
 
-# Running estimators: the one place where this package does
+# Running estimators
 
 
 def on_real_data(
     estimators: Mapping[str, Estimator], real: Panel, key: Key[Array, ""], schema: Schema
 ) -> list[OnRealData]:
     """Run each estimator on the real data; one that cannot run there has a status, no values."""
-    real = jax.tree.map(lambda x: x.astype(jnp.float64), real)
+    single = jax.tree.map(lambda x: x.astype(jnp.float64)[None], real)
     return [
-        _host(name, estimator, real, key, schema)
-        if isinstance(estimator, HostEstimator)
-        else _native(name, estimator, real, key)
+        _on_real_data(name, estimator, key[None], single, schema)
         for name, estimator in estimators.items()
     ]
 
 
-def _native(name: str, estimator: Any, real: Panel, key: Key[Array, ""]) -> OnRealData:
-    def estimates(pair: tuple) -> dict[str, Estimate]:
-        return _by_estimand(estimator(*pair))
-
-    def many(keys: Array, panels: Panel) -> dict[str, Array]:
-        chunk = max(1, min(len(keys), CHUNK_ROWS // real.n_units))
-        return jax.lax.map(lambda pair: _values(estimates(pair)), (keys, panels), batch_size=chunk)
-
-    try:
-        found = jax.jit(estimates)((key, real))
-    except InputError as error:
-        return _without_values(name, Status.INVALID_INPUT, str(error))
-    except Exception as error:  # a user's estimator may raise anything: a status, not a crash
-        note = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _without_values(name, Status.ERROR, note)
-    program = jax.jit(many)
-    return _with_values(name, found, lambda keys, panels: jax.device_get(program(keys, panels)))
-
-
-def _host(
-    name: str, estimator: HostEstimator, real: Panel, key: Key[Array, ""], schema: Schema
+def _on_real_data(
+    name: str, estimator: Any, keys: Key[Array, " rep"], single: Panel, schema: Schema
 ) -> OnRealData:
-    """Run a host estimator in this process, as a worker of a study does: failures are statuses."""
-    single = jax.tree.map(lambda x: x[None], real.select(schema.names))
     try:
-        run = partial(_outcomes, Payload(estimator, schema))
-        (outcome,) = run(key[None], single)
+        found = evaluate(name, estimator, keys, single, schema, pool=WorkerPool(0))
     except InputError as error:
-        return _without_values(name, Status.INVALID_INPUT, str(error))
-    if outcome.status != Status.OK:
-        return _without_values(name, outcome.status, outcome.reason)
-    return _with_values(
-        name,
-        _by_estimand(outcome.estimates),
-        lambda keys, panels: _stacked(run(keys, panels)),
-    )
-
-
-def _outcomes(payload: Payload, keys: Key[Array, " rep"], panels: Panel) -> list[Outcome]:
-    return estimate_piece(payload, piece_of(panels), np.asarray(jax.random.key_data(keys)))
-
-
-def _stacked(outcomes: Sequence[Outcome]) -> ByEstimand:
-    """Return the values of replications by estimand, NaN where there is none."""
-    single = [_values(_by_estimand(outcome.estimates)) for outcome in outcomes]
-    labels = dict.fromkeys(estimand for values in single for estimand in values)
-    return {e: np.array([float(values.get(e, np.nan)) for values in single]) for e in labels}
-
-
-def _with_values(name: str, found: Mapping[str, Estimate], run: Any) -> OnRealData:
-    values = {estimand: float(value) for estimand, value in _values(found).items()}
-    worst = max(int(estimate.status) for estimate in found.values())
-    return OnRealData(name, run, values, Status(worst).label)
-
-
-def _without_values(name: str, status: Status, note: str) -> OnRealData:
-    return OnRealData(name, None, {"": np.nan}, status.label, note)
-
-
-def _by_estimand(result: Any) -> dict[str, Estimate]:
-    """Keep one estimate per estimand: inferences differ in the standard error only."""
-    if isinstance(result, Estimate):
-        return {"": result}
-    found: dict[str, Estimate] = {}
-    for label, estimate in result.items():
-        found.setdefault(label if isinstance(label, str) else label[0], estimate)
-    return found
-
-
-def _values(found: Mapping[str, Estimate]) -> dict[str, Array]:
-    here = jnp.asarray(WITH_RESULT)
-    return {
-        estimand: jnp.where(jnp.isin(jnp.asarray(e.status), here), jnp.asarray(e.value), jnp.nan)
-        for estimand, e in found.items()
-    }
+        return OnRealData(name, None, schema, {"": np.nan}, Status.INVALID_INPUT.label, str(error))
+    for outcome in found.outcomes:
+        if outcome.status != Status.OK:
+            status = outcome.status.label
+            return OnRealData(name, None, schema, {"": np.nan}, status, outcome.reason)
+    values = {estimand: float(value[0]) for estimand, value in _values(found.estimates).items()}
+    worst = max(int(estimate.status[0]) for estimate in found.estimates.values())
+    return OnRealData(name, found.estimator, schema, values, Status(worst).label)
 
 
 def estimates_on(
-    estimators: Sequence[OnRealData], keys: Sequence[Key[Array, " rep"]], panels: Panel
+    estimators: Sequence[OnRealData], keys: Sequence[Key[Array, " draw"]], panels: Panel
 ) -> Values:
     """Run each estimator that runs on the real data, with keys of its own, on generated panels."""
     return {
-        (estimator.name, estimand): np.asarray(values)
-        for estimator, own in zip(estimators, keys, strict=True)
-        if estimator.run is not None
-        for estimand, values in estimator.run(own, panels).items()
+        (ran.name, estimand): values
+        for ran, own in zip(estimators, keys, strict=True)
+        if ran.estimator is not None
+        for estimand, values in _on_panels(ran, own, panels).items()
     }
+
+
+def _on_panels(ran: OnRealData, keys: Key[Array, " draw"], panels: Panel) -> ByEstimand:
+    """Return the values on panels (draw, unit, period), computed in chunks of one size."""
+    draws, n_units = len(keys), panels[next(iter(panels))].shape[1]
+    chunk = max(1, min(draws, CHUNK_ROWS // n_units))
+    found: list[ByEstimand] = []
+    for start in range(0, draws, chunk):
+        rows = np.arange(start, start + chunk) % draws  # the last chunk is filled with others
+        part = jax.tree.map(lambda x, rows=rows: x[rows], panels)
+        evaluated = evaluate(
+            ran.name, ran.estimator, keys[rows], part, ran.schema, pool=WorkerPool(0)
+        )
+        found.append(_values(evaluated.estimates))
+    return _joined(found, draws)
+
+
+def _joined(chunks: Sequence[ByEstimand], draws: int) -> ByEstimand:
+    """Join the values of chunks; NaN where a chunk has none of an estimand."""
+    missing = np.full(len(next(iter(chunks[0].values()))), np.nan)
+    labels = dict.fromkeys(estimand for chunk in chunks for estimand in chunk)
+    return {e: np.concatenate([c.get(e, missing) for c in chunks])[:draws] for e in labels}
+
+
+def _values(found: Mapping[FullLabel, Estimate]) -> ByEstimand:
+    """Return one value per estimand, NaN where it failed: inferences differ in the errors only."""
+    values: ByEstimand = {}
+    for (estimand, _), estimate in found.items():
+        usable = np.isin(estimate.status, WITH_RESULT)
+        values.setdefault(estimand, np.where(usable, np.asarray(estimate.value), np.nan))
+    return values
 
 
 # Sampling distributions
