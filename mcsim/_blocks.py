@@ -242,7 +242,7 @@ class CellRunner:
             self._write(block.estimator, block.start, rows, reasons)
 
     def _single_estimand(self, truth: Mapping[str, Any]) -> str:
-        estimands = without_synonyms(self.plan.cell.dgp, {*truth, *self.truth.values})
+        estimands = without_synonyms(self.plan, {*truth, *self.truth.values})
         return estimands.pop() if len(estimands) == 1 else UNTOLD
 
     def _write(

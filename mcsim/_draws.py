@@ -72,7 +72,7 @@ def _begin(plan: CellPlan, first: int, pool: WorkerPool) -> Callable[[], Drawn]:
         task = pool.submit(draw_piece, plan.payload, cell.seen, words_of(keys), reps)
         return lambda: _received(plan, task, first)
     sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
-    return lambda: (sample, plan.schema)
+    return lambda: (sample, plan.dgp.schema)
 
 
 def _received(plan: CellPlan, task: Task, first: int) -> Drawn:

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -37,12 +37,47 @@ from mcsim._keys import (
 )
 from mcsim._payload import Payload
 from mcsim._readers import FullLabel
-from mcsim._schema import Schema
 from mcsim._store import Store
 from mcsim._store_records import CellRecord, EstimatorRecord
 from mcsim._study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
+
+
+class DescribedDGP(NamedTuple):
+    """Optional attributes of a DGP: a DGP without one of them has the value given here.
+
+    Attributes
+    ----------
+    schema : Schema, optional
+        Names and categories of native samples; samples of a host DGP bring their own.
+    truth : callable, optional
+        ``truth(key, design)``: the truth of a cell, computed once; see `mcsim._truth`.
+    truth_kind : str
+        A description of that truth.
+    synonyms : collection of str
+        Second names of estimands, which are no further estimands.
+    common_shocks : str, optional
+        ``"fixed"`` where all replications repeat the same common shocks, or ``"redraw"``.
+    summary : str
+        The DGP in words, for reports.
+    caveats : sequence of str
+        Conclusions that results on its samples do not support.
+    """
+
+    schema: Any = None
+    truth: Any = None
+    truth_kind: Any = "known"
+    synonyms: Any = ()
+    common_shocks: Any = None
+    summary: Any = ""
+    caveats: Any = ()
+
+
+def described(dgp: Any) -> DescribedDGP:
+    """Return the optional attributes of a DGP, which may be any function."""
+    without = DescribedDGP()._asdict()
+    return DescribedDGP(**{name: getattr(dgp, name, value) for name, value in without.items()})
 
 
 @dataclass(frozen=True)
@@ -113,10 +148,10 @@ class CellPlan:
         """Whether its samples are drawn by a compiled program."""
         return not isinstance(self.cell.dgp, HostDGP)
 
-    @property
-    def schema(self) -> Schema | None:
-        """The schema that a native DGP declares; samples of a host DGP bring theirs."""
-        return getattr(self.cell.dgp, "schema", None)
+    @functools.cached_property
+    def dgp(self) -> DescribedDGP:
+        """The optional attributes of the cell's DGP."""
+        return described(self.cell.dgp)
 
     @functools.cached_property
     def payload(self) -> Payload:
@@ -184,7 +219,7 @@ def _draft(
     for name, method in methods.items():
         estimator, labels = study.methods[name], []
         if sample is not None and not isinstance(estimator, HostEstimator):
-            schema = getattr(cell.dgp, "schema", None)
+            schema = described(cell.dgp).schema
             estimator = with_schema(estimator, schema, sample.panel.nominal)
             labels = estimate_labels(name, estimator, sample.panel)
         plan = EstimatorPlan(

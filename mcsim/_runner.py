@@ -34,7 +34,7 @@ from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import root_key
 from mcsim._null_and_level import names_taken
 from mcsim._open import results_of
-from mcsim._plan import CellPlan, plan, register
+from mcsim._plan import CellPlan, described, plan, register
 from mcsim._pool import WorkerPool
 from mcsim._precision import require_float64
 from mcsim._progress import Progress
@@ -220,7 +220,9 @@ def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -
 
     Without ``reps`` its rows are all that the store holds.
     """
-    caveats = [c for dgp in study.dgps.values() for c in getattr(dgp, "caveats", ())]
+    dgps = {name: described(dgp) for name, dgp in study.dgps.items()}
+    caveats = [caveat for dgp in dgps.values() for caveat in dgp.caveats]
+    shocks = {name: dgp.common_shocks for name, dgp in dgps.items()}
     return {
         "aim": study.aim,
         "null": study.null,
@@ -228,8 +230,8 @@ def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -
         "scale": study.scale,
         "unit": study.unit,
         "caveats": list(dict.fromkeys([*caveats, *study.caveats])),
-        "dgps": {name: str(getattr(dgp, "summary", "")) for name, dgp in study.dgps.items()},
-        "common_shocks": _common_shocks(study),
+        "dgps": {name: str(dgp.summary) for name, dgp in dgps.items()},
+        "common_shocks": {name: how for name, how in shocks.items() if isinstance(how, str)},
         "taken": {name: list(names_taken(e)) for name, e in study.methods.items()},
         "seed": seed,
         "reps": reps,
@@ -238,18 +240,12 @@ def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -
                 "hash": p.hash,
                 "dgp": p.cell.dgp_name,
                 "design": dict(p.cell.design),
-                "truth_computed": computes_truth(p.cell.dgp),
+                "truth_computed": computes_truth(p),
                 "estimators": [[e.name, e.hash] for e in p.estimators],
             }
             for p in plans
         ],
     }
-
-
-def _common_shocks(study: Study) -> dict[str, str]:
-    """Return whether DGPs of generators repeat their common shocks or draw them anew."""
-    known = {name: getattr(dgp, "common_shocks", None) for name, dgp in study.dgps.items()}
-    return {name: shocks for name, shocks in known.items() if isinstance(shocks, str)}
 
 
 def _execute(

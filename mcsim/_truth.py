@@ -46,7 +46,7 @@ class CellTruth:
 
     def leaves_open(self, plan: CellPlan, estimand: str) -> bool:
         """Whether an estimate has no name, and the study not exactly one estimand."""
-        return not estimand and len(without_synonyms(plan.cell.dgp, self.knows(plan))) != 1
+        return not estimand and len(without_synonyms(plan, self.knows(plan))) != 1
 
     def of(self, estimator: str, estimand: str, inference: str) -> float:
         """Return the truth of an estimate; NaN where there is none."""
@@ -150,14 +150,14 @@ def _unknown(dgp: str, estimands: list[str], known: set[str]) -> str:
     )
 
 
-def without_synonyms(dgp: Any, estimands: Iterable[str]) -> set[str]:
-    """Return estimands without a DGP's second names for them."""
-    return set(estimands).difference(getattr(dgp, "synonyms", ()))
+def without_synonyms(plan: CellPlan, estimands: Iterable[str]) -> set[str]:
+    """Return estimands without the second names that a cell's DGP has for them."""
+    return set(estimands).difference(plan.dgp.synonyms)
 
 
-def computes_truth(dgp: Any) -> bool:
-    """Whether the truth of a DGP's cells is computed once, and stored in truth.json."""
-    return callable(getattr(dgp, "truth", None))
+def computes_truth(plan: CellPlan) -> bool:
+    """Whether the truth of a cell is computed once, and stored in truth.json."""
+    return callable(plan.dgp.truth)
 
 
 def _hint(estimands: list[str], known: set[str]) -> str:
@@ -177,14 +177,13 @@ def _hint(estimands: list[str], known: set[str]) -> str:
 
 
 def _cell_truth(plan: CellPlan, store: Store, pool: WorkerPool) -> CellTruth:
-    dgp, file = plan.cell.dgp, store.cell(plan.hash) / "truth.json"
-    kind = str(getattr(dgp, "truth_kind", "known"))
-    if not computes_truth(dgp):
+    file, kind = store.cell(plan.hash) / "truth.json", str(plan.dgp.truth_kind)
+    if not computes_truth(plan):
         return CellTruth(kind=kind)
     stored = store.recover(file, TruthRecord)
     if stored is None:
         with readable_errors(f"dgp {plan.cell.dgp_name!r}: its truth"):
-            found = dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.seen)
+            found = plan.dgp.truth(plan.keys(Stream.TRUTH, 0, 1)[0], plan.cell.seen)
         if isinstance(found, Panel):
             return CellTruth(own=_own_truths(found, plan, store, pool), kind=kind)
         stored = {"values": _checked(plan, found), "kind": kind}
@@ -221,7 +220,7 @@ def _own_truth(
     """Return an estimator's values on the population, by "estimand|inference"."""
     keys, batch = plan.keys(Stream.TRUTH, 1, 2), jax.tree.map(lambda a: a[None], population)
     # Native estimators of a plan are bound to the schema already.
-    schema = plan.schema if estimator.is_host else None
+    schema = plan.dgp.schema if estimator.is_host else None
     found = evaluate(estimator.name, estimator.estimator, keys, batch, schema, pool=pool)
     if found.outcomes and (trouble := found.outcomes[0].trouble):
         raise ContractError(
