@@ -8,7 +8,7 @@ from jaxtyping import Array, Key
 from mcsim._core import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._least_squares import LinearFit
-from mcsim.estimators._native import NativeEstimator, holds_no_data
+from mcsim.estimators._native import NativeEstimator, makes_estimator
 from mcsim.estimators._regression._first_stage import first_stage as first_stage_of
 from mcsim.estimators._regression._fixed_effects import read_with_effects
 from mcsim.estimators._regression._k_class import fit_k_class, instrument, liml_kappa
@@ -23,7 +23,7 @@ from mcsim.estimators._regression._options import (
 from mcsim.estimators._variance._inference import infer
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def iv_2sls(
     formula: str,
     *,
@@ -87,7 +87,7 @@ def iv_2sls(
     return regression(fit_iv_2sls, parsed, asked, faults, known=SUMS, first_stage=bool(first_stage))
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def liml(
     formula: str,
     *,

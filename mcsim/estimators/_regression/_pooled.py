@@ -9,7 +9,7 @@ from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._linear_model._solve import SOLVERS
-from mcsim.estimators._native import NativeEstimator, faults_of_names, holds_no_data
+from mcsim.estimators._native import NativeEstimator, faults_of_names, makes_estimator
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
@@ -21,7 +21,7 @@ from mcsim.estimators._regression._options import (
 from mcsim.estimators._variance._inference import infer
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def ols(
     formula: str,
     *,
