@@ -69,10 +69,6 @@ def makes_estimator(version: int = 1) -> Callable[[Maker], Maker]:
     return decorate
 
 
-holds_no_data = makes_estimator()
-"""The decorator of an estimator at definition version 1."""
-
-
 @dataclass(frozen=True)
 class NativeEstimator:
     """An estimator in JAX; made by the functions of `mcsim.estimators`.

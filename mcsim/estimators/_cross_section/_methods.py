@@ -17,7 +17,7 @@ from mcsim.estimators._native import (
     NativeEstimator,
     Numerics,
     faults_of_names,
-    holds_no_data,
+    makes_estimator,
     names_of,
     native,
 )
@@ -31,7 +31,7 @@ _PROBABILITY = Rule(
 )
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> NativeEstimator:
     """Estimate the effect by the mean of the treated less the mean of the controls.
 
@@ -70,7 +70,7 @@ def difference_in_means(formula: str, *, vcov: str | Sequence[str] = "HC2") -> N
     return _configure(fit_difference_in_means, formula, vcov, _MEANS, "none")
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") -> NativeEstimator:
     """Estimate the effect by a regression among the controls, predicted for the treated.
 
@@ -108,7 +108,7 @@ def outcome_regression(formula: str, *, vcov: str | Sequence[str] = "sandwich") 
     return _configure(fit_outcome_regression, formula, vcov, _MODELS)
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def ipw(
     formula: str, *, vcov: str | Sequence[str] = "sandwich", trim: float | None = None
 ) -> NativeEstimator:
@@ -155,7 +155,7 @@ def ipw(
     return _configure(fit_ipw, formula, vcov, _MODELS, trim=trim)
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def aipw(
     formula: str, *, vcov: str | Sequence[str] = "sandwich", trim: float | None = None
 ) -> NativeEstimator:
@@ -201,7 +201,7 @@ def aipw(
     return _configure(fit_aipw, formula, vcov, _MODELS, trim=trim)
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def matching(
     formula: str, *, vcov: str | Sequence[str] = "abadie-imbens", n_neighbors: int = 1
 ) -> NativeEstimator:

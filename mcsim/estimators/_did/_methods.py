@@ -12,7 +12,7 @@ from mcsim.estimators._formula import parse_treatment_formula
 from mcsim.estimators._native import (
     NativeEstimator,
     faults_of_names,
-    holds_no_data,
+    makes_estimator,
     names_of,
     native,
 )
@@ -26,7 +26,7 @@ INFLUENCE = ("influence", "bootstrap", "bootstrap:mammen")
 CONSERVATIVE = ("bjs", "bjs:loo", *POOLED)
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def callaway_santanna(
     formula: str,
     *,
@@ -136,7 +136,7 @@ def callaway_santanna(
     )
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def imputation(
     formula: str,
     *,

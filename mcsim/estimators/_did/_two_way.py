@@ -24,7 +24,7 @@ from mcsim.estimators._dummies import with_dummies
 from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_treatment_formula
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
-from mcsim.estimators._native import NativeEstimator, Numerics, holds_no_data, native
+from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator, native
 from mcsim.estimators._regression._diagnosis import diagnose_regression
 from mcsim.estimators._regression._fixed_effects import as_counted
 from mcsim.estimators._regression._options import Inference, Names, Resampling, regression
@@ -33,7 +33,7 @@ from mcsim.estimators._variance._inference import infer
 ENDS = ("binned", "restricted", "dropped")
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def did(
     formula: str,
     *,
@@ -86,7 +86,7 @@ def did(
     return _two_way(fit_did, formula, asked)
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def event_study(
     formula: str,
     *,

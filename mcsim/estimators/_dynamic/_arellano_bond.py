@@ -15,7 +15,7 @@ from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._native import (
     NativeEstimator,
     faults_of_names,
-    holds_no_data,
+    makes_estimator,
     names_of,
     native,
 )
@@ -24,7 +24,7 @@ from mcsim.estimators._regression._options import labels, spelled_terms
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def arellano_bond(
     formula: str,
     *,

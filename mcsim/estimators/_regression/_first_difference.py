@@ -9,7 +9,7 @@ from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._linear_model._transforms import differences
-from mcsim.estimators._native import NativeEstimator, holds_no_data
+from mcsim.estimators._native import NativeEstimator, makes_estimator
 from mcsim.estimators._regression._options import (
     REFITTED,
     Inference,
@@ -22,7 +22,7 @@ from mcsim.estimators._regression._options import (
 from mcsim.estimators._variance._inference import infer
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def first_difference(
     formula: str,
     *,

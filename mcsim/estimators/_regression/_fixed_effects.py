@@ -10,7 +10,7 @@ from mcsim.estimators._formula import RegressionFormula, parse_regression, requi
 from mcsim.estimators._linear_model._data import Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import fit_linear
 from mcsim.estimators._linear_model._transforms import without_singletons
-from mcsim.estimators._native import NativeEstimator, holds_no_data
+from mcsim.estimators._native import NativeEstimator, makes_estimator
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
@@ -25,7 +25,7 @@ KEEP_SINGLETONS = ("stata-xtreg", "stata-areg", "linearmodels")
 """Rules of programs that count observations which effects explain entirely."""
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def fixed_effects(
     formula: str,
     *,

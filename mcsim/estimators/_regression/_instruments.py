@@ -12,7 +12,7 @@ from mcsim.estimators._fit import statistic
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import Regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
-from mcsim.estimators._native import NativeEstimator, holds_no_data
+from mcsim.estimators._native import NativeEstimator, makes_estimator
 from mcsim.estimators._regression._fixed_effects import read_with_effects
 from mcsim.estimators._regression._k_class import fit_k_class, instrument, liml_kappa
 from mcsim.estimators._regression._options import (
@@ -29,7 +29,7 @@ LABEL = "first_stage_F"
 NEGLIGIBLE = 1e-10  # eigenvalue of a correlation matrix, taken as zero
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def iv_2sls(
     formula: str,
     *,
@@ -93,7 +93,7 @@ def iv_2sls(
     return regression(fit_iv_2sls, parsed, asked, faults, known=SUMS, first_stage=bool(first_stage))
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def liml(
     formula: str,
     *,

@@ -12,7 +12,7 @@ from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import LinearFit, fit_linear
 from mcsim.estimators._linear_model._transforms import between_periods
-from mcsim.estimators._native import NativeEstimator, holds_no_data, names_of
+from mcsim.estimators._native import NativeEstimator, makes_estimator, names_of
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
@@ -27,7 +27,7 @@ SHORTEST = 4  # periods: two in each half
 KNOWN = ("CR0", "CR1")
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def half_panel_jackknife(
     formula: str,
     *,

@@ -8,7 +8,7 @@ from mcsim._core import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import read_regression
 from mcsim.estimators._linear_model._least_squares import SOLVERS, fit_linear
-from mcsim.estimators._native import NativeEstimator, faults_of_names, holds_no_data
+from mcsim.estimators._native import NativeEstimator, faults_of_names, makes_estimator
 from mcsim.estimators._regression._options import (
     Inference,
     Names,
@@ -20,7 +20,7 @@ from mcsim.estimators._regression._options import (
 from mcsim.estimators._variance._inference import infer
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def ols(
     formula: str,
     *,

@@ -12,7 +12,7 @@ from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import Cells, Columns, Regression, read_regression
 from mcsim.estimators._linear_model._least_squares import EXPLAINED, absorb_all, fit_linear
 from mcsim.estimators._linear_model._transforms import quasi_demeaned, unit_means
-from mcsim.estimators._native import NativeEstimator, holds_no_data
+from mcsim.estimators._native import NativeEstimator, makes_estimator
 from mcsim.estimators._regression._options import (
     REFITTED,
     Inference,
@@ -44,7 +44,7 @@ class Components(NamedTuple):
     status: Int[Array, ""]
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def random_effects(
     formula: str,
     *,

@@ -14,7 +14,7 @@ from mcsim.estimators._native import (
     NativeEstimator,
     Numerics,
     faults_of_names,
-    holds_no_data,
+    makes_estimator,
     names_of,
     native,
 )
@@ -36,7 +36,7 @@ _SC = Weighting(ridge=False, intercept=False, periods="none")
 _DIFP = Weighting(ridge=False, intercept=True, periods="uniform")
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def synthetic_did(
     formula: str,
     *,
@@ -100,7 +100,7 @@ def synthetic_did(
     return _configure(fit_synthetic_did, formula, vcov, resamples, solver)
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def synthetic_control(
     formula: str,
     *,
@@ -146,7 +146,7 @@ def synthetic_control(
     return _configure(fit_synthetic_control, formula, vcov, resamples, solver)
 
 
-@holds_no_data
+@makes_estimator(version=1)
 def difp(
     formula: str,
     *,
