@@ -31,7 +31,7 @@ from mcsim.generators._macro._structural_model import (
     draw_traits,
     factor_variance,
     fat_tailed,
-    first_skeleton,
+    first_model,
     level_outliers,
     mean_loadings,
     own_parts,
@@ -57,18 +57,18 @@ def panel():
 
 
 @pytest.fixture(scope="module")
-def skeleton():
-    return first_skeleton((made_up() - made_up().mean()) / made_up().std())
+def model():
+    return first_model((made_up() - made_up().mean()) / made_up().std())
 
 
 @pytest.fixture(scope="module")
-def generator(panel, skeleton):
+def generator(panel, model):
     """What a fit of no steps would give."""
     values = np.asarray(panel["growth"])
     center, scale = values.mean(), values.std()
-    realized = realized_shocks(skeleton, (values - center) / scale)
+    realized = realized_shocks(model, (values - center) / scale)
     schema = mcsim.infer_schema(panel)
-    return FittedMacroPanel(QUICK, schema, skeleton, center, scale, realized)
+    return FittedMacroPanel(QUICK, schema, model, center, scale, realized)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_copied_unit_costs_a_rank():
     assert float(panel_statistics(jnp.asarray(copies))["rank"]) == 6
 
 
-# The skeleton
+# The model
 
 
 @pytest.mark.parametrize(("skew", "tail"), [(0.0, 0.0), (0.3, 0.0), (-0.4, 0.2), (0.1, 0.4)])
@@ -129,38 +129,38 @@ def test_fat_tails_keep_mean_and_variance(skew, tail):
 
 
 @pytest.mark.slow
-def test_every_part_is_stationary(skeleton):
+def test_every_part_is_stationary(model):
     """First and last periods vary alike, over many draws."""
     noise = draw_noise(jax.random.key(1), 500, 40, (200,))
     persistence, ones = jnp.full((200, 500), 0.5), jnp.ones((200, 500))
-    own = jax.jit(own_parts)(skeleton, noise.units[:3], persistence, ones)
-    outliers = level_outliers(skeleton, noise.units[3, 1:])
-    common = common_shocks(skeleton, draw_noise(jax.random.key(2), 1, 40, (100_000,)).common)
+    own = jax.jit(own_parts)(model, noise.units[:3], persistence, ones)
+    outliers = level_outliers(model, noise.units[3, 1:])
+    common = common_shocks(model, draw_noise(jax.random.key(2), 1, 40, (100_000,)).common)
     for name, part in (("own", own), ("outlier", outliers), ("slow", common.slow)):
         early, late = (np.asarray(part[t]).ravel() for t in (0, -1))
         ratio = early.var() / late.var()
         assert ratio == pytest.approx(1.0, abs=0.06), name
-    assert np.asarray(common.factor[-1]).var() == pytest.approx(factor_variance(skeleton), rel=0.12)
+    assert np.asarray(common.factor[-1]).var() == pytest.approx(factor_variance(model), rel=0.12)
 
 
-def test_traits_have_the_covariance_of_their_root(skeleton):
+def test_traits_have_the_covariance_of_their_root(model):
     mixed = jnp.tril(0.1 * jnp.ones((len(TRAITS), len(TRAITS))), -1)
-    skeleton = skeleton._replace(trait_root=skeleton.trait_root + mixed)
+    model = model._replace(trait_root=model.trait_root + mixed)
     noise = draw_noise(jax.random.key(0), 200_000, 1).traits
-    drawn = np.asarray(draw_traits(skeleton, noise), np.float64)
+    drawn = np.asarray(draw_traits(model, noise), np.float64)
     loading = np.exp(drawn[:, 1]) * drawn[:, 3]
     slow_loading = np.exp(drawn[:, 1]) * drawn[:, 4]
-    fast, slow = mean_loadings(skeleton)
+    fast, slow = mean_loadings(model)
     for expected, sampled in ((fast, loading), (slow, slow_loading)):
         assert abs(sampled.mean() - expected) < 4 * sampled.std() / np.sqrt(len(sampled))
 
 
-def test_a_batch_is_drawn_as_single_panels_are(skeleton):
+def test_a_batch_is_drawn_as_single_panels_are(model):
     noise = draw_noise(jax.random.key(0), 5, 30, (3,))
     draw = jax.jit(simulate)
-    batch = np.asarray(draw(skeleton, noise))
+    batch = np.asarray(draw(model, noise))
     second = type(noise)(noise.traits[1], noise.common[:, :, 1], noise.units[:, :, 1])
-    np.testing.assert_allclose(batch[1], np.asarray(draw(skeleton, second)), rtol=2e-5)
+    np.testing.assert_allclose(batch[1], np.asarray(draw(model, second)), rtol=2e-5)
     assert batch.shape == (3, 5, 30)
 
 
@@ -314,10 +314,10 @@ def test_an_ensemble_on_folds(panel):
     assert [len(fit.rows) for fit in fits] == [8, 8, 8]
     alone = QUICK.fit_members(keys[1:2], panel, [fits[1].rows], progress=False)[0]
     for one, other in zip(
-        jax.tree.leaves(fits[1].skeleton), jax.tree.leaves(alone.skeleton), strict=True
+        jax.tree.leaves(fits[1].model), jax.tree.leaves(alone.model), strict=True
     ):
         assert (one == other).all()
-    different = fits[0].skeleton.trait_mean != fits[1].skeleton.trait_mean
+    different = fits[0].model.trait_mean != fits[1].model.trait_mean
     assert different.any()
 
 
@@ -338,14 +338,14 @@ def test_a_fit_that_runs_away_is_told(panel):
 
 
 @pytest.mark.slow
-def test_a_fit_finds_a_law_that_it_can_draw(skeleton):
+def test_a_fit_finds_a_law_that_it_can_draw(model):
     """Of a long and broad panel of known law, the moments are the law's own."""
-    truth = skeleton._replace(slow_persistence=jnp.float32(1.5), tail=jnp.float32(0.0))
+    truth = model._replace(slow_persistence=jnp.float32(1.5), tail=jnp.float32(0.0))
     draw = jax.jit(lambda s, key: simulate(s, draw_noise(key, 40, 150, (64,))))
     values = np.asarray(draw(truth, jax.random.key(0)))[0]
     panel = Panel({"y": values.astype(float)})
     fit = MacroPanel(steps=200, panels=8).fit(jax.random.key(1), panel, progress=False)
-    again = fit.center + fit.scale * draw(fit.skeleton, jax.random.key(2))
+    again = fit.center + fit.scale * draw(fit.model, jax.random.key(2))
     real = panel_statistics(jnp.asarray(values))
     found = jax.jit(jax.vmap(panel_statistics))(again)
     for name in ("sd", "ar1", "cross_correlation", "abs_ac1", "mean_path_variance"):

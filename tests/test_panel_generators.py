@@ -53,6 +53,7 @@ from mcsim.generators._scores._vectors import (
     stationary_target,
     structured_covariance,
 )
+from mcsim.generators._training import _trainer
 from mcsim.generators._training._fitted_panel import _draw
 from mcsim.generators._training._steps import folds_of
 
@@ -909,7 +910,7 @@ def test_members_with_few_units_and_many_copies(trainer):
 def test_copies_are_no_component_of_a_mixture():
     data = Panel({"y": np.random.default_rng(0).normal(size=(60, 8))})
     fits = fit_many(GaussianMixture(), mcsim.keys(0, 4), data, resample="bootstrap")
-    assert np.mean([len(fit.parts[0].law.weights) for fit in fits]) < 2
+    assert np.mean([len(fit.parts[0].distribution.weights) for fit in fits]) < 2
 
 
 def test_copies_of_a_group_do_not_tell_it_apart():

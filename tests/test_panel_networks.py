@@ -20,14 +20,14 @@ from mcsim.generators._adversarial._vectors import Rates, Wasserstein, _moment_d
 from mcsim.generators._flow._distribution import (
     MOST,
     MOST_RADIAL,
-    Bend,
-    FlowLaw,
+    FlowDistribution,
     FlowPlan,
-    bend,
-    bend_length,
+    SinhArcsinh,
     bounded,
-    straighten,
-    straighten_length,
+    forward,
+    forward_length,
+    inverse,
+    inverse_length,
 )
 from mcsim.generators._flow._trainer import _innovations
 from mcsim.generators._scores._vectors import Layout
@@ -189,31 +189,31 @@ def some_bends():
 
 def test_bends_are_undone(some_bends):
     normal = jnp.linspace(-3, 3, 50, dtype=jnp.float32)
-    back, _ = straighten(bend(normal, some_bends), some_bends)
+    back, _ = inverse(forward(normal, some_bends), some_bends)
     np.testing.assert_allclose(back, normal, atol=2e-3)
 
 
 def test_slopes_of_bends_are_derivatives(some_bends):
-    bent = bend(jnp.linspace(-2, 2, 50, dtype=jnp.float32), some_bends)
-    slopes = jax.vmap(jax.grad(lambda y, *by: straighten(y, Bend(*by))[0]))(bent, *some_bends)
-    np.testing.assert_allclose(straighten(bent, some_bends)[1], jnp.log(slopes), atol=1e-4)
+    bent = forward(jnp.linspace(-2, 2, 50, dtype=jnp.float32), some_bends)
+    slopes = jax.vmap(jax.grad(lambda y, *by: inverse(y, SinhArcsinh(*by))[0]))(bent, *some_bends)
+    np.testing.assert_allclose(inverse(bent, some_bends)[1], jnp.log(slopes), atol=1e-4)
 
 
 def test_lengths_are_bent_and_their_volume_is_right():
     by = bounded(jnp.array([0.3, 0.5, -0.2, 0.4], jnp.float32), MOST_RADIAL)
     normal = jax.random.normal(KEY, (20, 5), jnp.float32)
-    bent = bend_length(normal, by)
-    back, slope = straighten_length(bent, by)
+    bent = forward_length(normal, by)
+    back, slope = inverse_length(bent, by)
     np.testing.assert_allclose(back, normal, rtol=1e-4, atol=1e-4)
     directions = [v / jnp.linalg.norm(v, axis=1, keepdims=True) for v in (bent, normal)]
     np.testing.assert_allclose(*directions, atol=1e-5)
-    jacobians = jax.vmap(jax.jacfwd(lambda v: straighten_length(v[None], by)[0][0]))(bent)
+    jacobians = jax.vmap(jax.jacfwd(lambda v: inverse_length(v[None], by)[0][0]))(bent)
     np.testing.assert_allclose(slope, jnp.linalg.slogdet(jacobians)[1], atol=1e-3)
 
 
 def test_zero_bends_nothing():
     x = jnp.linspace(-5, 5, 11, dtype=jnp.float32)
-    np.testing.assert_allclose(bend(x, bounded(jnp.zeros(4, jnp.float32), MOST)), x, atol=1e-6)
+    np.testing.assert_allclose(forward(x, bounded(jnp.zeros(4, jnp.float32), MOST)), x, atol=1e-6)
 
 
 def test_free_parameters_of_any_size_stay_within_bounds():
@@ -235,15 +235,15 @@ def random_law(couplings=2, seed=0):
     turns = np.stack([np.linalg.qr(rng.normal(size=(7, 7)))[0] for _ in range(2)])
     root = np.linalg.cholesky(np.eye(7) + 0.5)
     root = (root @ root.T).astype(np.float32)
-    return FlowLaw(plan, root, turns.astype(np.float32), params)
+    return FlowDistribution(plan, root, turns.astype(np.float32), params)
 
 
 @pytest.mark.slow
 def test_before_it_learns_a_flow_is_the_gaussian_copula(panel):
     """With no step that helps, the law's density is the normal one with the copula's covariance."""
     trainer = replace(TINY[0], learning_rate=1e-12)
-    law = trainer.fit(KEY, panel, progress=False).parts[0].law
-    copula = GaussianCopula().fit(KEY, panel, progress=False).parts[0].law
+    law = trainer.fit(KEY, panel, progress=False).parts[0].distribution
+    copula = GaussianCopula().fit(KEY, panel, progress=False).parts[0].distribution
     covariance = np.asarray(copula.root, np.float64) @ np.asarray(copula.root, np.float64)
     vectors = np.random.default_rng(0).normal(size=(40, len(covariance)))
     expected = multivariate_normal(cov=covariance).logpdf(vectors)
@@ -256,13 +256,13 @@ def test_densities_are_those_of_what_is_drawn():
     normal = jax.random.normal(KEY, (10, 7), jnp.float32)
 
     def to_vector(z):
-        return law.plan.bend(law.params, jnp.asarray(law.turns), z[None])[0] @ law.root
+        return law.plan.forward(law.params, jnp.asarray(law.turns), z[None])[0] @ law.root
 
     vectors = jax.jit(jax.vmap(to_vector))(normal)
     volume = jnp.linalg.slogdet(jax.jit(jax.vmap(jax.jacfwd(to_vector)))(normal))[1]
     expected = norm.logpdf(normal).sum(axis=1) - volume
     np.testing.assert_allclose(
-        jax.jit(FlowLaw.log_density)(law, vectors), expected, rtol=1e-3, atol=5e-3
+        jax.jit(FlowDistribution.log_density)(law, vectors), expected, rtol=1e-3, atol=5e-3
     )
 
 
@@ -271,8 +271,8 @@ def test_draws_have_the_density_of_the_law():
     law = random_law(couplings=0)
     drawn = law.draw(mcsim.key(1), 4_000)
     normal = jax.random.normal(mcsim.key(2), (4_000, 7), jnp.float32)
-    vectors = law.plan.bend(law.params, jnp.asarray(law.turns), normal) @ law.root
-    density = jax.jit(FlowLaw.log_density)
+    vectors = law.plan.forward(law.params, jnp.asarray(law.turns), normal) @ law.root
+    density = jax.jit(FlowDistribution.log_density)
     one, two = np.asarray(density(law, drawn)), np.asarray(density(law, vectors))
     assert one.mean() == pytest.approx(two.mean(), abs=4 * one.std() * np.sqrt(2 / 4_000))
 
@@ -294,7 +294,7 @@ def test_a_flow_learns_volatility_that_the_copula_lacks():
     """Units not seen are likelier under the flow than under the normal law."""
     panel, other = volatile_panel(400), volatile_panel(400, seed=1)
     paths = [Panel({"wage": p["wage"]}) for p in (panel, other)]
-    law = (part := Flow(steps=200).fit(KEY, paths[0], progress=False).parts[0]).law
+    law = (part := Flow(steps=200).fit(KEY, paths[0], progress=False).parts[0]).distribution
     low, _ = part.coding.intervals({"wage": np.asarray(paths[1]["wage"])})
     root = np.asarray(law.root, np.float64)
     normal = multivariate_normal(cov=root @ root).logpdf(low)
@@ -365,7 +365,7 @@ def test_the_chapters_gan_is_the_chapters():
 
 def test_the_chapters_gan_varies_in_few_directions(panel):
     """Without calibration: two noises and a hidden layer, so most variance is in two directions."""
-    law = GAN(steps=50).fit(KEY, panel, progress=False).parts[0].law
+    law = GAN(steps=50).fit(KEY, panel, progress=False).parts[0].distribution
     values = np.linalg.eigvalsh(np.cov(np.asarray(law.draw(KEY, 2_000)).T))[::-1]
     assert values[:2].sum() > 0.8 * values.sum()
 

@@ -18,7 +18,13 @@ from mcsim.generators import load as load_model
 from mcsim.generators._networks import Reader, Writer, apply, initialize
 from mcsim.generators._scores._coding import encode
 from mcsim.generators._training._steps import run_segment
-from mcsim.generators._vae._model import Intervals, divergence, encoded, fit_law, log_probability
+from mcsim.generators._vae._model import (
+    Intervals,
+    divergence,
+    encoded,
+    fit_latent_distribution,
+    log_probability,
+)
 from mcsim.generators._vae._trainer import plan_of
 from mcsim.generators._vae._training import factor_analysis, first_autoencoder
 
@@ -105,7 +111,7 @@ def test_before_the_first_step_the_bound_is_the_likelihood_of_factor_analysis(sc
 
 def test_before_the_first_step_draws_have_the_covariance_of_factor_analysis(scores):
     model = blank(VAE(likelihood="normal", volatility=False, latent=3), scores)
-    drawn = fit_law(model, scores.vectors, "prior").draw(KEY, 200_000)
+    drawn = fit_latent_distribution(model, scores.vectors, "prior").draw(KEY, 200_000)
     assert drawn.dtype == jnp.float32
     factors = factor_analysis(scores.covariance, 3)
     covariance = factors.loadings.T @ factors.loadings + np.diag(factors.noise)
@@ -289,7 +295,7 @@ def test_without_noise_draws_are_the_means_of_few_factors_and_too_alike(panel):
         calibrate=False, beta=60.0, folds=0, steps=600,
     )  # fmt: skip
     generator = chapter.fit(KEY, panel, progress=False)
-    vectors = np.asarray(generator.parts[0].law.draw(KEY, 500))
+    vectors = np.asarray(generator.parts[0].distribution.draw(KEY, 500))
     singular = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)
     assert (singular > 1e-3 * singular[0]).sum() == 2
     assert generator.parts[0].recolor is None

@@ -1,4 +1,4 @@
-"""Generators: learn the law of a data set, and draw panels of any size from it."""
+"""Generators: learn the distribution of a data set, and draw panels of any size from it."""
 
 from mcsim.generators._adversarial._gan import GAN as GAN
 from mcsim.generators._adversarial._wgan import WGAN as WGAN

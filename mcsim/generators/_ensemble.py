@@ -1,7 +1,7 @@
 """Ensembles: one generator per key, on folds, bootstrap samples or all rows of the same data.
 
-One fit is one draw from the laws that the data allow; how far the members disagree is the part of a
-study's uncertainty that more replications never remove.
+One fit is one draw from the distributions that the data allow; how far the members disagree is the
+part of a study's uncertainty that more replications never remove.
 """
 
 import inspect

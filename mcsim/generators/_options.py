@@ -53,7 +53,7 @@ def faults_of_switches(trainer: Any, *names: str) -> list[str]:
 
 
 def faults_of_folds(trainer: Any) -> list[str]:
-    """Check the number of copies that judge when to stop; without any, all steps are taken."""
+    """Check the number of replicas that judge when to stop; without any, all steps are taken."""
     expected = "an integer of at least 2, or 0 for none"
     return _faults(trainer, lambda value: is_whole(value, 0) and value != 1, expected, "folds")
 

@@ -168,7 +168,7 @@ def adversaries(
 @pytree("root", "params")
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """The law of what a generator makes of noise.
+    """The distribution of what a generator makes of noise.
 
     Attributes
     ----------
@@ -193,9 +193,9 @@ class Generated:
 
 
 @partial(jax.jit, static_argnums=2)
-def _draw(law: Generated, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
-    noise = jax.random.normal(key, (n_units, law.noise), jnp.float32)
-    return apply(law.generator, law.params, noise) @ law.root
+def _draw(distribution: Generated, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
+    noise = jax.random.normal(key, (n_units, distribution.noise), jnp.float32)
+    return apply(distribution.generator, distribution.params, noise) @ distribution.root
 
 
 class Losses(NamedTuple):
@@ -208,7 +208,7 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Wasserstein(VectorAdversary):
-    """The critic learns the distance of two laws, the generator to make it small.
+    """The critic learns the distance of two distributions, the generator to make it small.
 
     The critic is told the lengths of ``groups`` of coordinates: how volatile a unit is.
     """

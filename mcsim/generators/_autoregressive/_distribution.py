@@ -1,8 +1,9 @@
-"""A panel's law, cell by cell: periods in turn, columns in turn, each given all cells before it.
+"""A panel's distribution, cell by cell: periods and columns in turn, each given all cells before.
 
 Conditional means and deviations are those of the normal copula. A network per column, the same in
-all periods, says what law the standardized innovation has, given what the unit has done so far;
-before training it is the normal one. Later cells see a mass point as the middle of its interval.
+all periods, says what distribution the standardized innovation has, given what the unit has done so
+far; before training it is the normal one. Later cells see a mass point as the middle of its
+interval.
 
 References
 ----------
@@ -141,7 +142,7 @@ class Drawn(NamedTuple):
 @pytree("root", "low", "high", "middle", "offsets", "params")
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The law of vectors, drawn cell by cell.
+    """The distribution of vectors, drawn cell by cell.
 
     Attributes
     ----------
@@ -244,10 +245,12 @@ class Cells:
         order = self.order
         features = jnp.concatenate([context, mean[:, None]], axis=1)
         outputs = apply(order.sizes[column], self.params[column], features)
-        law = innovation(order.components, outputs)
+        distribution = innovation(order.components, outputs)
         low, high = ((side - mean[:, None]) / deviation for side in points[:2])
-        offsets = offsets_of(law, (low, high), points.offsets, points.shares, rounds)
-        value = draw_innovation(law._replace(tilts=law.tilts + offsets), low, high, noise)
+        offsets = offsets_of(distribution, (low, high), points.offsets, points.shares, rounds)
+        value = draw_innovation(
+            distribution._replace(tilts=distribution.tilts + offsets), low, high, noise
+        )
         score = mean + deviation * value
         at = (score[:, None] > points.low) & (score[:, None] < points.high)
         seen = jnp.where(at.any(axis=1), at @ points.middle, score)
@@ -255,9 +258,11 @@ class Cells:
 
 
 @partial(jax.jit, static_argnums=2)
-def _run(law: Cells, key: Array, n_units: int, shares: Any, rounds: Any) -> tuple[Array, Array]:
+def _run(
+    distribution: Cells, key: Array, n_units: int, shares: Any, rounds: Any
+) -> tuple[Array, Array]:
     """Run, in one program for draws and raking: it takes seconds to compile."""
-    return law.run(key, n_units, shares, rounds)
+    return distribution.run(key, n_units, shares, rounds)
 
 
 def see(context: Array, score: Array, value: Array, at: Array) -> Array:

@@ -1,8 +1,9 @@
-"""The law of a standardized innovation: normal components, and mass points that are tilted.
+"""The distribution of a standardized innovation: normal components, and tilted mass points.
 
 Components cover the whole line; a mass point is an interval of it. What the components put into the
-interval is multiplied by the exponential of a tilt, and all is divided by the total. So a law
-without tilts is that of a latent normal mixture, and a large negative tilt leaves a hole.
+interval is multiplied by the exponential of a tilt, and all is divided by the total. So a
+distribution without tilts is that of a latent normal mixture, and a large negative tilt leaves a
+hole.
 
 References
 ----------
@@ -27,7 +28,7 @@ LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
 
 
 class Innovation(NamedTuple):
-    """The laws of a cell's innovations.
+    """The distributions of a cell's innovations.
 
     Attributes
     ----------
@@ -42,7 +43,7 @@ class Innovation(NamedTuple):
 
 
 def innovation(components: int, outputs: Float[Array, "unit output"]) -> Innovation:
-    """Read a network's outputs: zeros are about a standard normal law without tilts."""
+    """Read a network's outputs: zeros are about a standard normal distribution without tilts."""
     k = components
     spread = np.linspace(-1, 1, k) if k > 1 else np.zeros(1)
     weights = np.exp(-0.5 * spread**2) / np.exp(-0.5 * spread**2).sum()
@@ -55,29 +56,31 @@ def innovation(components: int, outputs: Float[Array, "unit output"]) -> Innovat
 
 
 def masses(
-    law: Innovation, low: Float[Array, "unit point"], high: Float[Array, "unit point"]
+    distribution: Innovation, low: Float[Array, "unit point"], high: Float[Array, "unit point"]
 ) -> Float[Array, "unit component point"]:
     """Return the components' probabilities of intervals.
 
     Component by component, and without the thin tail's digits below `LEAST`: half of a fit's
     seconds go into these lines.
     """
-    found, slopes = [], jnp.exp(-law.log_scales) * np.float32(np.sqrt(0.5))
-    for mean, slope in zip(law.means.T, slopes.T, strict=True):
+    found, slopes = [], jnp.exp(-distribution.log_scales) * np.float32(np.sqrt(0.5))
+    for mean, slope in zip(distribution.means.T, slopes.T, strict=True):
         bottom, top = (erf((side - mean[:, None]) * slope[:, None]) for side in (low, high))
         found.append(0.5 * jnp.maximum(top - bottom, 0.0))
     return jnp.stack(found, axis=1)
 
 
-def log_shares(law: Innovation, low: Array, high: Array) -> tuple[Array, Array]:
+def log_shares(distribution: Innovation, low: Array, high: Array) -> tuple[Array, Array]:
     """Return the log probabilities of mass points (unit, point), and the log of the total."""
-    mass = jnp.sum(jnp.exp(law.log_weights)[:, :, None] * masses(law, low, high), axis=1)
-    total = jnp.log(1 + jnp.sum(mass * jnp.expm1(law.tilts), axis=1) + LEAST)
-    return jnp.log(mass + LEAST) + law.tilts - total[:, None], total
+    mass = jnp.sum(
+        jnp.exp(distribution.log_weights)[:, :, None] * masses(distribution, low, high), axis=1
+    )
+    total = jnp.log(1 + jnp.sum(mass * jnp.expm1(distribution.tilts), axis=1) + LEAST)
+    return jnp.log(mass + LEAST) + distribution.tilts - total[:, None], total
 
 
 def log_density(
-    law: Innovation,
+    distribution: Innovation,
     value: Float[Array, " unit"],
     ends: tuple[Array, Array],
     points: tuple[Array, Array],
@@ -87,7 +90,7 @@ def log_density(
 
     Parameters
     ----------
-    law : Innovation
+    distribution : Innovation
     value : array (unit,)
         Innovations.
     ends : two arrays (unit,)
@@ -97,29 +100,32 @@ def log_density(
     at : array (unit, point)
         One where a cell is at a mass point.
     """
-    share, total = log_shares(law, *points)
-    weights = jnp.exp(law.log_weights)
-    z = (value[:, None] - law.means) / jnp.exp(law.log_scales)
-    dense = jax.nn.logsumexp(law.log_weights - 0.5 * z**2 - law.log_scales, axis=1) - LOG_ROOT
+    share, total = log_shares(distribution, *points)
+    weights = jnp.exp(distribution.log_weights)
+    z = (value[:, None] - distribution.means) / jnp.exp(distribution.log_scales)
+    dense = (
+        jax.nn.logsumexp(distribution.log_weights - 0.5 * z**2 - distribution.log_scales, axis=1)
+        - LOG_ROOT
+    )
     inside = ends[0] < ends[1]
     low, high = jnp.where(inside, ends[0], -1.0), jnp.where(inside, ends[1], 1.0)
-    mass = jnp.sum(weights * masses(law, low[:, None], high[:, None])[:, :, 0], axis=1)
+    mass = jnp.sum(weights * masses(distribution, low[:, None], high[:, None])[:, :, 0], axis=1)
     loose = jnp.where(inside, jnp.log(mass + LEAST), dense) - total
     return jnp.where(at.any(axis=1), jnp.sum(at * share, axis=1), loose)
 
 
 def draw_innovation(
-    law: Innovation, low: Array, high: Array, uniforms: Float[Array, "2 unit"]
+    distribution: Innovation, low: Array, high: Array, uniforms: Float[Array, "2 unit"]
 ) -> Float[Array, " unit"]:
     """Draw innovations; mass points, ascending, give what a standard normal has between them."""
-    count, points = law.means.shape[1], low.shape[1]
-    mass, weights = masses(law, low, high), jnp.exp(law.log_weights)
-    tilted = jnp.sum(weights[:, :, None] * mass, axis=1) * jnp.exp(law.tilts)
+    count, points = distribution.means.shape[1], low.shape[1]
+    mass, weights = masses(distribution, low, high), jnp.exp(distribution.log_weights)
+    tilted = jnp.sum(weights[:, :, None] * mass, axis=1) * jnp.exp(distribution.tilts)
     loose = weights * (1 - mass.sum(axis=2))
     part = inverse_index(jnp.concatenate([loose, tilted], axis=1), uniforms[0])
     chosen = jnp.minimum(part, count - 1)[:, None]
-    mean = jnp.take_along_axis(law.means, chosen, axis=1)[:, 0]
-    scale = jnp.exp(jnp.take_along_axis(law.log_scales, chosen, axis=1)[:, 0])
+    mean = jnp.take_along_axis(distribution.means, chosen, axis=1)[:, 0]
+    scale = jnp.exp(jnp.take_along_axis(distribution.log_scales, chosen, axis=1)[:, 0])
     gaps = jnp.take_along_axis(mass, chosen[:, :, None], axis=1)[:, 0]
     level = uniforms[1] * (1 - gaps.sum(axis=1))
     bottoms = ndtr((low - mean[:, None]) / scale[:, None])
@@ -143,7 +149,7 @@ def within(low: Array, high: Array, uniform: Array) -> Array:
 
 
 def offsets_of(
-    law: Innovation,
+    distribution: Innovation,
     points: tuple[Array, Array],
     offsets: Float[Array, " point"],
     shares: Float[Array, " point"],
@@ -152,7 +158,7 @@ def offsets_of(
     """Move what is added to tilts until the mean probabilities of mass points are ``shares``."""
 
     def move(_: Any, offsets: Array) -> Array:
-        own = law._replace(tilts=law.tilts + offsets)
+        own = distribution._replace(tilts=distribution.tilts + offsets)
         mean = jnp.exp(log_shares(own, *points)[0]).mean(axis=0)
         return offsets + jnp.clip(jnp.log(shares) - jnp.log(mean + LEAST), -1.0, 1.0)
 

@@ -34,19 +34,15 @@ from mcsim.generators._training._checks import require_paths
 from mcsim.generators._training._panels import CALIBRATION_UNITS, Learned
 from mcsim.generators._training._steps import (
     WORST,
-    Judgment,
-    copied,
+    EarlyStopping,
     draw_batch,
     folds_of,
-    in_vain,
-    judge,
-    kept,
     mean_over,
     numbers_of,
     padded_length,
+    replicated,
     seen_by,
     train_members,
-    unjudged,
 )
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
@@ -79,8 +75,10 @@ class Column(NamedTuple):
     at: Any
 
 
-def first_law(scores: Scores, order: tuple[str, ...], hidden: Sizes, components: int) -> Cells:
-    """Return the law before training, without parameters: the normal copula of scores."""
+def first_distribution(
+    scores: Scores, order: tuple[str, ...], hidden: Sizes, components: int
+) -> Cells:
+    """Return the distribution before training, without parameters: the normal copula of scores."""
     layout, coding = scores.coding.layout, scores.coding
     starts = [layout.place(name).start for name in order]
     place = [layout.n_cells + trait for trait in range(len(layout.traits))]
@@ -106,11 +104,11 @@ def seen(scores: Scores) -> Vectors:
     return np.where(inside, middle(scores.low, scores.high), scores.vectors)
 
 
-def cells_of(law: Cells, scores: Scores) -> tuple[Column, ...]:
+def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
     """Return the cells of all columns, each given the real cells before it."""
-    order, place, first = law.order, list(law.place), law.order.traits
+    order, place, first = distribution.order, list(distribution.place), distribution.order.traits
     x, low, high = (side[:, place] for side in (seen(scores), scores.low, scores.high))
-    root = np.asarray(law.root, np.float64)
+    root = np.asarray(distribution.root, np.float64)
     innovations = np.linalg.solve(root, x.T).T
     deviation = np.diag(root)
     mean = x - deviation * innovations
@@ -122,13 +120,13 @@ def cells_of(law: Cells, scores: Scores) -> tuple[Column, ...]:
     ends = [by_period((side - mean) / deviation) for side in (low, high)]
     x, innovations, mean, deviation = map(by_period, (x, innovations, mean, deviation))
     traits = np.asarray(seen(scores)[:, place[:first]], np.float32)
-    features, places = teacher_forced(law, traits, x, innovations, mean)
+    features, places = teacher_forced(distribution, traits, x, innovations, mean)
     columns = []
     for column in range(order.columns):
         own, center = order.own(column), mean[:, :, column, None]
         points = [
             np.clip((side[:, own] - center) / deviation[:, column, None], -FAR, FAR)
-            for side in (np.asarray(law.low), np.asarray(law.high))
+            for side in (np.asarray(distribution.low), np.asarray(distribution.high))
         ]
         value, low, high = (part[:, :, column] for part in (innovations, *ends))
         sees, at = np.asarray(features[column]), np.asarray(places[column])
@@ -138,14 +136,14 @@ def cells_of(law: Cells, scores: Scores) -> tuple[Column, ...]:
 
 @jax.jit
 def teacher_forced(
-    law: Cells,
+    distribution: Cells,
     traits: Float[Array, "unit trait"],
     scores: Float[Array, "unit period column"],
     innovations: Float[Array, "unit period column"],
     means: Float[Array, "unit period column"],
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """Return by column (unit, period, ...) what networks see, and mass points that cells hold."""
-    order = law.order
+    order = distribution.order
 
     def step(memory: Any, now: tuple) -> tuple[Any, tuple]:
         period, score, value, mean, low, high = now
@@ -160,7 +158,12 @@ def teacher_forced(
         return memory, (tuple(features), tuple(places))
 
     swapped = (jnp.moveaxis(part, 1, 0) for part in (scores, innovations, means))
-    now = (jnp.arange(order.periods), *swapped, jnp.asarray(law.low), jnp.asarray(law.high))
+    now = (
+        jnp.arange(order.periods),
+        *swapped,
+        jnp.asarray(distribution.low),
+        jnp.asarray(distribution.high),
+    )
     _, found = jax.lax.scan(step, no_memory(order, len(scores)), now)
     return jax.tree.map(lambda part: jnp.moveaxis(part, 0, 1), found)
 
@@ -197,11 +200,11 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by copy, and the judgment of them."""
+    """What changes: parameters by replica, and their early stopping."""
 
     params: tuple[Params, ...]
     adam: Any
-    judgment: Judgment
+    stopping: EarlyStopping
     key: Array
 
 
@@ -220,15 +223,15 @@ class CellLikelihood:
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: Data, key: Array) -> State:
-        """Return the state before the first step: networks that say nothing, in all copies."""
+        """Return the state before the first step: networks that say nothing, in all replicas."""
         first, steps = jax.random.split(key)
         sizes = self.order.sizes
         one = initialize(first, sizes, (0.0,) * len(sizes))
-        params = copied(one, self.folds)
-        return State(params, jax.vmap(ADAM.init)(params), unjudged(one), steps)
+        params = replicated(one, self.folds)
+        return State(params, jax.vmap(ADAM.init)(params), EarlyStopping.start(one), steps)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
-        """Judge the copies on what they have not seen, then let each take a step."""
+        """Judge the replicas on what they have not seen, then let each take a step."""
         key, units = jax.random.fold_in(state.key, number), (data.columns, data.fold)
         (columns, fold), real = draw_batch(key, units, data.count, self.batch_size)
         seen = real & seen_by(fold, self.folds)
@@ -242,21 +245,21 @@ class CellLikelihood:
         held = mean_over(misfit, real & ~seen)
         held = jnp.minimum(held, WORST) if self.folds else train[0]
         noisy = len(data.fold) > self.batch_size
-        judgment = judge(state.judgment, state.params, held, number, SMOOTH if noisy else 0.0)
+        stopping = state.stopping.update(state.params, held, number, SMOOTH if noisy else 0.0)
         updates, adam = jax.vmap(ADAM.update)(gradient, state.adam)
         rate = rates.learning_rate * jnp.minimum((number + 1) / WARM_UP, 1).astype(jnp.float32)
         params = jax.tree.map(
             lambda p, u: p - rate * (u + rates.weight_decay * p), state.params, updates
         )
-        return State(params, adam, judgment, state.key), Losses(train[0], held)
+        return State(params, adam, stopping, state.key), Losses(train[0], held)
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return in_vain(state.judgment, self.patience, self.folds)
+        return state.stopping.should_stop(self.patience, self.folds)
 
     def learned(self, state: State) -> tuple[Params, ...]:
         """Return the parameters that are kept."""
-        return kept(state.judgment, state.params, self.folds)
+        return state.stopping.parameters(state.params, self.folds)
 
     def _misfit(
         self, columns: tuple[Column, ...], params: tuple[Params, ...]
@@ -265,9 +268,9 @@ class CellLikelihood:
         total, (units, periods) = jnp.float32(0), columns[0].value.shape
         for sizes, own, column in zip(self.order.sizes, params, columns, strict=True):
             flat = jax.tree.map(lambda leaf: leaf.reshape(units * periods, *leaf.shape[2:]), column)
-            law = innovation(self.order.components, apply(sizes, own, flat.features))
+            distribution = innovation(self.order.components, apply(sizes, own, flat.features))
             ends, points = (flat.low, flat.high), (flat.points_low, flat.points_high)
-            likely = log_density(law, flat.value, ends, points, flat.at)
+            likely = log_density(distribution, flat.value, ends, points, flat.at)
             total = total - likely.reshape(units, periods).mean(axis=1)
         return total / len(columns)
 
@@ -294,7 +297,7 @@ def _resolved(config: Any) -> Any:
 def learn_cells(
     config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
 ) -> list[Learned]:
-    """Learn one law per key, each from its scores; ``config`` is an `Autoregressive`."""
+    """Learn one distribution per key, each from its scores; ``config`` is an `Autoregressive`."""
     paths = scores[0].coding.layout.paths
     if config.order is not None and sorted(config.order) != sorted(paths):
         raise InputError(
@@ -304,20 +307,28 @@ def learn_cells(
     config = _resolved(config)
     require_paths(scores[0].coding.layout)
     order = config.order or paths
-    laws = [first_law(own, order, config.hidden, config.components) for own in scores]
-    columns = [cells_of(law, own) for law, own in zip(laws, scores, strict=True)]
+    distributions = [
+        first_distribution(own, order, config.hidden, config.components) for own in scores
+    ]
+    columns = [
+        cells_of(distribution, own) for distribution, own in zip(distributions, scores, strict=True)
+    ]
     triples = [jax.random.split(key, 3) for key in keys]
     longest = padded_length(own.vectors for own in scores)
     data = [
         _padded(own, known.rows, triple[0], config.folds, longest)
         for own, known, triple in zip(columns, scores, triples, strict=True)
     ]
-    algorithm = CellLikelihood(laws[0].order, config.folds, config.batch_size, config.patience)
+    algorithm = CellLikelihood(
+        distributions[0].order, config.folds, config.batch_size, config.patience
+    )
     rates = numbers_of(config, Rates)
     trained = train_members(algorithm, data, rates, [triple[1] for triple in triples], progress)
     found = []
-    for law, own, triple, (state, losses) in zip(laws, columns, triples, trained, strict=True):
-        learned = replace(law, params=algorithm.learned(state))
+    for distribution, own, triple, (state, losses) in zip(
+        distributions, columns, triples, trained, strict=True
+    ):
+        learned = replace(distribution, params=algorithm.learned(state))
         offsets = learned.raked(triple[2], CALIBRATION_UNITS, shares_of(own))
         found.append(Learned(replace(learned, offsets=np.asarray(offsets)), losses))
     return found

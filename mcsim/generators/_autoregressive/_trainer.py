@@ -31,21 +31,21 @@ class Autoregressive(Trainer[Any]):
 
     There is no adversary and no latent row: likelihoods are exact, and a fit takes seconds.
 
-    In a cross-section, the law of each column given the columns before it is a network: categories
-    have softmax heads, continuous columns mixtures of mass points and logistic components. Small
-    samples are held back by dropout, weight decay and few steps. In the end the shares of atoms and
-    categories are raked to those of the training rows, arm by arm. Options left at None are chosen
-    by the number of rows: one recipe below 4,000 rows and another above.
+    In a cross-section, the distribution of each column given the columns before it is a network:
+    categories have softmax heads, continuous columns mixtures of mass points and logistic
+    components. Small samples are held back by dropout, weight decay and few steps. In the end the
+    shares of atoms and categories are raked to those of the training rows, arm by arm. Options left
+    at None are chosen by the number of rows: one recipe below 4,000 rows and another above.
 
     In a panel of several periods, cells are drawn period by period and column by column. Their
     conditional means are those of the Gaussian copula with structured shrinkage; a network per
-    column, the same in all periods, gives the law of the standardized innovation, a mixture of
-    normals and mass points, given the unit's last two periods, the mean and the spread of its
-    history, its mass points so far, the columns before and the period. Training starts at the
-    copula and ends when units that copies of the networks have not seen become less likely. Columns
-    that are constant within units are drawn first, by the copula. In the end the shares of mass
-    points are raked to those of the data, period by period, draws are recolored to the covariance
-    of the data, and margins moved to theirs.
+    column, the same in all periods, gives the distribution of the standardized innovation, a
+    mixture of normals and mass points, given the unit's last two periods, the mean and the spread
+    of its history, its mass points so far, the columns before and the period. Training starts at
+    the copula and ends when units that replicas of the networks have not seen become less likely.
+    Columns that are constant within units are drawn first, by the copula. In the end the shares of
+    mass points are raked to those of the data, period by period, draws are recolored to the
+    covariance of the data, and margins moved to theirs.
 
     Parameters
     ----------
@@ -76,10 +76,10 @@ class Autoregressive(Trainer[Any]):
         then continuous ones, the last column last; for panels the columns that vary over time as
         they come.
     folds : int
-        Panels: copies that leave out a part of the units each and say when to stop. 0: all steps
+        Panels: replicas that leave out a part of the units each and say when to stop. 0: all steps
         are taken.
     patience : int
-        Panels: steps without a better judgment after which training ends.
+        Panels: steps without a lower loss of left-out units after which training ends.
     common_shocks : {"fixed", "redraw"}
         Panels: whether the means of the periods are those of the data in every panel, or drawn
         anew.
@@ -87,8 +87,8 @@ class Autoregressive(Trainer[Any]):
         Panels: a column that holds the group (school, state) of each unit: it is generated with its
         group structure.
     missing : {"error", "model"}
-        Panels: missing cells are refused, or completed by a normal law given the unit's other
-        cells; generated panels are complete.
+        Panels: missing cells are refused, or completed by a normal distribution given the unit's
+        other cells; generated panels are complete.
 
     References
     ----------

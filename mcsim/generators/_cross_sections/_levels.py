@@ -1,8 +1,9 @@
 """A column with few values: binary, categorical, or an integer with at most 64 levels.
 
-Its law given the columns before is a softmax over the values seen in training. An integer with many
-levels (age) is an exponential tilt of its marginal law: the heaps of the data stay, and what the
-columns before say enters by a polynomial, or level by level where rows are many (``free``).
+Its distribution given the columns before is a softmax over the values seen in training. An integer
+with many levels (age) is an exponential tilt of its marginal distribution: the heaps of the data
+stay, and what the columns before say enters by a polynomial, or level by level where rows are many
+(``free``).
 """
 
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class Levels:
         uniforms: Float[Array, "row 2"],
         coupled: bool,
     ) -> Float[Array, " row"]:
-        """Draw values by inverting the cumulative law: monotone in the first uniform."""
+        """Draw values by inverting the cumulative distribution: monotone in the first uniform."""
         shares = jax.nn.softmax(self.logits(table, outputs, arm, allowed), axis=1)
         return jnp.asarray(self.values, jnp.float64)[inverse_index(shares, uniforms[:, 0])]
 

@@ -1,7 +1,8 @@
-"""A column with a continuous law and mass points: earnings with zeros and top codes.
+"""A column with a continuous distribution and mass points: earnings with zeros and top codes.
 
-Given the columns before, its law is a mixture of its atoms and of logistic components on a scale of
-normal scores; a piecewise linear quantile function leads back to dollars, inside the bounds.
+Given the columns before, its distribution is a mixture of its atoms and of logistic components on a
+scale of normal scores; a piecewise linear quantile function leads back to dollars, inside the
+bounds.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class MixtureTable(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixture:
-    """The head of a column with a continuous law and mass points."""
+    """The head of a column with a continuous distribution and mass points."""
 
     name: str
     atoms: tuple[float, ...]
@@ -146,7 +147,7 @@ class Mixture:
         temperature: Array,
     ) -> tuple[Array, None]:
         """Draw features that pass gradients: reparametrized logistics, straight-through parts."""
-        logits, location, scale = self._law(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, arm)
         hot = straight_through(logits, uniforms[:, :-1], temperature)
         scores = location + scale * jax.scipy.special.logit(uniforms[:, -1:])
         atoms, components = hot[:, : len(self.atoms)], hot[:, len(self.atoms) :]
@@ -169,7 +170,7 @@ class Mixture:
         score: Float[Array, " row"],
     ) -> Float[Array, " row"]:
         """Return the log probability of an atom, or the log density of a score."""
-        logits, location, scale = self._law(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, arm)
         shares, atoms = jax.nn.log_softmax(logits, axis=1), len(self.atoms)
         x = (score[:, None] - location) / scale
         parts = -jnp.abs(x) - 2 * jnp.log1p(jnp.exp(-jnp.abs(x))) - jnp.log(scale)
@@ -188,8 +189,8 @@ class Mixture:
         uniforms: Float[Array, "row 2"],
         coupled: bool,
     ) -> Float[Array, " row"]:
-        """Draw values; ``coupled``: by inverting the whole law, monotone in the first uniform."""
-        logits, location, scale = self._law(table, outputs, arm)
+        """Draw values; ``coupled``: by inversion, monotone in the first uniform."""
+        logits, location, scale = self._distribution_of(table, outputs, arm)
         shares = jax.nn.softmax(logits, axis=1)
         if coupled:
             atom, score = self._invert(table, shares, location, scale, uniforms[:, 0])
@@ -205,7 +206,7 @@ class Mixture:
         self, table: MixtureTable, outputs: Array, arm: Array, uniforms: Float[Array, "row 2"]
     ) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
         """Draw scores as if no value were an atom; return them and the probability of that."""
-        logits, location, scale = self._law(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, arm)
         shares = jax.nn.softmax(logits, axis=1)[:, len(self.atoms) :]
         score = _component_score(
             location, scale, inverse_index(shares, uniforms[:, 0]), uniforms[:, 1]
@@ -225,7 +226,9 @@ class Mixture:
             return value
         return jnp.where(atom >= 0, jnp.asarray(self.atoms, jnp.float64)[atom], value)
 
-    def _law(self, table: MixtureTable, outputs: Array, arm: Array) -> tuple[Array, Array, Array]:
+    def _distribution_of(
+        self, table: MixtureTable, outputs: Array, arm: Array
+    ) -> tuple[Array, Array, Array]:
         """Return logits of the parts, and locations and scales of the components."""
         at, k = self.n_parts, self.components
         location = _component_locations(k) + outputs[:, at : at + k]
@@ -235,7 +238,7 @@ class Mixture:
 
     def logits(self, table: MixtureTable, outputs: Array, arm: Array, allowed: Any) -> Array:
         """Return the log weights of the atoms, and of all components together."""
-        parts, at = self._law(table, outputs, arm)[0], len(self.atoms)
+        parts, at = self._distribution_of(table, outputs, arm)[0], len(self.atoms)
         rest = jax.nn.logsumexp(parts[:, at:], axis=1, keepdims=True)
         return jnp.concatenate([parts[:, :at], rest], axis=1)
 

@@ -35,8 +35,8 @@ LIGHTEST = 0.1  # of log tails: under much lighter ones than normal outliers wou
 TINY = 1e-6
 
 
-class Bend(NamedTuple):
-    """Parameters of a bend; all zero is the identity."""
+class SinhArcsinh(NamedTuple):
+    """Parameters of a transformation; all zero is the identity."""
 
     shift: Any
     scale: Any
@@ -44,30 +44,30 @@ class Bend(NamedTuple):
     tail: Any
 
 
-MOST = Bend(*map(np.float32, (4.0, 2.0, 1.0, 0.7)))
+MOST = SinhArcsinh(*map(np.float32, (4.0, 2.0, 1.0, 0.7)))
 """Bounds either way, so that no parameters overflow."""
-MOST_RADIAL = Bend(*map(np.float32, (1.0, 2.0, 0.5, 0.0)))
+MOST_RADIAL = SinhArcsinh(*map(np.float32, (1.0, 2.0, 0.5, 0.0)))
 
 
-def bounded(free: Float[Array, "4 *any"], most: Bend) -> Bend:
-    """Return a bend within bounds, smoothly; small parameters stay as they are."""
+def bounded(free: Float[Array, "4 *any"], most: SinhArcsinh) -> SinhArcsinh:
+    """Return parameters within bounds, smoothly; small parameters stay as they are."""
     shift, scale, skew, tail = (
         limit * jnp.tanh(part / jnp.maximum(limit, TINY))
         for limit, part in zip(most, free, strict=True)
     )
-    return Bend(
+    return SinhArcsinh(
         shift, scale, skew, jnp.where(free[3] > 0, LIGHTEST * jnp.tanh(tail / LIGHTEST), tail)
     )
 
 
-def bend(normal: Float[Array, "*any"], by: Bend) -> Float[Array, "*any"]:
-    """Bend normal values."""
+def forward(normal: Float[Array, "*any"], by: SinhArcsinh) -> Float[Array, "*any"]:
+    """SinhArcsinh normal values."""
     bent = jnp.sinh(jnp.exp(-by.tail) * (jnp.arcsinh(normal) + by.skew))
     return by.shift + jnp.exp(by.scale) * bent
 
 
-def straighten(
-    bent: Float[Array, "*any"], by: Bend
+def inverse(
+    bent: Float[Array, "*any"], by: SinhArcsinh
 ) -> tuple[Float[Array, "*any"], Float[Array, "*any"]]:
     """Return the normal values, and the logarithms of the slopes of the way there."""
     y = (bent - by.shift) * jnp.exp(-by.scale)
@@ -76,24 +76,24 @@ def straighten(
     return jnp.sinh(angle), by.tail - by.scale + log_cosh - 0.5 * jnp.log1p(y**2)
 
 
-def bend_length(normal: Float[Array, "unit part"], by: Bend) -> Float[Array, "unit part"]:
-    """Bend the lengths of standard normal vectors."""
+def forward_length(normal: Float[Array, "unit part"], by: SinhArcsinh) -> Float[Array, "unit part"]:
+    """SinhArcsinh the lengths of standard normal vectors."""
     length, sd = _log_length(normal)
-    return normal * jnp.exp(sd * (bend(length, by) - length))
+    return normal * jnp.exp(sd * (forward(length, by) - length))
 
 
-def straighten_length(
-    bent: Float[Array, "unit part"], by: Bend
+def inverse_length(
+    bent: Float[Array, "unit part"], by: SinhArcsinh
 ) -> tuple[Float[Array, "unit part"], Float[Array, " unit"]]:
     """Return the normal vectors, and the log determinants of the way there."""
     length, sd = _log_length(bent)
-    straight, slope = straighten(length, by)
+    straight, slope = inverse(length, by)
     growth = sd * (straight - length)
     return bent * jnp.exp(growth), slope[:, 0] + bent.shape[1] * growth[:, 0]
 
 
 def _log_length(vectors: Float[Array, "unit part"]) -> tuple[Float[Array, "unit 1"], float]:
-    """Return logarithms of lengths in units of their spread, and it, under the normal law."""
+    """Return logarithms of lengths in units of their spread under the normal, and the spread."""
     half = vectors.shape[1] / 2
     mean = 0.5 * (math.log(2) + float(digamma(half)))
     sd = 0.5 * math.sqrt(float(polygamma(1, half)))
@@ -102,7 +102,7 @@ def _log_length(vectors: Float[Array, "unit part"]) -> tuple[Float[Array, "unit 
 
 
 class FlowParams(NamedTuple):
-    """Free parameters: of the radial layers, of each column in the turned ones, of networks."""
+    """Free parameters: of the radial layers, of each column in the rotated ones, of networks."""
 
     radial: Any  # (group, 4)
     turned: Any  # (layer, 4, column)
@@ -120,7 +120,7 @@ class FlowPlan:
     groups : tuple of (int, int)
         First and last (exclusive) coordinates of the groups whose lengths are bent.
     turns : int
-        Number of turned layers.
+        Number of rotated layers.
     couplings : int
         Number of coupling layers.
     hidden : tuple of int
@@ -140,7 +140,7 @@ class FlowPlan:
 
     @cached_property
     def halves(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-        """The coordinates that each coupling layer keeps, and those that it bends."""
+        """The coordinates that each coupling layer keeps, and the others, which it transforms."""
         rng, split, pairs = np.random.default_rng(self.size), self.size // 2, []
         for _ in range(0, self.couplings, 2):
             order = rng.permutation(self.size)
@@ -153,23 +153,23 @@ class FlowPlan:
         return tuple((1 + len(kept), *self.hidden, 4 * len(bent)) for kept, bent in self.halves)
 
     def initialize(self, key: Array) -> FlowParams:
-        """Return parameters under which nothing is bent."""
+        """Return parameters under which nothing is transformed."""
         radial = np.zeros((len(self.groups), 4), np.float32)
         turned = np.zeros((self.turns, 4, len(self.widths)), np.float32)
         networks = initialize(key, self.networks, (0.0,) * self.couplings)
         return FlowParams(radial, turned, networks)
 
-    def bend(self, params: FlowParams, turns: Array, normal: Vectors) -> Vectors:
-        """Turn standard normal vectors into whitened ones of the law."""
+    def forward(self, params: FlowParams, turns: Array, normal: Vectors) -> Vectors:
+        """Turn standard normal vectors into whitened ones of the distribution."""
         z = normal
         for layer in reversed(range(self.couplings)):
             kept, bent = self.halves[layer]
-            z = z.at[:, bent].set(bend(z[:, bent], self._coupled(params, layer, z[:, kept])))
-        z = jax.lax.scan(self._turned_back, z, (turns, params.turned), reverse=True)[0]
+            z = z.at[:, bent].set(forward(z[:, bent], self._coupled(params, layer, z[:, kept])))
+        z = jax.lax.scan(self._rotated_forward, z, (turns, params.turned), reverse=True)[0]
         for number in reversed(range(len(self.groups))):
             place = slice(*self.groups[number])
             own = bounded(params.radial[number], MOST_RADIAL)
-            z = z.at[:, place].set(bend_length(z[:, place], own))
+            z = z.at[:, place].set(forward_length(z[:, place], own))
         return z
 
     def log_density(
@@ -179,31 +179,31 @@ class FlowPlan:
         z, total = whitened, jnp.full(len(whitened), -0.5 * self.size * LOG_2PI, jnp.float32)
         for number, group in enumerate(self.groups):
             own = bounded(params.radial[number], MOST_RADIAL)
-            straight, slope = straighten_length(z[:, slice(*group)], own)
+            straight, slope = inverse_length(z[:, slice(*group)], own)
             z, total = z.at[:, slice(*group)].set(straight), total + slope
-        (z, total), _ = jax.lax.scan(self._turned_to, (z, total), (turns, params.turned))
+        (z, total), _ = jax.lax.scan(self._rotated_inverse, (z, total), (turns, params.turned))
         for layer, (kept, bent) in enumerate(self.halves):
-            straight, slope = straighten(z[:, bent], self._coupled(params, layer, z[:, kept]))
+            straight, slope = inverse(z[:, bent], self._coupled(params, layer, z[:, kept]))
             z, total = z.at[:, bent].set(straight), total + slope.sum(axis=1)
         return total - 0.5 * (z**2).sum(axis=1)
 
-    def _turned_back(self, z: Vectors, layer: tuple[Array, Array]) -> tuple[Vectors, None]:
+    def _rotated_forward(self, z: Vectors, layer: tuple[Array, Array]) -> tuple[Vectors, None]:
         turn, free = layer
-        return bend(z, self._shared(free)) @ turn.T, None
+        return forward(z, self._shared(free)) @ turn.T, None
 
-    def _turned_to(
+    def _rotated_inverse(
         self, carry: tuple[Vectors, Array], layer: tuple[Array, Array]
     ) -> tuple[tuple[Vectors, Array], None]:
         (z, total), (turn, free) = carry, layer
-        z, slope = straighten(z @ turn, self._shared(free))
+        z, slope = inverse(z @ turn, self._shared(free))
         return (z, total + slope.sum(axis=1)), None
 
-    def _shared(self, free: Float[Array, "4 column"]) -> Bend:
+    def _shared(self, free: Float[Array, "4 column"]) -> SinhArcsinh:
         return bounded(
             jnp.repeat(free, np.array(self.widths), axis=1, total_repeat_length=self.size), MOST
         )
 
-    def _coupled(self, params: FlowParams, layer: int, kept: Vectors) -> Bend:
+    def _coupled(self, params: FlowParams, layer: int, kept: Vectors) -> SinhArcsinh:
         one = jnp.ones((len(kept), 1), jnp.float32)
         inputs = jnp.concatenate([one, jnp.arcsinh(kept)], axis=1)  # outliers must not rule
         free = SLOW * apply(self.networks[layer], params.coupled[layer], inputs)
@@ -212,17 +212,17 @@ class FlowPlan:
 
 @pytree("root", "turns", "params")
 @dataclass(frozen=True, eq=False)
-class FlowLaw:
-    """A normal law of vectors, bent by a flow.
+class FlowDistribution:
+    """A normal distribution of vectors, transformed by a flow.
 
     Attributes
     ----------
     plan : FlowPlan
         The structure.
     root : array (coordinate, coordinate)
-        Symmetric root of the covariance that the normal law has.
+        Symmetric root of the covariance that the normal distribution has.
     turns : array (layer, coordinate, coordinate)
-        The rotations before the turned layers.
+        The rotations before the rotated layers.
     params : FlowParams
         What was learned.
     """
@@ -247,6 +247,9 @@ class FlowLaw:
 
 
 @partial(jax.jit, static_argnums=2)
-def _draw(law: FlowLaw, key: Array, n_units: int) -> Vectors:
-    normal = jax.random.normal(key, (n_units, law.plan.size), jnp.float32)
-    return law.plan.bend(law.params, law.turns, normal) @ law.root
+def _draw(distribution: FlowDistribution, key: Array, n_units: int) -> Vectors:
+    normal = jax.random.normal(key, (n_units, distribution.plan.size), jnp.float32)
+    return (
+        distribution.plan.forward(distribution.params, distribution.turns, normal)
+        @ distribution.root
+    )

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array
 
 from mcsim._calls import with_remedies
-from mcsim.generators._flow._distribution import FlowLaw, FlowParams, FlowPlan
+from mcsim.generators._flow._distribution import FlowDistribution, FlowParams, FlowPlan
 from mcsim.generators._options import (
     POSITIVE,
     WEIGHT,
@@ -37,17 +37,14 @@ from mcsim.generators._training._fitted_panel import FittedPanel
 from mcsim.generators._training._panels import Learned, PanelRecipe, numpy_rng, of_scores
 from mcsim.generators._training._steps import (
     WORST,
-    Judgment,
+    EarlyStopping,
     Rows,
-    copied,
-    in_vain,
-    judge,
     mean_over,
     numbers_of,
     padded_rows,
+    replicated,
     seen_by,
     train_members,
-    unjudged,
 )
 from mcsim.generators._training._trainer import Trainer
 
@@ -63,14 +60,14 @@ class Flow(Trainer[FittedPanel]):
     What a copula of normals lacks is learned in layers, few parameters first: how much more
     volatile some units are than others, in all columns and in each; skewness and tails of
     innovations, forward and backward in time, alike in all periods; and, with ``couplings``,
-    networks by which half of the coordinates bend the others. Training ends when units that copies
-    of the flow have not seen do not become likelier. Units are whitened by the covariance of the
-    other folds, so that tails are those of units not seen.
+    networks by which half of the coordinates transform the others. Training ends when units that
+    replicas of the flow have not seen do not become likelier. Units are whitened by the covariance
+    of the other folds, so that tails are those of units not seen.
 
     Parameters
     ----------
     rounds : int
-        Pairs of layers that bend innovations forward and backward in time.
+        Pairs of layers that transform innovations forward and backward in time.
     couplings : int
         Coupling layers with networks. On panels of 24 to 272 units they made held-out units less
         likely; they are for larger ones.
@@ -81,7 +78,7 @@ class Flow(Trainer[FittedPanel]):
     patience : int
         Steps without improvement on units not seen after which the fit ends.
     folds : int
-        Number of folds of units, each left out by a copy.
+        Number of folds of units, each left out by a replica.
     batch_size : int
         Units of a step.
     learning_rate : float
@@ -110,7 +107,7 @@ class Flow(Trainer[FittedPanel]):
     >>> generator = Flow(steps=3, folds=2).fit(jax.random.key(0), panel, progress=False)
     >>> generator
     FittedPanel(Flow: y over 5 periods)
-    >>> generator.parts[0].law.log_density(jax.numpy.zeros((2, 5))).shape
+    >>> generator.parts[0].distribution.log_density(jax.numpy.zeros((2, 5))).shape
     (2,)
     """
 
@@ -162,7 +159,7 @@ def learn(
     trained = train_members(algorithm, given, rates, [key for _, key in pairs], progress)
     roots = [_float32(square_root(scores.covariance)) for scores in data]
     return [
-        Learned(FlowLaw(plan, root, own.turns, state.judgment.best), losses)
+        Learned(FlowDistribution(plan, root, own.turns, state.stopping.best), losses)
         for root, own, (state, losses) in zip(roots, given, trained, strict=True)
     ]
 
@@ -211,7 +208,7 @@ def _float32(values: np.ndarray) -> np.ndarray:
 
 
 class FlowData(NamedTuple):
-    """Whitened units, the fold of each, and the rotations before the turned layers."""
+    """Whitened units, the fold of each, and the rotations before the rotated layers."""
 
     rows: Rows
     fold: Any
@@ -235,12 +232,12 @@ class Losses(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by copy, their moving average, and the judgment of it."""
+    """What changes: parameters by replica, their moving average, and its early stopping."""
 
     params: FlowParams
     average: FlowParams
     adam: Any
-    judgment: Judgment
+    stopping: EarlyStopping
     key: Array
 
 
@@ -259,18 +256,18 @@ class FlowLikelihood:
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: FlowData, key: Array) -> State:
-        """Return the state before the first step: the normal law."""
+        """Return the state before the first step: the normal distribution."""
         first, steps = jax.random.split(key)
         own = self.plan.initialize(first)
-        params = copied(own, self.folds)
-        return State(params, params, jax.vmap(ADAM.init)(params), unjudged(own), steps)
+        params = replicated(own, self.folds)
+        return State(params, params, jax.vmap(ADAM.init)(params), EarlyStopping.start(own), steps)
 
     def step(
         self, data: FlowData, rates: Rates, state: State, number: Array
     ) -> tuple[State, Losses]:
-        """Judge the copies by the units that they have not seen, then let all take a step."""
+        """Judge the replicas by the units that they have not seen, then let all take a step."""
         held = self._held(state.average, data)
-        judgment = judge(state.judgment, state.average, held, number, 0.0)
+        stopping = state.stopping.update(state.average, held, number, 0.0)
         rows, noise = jax.random.split(jax.random.fold_in(state.key, number))
         chosen = data.rows.draw(rows, self.batch_size)
         batch = jnp.asarray(data.rows.vectors)[chosen]
@@ -284,19 +281,19 @@ class FlowLikelihood:
 
         params, adam, losses = jax.vmap(improve)(state.params, state.adam, seen)
         average = jax.tree.map(lambda a, p: AVERAGE * a + (1 - AVERAGE) * p, state.average, params)
-        state = State(params, average, adam, judgment, state.key)
+        state = State(params, average, adam, stopping, state.key)
         return state, Losses(losses[0], jnp.minimum(held, WORST))
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return in_vain(state.judgment, self.patience, self.folds)
+        return state.stopping.should_stop(self.patience, self.folds)
 
     def _loss(self, params: FlowParams, data: FlowData, batch: Array, seen: Array) -> Array:
         likely = self.plan.log_density(params, jnp.asarray(data.turns), batch)
         return mean_over(-likely, seen)
 
     def _held(self, average: FlowParams, data: FlowData) -> Array:
-        """Return minus the mean log density of units under the copies that left them out."""
+        """Return minus the mean log density of units under the replicas that left them out."""
         own = jax.tree.map(lambda leaf: leaf[jnp.asarray(data.fold) + 1], average)
         turns, vectors = jnp.asarray(data.turns), jnp.asarray(data.rows.vectors)
         likely = jax.vmap(lambda params, z: self.plan.log_density(params, turns, z[None])[0])

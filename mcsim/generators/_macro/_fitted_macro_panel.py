@@ -20,7 +20,7 @@ from mcsim._schema import Schema
 from mcsim.errors import raise_all
 from mcsim.generators._macro._structural_model import (
     Common,
-    Skeleton,
+    StructuralModel,
     draw_noise,
     simulate,
     simulate_given,
@@ -31,7 +31,7 @@ LAST_STEPS = 0.2  # share of the steps over which the miss of the placebo varian
 WIDEST = 1.15  # ratio of standard deviations up to which inference counts as right
 
 
-@pytree("skeleton", "center", "scale", "realized", "losses", "rows")
+@pytree("model", "center", "scale", "realized", "losses", "rows")
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedMacroPanel:
     """A generator that has learned a macro panel: draws any number of units and periods.
@@ -44,10 +44,10 @@ class FittedMacroPanel:
         The configuration that it was fit with.
     schema : Schema
         Name and labels of the column.
-    skeleton : Skeleton
+    model : StructuralModel
         The fitted parameters.
     center, scale : array ()
-        What turns the skeleton's units into those of the data.
+        What turns the model's units into those of the data.
     realized : Common
         The data's common shocks, as far as they can be told from units' own.
     losses : dict of str to array (step,)
@@ -60,7 +60,7 @@ class FittedMacroPanel:
 
     config: Any
     schema: Schema
-    skeleton: Skeleton
+    model: StructuralModel
     center: Any
     scale: Any
     realized: Common
@@ -142,7 +142,7 @@ class FittedMacroPanel:
 
 
 def _caveats_of_placebos(losses: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Say if placebo estimates vary more or less than on the data: no skeleton has their law."""
+    """Warn of placebo estimates that vary more or less than on the data."""
     misses = np.asarray(losses.get("placebo", ()))
     misses = misses[-math.ceil(LAST_STEPS * len(misses)) :]
     ratio = float(np.sqrt(max(1.0 + misses.mean(), 0.0))) if len(misses) else 1.0
@@ -178,10 +178,10 @@ def _draw(
 ) -> Float[Array, "unit period"]:
     noise = draw_noise(key, n_units, n_periods)
     if generator.common_shocks == "redraw":
-        drawn = simulate(generator.skeleton, noise)
+        drawn = simulate(generator.model, noise)
     else:
         shocks = jax.tree.map(lambda path: path[:n_periods], generator.realized)
-        drawn = simulate_given(generator.skeleton, noise, shocks)
+        drawn = simulate_given(generator.model, noise, shocks)
     column = generator.schema.columns[0]
     values = generator.center + generator.scale * drawn.astype(jnp.float64)
     return jnp.clip(values, column.lower, column.upper)

@@ -16,7 +16,7 @@ from mcsim.generators._macro._fitted_macro_panel import FittedMacroPanel
 from mcsim.generators._macro._simulated_moments import (
     Rates,
     SimulatedMoments,
-    fitted_skeleton,
+    fitted_model,
     target,
 )
 from mcsim.generators._macro._structural_model import realized_shocks
@@ -108,7 +108,7 @@ class MacroPanel:
         schema: Schema | None = None,
         progress: bool = True,
     ) -> FittedMacroPanel:
-        """Learn the law of a macro panel.
+        """Learn the distribution of a macro panel.
 
         Parameters
         ----------
@@ -218,10 +218,10 @@ def _fit_all(
         for m, (center, scale), own, (state, losses) in zip(
             alike, scales, data, trained, strict=True
         ):
-            skeleton = fitted_skeleton(own, state)
-            realized = realized_shocks(skeleton, (members[m] - center) / scale)
-            law = skeleton, jnp.asarray(center), jnp.asarray(scale), realized
-            fits[m] = FittedMacroPanel(config, schema, *law, losses=losses)
+            model = fitted_model(own, state)
+            realized = realized_shocks(model, (members[m] - center) / scale)
+            distribution = model, jnp.asarray(center), jnp.asarray(scale), realized
+            fits[m] = FittedMacroPanel(config, schema, *distribution, losses=losses)
     return [fits[m] for m in range(len(members))]
 
 

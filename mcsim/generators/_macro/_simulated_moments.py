@@ -21,13 +21,18 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from mcsim.generators._macro._structural_model import Skeleton, draw_noise, first_skeleton, simulate
+from mcsim.generators._macro._structural_model import (
+    StructuralModel,
+    draw_noise,
+    first_model,
+    simulate,
+)
 
 FADE = 0.05  # weight of a step in the running variance of the moments
 FIRST_SPREAD = 0.1  # of a moment, squared, before the first draws
 FAR = 10.0  # standard deviations from which a miss is hardly the worse for more
 LEAST_SPREAD = 0.02  # of a moment: closer need not be
-TETHER = 1e-4  # weight of the squared distance from the first skeleton
+TETHER = 1e-4  # weight of the squared distance from the first model
 LAGS = (1, 2, 3, 4, 8, 16)
 PARTS = (2, 4, 8, 16)  # into which the periods are cut
 
@@ -52,7 +57,7 @@ class Target(NamedTuple):
     """The data's moments, and where the fit starts."""
 
     moments: Float[Array, " moment"]
-    start: Skeleton
+    start: StructuralModel
 
 
 class State(NamedTuple):
@@ -124,10 +129,10 @@ class SimulatedMoments:
 def target(values: Float[np.ndarray, "unit period"]) -> Target:
     """Describe standardized data, and choose where the fit starts."""
     found = jax.jit(flat_moments)(jnp.asarray(values, jnp.float32))
-    return Target(found, first_skeleton(values))
+    return Target(found, first_model(values))
 
 
-def fitted_skeleton(data: Target, state: State) -> Skeleton:
+def fitted_model(data: Target, state: State) -> StructuralModel:
     """Return the averaged parameters of the last step."""
     return ravel_pytree(data.start)[1](state.average)
 
@@ -287,7 +292,7 @@ def _slow_variances(standardized: Array) -> Float[Array, "window series"]:
 
 
 def _epochs(standardized: Array) -> Float[Array, "window series"]:
-    """Standard deviation of log variances between epochs: how lasting calm and storm are."""
+    """Standard deviation of log variances between epochs: how long calm and storm last."""
     totals = (standardized**2).cumsum(axis=1)
     spreads = []
     for window in windows_of(standardized.shape[1])[1:]:

@@ -22,15 +22,15 @@ from jaxtyping import Array, Float, Key
 TRAITS = ("mean", "log_sd", "persistence", "loading", "slow_loading", "log_slow", "log_outlier")
 """What a unit has of its own, jointly normal in the population."""
 
-MAX_TAIL = 0.4  # the h of a g-and-h law; from 0.5 on it has no variance
+MAX_TAIL = 0.4  # the h of a g-and-h distribution; from 0.5 on it has no variance
 MAX_OUTLIER_TAIL = 0.49
-MAX_SWING = 1.5  # of the log volatility of the factor, either way
+MAX_VOL_OF_VOL = 1.5  # of the log volatility of the factor, either way
 MAX_SKEW = 0.5
 LEAST_CHANCE = 0.05  # share of the mean path's variance that is taken for chance, at least
 MOST_CHANCE = 0.9
 
 
-class Skeleton(NamedTuple):
+class StructuralModel(NamedTuple):
     """The parameters, unconstrained: any real number is allowed.
 
     Attributes
@@ -38,14 +38,15 @@ class Skeleton(NamedTuple):
     trait_mean, trait_root : array (trait,) and (trait, trait)
         Mean of the traits, and the root of their covariance: its lower triangle, the diagonal in
         logarithms.
-    factor_persistence, factor_swing, factor_calm, factor_skew, factor_tail : array ()
+    factor_persistence, factor_vol_of_vol, factor_volatility_persistence, factor_skew, factor_tail :
+    array ()
         The common factor: its first autocorrelation, the size and the persistence of its log
         volatility, skewness and tails of its innovations.
     slow_common_persistence, slow_persistence : array ()
         First autocorrelations of the slow components, common and of units.
     second_order : array ()
         Second partial autocorrelation of the units' AR(2).
-    swing, calm, tail : array ()
+    vol_of_vol, volatility_persistence, tail : array ()
         Size and persistence of a unit's log volatility, and the tails of its innovations.
     outlier_tail, reversal : array ()
         Tails of the outliers, and the share of one that goes again in the next period.
@@ -54,15 +55,15 @@ class Skeleton(NamedTuple):
     trait_mean: Float[Array, " trait"]
     trait_root: Float[Array, "trait trait"]
     factor_persistence: Float[Array, ""]
-    factor_swing: Float[Array, ""]
-    factor_calm: Float[Array, ""]
+    factor_vol_of_vol: Float[Array, ""]
+    factor_volatility_persistence: Float[Array, ""]
     factor_skew: Float[Array, ""]
     factor_tail: Float[Array, ""]
     slow_common_persistence: Float[Array, ""]
     slow_persistence: Float[Array, ""]
     second_order: Float[Array, ""]
-    swing: Float[Array, ""]
-    calm: Float[Array, ""]
+    vol_of_vol: Float[Array, ""]
+    volatility_persistence: Float[Array, ""]
     tail: Float[Array, ""]
     outlier_tail: Float[Array, ""]
     reversal: Float[Array, ""]
@@ -95,36 +96,39 @@ def draw_noise(
     return Noise(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
 
 
-def simulate(skeleton: Skeleton, noise: Noise) -> Float[Array, "*batch unit period"]:
+def simulate(model: StructuralModel, noise: Noise) -> Float[Array, "*batch unit period"]:
     """Draw panels with common shocks of their own."""
-    return simulate_given(skeleton, noise, common_shocks(skeleton, noise.common))
+    return simulate_given(model, noise, common_shocks(model, noise.common))
 
 
 def simulate_given(
-    skeleton: Skeleton, noise: Noise, common: Common
+    model: StructuralModel, noise: Noise, common: Common
 ) -> Float[Array, "*batch unit period"]:
     """Draw panels with these common shocks."""
-    traits = jnp.moveaxis(draw_traits(skeleton, noise.traits), -1, 0)
+    traits = jnp.moveaxis(draw_traits(model, noise.traits), -1, 0)
     mean, log_sd, persistence, loading, slow_loading, log_slow, log_outlier = traits
-    own = own_parts(skeleton, noise.units[:3], jnp.tanh(persistence), jnp.exp(log_slow))
-    outliers = jnp.exp(log_outlier) * level_outliers(skeleton, noise.units[3, 1:])
+    own = own_parts(model, noise.units[:3], jnp.tanh(persistence), jnp.exp(log_slow))
+    outliers = jnp.exp(log_outlier) * level_outliers(model, noise.units[3, 1:])
     shared = loading * common.factor[..., None] + slow_loading * common.slow[..., None]
     return jnp.moveaxis(mean + jnp.exp(log_sd) * (shared + own + outliers), 0, -1)
 
 
-def common_shocks(skeleton: Skeleton, noise: Float[Array, "3 step *batch"]) -> Common:
+def common_shocks(model: StructuralModel, noise: Float[Array, "3 step *batch"]) -> Common:
     """Draw the paths that the units share."""
-    persistence = jnp.tanh(skeleton.factor_persistence)
-    calm, slow = jnp.tanh(skeleton.factor_calm), jnp.tanh(skeleton.slow_common_persistence)
-    swing = MAX_SWING * jax.nn.sigmoid(skeleton.factor_swing)
-    skew = MAX_SKEW * jnp.tanh(skeleton.factor_skew)
-    innovations = fat_tailed(noise[0], skew, MAX_TAIL * jax.nn.sigmoid(skeleton.factor_tail))
+    persistence = jnp.tanh(model.factor_persistence)
+    volatility_persistence, slow = (
+        jnp.tanh(model.factor_volatility_persistence),
+        jnp.tanh(model.slow_common_persistence),
+    )
+    vol_of_vol = MAX_VOL_OF_VOL * jax.nn.sigmoid(model.factor_vol_of_vol)
+    skew = MAX_SKEW * jnp.tanh(model.factor_skew)
+    innovations = fat_tailed(noise[0], skew, MAX_TAIL * jax.nn.sigmoid(model.factor_tail))
 
     def step(state, noise):
         factor, level, drift = state
         innovation, shift, turn = noise
-        level = autoregress(calm, level, shift)
-        volatility = jnp.exp(swing * jnp.tanh(level))
+        level = autoregress(volatility_persistence, level, shift)
+        volatility = jnp.exp(vol_of_vol * jnp.tanh(level))
         factor = autoregress(persistence, factor, volatility * innovation)
         drift = autoregress(slow, drift, turn)
         return (factor, level, drift), (factor, drift)
@@ -136,32 +140,35 @@ def common_shocks(skeleton: Skeleton, noise: Float[Array, "3 step *batch"]) -> C
 
 
 def draw_traits(
-    skeleton: Skeleton, noise: Float[Array, "*batch unit trait"]
+    model: StructuralModel, noise: Float[Array, "*batch unit trait"]
 ) -> Float[Array, "*batch unit trait"]:
     """Draw units from the population."""
-    root = jnp.tril(skeleton.trait_root, -1) + jnp.diag(jnp.exp(jnp.diag(skeleton.trait_root)))
-    return skeleton.trait_mean + noise @ root.T
+    root = jnp.tril(model.trait_root, -1) + jnp.diag(jnp.exp(jnp.diag(model.trait_root)))
+    return model.trait_mean + noise @ root.T
 
 
 def own_parts(
-    skeleton: Skeleton,
+    model: StructuralModel,
     noise: Float[Array, "3 step *batch unit"],
     persistence: Float[Array, "*batch unit"],
     slow_size: Float[Array, "*batch unit"],
 ) -> Float[Array, "period *batch unit"]:
     """Draw the AR(2) of the units, of about unit variance, and their slow components."""
-    second = jnp.tanh(skeleton.second_order)
+    second = jnp.tanh(model.second_order)
     first = persistence * (1.0 - second)
     size = jnp.sqrt((1.0 - persistence**2) * (1.0 - second**2))
-    calm, slow = jnp.tanh(skeleton.calm), jnp.tanh(skeleton.slow_persistence)
-    swing, tail = jnp.exp(skeleton.swing), MAX_TAIL * jax.nn.sigmoid(skeleton.tail)
+    volatility_persistence, slow = (
+        jnp.tanh(model.volatility_persistence),
+        jnp.tanh(model.slow_persistence),
+    )
+    vol_of_vol, tail = jnp.exp(model.vol_of_vol), MAX_TAIL * jax.nn.sigmoid(model.tail)
     innovations = size * fat_tailed(noise[0, 2:], 0.0, tail)
 
     def step(state, noise):
         last, before, level, drift = state
         innovation, shift, turn = noise
-        level = autoregress(calm, level, shift)
-        volatility = jnp.exp(swing * bounded(level) - swing**2)
+        level = autoregress(volatility_persistence, level, shift)
+        volatility = jnp.exp(vol_of_vol * bounded(level) - vol_of_vol**2)
         now = first * last + second * before + volatility * innovation
         drift = autoregress(slow, drift, turn)
         return (now, last, level, drift), now + slow_size * drift
@@ -172,11 +179,11 @@ def own_parts(
 
 
 def level_outliers(
-    skeleton: Skeleton, noise: Float[Array, "step *batch unit"]
+    model: StructuralModel, noise: Float[Array, "step *batch unit"]
 ) -> Float[Array, "period *batch unit"]:
     """Draw outliers: a share of each is taken back in the period after."""
-    size = fat_tailed(noise, 0.0, MAX_OUTLIER_TAIL * jax.nn.sigmoid(skeleton.outlier_tail))
-    return size[1:] - jax.nn.sigmoid(skeleton.reversal) * size[:-1]
+    size = fat_tailed(noise, 0.0, MAX_OUTLIER_TAIL * jax.nn.sigmoid(model.outlier_tail))
+    return size[1:] - jax.nn.sigmoid(model.reversal) * size[:-1]
 
 
 def autoregress(persistence: Array, last: Array, innovation: Array) -> Array:
@@ -203,7 +210,7 @@ def fat_tailed(normal: Array, skew: Array | float, tail: Array | float) -> Array
     return (stretched - mean) / jnp.sqrt(second - mean**2)
 
 
-def first_skeleton(values: Float[np.ndarray, "unit period"]) -> Skeleton:
+def first_model(values: Float[np.ndarray, "unit period"]) -> StructuralModel:
     """Choose where a fit to standardized data starts."""
     deviations = values - values.mean(axis=1, keepdims=True)
     first = (deviations[:, 1:] * deviations[:, :-1]).sum(axis=1) / (deviations**2).sum(axis=1)
@@ -211,19 +218,19 @@ def first_skeleton(values: Float[np.ndarray, "unit period"]) -> Skeleton:
     means = [0.0, -0.2, persistence, 0.5, 0.35, np.log(0.25), np.log(0.3)]
     spreads = [max(values.mean(axis=1).std(), 0.02), 0.3, 0.2, 0.12, 0.1, 0.3, 0.5]
     numbers = [0.4, 0.0, 1.0, -0.1, -1.0, 2.0, 2.0, 0.1, -1.0, 1.6, -1.0, 1.0, 0.0]
-    return Skeleton(
+    return StructuralModel(
         jnp.asarray(means, jnp.float32),
         jnp.asarray(np.diag(np.log(spreads)), jnp.float32),
         *(jnp.float32(number) for number in numbers),
     )
 
 
-def realized_shocks(skeleton: Skeleton, values: Float[np.ndarray, "unit period"]) -> Common:
+def realized_shocks(model: StructuralModel, values: Float[np.ndarray, "unit period"]) -> Common:
     """Return the paths of the common components that standardized data show."""
     path = values.mean(axis=0) - values.mean()
-    fast_loading, slow_loading = mean_loadings(skeleton)
-    fast = _kernel(skeleton.factor_persistence, len(path)) * factor_variance(skeleton)
-    slow = _kernel(skeleton.slow_common_persistence, len(path))
+    fast_loading, slow_loading = mean_loadings(model)
+    fast = _kernel(model.factor_persistence, len(path)) * factor_variance(model)
+    slow = _kernel(model.slow_common_persistence, len(path))
     common = fast_loading**2 * fast + slow_loading**2 * slow
     variance = path.var()
     chance = _chance(values, variance)
@@ -234,20 +241,20 @@ def realized_shocks(skeleton: Skeleton, values: Float[np.ndarray, "unit period"]
     return Common(jnp.asarray(scale * factor, jnp.float32), jnp.asarray(scale * drift, jnp.float32))
 
 
-def mean_loadings(skeleton: Skeleton) -> tuple[float, float]:
+def mean_loadings(model: StructuralModel) -> tuple[float, float]:
     """Return the loadings of the cross-section mean: unit scale times loading, on average."""
-    root = np.asarray(skeleton.trait_root, np.float64)
+    root = np.asarray(model.trait_root, np.float64)
     root = np.tril(root, -1) + np.diag(np.exp(np.diag(root)))
-    covariance, mean = root @ root.T, np.asarray(skeleton.trait_mean, np.float64)
+    covariance, mean = root @ root.T, np.asarray(model.trait_mean, np.float64)
     scale = np.exp(mean[1] + covariance[1, 1] / 2)
     return float(scale * (mean[3] + covariance[1, 3])), float(scale * (mean[4] + covariance[1, 4]))
 
 
-def factor_variance(skeleton: Skeleton) -> float:
+def factor_variance(model: StructuralModel) -> float:
     """Return the variance of the factor, whose volatility averages above 1."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    swing = MAX_SWING * float(jax.nn.sigmoid(skeleton.factor_swing))
-    return float(weights @ np.exp(2 * swing * np.tanh(nodes)) / weights.sum())
+    vol_of_vol = MAX_VOL_OF_VOL * float(jax.nn.sigmoid(model.factor_vol_of_vol))
+    return float(weights @ np.exp(2 * vol_of_vol * np.tanh(nodes)) / weights.sum())
 
 
 def _kernel(persistence: Array, n_periods: int) -> Float[np.ndarray, "period period"]:

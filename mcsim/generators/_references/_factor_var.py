@@ -24,8 +24,8 @@ from mcsim.generators._training._trainer import Trainer
 
 @pytree("root", "factors", "shocks")
 @dataclass(frozen=True, eq=False)
-class FactorLaw:
-    """The law of vectors.
+class FactorDistribution:
+    """The distribution of vectors.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class FactorLaw:
     factors : array (factor, coordinate)
         What a unit with a loading of one adds.
     shocks : Shocks
-        The law of the factors' paths, as rows (factor and column, period).
+        The distribution of the factors' paths, as rows (factor and column, period).
     """
 
     root: Any
@@ -47,8 +47,8 @@ class FactorLaw:
         noise = jax.random.normal(key, (n_units, size + count), jnp.float32)
         return noise[:, :size] @ self.root + noise[:, size:] @ self.factors
 
-    def redrawn(self, key: Array) -> "FactorLaw":
-        """Return the law with other paths of the factors; what they add to traits stays."""
+    def redrawn(self, key: Array) -> "FactorDistribution":
+        """Return the distribution with other paths of the factors; their part in traits stays."""
         if not len(self.factors):
             return self
         paths = self.shocks.draw(key).reshape(len(self.factors), -1).astype(jnp.float32)
@@ -65,7 +65,7 @@ class FactorVAR(Trainer[FittedPanel]):
     autoregression over periods, the same for all units; means, loadings and traits are jointly
     normal, as are the innovations of the columns. So columns move together between units, within
     them and over time, with few parameters: the model behind interactive fixed effects, and that of
-    simulation studies of synthetic control. The law of the scores is normal, and
+    simulation studies of synthetic control. The distribution of the scores is normal, and
     nothing is matched to the data afterwards: levels that few cells have, and how often a sticky
     binary column switches, are as far from the data's as its scores are from normal ones. With
     ``common_shocks="redraw"`` the factors' paths too are drawn anew, by a line and an
@@ -96,7 +96,7 @@ class FactorVAR(Trainer[FittedPanel]):
     >>> generator = FactorVAR().fit(jax.random.key(0), panel)
     >>> generator
     FittedPanel(FactorVAR: y over 10 periods)
-    >>> len(generator.parts[0].law.factors)
+    >>> len(generator.parts[0].distribution.factors)
     1
     >>> generator.sample(jax.random.key(1), 300)
     Panel(300 units x 10 periods: y)
@@ -121,7 +121,7 @@ def learn(
     return [Learned(_fit(config, scores)) for scores in data]
 
 
-def _fit(config: FactorVAR, scores: Scores) -> FactorLaw:
+def _fit(config: FactorVAR, scores: Scores) -> FactorDistribution:
     layout, vectors = scores.coding.layout, scores.vectors
     if layout.periods == 1:
         raise InputError(
@@ -132,14 +132,14 @@ def _fit(config: FactorVAR, scores: Scores) -> FactorLaw:
     second = vectors.T @ vectors / len(vectors)
     units = effective_size(scores.rows)
     model = fit_factor_model(second, units, layout, config.factors, config.lags)
-    return _law(model, layout)
+    return _distribution_of(model, layout)
 
 
-def _law(model: FactorModel, layout: Layout) -> FactorLaw:
+def _distribution_of(model: FactorModel, layout: Layout) -> FactorDistribution:
     count, columns = len(model.factors), len(layout.paths)
     paths = model.factors[:, : layout.n_cells].reshape(count * columns, layout.periods)
     noise = np.zeros((count * columns, count * columns))  # how well the paths are known is not
-    return FactorLaw(
+    return FactorDistribution(
         square_root(model.covariance).astype(np.float32),
         model.factors.astype(np.float32),
         fit_shocks(paths, noise),

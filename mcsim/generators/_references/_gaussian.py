@@ -14,7 +14,7 @@ from mcsim._calls import with_remedies
 from mcsim._pytree import pytree
 from mcsim.generators._options import faults_of_counts
 from mcsim.generators._scores._coding import Scores
-from mcsim.generators._scores._vectors import Square, square_root, without_copies
+from mcsim.generators._scores._vectors import Square, square_root, without_duplicates
 from mcsim.generators._training._fitted_panel import FittedPanel
 from mcsim.generators._training._panels import Learned, PanelRecipe, numpy_rng, of_scores
 from mcsim.generators._training._trainer import Trainer
@@ -28,7 +28,7 @@ RESTARTS = 3
 @pytree("root")
 @dataclass(frozen=True, eq=False)
 class Normal:
-    """A normal law of vectors with mean zero.
+    """A normal distribution of vectors with mean zero.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def learn_normals(
 @pytree("weights", "means", "roots")
 @dataclass(frozen=True, eq=False)
 class MixtureOfNormals:
-    """A mixture of normal laws of vectors.
+    """A mixture of normal distributions of vectors.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class GaussianMixture(Trainer[FittedPanel]):
     >>> generator = GaussianMixture().fit(jax.random.key(0), panel)
     >>> generator
     FittedPanel(GaussianMixture: y over 4 periods)
-    >>> len(generator.parts[0].law.weights)
+    >>> len(generator.parts[0].distribution.weights)
     2
     >>> generator.sample(jax.random.key(1), 300)
     Panel(300 units x 4 periods: y)
@@ -188,11 +188,11 @@ def learn_mixtures(
 def _fit(rng: np.random.Generator, scores: Scores, numbers: Sequence[int]) -> MixtureOfNormals:
     variances, axes = np.linalg.eigh(scores.covariance)
     back = np.sqrt(variances)[:, None] * axes.T
-    vectors = scores.vectors[without_copies(scores.rows)]  # copies would be a component
+    vectors = scores.vectors[without_duplicates(scores.rows)]  # duplicates would be a component
     found = best_mixture(rng, vectors @ axes / np.sqrt(variances), numbers)
     roots = np.stack([_root(found, number) for number in range(found.n_components)])
-    law = found.weights_, found.means_ @ back, roots @ back
-    return MixtureOfNormals(*(part.astype(np.float32) for part in law))
+    distribution = found.weights_, found.means_ @ back, roots @ back
+    return MixtureOfNormals(*(part.astype(np.float32) for part in distribution))
 
 
 def best_mixture(

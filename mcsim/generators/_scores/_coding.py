@@ -102,7 +102,7 @@ class Coding:
         return jnp.concatenate(parts, axis=1)
 
     def moved(self, vectors: Vectors, known: "Scores") -> tuple[Margin, ...]:
-        """Return the margins under which vectors of this law have the training data's values."""
+        """Return the margins under which these vectors have the training data's values."""
         missing = np.isinf(known.low) & np.isinf(known.high)
         drawn, own = (v * self.spreads + self.centers for v in (vectors, known.vectors))
         places = [self.layout.place(name) for name in self.layout.names]
@@ -239,7 +239,7 @@ def truncated_normal(rng: np.random.Generator, low: np.ndarray, high: np.ndarray
 @pytree("means", "level", "slope", "persistence", "innovation")
 @dataclass(frozen=True, eq=False)
 class Shocks:
-    """The law of the means of the periods.
+    """The distribution of the means of the periods.
 
     Attributes
     ----------
@@ -277,7 +277,7 @@ class Shocks:
 def fit_shocks(
     means: Float[np.ndarray, "column period"], chance: Float[np.ndarray, "column column"]
 ) -> Shocks:
-    """Fit the law; ``chance`` is the covariance of means that units alone would give."""
+    """Fit the distribution; ``chance`` is the covariance of means that units alone would give."""
     fits = [_fit_path(path) for path in means]
     residuals = np.array([fit.residuals for fit in fits]).reshape(means.shape)
     persistence = np.array([fit.persistence for fit in fits])
@@ -292,7 +292,7 @@ def fit_shocks(
 
 
 def shocks_of(scores: Scores) -> Shocks:
-    """Fit the law of the means of scores; by chance alone they vary as unit means do."""
+    """Fit the distribution of the means of scores; by chance alone they vary as unit means do."""
     layout, coding, units = scores.coding.layout, scores.coding, len(scores.vectors)
     means = coding.centers[: layout.n_cells].reshape(len(layout.paths), layout.periods)
     paths = (scores.vectors * coding.spreads)[:, : layout.n_cells].reshape(units, *means.shape)
@@ -325,7 +325,7 @@ class _Path(NamedTuple):
 
 
 def _fit_path(path: Float[np.ndarray, " period"]) -> _Path:
-    """Fit the law of a path; a slope that may be chance is zero."""
+    """Fit the distribution of a path; a slope that may be chance is zero."""
     flat = _fit_line(path, 1)
     if len(path) < SHORT_PATH:
         return flat

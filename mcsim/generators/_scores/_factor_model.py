@@ -179,7 +179,7 @@ def _stationary(coefficients: np.ndarray, innovations: Square) -> Autoregression
 
 
 class FactorModel(NamedTuple):
-    """A law of vectors with mean zero.
+    """A distribution of vectors with mean zero.
 
     Attributes
     ----------
@@ -294,7 +294,7 @@ def _noise(seen: Square, columns: int, dynamics: Autoregression | None) -> Squar
 
 
 def _components(second: Square, base: Square, units: int, number: int) -> np.ndarray:
-    """Return the factors that make a law with covariance ``base`` most likely."""
+    """Return the factors that make a distribution with covariance ``base`` most likely."""
     root = square_root(base)
     inverse = np.linalg.inv(root)
     values, axes = np.linalg.eigh(inverse @ second @ inverse)

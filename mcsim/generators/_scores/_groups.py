@@ -106,7 +106,7 @@ def _directions_that_tell(
     """Return in how many directions effects make the means of left-out groups most likely.
 
     All others are noise; were they kept, they would hide how alike the units of a group are. Groups
-    with one number are copies.
+    with one number are duplicates.
     """
     fold = number % FOLDS
     gains = np.zeros(means.shape[1])

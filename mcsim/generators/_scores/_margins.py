@@ -103,10 +103,10 @@ class Margin:
         return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
 
     def moved(self, draws: np.ndarray, completed: np.ndarray | None = None) -> "Margin":
-        """Return the margin that gives scores with the law of ``draws`` the same law of values.
+        """Return the margin under which scores distributed as ``draws`` give the same values.
 
-        Where cells are missing, it is the law of the ``completed`` scores, which need not be that
-        of the cells that were seen.
+        Where cells are missing, it is the distribution of the ``completed`` scores, which need not
+        be that of the cells that were seen.
         """
         old = np.asarray(self.scores)
         probability = ndtr(old) if completed is None else _shares_below(completed.ravel(), old)

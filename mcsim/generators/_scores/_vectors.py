@@ -122,7 +122,7 @@ def log_lengths(
 
 
 def identities(rows: UnitNumbers) -> UnitNumbers:
-    """Number the units of a sample in the order in which they first appear, copies alike.
+    """Number the units of a sample in the order in which they first appear, duplicates alike.
 
     Examples
     --------
@@ -133,19 +133,19 @@ def identities(rows: UnitNumbers) -> UnitNumbers:
     return np.argsort(np.argsort(first))[number]
 
 
-def without_copies(rows: UnitNumbers) -> Int[np.ndarray, " place"]:
+def without_duplicates(rows: UnitNumbers) -> Int[np.ndarray, " place"]:
     """Return the places in a sample at which units appear for the first time.
 
     Examples
     --------
-    >>> without_copies(np.array([7, 7, 3, 5, 3]))
+    >>> without_duplicates(np.array([7, 7, 3, 5, 3]))
     array([0, 2, 3])
     """
     return np.sort(np.unique(rows, return_index=True)[1])
 
 
 def effective_size(rows: UnitNumbers) -> int:
-    """Return how many units without copies tell as much about a mean: Kish (1965), section 11.7.
+    """Return the effective sample size for a mean: Kish (1965), section 11.7.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def best_weight(scores: np.ndarray, layout: Layout, rows: UnitNumbers, target: T
     if layout.periods == 1 and effective_size(rows) > 10 * layout.size:
         return 0.0
     number = identities(rows)
-    if not number.any():  # one unit, and nothing but its copies
+    if not number.any():  # one unit, and nothing but its duplicates
         return WEIGHTS[-1]
     fold = number % min(FOLDS, number.max() + 1)
     totals = np.zeros(len(WEIGHTS))

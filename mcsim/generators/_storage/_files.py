@@ -43,13 +43,13 @@ from mcsim.generators._cross_sections._architecture import Architecture, Tables
 from mcsim.generators._cross_sections._fitted import FittedGenerator
 from mcsim.generators._cross_sections._levels import Levels, LevelsTable
 from mcsim.generators._cross_sections._mixture import Mixture, MixtureTable
-from mcsim.generators._flow._distribution import FlowLaw, FlowParams, FlowPlan
+from mcsim.generators._flow._distribution import FlowDistribution, FlowParams, FlowPlan
 from mcsim.generators._flow._trainer import Flow
 from mcsim.generators._macro import FittedMacroPanel, MacroPanel
-from mcsim.generators._macro._structural_model import Common, Skeleton
+from mcsim.generators._macro._structural_model import Common, StructuralModel
 from mcsim.generators._networks import Reader, Writer
 from mcsim.generators._references._block_bootstrap import BlockBootstrap, RealDates
-from mcsim.generators._references._factor_var import FactorLaw, FactorVAR
+from mcsim.generators._references._factor_var import FactorDistribution, FactorVAR
 from mcsim.generators._references._gaussian import (
     GaussianCopula,
     GaussianMixture,
@@ -66,7 +66,7 @@ from mcsim.generators._scores._coding import Coding, Shocks
 from mcsim.generators._scores._groups import Groups
 from mcsim.generators._scores._margins import Margin
 from mcsim.generators._scores._vectors import Layout
-from mcsim.generators._storage._trees import Tensors, decode_tree, encode_tree
+from mcsim.generators._storage._trees import Classes, Tensors, decode_tree, encode_tree
 from mcsim.generators._training._fitted_panel import FittedPanel, Part
 from mcsim.generators._training._trainer import KEEPER, Source, Train
 from mcsim.generators._vae._model import Autoencoder, Decoded, Plan
@@ -101,8 +101,8 @@ DISTRIBUTIONS: Mapping[str, type] = {
     "Autoencoder": Autoencoder,
     "Common": Common,
     "Decoded": Decoded,
-    "FactorLaw": FactorLaw,
-    "FlowLaw": FlowLaw,
+    "FactorDistribution": FactorDistribution,
+    "FlowDistribution": FlowDistribution,
     "FlowParams": FlowParams,
     "FlowPlan": FlowPlan,
     "Generated": Generated,
@@ -112,7 +112,7 @@ DISTRIBUTIONS: Mapping[str, type] = {
     "Plan": Plan,
     "RealDates": RealDates,
     "RealUnits": RealUnits,
-    "Skeleton": Skeleton,
+    "StructuralModel": StructuralModel,
 }
 PARTS: Mapping[str, type] = {
     "Architecture": Architecture,
@@ -132,7 +132,22 @@ PARTS: Mapping[str, type] = {
     "Tables": Tables,
     "Writer": Writer,
 }
+FORMER: Mapping[str, str] = {
+    "FactorLaw": "FactorDistribution",
+    "FlowLaw": "FlowDistribution",
+    "Skeleton": "StructuralModel",
+    "FittedMacroPanel.skeleton": "model",
+    "Part.law": "distribution",
+    "StructuralModel.calm": "volatility_persistence",
+    "StructuralModel.factor_calm": "factor_volatility_persistence",
+    "StructuralModel.factor_swing": "factor_vol_of_vol",
+    "StructuralModel.swing": "vol_of_vol",
+}
+"""Tags of older files, and fields as ``"tag.field"``, with the names of today."""
+
 CLASSES: Mapping[str, type] = {**GENERATORS, **TRAINERS, **DISTRIBUTIONS, **PARTS}
+
+STORED = Classes(CLASSES, FORMER)
 
 
 @with_remedies()
@@ -179,7 +194,7 @@ def save(generator: Any, path: str | Path) -> Path:
     raise_all(faults_of_labels(generator.schema))
     tensors: Tensors = {}
     try:
-        tree = encode_tree(generator, CLASSES, tensors)
+        tree = encode_tree(generator, STORED, tensors)
     except (TypeError, ValueError) as fault:
         raise InputError(f"generator: cannot be saved: {fault}") from None
     header = {"kind": KIND, "format": FORMAT, "mcsim": __version__, "generator": tree}
@@ -222,7 +237,7 @@ def load(path: str | Path) -> Any:
     """
     tree, tensors = _read(as_path("path", path))
     try:
-        generator = decode_tree(tree, CLASSES, tensors)
+        generator = decode_tree(tree, STORED, tensors)
     except (*_FAULTS, AttributeError, KeyError, IndexError) as fault:
         raise ModelFileError(f"{path}: the header is damaged: {fault}") from None
     if tensors:
@@ -248,7 +263,7 @@ def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
 def describe_schema(schema: Schema) -> Any:
     """Return a schema as JSON."""
     raise_all(faults_of_labels(schema))
-    return encode_tree(schema, CLASSES, {}, "schema")
+    return encode_tree(schema, STORED, {}, "schema")
 
 
 def _read(path: Path) -> tuple[Any, Tensors]:

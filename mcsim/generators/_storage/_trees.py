@@ -8,7 +8,7 @@ built, by their own constructors, so their checks apply; nothing is imported or 
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_type_hints
 
 import jax
@@ -18,9 +18,6 @@ import numpy as np
 from mcsim._declared import fits
 from mcsim._labels import decode_label, encode_label
 from mcsim._pytree import identity_fields
-
-Classes = Mapping[str, type]
-"""Classes by their tags."""
 
 Tensors = dict[str, np.ndarray]
 
@@ -32,6 +29,30 @@ UNLIMITED = ("config", "schema")  # numbers in here are no sizes
 INFINITE = ("low", "high")  # ends of intervals of scores; all other numbers are finite
 MISSING = "columns"  # real units have missing cells; no other numbers are NaN
 UNCHECKED = ("losses",)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that trees may hold.
+
+    Attributes
+    ----------
+    by_tag : mapping of str to type
+    former : mapping of str to str
+        Tags of before, and fields of before as ``"tag.field"``, with the names of today.
+    """
+
+    by_tag: Mapping[str, type]
+    former: Mapping[str, str] = field(default_factory=dict)
+
+    def tag_of(self, tree: Any) -> str | None:
+        """Return the tag of a node's class, if it has one."""
+        return next((tag for tag, cls in self.by_tag.items() if type(tree) is cls), None)
+
+    def tag_today(self, tag: Any) -> str | None:
+        """Return the tag of today for one of a file; None if it is unknown."""
+        today = self.former.get(tag, tag) if isinstance(tag, str) else None
+        return today if today in self.by_tag else None
 
 
 def encode_tree(tree: Any, classes: Classes, tensors: Tensors, place: str = "") -> Any:
@@ -46,7 +67,7 @@ def encode_tree(tree: Any, classes: Classes, tensors: Tensors, place: str = "") 
     """
     if isinstance(tree, (jax.Array, np.ndarray)):
         return _encode_array(tree, tensors, place)
-    if (tag := _tag_of(tree, classes)) is not None:
+    if (tag := classes.tag_of(tree)) is not None:
         parts = {name: getattr(tree, name) for name in stored_fields(tree)}
         return {"class": tag, "fields": _encode_all(parts, classes, tensors, place)}
     if type(tree) in (tuple, list):
@@ -75,19 +96,17 @@ def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "")
     if not isinstance(entry, dict):
         return _checked_size(entry, place)
     if entry.keys() == {"class", "fields"}:
-        tag = entry["class"]
-        if not isinstance(tag, str) or tag not in classes:
-            raise ValueError(f"{place or 'the model'}: the class {tag!r} is unknown")
-        return _build(classes[tag], _decode_all(entry["fields"], classes, tensors, place))
+        tag = classes.tag_today(entry["class"])
+        if tag is None:
+            raise ValueError(f"{place or 'the model'}: the class {entry['class']!r} is unknown")
+        parts = _decode_all(entry["fields"], classes, tensors, place)
+        parts = {classes.former.get(f"{tag}.{name}", name): part for name, part in parts.items()}
+        return _build(classes.by_tag[tag], parts)
     if entry.keys() == {"mapping"}:
         return _decode_all(entry["mapping"], classes, tensors, place)
     if entry.keys() <= {"numpy", "jax"}:
         return _decode_array(entry, tensors, place)
     return _decode_static(entry, place)
-
-
-def _tag_of(tree: Any, classes: Classes) -> str | None:
-    return next((tag for tag, cls in classes.items() if type(tree) is cls), None)
 
 
 def stored_fields(tree: Any) -> tuple[str, ...]:

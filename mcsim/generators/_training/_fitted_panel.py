@@ -35,8 +35,8 @@ SHOWN = 5  # unseen values named in a sentence
 
 
 @runtime_checkable
-class Law(Protocol):
-    """A law of vectors of scores; a pytree."""
+class Distribution(Protocol):
+    """A distribution of vectors of scores; a pytree."""
 
     def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
         """Draw units, independent of each other."""
@@ -44,11 +44,11 @@ class Law(Protocol):
 
 
 @runtime_checkable
-class ShockedLaw(Law, Protocol):
-    """A law that units share more of than the means of the periods: interactive factors."""
+class ShockedDistribution(Distribution, Protocol):
+    """A distribution with shocks beyond the means of the periods: interactive factors."""
 
-    def redrawn(self, key: Array) -> Law:
-        """Return the law with other shocks."""
+    def redrawn(self, key: Array) -> Distribution:
+        """Return the distribution with other shocks."""
         ...
 
 
@@ -78,16 +78,16 @@ class Population(Protocol):
         ...
 
 
-@pytree("coding", "law", "recolor", "margins", "shocks", "groups")
+@pytree("coding", "distribution", "recolor", "margins", "shocks", "groups")
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The law of the units with one set of given values.
+    """The distribution of the units with one set of given values.
 
     Attributes
     ----------
     coding : Coding
         Of the training data.
-    law : Law
+    distribution : Distribution
         Of the vectors.
     recolor : array (coordinate, coordinate) or None
         What gives drawn vectors the covariance of the training data.
@@ -100,7 +100,7 @@ class Part:
     """
 
     coding: Coding
-    law: Any
+    distribution: Any
     recolor: Any
     margins: tuple[Margin, ...]
     shocks: Shocks
@@ -126,10 +126,10 @@ class Part:
     ) -> dict[str, Float[Array, "unit period"]]:
         """Draw columns."""
         of_law, of_shocks, of_groups = jax.random.split(key, 3)
-        law = self.law
-        if common_shocks == "redraw" and isinstance(law, ShockedLaw):
-            law = law.redrawn(jax.random.fold_in(of_shocks, 1))
-        vectors = law.draw(of_law, n_units).astype(jnp.float64)
+        distribution = self.distribution
+        if common_shocks == "redraw" and isinstance(distribution, ShockedDistribution):
+            distribution = distribution.redrawn(jax.random.fold_in(of_shocks, 1))
+        vectors = distribution.draw(of_law, n_units).astype(jnp.float64)
         if self.recolor is not None:
             vectors = vectors @ self.recolor.T
         extra = {}

@@ -31,7 +31,7 @@ from mcsim.generators._scores._vectors import (
     shrunk_covariance,
 )
 from mcsim.generators._training._checks import check_panel
-from mcsim.generators._training._fitted_panel import FittedPanel, Law, Part, Population
+from mcsim.generators._training._fitted_panel import Distribution, FittedPanel, Part, Population
 from mcsim.generators._training._trainer import Source
 
 CALIBRATION_UNITS = 20_000  # drawn to learn the covariance and the margins of a distribution
@@ -172,7 +172,7 @@ def _at_level(units: Units, given: tuple[str, ...], level: tuple) -> Units:
 class Learned(NamedTuple):
     """A distribution of normal scores, and the losses at each step of its training."""
 
-    law: Law
+    distribution: Distribution
     losses: Mapping[str, np.ndarray] = {}
 
 
@@ -235,7 +235,7 @@ def _populations(
         own_keys, own_data = [triples[m][1] for m in alike], [data[m] for m in alike]
         learned |= zip(alike, learn(config, own_keys, own_data, progress), strict=True)
     return [
-        (_part(triple[2], units, config.cluster, scores, learned[m].law, calibrate),
+        (_part(triple[2], units, config.cluster, scores, learned[m].distribution, calibrate),
          learned[m].losses)
         for m, (triple, units, scores) in enumerate(zip(triples, members, data, strict=True))
     ]  # fmt: skip
@@ -247,13 +247,18 @@ def _scores(units: Units, cluster: str | None, schema: Schema, key: Array) -> Sc
 
 
 def _part(
-    key: Array, units: Units, cluster: str | None, scores: Scores, law: Law, calibrate: bool
+    key: Array,
+    units: Units,
+    cluster: str | None,
+    scores: Scores,
+    distribution: Distribution,
+    calibrate: bool,
 ) -> Part:
     """Return the population that a distribution of scores gives."""
     coding, recolor, margins = scores.coding, None, scores.coding.margins
     vectors, covariance, groups = scores.vectors, scores.covariance, None
     if calibrate:
-        drawn = np.asarray(law.draw(key, CALIBRATION_UNITS), np.float64)
+        drawn = np.asarray(distribution.draw(key, CALIBRATION_UNITS), np.float64)
         recolor, margins = calibration(drawn, scores)
         if cluster is not None:  # groups are those of vectors as they are drawn
             covariance = covariance_of(drawn @ recolor.T)
@@ -261,7 +266,7 @@ def _part(
     if cluster is not None:
         codes = units.columns[cluster][:, 0]
         groups = fit_groups(cluster, codes, units.rows, vectors, covariance)
-    return Part(coding, law, recolor, margins, shocks_of(scores), groups)
+    return Part(coding, distribution, recolor, margins, shocks_of(scores), groups)
 
 
 def numpy_rng(key: Array) -> np.random.Generator:
@@ -270,7 +275,7 @@ def numpy_rng(key: Array) -> np.random.Generator:
 
 
 def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, ...]]:
-    """Return the matrix and the margins under which a law's draws have the data's second moments.
+    """Return the matrix and the margins that give draws the second moments of the data.
 
     First those of scores, then those of values: where a margin is steep, equal changes of scores
     are unequal changes of values, and what tests see is how much values change.

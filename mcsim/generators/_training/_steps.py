@@ -282,13 +282,13 @@ def padded_rows(members: Sequence[Float[np.ndarray, "_ coordinate"]]) -> list[Ro
     ]
 
 
-class Judgment(NamedTuple):
-    """The best parameters so far, and how they were found.
+class EarlyStopping(NamedTuple):
+    """The best parameters so far, and the loss of held-out units by which they were found.
 
     Attributes
     ----------
     best : pytree
-        Of the first copy.
+        Of the first replica.
     smooth, lowest : array ()
         Moving average of the held-out loss: now, and at its lowest.
     since : array ()
@@ -300,54 +300,51 @@ class Judgment(NamedTuple):
     lowest: Any
     since: Any
 
+    @classmethod
+    def start(cls, params: Any) -> "EarlyStopping":
+        """Return the state before the first step, of one replica's parameters."""
+        return cls(params, np.float32(0), np.float32(np.inf), np.int32(0))
 
-def unjudged(params: Any) -> Judgment:
-    """Return the judgment before the first step, of one copy's parameters."""
-    return Judgment(params, np.float32(0), np.float32(np.inf), np.int32(0))
+    def update(self, params: Any, held: Array, number: Array, keep: float) -> "EarlyStopping":
+        """Take the first of all replicas' parameters if held-out units were never likelier.
 
+        ``keep`` is the decay of the moving average of their losses ``held``.
+        """
+        smooth = jnp.where(number == 0, held, keep * self.smooth + (1 - keep) * held)
+        better = smooth < self.lowest
+        best = jax.tree.map(lambda now, old: jnp.where(better, now[0], old), params, self.best)
+        since = jnp.where(better, 0, self.since + 1)
+        return EarlyStopping(best, smooth, jnp.minimum(smooth, self.lowest), since)
 
-def judge(judgment: Judgment, params: Any, held: Array, number: Array, keep: float) -> Judgment:
-    """Take the first of all copies' parameters if held-out units have never been likelier.
+    def should_stop(self, patience: int, folds: int) -> Array:
+        """Return whether held-out units have not become likelier for long."""
+        return self.since >= patience if folds else jnp.zeros((), bool)
 
-    ``keep`` is the decay of the moving average of their losses ``held``.
-    """
-    smooth = jnp.where(number == 0, held, keep * judgment.smooth + (1 - keep) * held)
-    better = smooth < judgment.lowest
-    best = jax.tree.map(lambda now, old: jnp.where(better, now[0], old), params, judgment.best)
-    since = jnp.where(better, 0, judgment.since + 1)
-    return Judgment(best, smooth, jnp.minimum(smooth, judgment.lowest), since)
-
-
-def in_vain(judgment: Judgment, patience: int, folds: int) -> Array:
-    """Say whether held-out units have not become likelier for long."""
-    return judgment.since >= patience if folds else jnp.zeros((), bool)
-
-
-def kept(judgment: Judgment, params: Any, folds: int) -> Any:
-    """Return the best parameters, of all copies' ``params`` the first one's without folds."""
-    last = jax.tree.map(lambda leaf: leaf[0], params)
-    return jax.tree.map(np.asarray, judgment.best if folds else last)
+    def parameters(self, params: Any, folds: int) -> Any:
+        """Return the best parameters; without folds the first replica's, of ``params``."""
+        last = jax.tree.map(lambda leaf: leaf[0], params)
+        return jax.tree.map(np.asarray, self.best if folds else last)
 
 
-def copied(params: Any, folds: int) -> Any:
-    """Return parameters of all copies: they start alike."""
+def replicated(params: Any, folds: int) -> Any:
+    """Return parameters of all replicas: they start alike."""
     return jax.tree.map(lambda leaf: np.stack([leaf] * (1 + folds)), params)
 
 
 def folds_of(key: Array, rows: UnitNumbers, folds: int, length: int) -> Int[np.ndarray, " padded"]:
-    """Draw the fold of each unit, one for all its copies, and pad with the first ones."""
+    """Draw the fold of each unit, one for all its duplicates, and pad with the first ones."""
     number = identities(rows)
     order = np.asarray(jax.random.permutation(key, number.max() + 1))[number]
     return np.resize(order % max(folds, 1), length).astype(np.int32)
 
 
-def seen_by(fold: Int[Array, " unit"], folds: int) -> Bool[Array, "copy unit"]:
-    """Say which units each copy learns from: the first from all, the others not from one fold."""
+def seen_by(fold: Int[Array, " unit"], folds: int) -> Bool[Array, "replica unit"]:
+    """Return the units of each replica: all for the first, all but one fold for the others."""
     return fold != jnp.arange(1 + folds)[:, None] - 1
 
 
 def mean_over(
-    values: Float[Array, "*copy unit"], chosen: Bool[Array, "*copy unit"]
+    values: Float[Array, "*replica unit"], chosen: Bool[Array, "*replica unit"]
 ) -> Float[Array, ""]:
     """Average over chosen units; 0 if there are none."""
     return jnp.where(chosen, values, 0).sum() / jnp.maximum(chosen.sum(), 1)

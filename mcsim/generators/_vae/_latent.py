@@ -17,7 +17,7 @@ from mcsim.generators._vae._model import Autoencoder, Decoded, encoded
 
 
 class Posterior(NamedTuple):
-    """The latent law of each unit: independent normals.
+    """The latent distribution of each unit: independent normals.
 
     Attributes
     ----------
@@ -57,10 +57,10 @@ class Latent:
 
     @property
     def _model(self) -> Autoencoder:
-        return self._part.law.model
+        return self._part.distribution.model
 
     def encode(self, panel: Panel) -> Posterior:
-        """Return the latent law of each unit of a panel.
+        """Return the latent distribution of each unit of a panel.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Latent:
         return schema.panel({n: columns[n] for n in schema.names if n in columns})
 
     def reconstruct(self, panel: Panel) -> Panel:
-        """Return the units of a panel as they come back from the mean of their latent law.
+        """Return the units of a panel as they come back from the mean of their latent distribution.
 
         Parameters
         ----------
@@ -192,8 +192,8 @@ def latent(generator: FittedPanel) -> Latent:
     if not isinstance(generator, FittedPanel):
         kind = type(generator).__name__
         raise InputError(f"generator: got {kind}, expected what VAE(...).fit returns")
-    law = getattr(generator.parts[0], "law", None)
-    if not isinstance(law, Decoded):
+    distribution = getattr(generator.parts[0], "distribution", None)
+    if not isinstance(distribution, Decoded):
         kind = type(generator.config).__name__
         raise InputError(f"generator: got one that {kind} made, expected VAE; others have no codes")
     if generator.given:

@@ -35,7 +35,7 @@ FAR = 30.0  # scores beyond are infinite
 SMALL = 0.05  # added to squared deviations before their logarithm, in variances of the noise
 Vectors = Float[Array, "unit coordinate"]
 Latent = Float[Array, "unit latent"]
-LatentLaw = Literal["posterior", "normal", "prior"]
+LatentDistribution = Literal["posterior", "normal", "prior"]
 BANDWIDTH = 0.3  # of the kernel on posteriors: sd 1 over all units, so this keeps few from copying
 
 
@@ -141,7 +141,7 @@ class Autoencoder:
         return Noise(mean, jnp.clip(jnp.exp(scale), LEAST_SCALE, MOST_SCALE))
 
     def encode(self, vectors: Vectors) -> Gaussian:
-        """Return the latent law given vectors."""
+        """Return the latent distribution given vectors."""
         plan, params = self.plan, self.params
         bent = apply(plan.encoder, params["encoder"], self.seen(vectors))
         mean = params["origin"] + bent[:, : plan.latent]
@@ -219,7 +219,7 @@ def log_probability(low: Array, high: Array) -> Array:
 
 
 def divergence(latent: Gaussian) -> Float[Array, " unit"]:
-    """Kullback-Leibler divergence of a latent law from the standard normal one, summed."""
+    """Kullback-Leibler divergence of a latent distribution from the standard normal one, summed."""
     mean, log_variance = latent
     terms = jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance
     return 0.5 * terms.sum(axis=1)
@@ -262,23 +262,25 @@ class Decoded:
 
 
 @partial(jax.jit, static_argnums=2)
-def _draw(law: Decoded, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
-    plan, count = law.model.plan, len(law.means)
+def _draw(distribution: Decoded, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
+    plan, count = distribution.model.plan, len(distribution.means)
     of_component, of_normals = jax.random.split(key)
     component = jax.random.randint(of_component, (n_units,), 0, count)
     shape = n_units, plan.latent + plan.layout.size
     normals = jax.random.normal(of_normals, shape, jnp.float32)
-    deviations = normals[:, : plan.latent] * jnp.asarray(law.scales)[component]
-    mean, scale = law.model.decode(jnp.asarray(law.means)[component] + deviations @ law.root)
+    deviations = normals[:, : plan.latent] * jnp.asarray(distribution.scales)[component]
+    mean, scale = distribution.model.decode(
+        jnp.asarray(distribution.means)[component] + deviations @ distribution.root
+    )
     if not plan.noisy:
         return mean
-    return mean + scale * law.model.draw_noise(normals[:, plan.latent :])
+    return mean + scale * distribution.model.draw_noise(normals[:, plan.latent :])
 
 
-def fit_law(
-    model: Autoencoder, vectors: Float[np.ndarray, "unit coordinate"], kind: LatentLaw
+def fit_latent_distribution(
+    model: Autoencoder, vectors: Float[np.ndarray, "unit coordinate"], kind: LatentDistribution
 ) -> Decoded:
-    """Fit the latent law to the posteriors of the training units.
+    """Fit the latent distribution to the posteriors of the training units.
 
     Their mixture is smoothed by a kernel, and shrunk so that its variance stays: Silverman (1986),
     Density estimation for statistics and data analysis, section 6.4.

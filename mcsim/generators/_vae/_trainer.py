@@ -28,7 +28,7 @@ from mcsim.generators._training._fitted_panel import FittedPanel
 from mcsim.generators._training._panels import Learned, PanelRecipe, of_scores
 from mcsim.generators._training._steps import numbers_of, train_members
 from mcsim.generators._training._trainer import Trainer
-from mcsim.generators._vae._model import LatentLaw, Plan, fit_law
+from mcsim.generators._vae._model import LatentDistribution, Plan, fit_latent_distribution
 from mcsim.generators._vae._training import Bound, Rates, first_autoencoder, training_data
 
 LATENT = 2, 12  # fewest and most latent coordinates by default
@@ -50,7 +50,7 @@ class VAE(Trainer[FittedPanel]):
     A unit's normal scores are factors, linear in a latent row, plus what a network adds, plus noise
     that is drawn: its scale is learned for every coordinate and depends on the latent row, so units
     differ in volatility; its tails are Student's. Training starts at factor analysis of the shrunk
-    covariance and ends when units that copies of the model have not seen become less likely, so
+    covariance and ends when units that replicas of the model have not seen become less likely, so
     that few units leave it close to the Gaussian copula. Latent rows are drawn from the posteriors
     of the training units; draws are recolored to the data's covariance, and margins are the data's.
 
@@ -64,7 +64,7 @@ class VAE(Trainer[FittedPanel]):
     arch : {"mlp", "lstm"}
         Perceptrons on whole units, or LSTMs that read and write them period by period.
     likelihood : {"student", "normal"}
-        The law of the noise; degrees of freedom are learned by column.
+        The distribution of the noise; degrees of freedom are learned by column.
     noise : bool
         Whether noise is learned and drawn. False: its scale is one in training and zero in draws,
         which are then the decoder's means.
@@ -80,9 +80,10 @@ class VAE(Trainer[FittedPanel]):
     beta : float
         Weight of the Kullback-Leibler divergence; 1 is the evidence lower bound, all terms summed.
     folds : int
-        Copies that leave out a part of the units each and say when to stop. 0: all steps are taken.
+        Replicas that leave out a part of the units each and say when to stop. 0: all steps are
+        taken.
     patience : int
-        Steps without a better judgment after which training ends.
+        Steps without a lower loss of left-out units after which training ends.
     steps : int
         Steps at most.
     batch_size : int, optional
@@ -110,7 +111,7 @@ class VAE(Trainer[FittedPanel]):
     Kingma & Welling (2014), Auto-encoding variational Bayes, ICLR. Rezende & Viola (2018), Taming
     VAEs, arXiv:1810.00597. Tomczak & Welling (2018), VAE with a VampPrior, AISTATS, for mixtures of
     posteriors. Ghosh, Sajjadi, Vergari, Black & Schölkopf (2020), From variational to deterministic
-    autoencoders, ICLR, for fitting the latent law after training.
+    autoencoders, ICLR, for fitting the latent distribution after training.
 
     Examples
     --------
@@ -132,7 +133,7 @@ class VAE(Trainer[FittedPanel]):
     noise: bool = True
     volatility: bool = True
     skip: bool = True
-    latent_law: LatentLaw = "posterior"
+    latent_law: LatentDistribution = "posterior"
     calibrate: bool = True
     beta: float = 1.0
     folds: int = 4
@@ -181,7 +182,10 @@ def learn(
     rates = numbers_of(config, Rates)
     trained = train_members(algorithm, units, rates, [triple[2] for triple in triples], progress)
     return [
-        Learned(fit_law(algorithm.learned(own, state), own.inside, config.latent_law), losses)
+        Learned(
+            fit_latent_distribution(algorithm.learned(own, state), own.inside, config.latent_law),
+            losses,
+        )
         for own, (state, losses) in zip(units, trained, strict=True)
     ]
 

@@ -23,17 +23,13 @@ from mcsim.generators._scores._coding import Scores
 from mcsim.generators._scores._vectors import Layout, Square
 from mcsim.generators._training._steps import (
     WORST,
-    Judgment,
-    copied,
+    EarlyStopping,
     draw_batch,
     folds_of,
-    in_vain,
-    judge,
-    kept,
     mean_over,
     padded_length,
+    replicated,
     seen_by,
-    unjudged,
 )
 from mcsim.generators._vae._model import (
     LEAST_DF,
@@ -89,11 +85,11 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by copy, and the judgment of them."""
+    """What changes: parameters by replica, and their early stopping."""
 
     params: Params
     adam: Any
-    judgment: Judgment
+    stopping: EarlyStopping
     key: Array
 
 
@@ -111,13 +107,13 @@ class Bound:
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: Data, key: Array) -> State:
-        """Return the state before the first step: the same parameters in all copies."""
+        """Return the state before the first step: the same parameters in all replicas."""
         one = data.start.params
-        params = copied(one, self.folds)
-        return State(params, _first_moments(params), unjudged(one), key)
+        params = replicated(one, self.folds)
+        return State(params, _first_moments(params), EarlyStopping.start(one), key)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
-        """Judge the copies on what they have not seen, then let each take a step.
+        """Judge the replicas on what they have not seen, then let each take a step.
 
         They are judged by what they gain over the start on the same units with the same noise.
         """
@@ -139,19 +135,19 @@ class Bound:
         losses = Losses(train[0], held, mean_over(latent[0], real))
         start = self._bound(data, rates, data.start.params, known, noise)[0]
         gain = mean_over(jnp.minimum(bounds, WORST) - start, out)
-        judgment = judge(state.judgment, state.params, gain, number, SMOOTH)
+        stopping = state.stopping.update(state.params, gain, number, SMOOTH)
         updates, adam = jax.vmap(ADAM.update)(gradient, state.adam)
         rate = rates.learning_rate * jnp.minimum((number + 1) / 20, 1).astype(jnp.float32)
         params = _moved(state.params, updates, rate, rates.weight_decay)
-        return State(params, adam, judgment, state.key), losses
+        return State(params, adam, stopping, state.key), losses
 
     def finished(self, state: State) -> Array:
         """Say whether held-out units have not become likelier for long."""
-        return in_vain(state.judgment, self.patience, self.folds)
+        return state.stopping.should_stop(self.patience, self.folds)
 
     def learned(self, data: Data, state: State) -> Autoencoder:
         """Return the autoencoder with the parameters that are kept."""
-        return replace(data.start, params=kept(state.judgment, state.params, self.folds))
+        return replace(data.start, params=state.stopping.parameters(state.params, self.folds))
 
     def _bound(
         self, data: Data, rates: Rates, params: Params, known: Intervals, noise: Array
