@@ -627,7 +627,7 @@ def test_a_host_estimator_of_a_study_is_a_row_of_the_table(periods):
 
     real = draw(60) if periods > 1 else Panel({"y": draw(60)["y"][:, 0]})
     options = SMALL if periods > 1 else {"splits": 2, "n_generated": 6_000, "draws": 5}
-    found = mcsim.fidelity(real, {"t": GaussianCopula()}, estimators={"mean": mean}, **options)
+    found = mcsim.fidelity(real, {"t": GaussianCopula()}, estimators=mean, **options)
     rows = found.estimates.set_index("generator")
     assert rows["value"].to_numpy() == pytest.approx(float(real["y"].mean()))
     assert np.isfinite(rows["mean"]).all()
