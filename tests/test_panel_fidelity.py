@@ -577,7 +577,7 @@ def test_the_text_fits_a_terminal_with_the_headline_first(table):
     assert max(len(line) for line in dated.splitlines()) <= 100
     assert text.index("Inference check") < text.index("Rejections") < text.index("Panel score")
     assert "tame: copies" not in text
-    assert "inference wrong: y at 5 placebo dates" in text
+    assert "inference wrong: y at 5 placebo dates" in " ".join(text.split())
     markdown = table.to_markdown()
     assert "| generator | 1 | 2 | 3 | 4 | 5 | right | wrong | ? | widest |" in markdown
     assert "- **tame**: " in markdown
