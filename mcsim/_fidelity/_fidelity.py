@@ -13,6 +13,7 @@ from mcsim._fidelity._panels._rows import DrawCounts
 from mcsim._fidelity._tables import FidelityTable, PanelFidelityTable
 from mcsim._keys import key as key_of
 from mcsim._keys import require_key
+from mcsim._parts import named
 from mcsim._schema import Schema, infer_schema
 from mcsim.errors import InputError, raise_all
 
@@ -29,7 +30,7 @@ def fidelity(
     schema: Schema | None = None,
     given: Sequence[str] | None = None,
     outcome: str | Sequence[str] | None = None,
-    estimators: Mapping[str, Estimator] | None = None,
+    estimators: Estimator | Sequence[Estimator] | Mapping[str, Estimator] | None = None,
     splits: int | None = None,
     n_generated: int | None = None,
     replications: int = REPLICATIONS,
@@ -73,9 +74,10 @@ def fidelity(
     outcome : str or sequence of str, optional
         Panels: the outcomes; default all columns in which units move apart over time.
         Cross-sections: the column that the propensity score must not use.
-    estimators : mapping of str to estimator, optional
-        Native or host: their estimates on the real data are placed in their sampling distributions
-        on generated panels of the real size. Host estimators run in this process.
+    estimators : estimator, sequence of estimators, or mapping of str to estimator, optional
+        As in a `Study`, native or host: their estimates on the real data are placed in their
+        sampling distributions on generated panels of the real size. Host estimators run in this
+        process.
     splits : int, optional
         Panels: number of half splits, default 20. Cross-sections: number of folds, default 5,
         unless generators come with theirs.
@@ -123,6 +125,7 @@ def fidelity(
     key = key_of(0) if key is None else key
     require_key(key)
     schema = schema or infer_schema(real)
+    by_name = {} if estimators is None else dict(named("estimators", estimators))
     if real.n_periods == 1:
         raise_all(_faults_of_panel_options(replications))
         return cross_section_fidelity(
@@ -132,7 +135,7 @@ def fidelity(
             schema=schema,
             given=given,
             outcome=outcome if isinstance(outcome, str) or outcome is None else _only(outcome),
-            estimators=estimators or {},
+            estimators=by_name,
             splits=FOLDS if splits is None else splits,
             options=Options(n_generated or N_GENERATED, draws, permutations),
             progress=progress,
@@ -144,7 +147,7 @@ def fidelity(
         key=key,
         schema=schema,
         outcome=outcome,
-        estimators=estimators or {},
+        estimators=by_name,
         splits=HALF_SPLITS if splits is None else splits,
         counts=DrawCounts(replications, draws, permutations),
         progress=progress,
