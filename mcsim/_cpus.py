@@ -46,7 +46,7 @@ def _of_quotas(root: Path) -> Iterator[int]:
 def _control_groups(root: Path) -> Iterator[Path]:
     """Yield the folders of the process' control groups for CPUs, up to where they are mounted.
 
-    In a container a path may be the host's: what is not there has no quota.
+    In a container a path may be the host's: a path that is not there has no quota.
     """
     mounted = root / "sys/fs/cgroup"
     for line in _words_of(root / "proc/self/cgroup", "\n"):

@@ -1,7 +1,7 @@
-r"""Names and messages as text: one function for each medium that obeys marks in what it shows.
+r"""Names and messages as text: one function for each medium that obeys marks in a text.
 
 Names, caveats and messages come from data, study files and stores. A terminal obeys control
-characters, Markdown holds HTML and links, TeX reads commands. Here each becomes what it says:
+characters, Markdown holds HTML and links, TeX reads commands. Here each mark becomes text:
 ``\x1b`` stands where an escape character was. Other text is left as it is.
 
 Examples
@@ -29,7 +29,7 @@ _MARKDOWN = re.compile(
     r"|[*~](?=\S)|(?<!\w)_(?=\w)"  # emphasis begins
     r"|\](?=[(\[:])"  # the text of a link ends
     r"|&(?=#?\w+;)"  # a character by its name
-    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # escapes what follows
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # escapes the next character
     r"|^(?:>|(?:#+|[-+*]|\d+(?=[.)]))(?=[.)]?\s))"  # quotations, headings, lists
 )
 
@@ -42,7 +42,7 @@ _LATEX = {
 
 
 def printable(text: object) -> str:
-    r"""Return text for one line of a terminal: what a terminal obeys as an escape.
+    r"""Return text for one line of a terminal: control characters as escapes.
 
     Applied twice, it gives the same.
     """

@@ -3,7 +3,7 @@
 jaxlib from 0.10 shares out a batch of matrices over XLA's threads, and waits for them on one of
 these threads. A program of independent batches, or several programs at once, may wait on all of
 them, and then do so forever (decision 0018). A single matrix is factored where it is asked for.
-These functions are those of jax.numpy and jax.scipy; under vmap they are loops.
+These functions are as in jax.numpy and jax.scipy; under vmap they are loops.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from jax.custom_batching import custom_vmap
 
 
 def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make vmap a loop on CPUs. Derivatives, which would lose it, are those of the function."""
+    """Make vmap a loop on CPUs; derivatives, which would lose it, are the function's own."""
 
     def plain(*arrays: Array) -> Any:
         return function(*arrays)
