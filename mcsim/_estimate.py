@@ -17,8 +17,8 @@ from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
 from mcsim._notes import means_of, note_sentences
 from mcsim._null_and_level import faults_of_level, faults_of_null, with_null_and_level
+from mcsim._numerics import require_float64
 from mcsim._parts import faults_of_parts, named
-from mcsim._precision import require_float64
 from mcsim._rows import native_rows
 from mcsim._schema import Schema
 from mcsim._warnings import warn

@@ -7,7 +7,7 @@ series are averaged over units, so that one wild unit does not decide them all.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcsim._lapack import eigvalsh
+from mcsim._numerics import eigvalsh
 
 STATISTICS = (
     "mean", "sd", "ar1", "ar1_sd", "cross_correlation", "kurtosis", "kurtosis_median", "rank",

@@ -22,10 +22,10 @@ from mcsim._host import HostDGP, HostEstimator
 from mcsim._host_draws import check_draws
 from mcsim._keys import root_key
 from mcsim._null_and_level import names_taken
+from mcsim._numerics import require_float64
 from mcsim._open import results_of
 from mcsim._plan import CellPlan, plan, register
 from mcsim._pool import WorkerPool
-from mcsim._precision import require_float64
 from mcsim._progress import Progress
 from mcsim._results import Results, doubtful_se
 from mcsim._store import Store

@@ -22,7 +22,7 @@ LAYERS = [
     "_panel_fidelity _fidelity",
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _schema _labels",
-    "_averages _panel_statistics _cache _cpus _lapack _keys _precision _missing_cells _pytree "
+    "_averages _panel_statistics _cache _cpus _numerics _keys _missing_cells _pytree "
     "_core _calendar _design _null_and_level _declared _warnings _calls _checks errors _escapes "
     "_version",
 ]
@@ -159,7 +159,9 @@ def test_lapack_is_called_from_the_one_file_where_it_does_not_wait():
         r"|from jax\.scipy\.linalg import (?!block_diag$)|from jax\.(numpy|lax) import linalg",
         re.MULTILINE,
     )
-    assert {str(f.relative_to(ROOT)) for f in FILES if call.search(f.read_text())} == {"_lapack.py"}
+    assert {str(f.relative_to(ROOT)) for f in FILES if call.search(f.read_text())} == {
+        "_numerics.py"
+    }
 
 
 def test_pandas_stays_on_the_host_side():

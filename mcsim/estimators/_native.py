@@ -12,7 +12,7 @@ from jaxtyping import Array, Key
 from mcsim._calls import with_remedies
 from mcsim._core import Estimate, Panel, require_panel
 from mcsim._null_and_level import LEVEL, NULL, check_agreement
-from mcsim._precision import require_float64
+from mcsim._numerics import require_float64
 from mcsim._schema import Schema
 from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies

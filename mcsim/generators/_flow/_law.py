@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcsim._lapack import slogdet, solve
+from mcsim._numerics import slogdet, solve
 from mcsim._pytree import pytree
 from mcsim.generators._flow._bends import (
     MOST,
