@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from mcsim._warnings import warn
+from mcsim._escapes import warn
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-r"""Names and messages as text: one function for each medium that obeys marks in a text.
+r"""Messages: text for each medium that obeys marks in a text, and warnings at the user's line.
 
 Names, caveats and messages come from data, study files and stores. A terminal obeys control
 characters, Markdown holds HTML and links, TeX reads commands. Here each mark becomes text:
@@ -13,16 +13,16 @@ Examples
 """
 
 import re
+import sys
 import unicodedata
+import warnings
 
 _JOINERS = "\u200c\u200d"  # letters of Persian, Hindi and others join by them
-_OBEYED = (
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # control, format (bidi), half a character, breaks of lines
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of control marks, format (bidi), half a character, breaks of lines."""
+
+_INSIDE = ("mcsim", "jaxtyping")
+"""Packages whose frames are not the user's; jaxtyping checks types between frames of mcsim."""
 
 _MARKDOWN = re.compile(
     r"[|`]"  # cells and code
@@ -72,6 +72,14 @@ def in_latex(text: object) -> str:
 def latex_comment(text: object) -> str:
     """Return text as one line that TeX passes over."""
     return f"% {printable(text)}"
+
+
+def warn(sentence: str) -> None:
+    """Warn at the line outside mcsim that led here, however deep in mcsim the warning arises."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(printable_lines(sentence), UserWarning, stacklevel=level)
 
 
 def _is_obeyed(mark: str) -> bool:

@@ -11,6 +11,7 @@ from mcsim._calls import with_remedies
 from mcsim._core import SUCCESSES, Explained, Panel, require_panel
 from mcsim._data import about_names
 from mcsim._engine import diagnose_chunk, estimate_chunk, sentences, with_schema
+from mcsim._escapes import warn
 from mcsim._frames import to_frame
 from mcsim._host import HostEstimator, rng_from_words
 from mcsim._intervals import complete_intervals
@@ -21,7 +22,6 @@ from mcsim._numerics import require_float64
 from mcsim._parts import faults_of_parts, named
 from mcsim._rows import native_rows
 from mcsim._schema import Schema
-from mcsim._warnings import warn
 from mcsim.errors import raise_all, require_type
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mcsim._calls import with_remedies
 from mcsim._core import Status
+from mcsim._escapes import warn
 from mcsim._failures import COLUMNS, failures_of, with_skipped
 from mcsim._intervals import complete_intervals
 from mcsim._mended import remarks_on_mended
@@ -20,7 +21,6 @@ from mcsim._store import Store
 from mcsim._store_blocks import read_block
 from mcsim._store_files import is_there, missing
 from mcsim._store_records import NotesRecord, TruthRecord
-from mcsim._warnings import warn
 from mcsim.errors import StoreError, raise_all
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mcsim._blocks import CellRunner
 from mcsim._core import Panel
+from mcsim._escapes import warn
 from mcsim._frames import to_frame
 from mcsim._intervals import complete_intervals
 from mcsim._keys import Stream
@@ -25,7 +26,6 @@ from mcsim._runner import manifest
 from mcsim._store import Store
 from mcsim._study import Study
 from mcsim._truth import CellTruth
-from mcsim._warnings import warn
 from mcsim._worker import estimate_piece, piece_of
 from mcsim.errors import InputError, UnknownName
 

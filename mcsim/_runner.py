@@ -16,6 +16,7 @@ from mcsim._calls import with_remedies
 from mcsim._checks import as_path
 from mcsim._cpus import available_cpus
 from mcsim._engine import NATIVE_BLOCK
+from mcsim._escapes import warn
 from mcsim._failures import failure_sentences
 from mcsim._first_block import sentences_of_equal_estimates
 from mcsim._host import HostDGP, HostEstimator
@@ -37,7 +38,6 @@ from mcsim._truth import (
     warn_of_other_treatments,
     warn_without_truth,
 )
-from mcsim._warnings import warn
 from mcsim.errors import InputError, StoreError, raise_all
 
 

@@ -23,7 +23,7 @@ LAYERS = [
     "dgps estimators generators",
     "_host_samples _host _engine _readers datasets _frames _data _schema _labels",
     "_averages _panel_statistics _cache _cpus _numerics _keys _missing_cells _pytree "
-    "_core _calendar _design _null_and_level _declared _warnings _calls _checks errors _escapes "
+    "_core _calendar _design _null_and_level _declared _calls _checks errors _escapes "
     "_version",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mcsim._calls import with_remedies
 from mcsim._data._text_files import SEPARATORS, Notation, read_text
-from mcsim._warnings import warn
+from mcsim._escapes import warn
 from mcsim.errors import InputError, raise_all
 
 TEXT_ENDINGS = (*SEPARATORS, *(f"{ending}.gz" for ending in SEPARATORS))

@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from mcsim._data._cells import DOTS, LEADING_ZERO, call_of_reader, is_by_cell, notations_of
-from mcsim._warnings import warn
+from mcsim._escapes import warn
 from mcsim.errors import InputError, raise_all
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}

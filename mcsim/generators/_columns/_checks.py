@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mcsim._core import Panel
+from mcsim._escapes import warn
 from mcsim._schema import Column, Schema, schema_of
-from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 MIN_ROWS = 20

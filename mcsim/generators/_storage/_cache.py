@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from mcsim._escapes import warn
 from mcsim._keys import digest
 from mcsim._schema import Schema
 from mcsim._version import __version__
-from mcsim._warnings import warn
 from mcsim.errors import InputError, ModelFileError
 from mcsim.generators._storage._files import FORMAT, describe_schema, load, save
 

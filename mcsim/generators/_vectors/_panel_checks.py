@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mcsim._core import Panel, require_panel
+from mcsim._escapes import warn
 from mcsim._schema import Schema, schema_of
-from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._columns._checks import faults_of_column, warn_of_constants
 from mcsim.generators._options import faults_of_choices
