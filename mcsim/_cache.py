@@ -2,7 +2,7 @@
 
 Kept per user, jaxlib version and kind of processor, because compiled CPU programs do not travel
 between processors. Off on macOS, where the user has set a cache of their own, and where others may
-write to its folder: what stands there is run.
+write to its folder: programs in it are run.
 """
 
 import functools
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from mcsim._warnings import warn
+from mcsim._escapes import warn
 
 
 @functools.lru_cache(maxsize=1)
@@ -51,7 +51,7 @@ def use_compile_cache() -> Path | None:
 
 
 def _fault_of_folder(folder: Path) -> str:
-    """Say who else may write to a folder; nothing if nobody may."""
+    """Return who else may write to a folder; "" if nobody may."""
     about = folder.stat()
     if hasattr(os, "getuid") and about.st_uid != os.getuid():
         return "belongs to another user"
@@ -67,7 +67,7 @@ def cache_folder(kind: str) -> Path:
 
 
 def _machine() -> str:
-    """Return 'jaxlib-0.7.0-1a2b3c4d': the version and a hash of what the processor can do."""
+    """Return 'jaxlib-0.7.0-1a2b3c4d': the version and a hash of the processor's features."""
     text = platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

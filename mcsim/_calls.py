@@ -1,7 +1,7 @@
-"""Calls that do not fit: Python says that a name is unknown, these sentences what to write instead.
+"""Calls that do not fit: sentences with the option or the call that was meant.
 
-A decorator of public functions and configurations. Their signatures, docstrings and definitions
-stay what they are, and only a call that failed is looked at.
+A decorator of public functions and configurations. Their signatures, docstrings and definitions do
+not change, and only a call that failed is looked at.
 """
 
 import functools
@@ -51,10 +51,10 @@ def with_remedies(surplus: str = "", lack: str = "", /, **options: str) -> Calla
     Parameters
     ----------
     surplus, lack : str
-        What to do about too many and too few arguments; by default the signature says it. Each may
+        The remedy for too many and for too few arguments; by default the signature. Each may
         hold ``{}``, where the call stands as it would fit.
     **options : str
-        What to do about an option that is none, by its name; the same holds.
+        The remedy for an option that does not exist, by its name; it may hold ``{}`` too.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def _name_of_method(name: str, owner: Any) -> str:
 def _faults_of_names(
     parameters: Sequence[inspect.Parameter], given: Iterable[str], options: Mapping[str, str]
 ) -> list[str]:
-    """Say what options that there are not are called here."""
+    """Return the faults of unknown options, with their names here."""
     known = [parameter.name for parameter in parameters if parameter.kind in _BY_NAME]
     faults = []
     for option in given:
@@ -161,7 +161,7 @@ def _faults_of_surplus(
     given: Iterable[str],
     remedy: str,
 ) -> list[str]:
-    """Say what came by position beyond what is taken so, and what came twice."""
+    """Return the faults of arguments by position: too many of them, or one given by name too."""
     taken = [parameter.name for parameter in parameters if parameter.kind in _BY_POSITION]
     faults = [f"got {name!r} twice" for name in taken[: len(args)] if name in given]
     if len(args) <= len(taken):
@@ -180,7 +180,7 @@ def _faults_of_lack(
     given: Iterable[str],
     remedy: str,
 ) -> list[str]:
-    """Say what is needed and did not come."""
+    """Return the fault of arguments that are needed and missing."""
     by_position = [p.name for p in parameters if p.kind in _BY_POSITION][: len(args)]
     takes = [p for p in parameters if p.kind in (*_BY_POSITION, p.KEYWORD_ONLY)]
     needed = {p.name: p.kind for p in takes if p.default is p.empty}

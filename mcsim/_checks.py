@@ -1,8 +1,8 @@
-"""Checks of arguments: what an option may be, and the sentence where it is something else.
+"""Checks of arguments: rules of options, and the sentence where an argument breaks one.
 
 A rule stands in the annotation of a configuration's field, where `faults_of` reads it, or is
-applied to one argument with `faults_of_value`. The sentence is the same in all rooms, "reps: got 0,
-expected a whole number of at least 1"; `mcsim.errors.raise_all` raises those of a call together.
+applied to one argument with `faults_of_value`. Its sentence is the same in all rooms: "reps: got 0,
+expected a whole number of at least 1"; `mcsim.errors.raise_all` raises all of a call at once.
 """
 
 import functools
@@ -141,7 +141,7 @@ def _rules_of(kind: type) -> dict[str, tuple[list[Rule], bool]]:
 
 
 def _rules_in(hint: Any) -> list[Rule]:
-    """Return the rules of an annotation: its own, or those of the types in a union."""
+    """Return the rules of an annotation: its own, or of the types in a union."""
     if hasattr(hint, "__metadata__"):
         return [rule for rule in hint.__metadata__ if isinstance(rule, Rule)]
     return [rule for part in get_args(hint) for rule in _rules_in(part)]

@@ -46,7 +46,7 @@ def _of_quotas(root: Path) -> Iterator[int]:
 def _control_groups(root: Path) -> Iterator[Path]:
     """Yield the folders of the process' control groups for CPUs, up to where they are mounted.
 
-    In a container a path may be the host's: what is not there has no quota.
+    In a container a path may be the host's: a path that is not there has no quota.
     """
     mounted = root / "sys/fs/cgroup"
     for line in _words_of(root / "proc/self/cgroup", "\n"):
@@ -86,5 +86,5 @@ PROGRAMS = threading.BoundedSemaphore(max(1, _affinity() - 1))
 XLA has as many threads as there are CPUs, granted or not. A program waits for its batched LAPACK
 calls, which are spread over the same threads: with a program on each of them none is left to do the
 work, and all wait forever (seen with jaxlib 0.10.2 on 2 and on 4 CPUs). Estimators of mcsim make no
-such calls (`_lapack`); users' may.
+such calls (`_numerics`); users' may.
 """

@@ -1,7 +1,7 @@
-r"""Names and messages as text: one function for each medium that obeys marks in what it shows.
+r"""Messages: text for each medium that obeys marks in a text, and warnings at the user's line.
 
 Names, caveats and messages come from data, study files and stores. A terminal obeys control
-characters, Markdown holds HTML and links, TeX reads commands. Here each becomes what it says:
+characters, Markdown holds HTML and links, TeX reads commands. Here each mark becomes text:
 ``\x1b`` stands where an escape character was. Other text is left as it is.
 
 Examples
@@ -13,23 +13,23 @@ Examples
 """
 
 import re
+import sys
 import unicodedata
+import warnings
 
 _JOINERS = "\u200c\u200d"  # letters of Persian, Hindi and others join by them
-_OBEYED = (
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # control, format (bidi), half a character, breaks of lines
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of control marks, format (bidi), half a character, breaks of lines."""
+
+_INSIDE = ("mcsim", "jaxtyping")
+"""Packages whose frames are not the user's; jaxtyping checks types between frames of mcsim."""
 
 _MARKDOWN = re.compile(
     r"[|`]"  # cells and code
     r"|[*~](?=\S)|(?<!\w)_(?=\w)"  # emphasis begins
     r"|\](?=[(\[:])"  # the text of a link ends
     r"|&(?=#?\w+;)"  # a character by its name
-    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # escapes what follows
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # escapes the next character
     r"|^(?:>|(?:#+|[-+*]|\d+(?=[.)]))(?=[.)]?\s))"  # quotations, headings, lists
 )
 
@@ -42,7 +42,7 @@ _LATEX = {
 
 
 def printable(text: object) -> str:
-    r"""Return text for one line of a terminal: what a terminal obeys as an escape.
+    r"""Return text for one line of a terminal: control characters as escapes.
 
     Applied twice, it gives the same.
     """
@@ -72,6 +72,14 @@ def in_latex(text: object) -> str:
 def latex_comment(text: object) -> str:
     """Return text as one line that TeX passes over."""
     return f"% {printable(text)}"
+
+
+def warn(sentence: str) -> None:
+    """Warn at the line outside mcsim that led here, however deep in mcsim the warning arises."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(printable_lines(sentence), UserWarning, stacklevel=level)
 
 
 def _is_obeyed(mark: str) -> bool:

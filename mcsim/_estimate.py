@@ -8,14 +8,14 @@ from mcsim._calls import with_remedies
 from mcsim._caveats import means_of, note_sentences
 from mcsim._core import SUCCESSES, Explained, Panel, require_panel
 from mcsim._engine import diagnose_chunk, readable_errors
+from mcsim._escapes import warn
 from mcsim._evaluate import evaluate, rows_of
 from mcsim._intervals import complete_intervals
 from mcsim._keys import root_key
 from mcsim._null_and_level import faults_of_level, faults_of_null, with_null_and_level
+from mcsim._numerics import require_float64
 from mcsim._parts import faults_of_parts, named
-from mcsim._precision import require_float64
 from mcsim._schema import Schema
-from mcsim._warnings import warn
 from mcsim.errors import raise_all, require_type
 
 

@@ -29,8 +29,8 @@ from mcsim._data import (
     warn_of_alphabet,
     with_index_as_columns,
 )
+from mcsim._escapes import warn
 from mcsim._schema import BOOLEAN, Schema, infer_schema
-from mcsim._warnings import warn
 from mcsim.errors import did_you_mean, raise_all
 
 

@@ -1,4 +1,4 @@
-"""Cells with a missing value: an estimator of mcsim leaves out those that it would read.
+"""Cells with a missing value, which an estimator of mcsim that reads the column leaves out.
 
 The rule for samples of any DGP. A NaN in a column that an estimator reads removes the cell for this
 estimator alone; other estimators keep it, and a user's function receives the NaN.
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool
 from mcsim._core import Panel
 
 MISSING = "cells with NaN in a column that it reads"
-"""What a note counts: they are left out, or its status is ``nan`` if it needs every cell."""
+"""The count of a note: such cells are left out, or the status is ``nan`` if all are needed."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from mcsim._checks import FINITE, Rule, faults_of_value, is_finite
 from mcsim.errors import raise_all
 
 NULL, LEVEL = 0.0, 0.95
-"""What an estimator tests, and at which level its limits are, outside of a study."""
+"""The value that an estimator tests and the level of its limits, outside of a study."""
 
 _NAMES = ("null", "level")
 
@@ -60,8 +60,8 @@ def with_null_and_level(estimator: Any, null: float, level: float) -> Any:
     Parameters
     ----------
     estimator : Estimator
-        One that has `TakesNullAndLevel`, or a function. A function takes what it has a keyword
-        for: ``def f(key, panel, *, level=0.95)``.
+        One that has `TakesNullAndLevel`, or a function. A function takes the ones that are
+        its keywords: ``def f(key, panel, *, level=0.95)``.
     null, level : float
         The study's.
 
@@ -90,7 +90,7 @@ def names_taken(estimator: Any) -> tuple[str, ...]:
 def function_with_null_and_level(
     function: Callable[..., Any], null: float, level: float
 ) -> Callable[..., Any]:
-    """Bind the keywords ``null`` and ``level`` of a function, of those that it has."""
+    """Bind the keywords ``null`` and ``level`` of a function, as far as it has them."""
     asked = {"null": float(null), "level": float(level)}
     taken = {name: asked[name] for name in keywords_taken(function)}
     if not taken:

@@ -15,6 +15,7 @@ from mcsim._caveats import (
     remarks_on_mended,
 )
 from mcsim._core import Status
+from mcsim._escapes import warn
 from mcsim._failures import COLUMNS, failures_of, with_skipped
 from mcsim._intervals import complete_intervals
 from mcsim._null_and_level import faults_of_level
@@ -22,7 +23,6 @@ from mcsim._results import GENERAL_CAVEATS, Results, factors_of
 from mcsim._store import Store
 from mcsim._store_files import is_there, missing, read_block
 from mcsim._store_records import NotesRecord, TruthRecord
-from mcsim._warnings import warn
 from mcsim.errors import StoreError, raise_all
 
 

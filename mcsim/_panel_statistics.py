@@ -1,13 +1,13 @@
-"""What one series of a panel looks like: its scale, dynamics, tails and common shocks, in numbers.
+"""Statistics of one column of a panel: its scale, dynamics, tails and common shocks.
 
-The figures by which a generated macro panel is held against the real one. Moments of a unit's
+A generated macro panel is compared with the real one by these figures. Moments of a unit's
 series are averaged over units, so that one wild unit does not decide them all.
 """
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcsim._lapack import eigvalsh
+from mcsim._numerics import eigvalsh
 
 STATISTICS = (
     "mean", "sd", "ar1", "ar1_sd", "cross_correlation", "kurtosis", "kurtosis_median", "rank",

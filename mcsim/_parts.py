@@ -1,4 +1,4 @@
-"""The parts of a study, DGPs and estimators: their names, and what is wrong with them."""
+"""The parts of a study, DGPs and estimators: their names and their faults."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +40,7 @@ def faults_of_parts(argument: str, parts: Any) -> list[str]:
 
 
 def faults_of_repeats(argument: str, parts: Any) -> list[str]:
-    """Say which names stand for two DGPs or two estimators."""
+    """Return which names stand for two DGPs or two estimators."""
     names = [name for name, _ in named(argument, parts)]
     return [
         f"{argument}: two are called {name!r}; give them names with a dict, {{'a': ..., 'b': ...}}"
@@ -49,7 +49,7 @@ def faults_of_repeats(argument: str, parts: Any) -> list[str]:
 
 
 def _fault_of_data(argument: str, part: Any) -> str:
-    """Say what to do with data in the place of a DGP or an estimator."""
+    """Return the remedy for data in the place of a DGP or an estimator."""
     if argument == "dgp" and isinstance(part, Panel):
         return (
             "is a Panel, which is one sample; mcsim.dgps.Bootstrap(panel) draws its units anew, "
@@ -65,7 +65,7 @@ def _fault_of_data(argument: str, part: Any) -> str:
 
 
 def _fault_of_part(argument: str, part: Any) -> str:
-    """Say why one part is no DGP or no estimator, after its name."""
+    """Return why one part is no DGP or no estimator, as it stands after its name."""
     if hasattr(part, "members") and not isinstance(part, type):
         return ""
     fault = _fault_of_data(argument, part)
@@ -77,7 +77,7 @@ def _fault_of_part(argument: str, part: Any) -> str:
 
 
 def _fault_of_object(argument: str, part: Any) -> str:
-    """Say what to do with what cannot be called: a trainer, a generator."""
+    """Return the remedy for an object that cannot be called: a trainer, a generator."""
     kind = type(part).__name__
     if hasattr(type(part), "fit_members"):
         return (
@@ -94,7 +94,7 @@ def _fault_of_object(argument: str, part: Any) -> str:
 
 
 def _fault_of_place(argument: str, part: Any) -> str:
-    """Say so if an estimator stands in the place of a DGP, or a DGP in that of an estimator."""
+    """Return the fault of an estimator in the place of a DGP, or of a DGP among estimators."""
     if argument == "dgp" and isinstance(part, HostEstimator):
         return "was lifted to an estimator; a host DGP takes (rng, design)"
     if argument == "dgp" and isinstance(part, TakesNullAndLevel):
@@ -107,7 +107,7 @@ def _fault_of_place(argument: str, part: Any) -> str:
 
 
 def _fault_of_arguments(argument: str, part: Any) -> str:
-    """Say so if a function cannot be called as DGPs and estimators are."""
+    """Return the fault of a function that cannot be called as DGPs and estimators are."""
     try:
         signature = inspect.signature(part)
     except (TypeError, ValueError):

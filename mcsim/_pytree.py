@@ -13,10 +13,10 @@ ADDED_LATER = {"added_later": True}
 
 
 def identity_fields(thing: Any) -> tuple[str, ...]:
-    """Return the fields that say what a dataclass is: those that its equality knows.
+    """Return the fields that identify a dataclass: the ones that its equality compares.
 
-    A field that was added later counts once it differs from its default, so that definitions and
-    files from before stay what they were.
+    A field that was added later counts once it differs from its default, so that older definitions
+    and files keep their identity.
     """
     return tuple(
         field.name

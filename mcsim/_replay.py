@@ -8,6 +8,7 @@ import pandas as pd
 
 from mcsim._core import Sample
 from mcsim._draws import draw
+from mcsim._escapes import warn
 from mcsim._evaluate import evaluate, rows_of
 from mcsim._frames import to_frame
 from mcsim._intervals import complete_intervals
@@ -20,7 +21,6 @@ from mcsim._runner import manifest
 from mcsim._schema import Schema
 from mcsim._store import Store
 from mcsim._study import Study
-from mcsim._warnings import warn
 from mcsim.errors import InputError, UnknownName
 
 _ROWS_SHOWN = 10

@@ -29,14 +29,15 @@ from mcsim._checks import as_path
 from mcsim._cpus import available_cpus
 from mcsim._draws import check_draws
 from mcsim._engine import NATIVE_BLOCK
+from mcsim._escapes import warn
 from mcsim._failures import failure_sentences
 from mcsim._host import HostDGP, HostEstimator
 from mcsim._keys import root_key
 from mcsim._null_and_level import names_taken
+from mcsim._numerics import require_float64
 from mcsim._open import results_of
 from mcsim._plan import CellPlan, described, plan, register
 from mcsim._pool import WorkerPool
-from mcsim._precision import require_float64
 from mcsim._progress import Progress
 from mcsim._results import Results, doubtful_se
 from mcsim._store import Store
@@ -48,7 +49,6 @@ from mcsim._truth import (
     warn_of_other_treatments,
     warn_without_truth,
 )
-from mcsim._warnings import warn
 from mcsim.errors import InputError, StoreError, raise_all
 
 

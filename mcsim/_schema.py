@@ -1,8 +1,8 @@
-"""Schema: what the columns of a panel mean, and which values they may take.
+"""Schema: the meaning of the columns of a panel, and the values they may take.
 
 Kinds, bounds and mass points are found automatically, shown by ``print(schema)`` and overridden
-with `Schema.replace`. A mass point (atom) is a value that a continuous law would not repeat: the
-zeros and the top codes of earnings.
+with `Schema.replace`. A mass point (atom) is a value that a continuous distribution would not
+repeat: the zeros and the top codes of earnings.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 Kind = Literal["continuous", "integer", "binary", "categorical"]
 
 BOOLEAN = (False, True)
-"""Levels of a binary column that was one of booleans, and goes back to be one."""
+"""Levels of a binary column of booleans, which `to_frame` turns back into booleans."""
 
 ATOM_SHARE = 0.01  # a value held by this share of the rows, and
 ATOM_COUNT = 10  # by this many of them, is a mass point
-FEW_LEVELS = 64  # integers with at most so many values are modeled value by value
+FEW_LEVELS = 64  # most values of an integer column that is modeled value by value
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _faults_of_column(column: Column) -> list[str]:
 
 @dataclass(frozen=True)
 class Schema:
-    """What the columns of a panel mean; labels of units and periods for the way back to a frame.
+    """The meaning of the columns of a panel; labels of units and periods for the way to a frame.
 
     Attributes
     ----------
@@ -203,8 +203,8 @@ def infer_schema(
     Parameters
     ----------
     columns : mapping of str to array (unit, period)
-        The columns, for instance a `Panel`; cells with NaN are left out. A panel tells its nominal
-        columns, whose labels are then their codes, and its calendar.
+        The columns, for instance a `Panel`; cells with NaN are left out. A panel has nominal
+        columns, whose labels are then their codes, and a calendar.
     levels : mapping of str to tuple
         Labels of the categorical columns.
     unit, time, period_labels, unit_labels
@@ -252,7 +252,7 @@ def schema_of(panel: Panel, schema: Schema | None) -> Schema:
 
 
 def faults_of_labels(schema: Schema) -> list[str]:
-    """Say which labels model files do not hold: one for each column."""
+    """Return which labels model files do not hold: one for each column."""
     labels = {column.name: column.levels for column in schema.columns}
     faults = []
     for name, own in (*labels.items(), (schema.time, schema.period_labels)):
@@ -272,7 +272,7 @@ def _codes(panel: Panel, name: str) -> tuple[int, ...]:
 
 
 def taken_by_value(column: Column, distinct: np.ndarray) -> bool:
-    """Whether all that a column can hold are its distinct values.
+    """Return whether a column can hold its distinct values alone.
 
     Categories, integers with few values, and columns in which at most one value is no mass point.
 

@@ -28,6 +28,7 @@ from typing import Any
 
 from mcsim._checks import as_path, other_than_file
 from mcsim._declared import fault_of
+from mcsim._escapes import warn
 from mcsim._store_files import (
     DamagedFile,
     is_temporary,
@@ -47,7 +48,6 @@ from mcsim._store_records import (
     StudyRecord,
 )
 from mcsim._version import __version__
-from mcsim._warnings import warn
 from mcsim.errors import InputError, StoreError, UnknownName
 
 

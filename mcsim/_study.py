@@ -8,11 +8,11 @@ from typing import Any
 from mcsim._calls import with_remedies
 from mcsim._checks import is_finite
 from mcsim._design import Design
+from mcsim._escapes import warn
 from mcsim._host import Version, faults_of_version
 from mcsim._keys import cell_identity, digest
 from mcsim._null_and_level import faults_of_level, faults_of_null, with_null_and_level
 from mcsim._parts import faults_of_parts, faults_of_repeats, named
-from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
 from mcsim.measures._compare import PUBLISHED_COLUMNS
 from mcsim.measures._summarize import RESULT_COLUMNS

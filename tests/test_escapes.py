@@ -13,10 +13,9 @@ from rich.console import Console
 import mcsim
 from command_line import mcsim_command
 from mcsim import Design, Panel, Study, report, run
-from mcsim._escapes import in_latex, in_markdown, latex_comment, printable, printable_lines
+from mcsim._escapes import in_latex, in_markdown, latex_comment, printable, printable_lines, warn
 from mcsim._plan import CellPlan, EstimatorPlan
 from mcsim._progress import Progress
-from mcsim._warnings import warn
 from mcsim.errors import InputError, UnknownName
 from mcsim.testing import constant_dgp, exact_estimator
 

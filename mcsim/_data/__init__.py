@@ -1,4 +1,4 @@
-"""Data from elsewhere: files, the names and cells of frames, and what looks like a slip in them."""
+"""Data from elsewhere: files, the names, cells and index of frames, and likely slips in them."""
 
 from mcsim._data._cells import as_numbers as as_numbers
 from mcsim._data._cells import faults_of_categories as faults_of_categories

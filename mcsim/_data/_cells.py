@@ -25,7 +25,7 @@ NOTATIONS = (
     {"thousands": " "},
     {"thousands": "'"},
 )
-"""Options of `read_table`, other than those of a plain number; the likely first."""
+"""Options of `read_table` for numbers in another notation; the likely first."""
 
 LARGEST_WHOLE = 2.0**53  # up to it float64 holds every whole number
 LONGEST = 60  # characters of a cell that a message quotes
@@ -105,7 +105,7 @@ def unhashable_cell(series: pd.Series) -> Any:
 
 
 def faults_of_categories(name: str, series: pd.Series) -> list[str]:
-    """Say why the values of a column, none of them missing, are no categories."""
+    """Return why the values of a column, none of them missing, are no categories."""
     try:
         series.astype("category")
     except Exception as fault:  # of lists and other cells that pandas puts into no order
@@ -118,7 +118,7 @@ def faults_of_categories(name: str, series: pd.Series) -> list[str]:
 
 
 def faults_of_values(name: str, series: pd.Series) -> list[str]:
-    """Say why the values of a column, none of them missing, are no numbers."""
+    """Return why the values of a column, none of them missing, are no numbers."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         return []
     kinds = pd.api.types
@@ -143,7 +143,7 @@ def faults_of_values(name: str, series: pd.Series) -> list[str]:
 
 
 def notes_on_texts(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
-    """Say which of these columns, all of them numbers by now, are text in the frame."""
+    """Return notes on columns of numbers that are text in the frame."""
     texts = {name: _first_text(frame[name]) for name in names if name in frame}
     return [
         f"column {name!r} is text like {quoted(text)} and is read as numbers; if these are "
@@ -167,7 +167,7 @@ def numbers_of(series: pd.Series) -> np.ndarray:
 def as_numbers(
     frame: pd.DataFrame, wanted: Sequence[str], categorical: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[Any, ...]]]:
-    """Return columns as float64, and the levels of those that are categories or booleans."""
+    """Return columns as float64, and the levels of categories and booleans."""
     data, levels = {}, {}
     for name in wanted:
         series = frame[name]
@@ -212,7 +212,7 @@ def _is_hashable(cell: Any) -> bool:
 
 
 def _refused(cell: Any) -> str:
-    """Say what was found in place of a number that float64 holds; "" if the cell is one."""
+    """Return the kind of a cell that is no number that float64 holds; "" if it is one."""
     if isinstance(cell, (complex, np.complexfloating)):
         return f"the complex number {cell}, expected real ones"
     other = f"values like {quoted(cell)}, expected numbers"
@@ -239,7 +239,7 @@ def _not_held(cell: Any) -> str:
 
 
 def _whole_number_changed(series: pd.Series) -> str:
-    """Say which whole number its float64 is not equal to; "" if there is none."""
+    """Return the first whole number that float64 does not hold, as messages say it; "" if none."""
     if pd.api.types.is_float_dtype(series):
         return ""
     numbers = numbers_of(series)
@@ -263,7 +263,7 @@ def _remedy(name: str, series: pd.Series, cell: Any) -> str:
 
 
 def _way_to_numbers(name: str, series: pd.Series) -> str:
-    """Say how a column of texts may become one of numbers; "" if in no way."""
+    """Return how a column of texts may become one of numbers; "" if in no way."""
     texts = list(dict.fromkeys(cell for cell in series if isinstance(cell, str)))
     if ways := notations_of(texts):
         return f"if these are numbers, read the file with {call_of_reader(*ways)}"

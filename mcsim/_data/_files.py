@@ -11,7 +11,7 @@ import pandas as pd
 
 from mcsim._calls import with_remedies
 from mcsim._data._text_files import SEPARATORS, Notation, read_text
-from mcsim._warnings import warn
+from mcsim._escapes import warn
 from mcsim.errors import InputError, raise_all
 
 TEXT_ENDINGS = (*SEPARATORS, *(f"{ending}.gz" for ending in SEPARATORS))
@@ -28,7 +28,7 @@ READERS = {
     ".xpt": "read_sas",
     ".txt": "read_csv",
 }
-"""What of pandas reads files that `read_table` does not."""
+"""Functions of pandas for files that `read_table` does not read."""
 
 NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)*")
 """The name that pandas gives to a column without one."""
@@ -49,28 +49,28 @@ def read_table(
     The ending says what the file is: .csv or .tsv, both also with .gz, .parquet, or .dta of Stata,
     in any case. Nothing about it is guessed; where an option would help, the error names it.
 
-    What is read otherwise than it stands there, a warning says. Spaces around the names of columns
-    are taken off. A column without a name is left out if it holds row numbers, as pandas and R
-    write them, or nothing. A lone ``.`` (or ``.a`` to ``.z``) among numbers is missing, as in Stata
-    and SAS. Columns of Stata with value labels become categories if each of their values has one;
-    else they stay numbers.
+    A warning says where the frame differs from the text of the file. Spaces around the names of
+    columns are taken off. A column without a name is left out if it holds row numbers, as pandas
+    and R write them, or nothing. A lone ``.`` (or ``.a`` to ``.z``) among numbers is missing, as in
+    Stata and SAS. Columns of Stata with value labels become categories if each of their values has
+    one; else they stay numbers.
 
     Parameters
     ----------
     path : str or path
         The file.
     sep : str, optional
-        What stands between the fields of a text file: one character. Default: the comma in .csv,
+        The separator of the fields of a text file: one character. Default: the comma in .csv,
         the tab in .tsv.
     decimal : str, optional
         The decimal sign of a text file; default the point.
     encoding : str, optional
         The encoding of a text file, such as ``"latin-1"``; default UTF-8.
     thousands : str, optional
-        What sets thousands apart in a text file, such as ``","``; default nothing.
+        The separator of thousands in a text file, such as ``","``; default nothing.
     missing_values : sequence of str
-        What stands for a missing value (``["-99", ".."]``), besides what pandas knows: an empty
-        field, ``NA``, ``NaN``, ``null`` and the like.
+        Texts for a missing value (``["-99", ".."]``), besides pandas' own: an empty field, ``NA``,
+        ``NaN``, ``null`` and the like.
 
     Returns
     -------

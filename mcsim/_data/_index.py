@@ -16,7 +16,7 @@ import pandas as pd
 
 from mcsim._checks import Rule, at_least, faults_of_value, is_number
 from mcsim._data._cells import as_labels, quoted, unhashable_cell
-from mcsim._warnings import warn
+from mcsim._escapes import warn
 from mcsim.errors import InputError, raise_all
 
 BEYOND_INT64 = 2.0**63

@@ -19,7 +19,7 @@ FORMULAS = ("formulaic", "patsy")
 def with_index_as_columns(
     frame: pd.DataFrame, unit: str | None, time: str | None
 ) -> tuple[pd.DataFrame, str | None, str | None]:
-    """Return a frame whose columns hold what says unit and period, and the names of these columns.
+    """Return a frame with columns of units and periods, and the names of these columns.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def with_index_as_columns(
 
 
 def text_names(frame: pd.DataFrame) -> list[str]:
-    """Return the names of columns that are text, as all those that can be asked for."""
+    """Return the names of columns that are text, as names that can be asked for must be."""
     return [name for name in frame if isinstance(name, str)]
 
 
@@ -63,7 +63,7 @@ def faults_of_names(names: Sequence[Any], index: Sequence[Any]) -> list[str]:
 
 
 def about_names(error: BaseException, frame: pd.DataFrame | None) -> str:
-    """Say of a name that an error is about, and that is no column of a frame, what it is.
+    """Return a remark on the name that an error is about, if it is no column of the frame.
 
     Names are keys, attributes of frames, and variables of formulas: of patsy, of formulaic (as in
     pyfixest and linearmodels) and of `pandas.DataFrame.query`. A plain NameError is about a name of
@@ -118,7 +118,7 @@ def _faults_of_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def _names_of_two_levels(index: pd.Index) -> list[str]:
-    """Return names for a level of units and one of periods; those that they have stay."""
+    """Return names for a level of units and one of periods; names that they have stay."""
     found = quoted(list(index.names))
     if index.nlevels != len(PANEL_LEVELS):
         raise InputError(

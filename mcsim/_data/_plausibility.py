@@ -1,4 +1,4 @@
-"""What looks like a slip in data of the right form: said once, where a frame becomes a panel."""
+"""Likely slips in data of the right form: a note each, where a frame becomes a panel."""
 
 import datetime
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ LEAST_CODES = 2
 
 
 def notes_on(panel: Panel, schema: Schema, step: int | None, unit: str | None) -> list[str]:
-    """Return a sentence on everything in a panel and its labels that may be a slip.
+    """Return a sentence on every likely slip in a panel and its labels.
 
     Parameters
     ----------
     panel, schema : Panel, Schema
-        What a frame gave.
+        The results of `from_frame`.
     step : int, optional
         The step from one period to the next, if the user says it: gaps are meant then.
     unit : str, optional
@@ -55,7 +55,7 @@ def notes_on(panel: Panel, schema: Schema, step: int | None, unit: str | None) -
 
 
 def is_swapped(units: Sequence[Any], periods: Sequence[Any]) -> bool:
-    """Whether the labels of units look like periods, and those of periods like units.
+    """Return whether labels of units look like periods, and labels of periods like units.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def is_swapped(units: Sequence[Any], periods: Sequence[Any]) -> bool:
 
 
 def _notes_on_units(panel: Panel, unit: str) -> list[str]:
-    """Say how many units are seen in one period only."""
+    """Return a note on units that are seen in one period only."""
     if panel.mask is None or panel.n_periods < LEAST_PERIODS or panel.n_units < LEAST_ROWS:
         return []
     single = int((np.asarray(panel.mask).sum(axis=1) == 1).sum())
@@ -89,9 +89,9 @@ def _notes_on_units(panel: Panel, unit: str) -> list[str]:
 
 
 def _notes_on_columns(panel: Panel) -> list[str]:
-    """Say which columns hold the values of another, row numbers, or codes of missing values.
+    """Return notes on columns with the values of another, row numbers, or codes of missing values.
 
-    Of constant ones, which are common in subsets of data, the fit of a generator warns.
+    Constant columns are common in subsets of data; the fit of a generator warns of them.
     """
     columns = _columns_of(panel)
     if next(iter(columns.values())).size < LEAST_ROWS:
@@ -118,7 +118,7 @@ def _columns_of(panel: Panel) -> dict[str, np.ndarray]:
 
 
 def _notes_on_codes(name: str, values: np.ndarray) -> list[str]:
-    """Say which values, far from all others, may stand for missing ones.
+    """Return notes on values, far from all others, that may stand for missing ones.
 
     A negative one is far from others that are never negative.
     """

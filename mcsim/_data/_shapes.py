@@ -13,7 +13,7 @@ TIMES = {"date", "day", "month", "period", "quarter", "round", "t", "time", "wav
 
 ENDS_IN_NUMBER = re.compile(r"(|.*?[^\d])(\d+)", re.DOTALL)
 LEAST_STEM = 2  # letters of a name before 1, 2, ...: x1 and x2 are two variables
-LEAST_WAVES = 3  # numbers after a stem where the user does not say what a unit is
+LEAST_WAVES = 3  # numbers after a stem where the user names no column of units
 TWINS = 5.0  # rows that share both values by chance: with none of so many, the pair is an index
 FEW = 4  # names in a message
 HEAD = 100  # rows that are looked at first
@@ -63,7 +63,7 @@ def note_on_long(columns: Columns, nominal: Collection[str]) -> list[str]:
     columns : mapping of str to array (row,)
         The columns, categories as their codes.
     nominal : collection of str
-        Those that are categories.
+        The columns that are categories.
     """
     times = [n for n, values in columns.items() if n not in nominal and _is_like_time(n, values)]
     pair = _index_among(columns, times)
@@ -97,7 +97,7 @@ def remedy_for_cross_section(columns: Columns) -> str:
 def index_of(columns: Columns) -> tuple[str, str] | None:
     """Return the columns of whole numbers that may say unit and period; None if there are none.
 
-    Periods are those that look like it, else those with fewer values.
+    Periods are the column that looks like them, else the one with fewer values.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _stem_and_number(name: str) -> tuple[str, str]:
 
 
 def _numbers_by_stem(names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the numbers that names end in, by what stands before them."""
+    """Return the numbers that names end in, by the text before them."""
     numbers: dict[str, list[int]] = {}
     for stem, number in map(_stem_and_number, names):
         if number.isascii() and 0 < len(number) <= 4:

@@ -1,4 +1,4 @@
-"""Text files with a table: what is written otherwise is refused, with the option that helps."""
+"""Text files with a table: an unusual notation is refused, with the option that reads it."""
 
 import codecs
 import gzip
@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from mcsim._data._cells import DOTS, LEADING_ZERO, call_of_reader, is_by_cell, notations_of
-from mcsim._warnings import warn
+from mcsim._escapes import warn
 from mcsim.errors import InputError, raise_all
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -26,7 +26,7 @@ NO_TEXT = {
     b"PK\x03\x04": "a ZIP file, such as Excel's: save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel file: save the sheet as CSV",
 }
-"""What files are that begin so."""
+"""Kinds of files by their first bytes."""
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 HEAD = 8  # bytes that are looked at
@@ -42,7 +42,7 @@ class Notation(NamedTuple):
     thousands: str | None
 
     def faults(self) -> list[str]:
-        """Say which of these no text file can have."""
+        """Return which of these no text file can have."""
         given = self._asdict().items()
         faults = [
             f"{name}: got {value!r}, expected one ASCII character"
@@ -105,7 +105,7 @@ def _is_encoding(name: str) -> bool:
 
 @contextmanager
 def _read_as_text(file: Path, where: dict[str, Any]) -> Iterator[None]:
-    """Turn whatever ends the reading of a file into a sentence."""
+    """Turn every error in reading a file into a sentence."""
     head = b""
     try:
         head = _head(file, where)
@@ -151,7 +151,7 @@ def _first_line(file: Path, where: dict[str, Any]) -> list[str]:
 
 
 def _faults_of_names(file: Path, names: list[str], where: dict[str, Any]) -> list[str]:
-    """Say what the first line shows: another separator, numbers for names, a name twice."""
+    """Return the faults of the first line: another separator, numbers for names, a name twice."""
     if len(names) == 1 and (other := _other_separator(names[0], where["sep"])):
         call = call_of_reader({"sep": other, **_notation_of(file, {**where, "sep": other})})
         return [f"path: {file} has one column, {names[0]!r}; read it with {call}"]

@@ -9,8 +9,8 @@ from jaxtyping import Array, Key
 
 from mcsim._core import Panel, Sample
 from mcsim._design import Design
+from mcsim._escapes import warn
 from mcsim._pytree import pytree
-from mcsim._warnings import warn
 from mcsim.dgps._assignment._permuted import permuted
 from mcsim.dgps._ensemble import FIXED
 from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jaxtyping import Array, Key
@@ -12,13 +12,13 @@ from jaxtyping import Array, Key
 from mcsim._calls import with_remedies
 from mcsim._core import Estimate, Panel, require_panel
 from mcsim._null_and_level import LEVEL, NULL, check_agreement
-from mcsim._precision import require_float64
+from mcsim._numerics import require_float64
 from mcsim._public_names import public_name, public_part
 from mcsim._schema import Schema
 from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
 from mcsim.estimators._explanation import explain_failure
-from mcsim.estimators._formula import check_columns, with_axes
+from mcsim.estimators._formula import check_columns, parse_treatment_formula, with_axes
 
 
 @runtime_checkable
@@ -260,6 +260,48 @@ def native(
     name = numerics.__name__.removeprefix("fit_")
     groups = groups if groups is not None else names_of(options.get("cluster") or ())
     return NativeEstimator(name, formula, numerics, tuple(options.items()), groups, diagnosis)
+
+
+def native_of_treatment(
+    numerics: Numerics,
+    formula: str,
+    vcov: str | Sequence[str],
+    known: Sequence[str],
+    faults: Sequence[str] = (),
+    *,
+    covariates: Literal["none", "optional", "needed"] = "optional",
+    otherwise: str = " or take another method",
+    **options: Any,
+) -> NativeEstimator:
+    """Return the estimator of a treatment's effect, or raise all faults of its arguments at once.
+
+    Parameters
+    ----------
+    numerics
+        As `native` takes them.
+    formula : str
+        ``"outcome ~ treatment | covariates"``.
+    vcov : str or sequence of str
+        Its variances, of the ``known`` ones.
+    faults : sequence of str
+        Faults of the method's own options, found by the caller.
+    covariates : {"none", "optional", "needed"}
+        Whether the method has them.
+    otherwise : str
+        The end of the remedy for covariates, where it has none.
+    **options
+        The method's own options.
+    """
+    method, names = numerics.__name__.removeprefix("fit_"), names_of(vcov)
+    parsed = parse_treatment_formula(formula)
+    found = faults_of_names("vcov", names, known, method)
+    if covariates == "none" and parsed.covariates:
+        remedy = f"write '{parsed.text.split(' | ')[0]}'{otherwise}"
+        found.append(f"formula {formula!r}: {method} uses no covariates; {remedy}")
+    if covariates == "needed" and not parsed.covariates:
+        found.append(f"formula {formula!r}: {method} needs covariates; write 'y ~ d | x1 + x2'")
+    raise_all([*found, *faults])
+    return native(numerics, parsed, vcov=names, **options)
 
 
 def names_of(argument: Any) -> tuple[Any, ...]:

@@ -18,8 +18,8 @@ CALLS = 300
 
 BATCHES = """
 import jax.numpy
-from mcsim import _lapack
-_lapack._eigh = jax.numpy.linalg.eigh
+from mcsim import _numerics
+_numerics._eigh = jax.numpy.linalg.eigh
 """
 
 PROGRAM = f"""

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 from mcsim._fidelity._verdicts import SCORE
-from mcsim._lapack import eigvalsh
+from mcsim._numerics import eigvalsh
 
 MARGINAL_POINTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 SLICED_POINTS = tuple(np.linspace(0.1, 0.9, 9).round(1).tolist())

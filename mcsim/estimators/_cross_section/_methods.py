@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from mcsim._checks import Rule, at_least, faults_of_value, is_number, plain
-from mcsim.errors import raise_all
 from mcsim.estimators._cross_section._att import (
     fit_aipw,
     fit_difference_in_means,
@@ -12,14 +11,11 @@ from mcsim.estimators._cross_section._att import (
     fit_outcome_regression,
 )
 from mcsim.estimators._cross_section._matching import fit_matching
-from mcsim.estimators._formula import parse_treatment_formula
 from mcsim.estimators._native import (
     NativeEstimator,
     Numerics,
-    faults_of_names,
     makes_estimator,
-    names_of,
-    native,
+    native_of_treatment,
 )
 
 _MEANS = ("iid", "HC1", "HC2", "HC3", "aimm2024")
@@ -258,19 +254,10 @@ def _configure(
     covariates: Literal["none", "optional", "needed"] = "optional",
     **options: Any,
 ) -> NativeEstimator:
-    """Check the arguments of a method, report all faults together, and return its estimator."""
-    name = fit.__name__.removeprefix("fit_")
-    parsed = parse_treatment_formula(formula)
-    names = names_of(vcov)
-    faults = faults_of_names("vcov", names, known, name)
-    if covariates == "none" and parsed.covariates:
-        remedy = f"write '{parsed.text.split(' | ')[0]}' or take another method"
-        faults.append(f"formula {formula!r}: {name} uses no covariates; {remedy}")
-    if covariates == "needed" and not parsed.covariates:
-        faults.append(f"formula {formula!r}: {name} needs covariates; write 'y ~ d | x1 + x2'")
-    raise_all(faults + _faults_of_options(**options))
+    """Return the estimator of a method, whose options are a share to trim or numbers of matches."""
+    faults = _faults_of_options(**options)
     options = {option: plain(value) for option, value in options.items()}
-    return native(fit, parsed, vcov=names, **options)
+    return native_of_treatment(fit, formula, vcov, known, faults, covariates=covariates, **options)
 
 
 def _faults_of_options(trim: Any = None, n_neighbors: Any = 1) -> list[str]:

@@ -10,7 +10,7 @@ from mcsim._averages import ATT, at_event_times
 from mcsim._calendar import Calendar
 from mcsim._checks import at_least, faults_of_value, is_whole, one_of, plain
 from mcsim._core import Estimate, Panel, Status
-from mcsim._precision import require_float64
+from mcsim._numerics import require_float64
 from mcsim.errors import InputError
 from mcsim.estimators._did._adoption import (
     BOTH,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mcsim._calendar import Calendar
 from mcsim._core import Estimate
-from mcsim._lapack import eigh
+from mcsim._numerics import eigh
 from mcsim.estimators._algebra import combine, generalized_inverse, invert
 from mcsim.estimators._dynamic._differences import Differences
 from mcsim.estimators._expression import lagged

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim._lapack import qr, solve_triangular
+from mcsim._numerics import qr, solve_triangular
 from mcsim.estimators._algebra import combine, invert, products
 from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model._data import (

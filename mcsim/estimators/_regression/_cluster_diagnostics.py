@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core import Panel, require_panel
-from mcsim._precision import require_float64
+from mcsim._numerics import require_float64
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._dummies import spread, with_dummies
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula, check_columns

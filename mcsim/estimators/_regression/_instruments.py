@@ -7,7 +7,7 @@ from jax.scipy.special import betainc
 from jaxtyping import Array, Bool, Float, Key
 
 from mcsim._core import Estimate, Panel
-from mcsim._lapack import eigvalsh, solve
+from mcsim._numerics import eigvalsh, solve
 from mcsim.estimators._fit import statistic
 from mcsim.estimators._formula import RegressionFormula, parse_regression
 from mcsim.estimators._linear_model._data import Regression

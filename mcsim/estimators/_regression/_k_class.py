@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcsim._lapack import cholesky, eigvalsh, inv
+from mcsim._numerics import cholesky, eigvalsh, inv
 from mcsim.estimators._algebra import combine, invert, products
 from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model._data import Cells, Columns, Regression, count, sums_of_squares

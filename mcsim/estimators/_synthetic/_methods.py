@@ -7,16 +7,13 @@ from jaxtyping import Array, Key
 
 from mcsim._checks import at_least, faults_of_value, one_of, plain
 from mcsim._core import Estimate, Panel
-from mcsim.errors import raise_all
 from mcsim.estimators._fit import Fit, Variance, estimates_of, statistic, worst
-from mcsim.estimators._formula import TreatmentFormula, parse_treatment_formula
+from mcsim.estimators._formula import TreatmentFormula
 from mcsim.estimators._native import (
     NativeEstimator,
     Numerics,
-    faults_of_names,
     makes_estimator,
-    names_of,
-    native,
+    native_of_treatment,
 )
 from mcsim.estimators._synthetic._effect import Weighting, block_of, effect_of, problem_of
 from mcsim.estimators._synthetic._variances import (
@@ -243,14 +240,17 @@ def _fit(key, panel, formula, weighting: Weighting, *, vcov, resamples, solver):
 def _configure(
     fit: Numerics, formula: str, vcov: str | Sequence[str], resamples: Any, solver: Any
 ) -> NativeEstimator:
-    """Check the arguments of a method, report all faults together, and return its estimator."""
-    name = fit.__name__.removeprefix("fit_")
-    parsed = parse_treatment_formula(formula)
-    names = names_of(vcov)
-    faults = faults_of_names("vcov", names, (*_VARIANCES, _NONE), name)
-    faults += faults_of_value("solver", solver, one_of(*_SOLVERS))
-    if parsed.covariates:
-        remedy = f"write '{parsed.text.split(' | ')[0]}', with an outcome adjusted beforehand"
-        faults.append(f"formula {formula!r}: {name} uses no covariates; {remedy}")
-    raise_all(faults + faults_of_value("resamples", resamples, at_least(2)))
-    return native(fit, parsed, vcov=names, resamples=plain(resamples), solver=solver)
+    """Return the estimator of a synthetic method."""
+    faults = faults_of_value("solver", solver, one_of(*_SOLVERS))
+    faults += faults_of_value("resamples", resamples, at_least(2))
+    return native_of_treatment(
+        fit,
+        formula,
+        vcov,
+        (*_VARIANCES, _NONE),
+        faults,
+        covariates="none",
+        otherwise=", with an outcome adjusted beforehand",
+        resamples=plain(resamples),
+        solver=solver,
+    )

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcsim._lapack import cholesky, eigh
+from mcsim._numerics import cholesky, eigh
 from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model._least_squares import LinearFit

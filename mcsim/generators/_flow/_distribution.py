@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import digamma, polygamma
 
-from mcsim._lapack import slogdet, solve
+from mcsim._numerics import slogdet, solve
 from mcsim._pytree import pytree
 from mcsim.generators._networks import Sizes, apply, initialize
 

@@ -29,10 +29,10 @@ from safetensors.numpy import save_file
 
 from mcsim._calls import with_remedies
 from mcsim._checks import as_path, other_than_file
+from mcsim._escapes import warn
 from mcsim._keys import digest
 from mcsim._schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
-from mcsim._warnings import warn
 from mcsim.errors import InputError, ModelFileError, raise_all
 from mcsim.generators._adversarial._gan import GAN
 from mcsim.generators._adversarial._vectors import Generated

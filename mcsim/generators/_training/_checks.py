@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from mcsim._core import Panel, require_panel
+from mcsim._escapes import warn
 from mcsim._schema import Column, Schema, schema_of
-from mcsim._warnings import warn
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators._options import faults_of_choices
 from mcsim.generators._scores._vectors import Layout
