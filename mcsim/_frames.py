@@ -27,7 +27,7 @@ from mcsim._data import (
 from mcsim._periods import places_of_labels
 from mcsim._schema import BOOLEAN, Schema, infer_schema
 from mcsim._warnings import warn
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all
 
 
 @with_remedies()
@@ -218,6 +218,11 @@ def columns_to_frame(
     return pd.DataFrame(data, index=index[cells])
 
 
+_KEEP = (
+    "drop or impute them first, or keep them: missing='keep', and a generator with missing='model'"
+)
+
+
 def _faults_of_columns(flat, wanted, categorical, missing) -> list[str]:
     unknown = [name for name in (*wanted, *categorical) if name not in flat]
     faults = [
@@ -228,8 +233,7 @@ def _faults_of_columns(flat, wanted, categorical, missing) -> list[str]:
         if holes.all() or (holes.any() and missing == "error"):
             number = holes.sum()
             faults.append(
-                f"column {name!r}: {number} missing values; drop or impute them first, or keep "
-                "them: missing='keep', and a generator with missing='model'"
+                Fault(f"column {name!r}: {number} missing values", [Option(_KEEP, "missing")])
             )
         else:
             faults_of = faults_of_categories if name in categorical else faults_of_values

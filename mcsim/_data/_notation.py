@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from mcsim.errors import Option
+
 DOTS = (".", *(f".{letter}" for letter in "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 """The missing values of Stata and SAS in text files: ``.``, ``.a`` to ``.z``, ``._``."""
 
@@ -47,7 +49,7 @@ def _are_numbers(texts: list[str], decimal: str = ".", thousands: str = "") -> b
     return all(number.fullmatch(text) for text in texts)
 
 
-def call_of_reader(*ways: Mapping[str, object]) -> str:
+def call_of_reader(*ways: Mapping[str, object]) -> Option:
     """Return how to call `read_table` with these options, or with others.
 
     Examples
@@ -56,4 +58,5 @@ def call_of_reader(*ways: Mapping[str, object]) -> str:
     "mcsim.read_table(path, sep=';', decimal=',')"
     """
     calls = [", ".join(["path", *(f"{n}={value!r}" for n, value in way.items())]) for way in ways]
-    return " or ".join(f"mcsim.read_table({call})" for call in calls)
+    words = " or ".join(f"mcsim.read_table({call})" for call in calls)
+    return Option(words, "read_table", ways)

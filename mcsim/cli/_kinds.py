@@ -51,7 +51,7 @@ def trainer_of(kind: str, options: Mapping[str, Any]) -> Any:
 
 
 def completes(trainer: Any, periods: bool) -> bool:
-    """Whether a trainer takes missing cells of a panel with periods, or of a cross-section."""
+    """Return whether a trainer takes missing cells, of panels with periods or of cross-sections."""
     panel_only = getattr(trainer, "panel_only", ())
     return hasattr(trainer, "missing") and (periods or "missing" not in panel_only)
 

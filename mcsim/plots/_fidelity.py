@@ -14,7 +14,7 @@ from mcsim._core import Panel
 from mcsim._fidelity import FidelityTable
 from mcsim._panel_fidelity import PanelFidelityTable
 from mcsim.errors import InputError, UnknownName, did_you_mean
-from mcsim.plots._style import INK, MISS, PALE, plain
+from mcsim.plots._marginals import INK, MISS, PALE, plain
 
 Paths = Float[ndarray, "unit period"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from mcsim._core import Panel
 from mcsim._schema import Column, Schema, schema_of
 from mcsim._warnings import warn
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all
 
 MIN_ROWS = 20
 MIN_ARM = 2
@@ -38,8 +38,11 @@ def check_training(
     faults = _faults_of_shape(panel, given, order)
     finite = {name: bool(np.isfinite(np.asarray(panel[name])).all()) for name in panel}
     faults += [
-        f"column {name!r}: {int((~np.isfinite(np.asarray(panel[name]))).sum())} values are not "
-        "finite; drop or impute them first"
+        Fault(
+            f"column {name!r}: {int((~np.isfinite(np.asarray(panel[name]))).sum())} values are not "
+            "finite",
+            [Option("drop or impute them first", "missing")],
+        )
         for name in panel
         if not finite[name]
     ]

@@ -7,6 +7,7 @@ import numpy as np
 
 from mcsim._core import Panel
 from mcsim._schema import Column
+from mcsim.errors import Fault, Option
 from mcsim.generators._options import (
     POSITIVE,
     SHARE,
@@ -43,10 +44,14 @@ def faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any]) 
             f"given: got {given!r}, but MacroPanel draws whole series and conditions on nothing; "
             "leave it out"
         )
+    first = next(iter(panel))
     if len(panel) > 1:
         faults.append(
-            f"panel: got {len(panel)} columns ({', '.join(panel)}), but MacroPanel learns one "
-            f"outcome; choose it: panel.select([{next(iter(panel))!r}])"
+            Fault(
+                f"panel: got {len(panel)} columns ({', '.join(panel)}), but MacroPanel learns one "
+                "outcome",
+                ["choose it: ", Option(f"panel.select([{first!r}])", "select", first)],
+            )
         )
     if any(chosen is not None and len(np.unique(chosen)) < len(chosen) for chosen in rows):
         faults.append(
@@ -84,8 +89,11 @@ def _faults_of_cells(panel: Panel, name: str) -> list[str]:
     if constant.size:
         which = ", ".join(map(str, constant[:5]))
         return [
-            f"column {name!r}: constant over all periods in {constant.size} of {len(values)} units "
-            f"(numbers {which}), which have no dynamics to learn; drop them with panel.take"
+            Fault(
+                f"column {name!r}: constant over all periods in {constant.size} of {len(values)} "
+                f"units (numbers {which}), which have no dynamics to learn",
+                [Option("drop them with panel.take", "take")],
+            )
         ]
     own = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     if (own.std(axis=1) <= 1e-6 * values.std(axis=1)).any():
@@ -112,12 +120,15 @@ def faults_of_sample(
 ) -> list[str]:
     """Return what is wrong with the arguments of ``sample``."""
     faults = faults_of_size("n_units", n_units)
-    wrong = faults_of_size("n_periods", n_periods)
+    wrong: list[str] = faults_of_size("n_periods", n_periods)
+    redrawn = Option("generator.with_shocks('redraw')", "common_shocks", "redraw")
     if not wrong and generator.common_shocks == "fixed" and n_periods > generator.n_periods:
-        wrong = [
-            f"n_periods: got {n_periods}, but the common shocks are those of the data's "
-            f"{generator.n_periods} periods; ask for fewer, or draw them anew: "
-            "generator.with_shocks('redraw')"
+        wrong += [
+            Fault(
+                f"n_periods: got {n_periods}, but the common shocks are those of the data's "
+                f"{generator.n_periods} periods",
+                ["ask for fewer, or draw them anew: ", redrawn],
+            )
         ]
     if given:
         wrong.append(f"given: got {list(given)}, but MacroPanel conditions on nothing")

@@ -8,7 +8,7 @@ import numpy as np
 from mcsim._core import Panel, require_panel
 from mcsim._schema import Schema, schema_of
 from mcsim._warnings import warn
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all
 from mcsim.generators._columns._checks import faults_of_column, warn_of_constants
 from mcsim.generators._options import faults_of_choices
 from mcsim.generators._vectors._layout import Layout
@@ -102,16 +102,18 @@ def _faults_of_rows(trainer: Any, panel: Panel, schema: Schema | None) -> list[s
         unit = dict(enumerate(schema.unit_labels)).get(unit, unit)
         period = dict(enumerate(schema.period_labels)).get(period, period)
     return [
-        f"panel: {(~here).sum()} of {here.size} rows of units and periods are missing, the first "
-        f"is unit {unit}, period {period}; {_ways(trainer)}"
+        Fault(
+            f"panel: {(~here).sum()} of {here.size} rows of units and periods are missing, the "
+            f"first is unit {unit}, period {period}",
+            _ways(trainer),
+        )
     ]
 
 
-def _ways(trainer: Any) -> str:
+def _ways(trainer: Any) -> list[str]:
     way = "complete them" if trainer.completes else "copy them, gaps and all, under a mask"
-    return (
-        f"drop those units, or let the generator {way}: {type(trainer).__name__}(missing='model')"
-    )
+    modeled = Option(f"{type(trainer).__name__}(missing='model')", "model_missing")
+    return [f"drop those units, or let the generator {way}: ", modeled]
 
 
 def _faults_of_cells(trainer: Any, columns: dict[str, np.ndarray], panel: Panel) -> list[str]:
