@@ -31,7 +31,7 @@ from mcsim._data import (
 )
 from mcsim._escapes import warn
 from mcsim._schema import BOOLEAN, Schema, infer_schema
-from mcsim.errors import did_you_mean, raise_all
+from mcsim.errors import Fault, Option, did_you_mean, raise_all
 
 
 class _Options(NamedTuple):
@@ -188,6 +188,11 @@ def columns_to_frame(
     return pd.DataFrame(data, index=index[cells])
 
 
+_KEEP = (
+    "drop or impute them first, or keep them: missing='keep', and a generator with missing='model'"
+)
+
+
 def _converted(frame: pd.DataFrame, options: _Options) -> tuple[Panel, Schema]:
     """Check a frame and convert it."""
     raise_all(_faults_of_options(frame, options))
@@ -248,8 +253,7 @@ def _faults_of_columns(flat, wanted, categorical, missing) -> list[str]:
         if holes.all() or (holes.any() and missing == "error"):
             number = holes.sum()
             faults.append(
-                f"column {name!r}: {number} missing values; drop or impute them first, or keep "
-                "them: missing='keep', and a generator with missing='model'"
+                Fault(f"column {name!r}: {number} missing values", [Option(_KEEP, "missing")])
             )
         else:
             faults_of = faults_of_categories if name in categorical else faults_of_values

@@ -1,5 +1,7 @@
 """Exceptions of mcsim: every message names the argument, what came, what was expected, the remedy.
 
+A remedy is a part of its own, so that each front end may word it: `Fault` and `Option`.
+
 McsimError
 ├── InputError      an argument or a study is wrong            exit code 2
 │   ├── UnknownName, UnknownAttribute   nothing of this name
@@ -12,8 +14,9 @@ McsimError
 └── TrainingDiverged    a fit ended in NaN or ran away         exit code 1
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from mcsim._escapes import printable_lines
 
@@ -25,6 +28,7 @@ class McsimError(Exception):
     """Base of all errors that mcsim raises on purpose."""
 
     exit_code = 1
+    faults: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return printable_lines(Exception.__str__(self))  # it may quote a study file or a store
@@ -34,6 +38,11 @@ class InputError(McsimError, ValueError):
     """An argument, a data set or a study file is not what is needed."""
 
     exit_code = 2
+
+    def __init__(self, text: str = "", remedy: str | Sequence[str] = "") -> None:
+        fault = Fault(text, remedy) if remedy else text
+        super().__init__(str(fault))
+        self.faults = (fault,)
 
 
 class UnknownName(InputError, KeyError):
@@ -72,6 +81,77 @@ class ModelFileError(InputError):
 
 class TrainingDiverged(McsimError):
     """The training of a generator ended in NaN or ran away."""
+
+
+class Option(str):
+    """The words by which users of Python choose an option; a front end may have others for it.
+
+    Attributes
+    ----------
+    name : str
+        The option: what a front end looks up.
+    value : object
+        The value that the words give it.
+    """
+
+    name: str
+    value: Any
+
+    def __new__(cls, words: str, name: str = "", value: Any = None) -> "Option":
+        """Make the words of an option, which are a string."""
+        option = super().__new__(cls, words)
+        option.name, option.value = name, value
+        return option
+
+
+class Fault(str):
+    """A fault as Python users read it, ``"argument: what came; remedy"``, and its parts.
+
+    Attributes
+    ----------
+    text : str
+        The fault without its remedy.
+    remedy : tuple of str
+        The pieces of the remedy, options among them.
+
+    Examples
+    --------
+    >>> fault = Fault("reps: got 0", ["write ", Option("reps=10", "reps", 10)])
+    >>> fault, fault.worded({"reps": lambda value: f"--reps {value}"}, {"reps": "--reps"})
+    ('reps: got 0; write reps=10', '--reps: got 0; write --reps 10')
+    """
+
+    text: str
+    remedy: tuple[str, ...]
+
+    def __new__(cls, text: str, remedy: str | Sequence[str] = "") -> "Fault":
+        """Join a fault and its remedy, which is a string or its pieces."""
+        pieces = (remedy,) if isinstance(remedy, str) else tuple(remedy)
+        fault = super().__new__(cls, "; ".join(filter(None, (text, "".join(pieces)))))
+        fault.text, fault.remedy = text, pieces
+        return fault
+
+    def worded(
+        self, options: Mapping[str, Callable[[Any], str]], arguments: Mapping[str, str]
+    ) -> str:
+        """Return the fault in the words of a front end.
+
+        Parameters
+        ----------
+        options : mapping of str to callable
+            Its words for options of a remedy, as functions of their values.
+        arguments : mapping of str to str
+            Its names of arguments.
+        """
+        argument, colon, rest = self.text.partition(": ")
+        text = f"{arguments.get(argument, argument)}{colon}{rest}"
+        pieces = [
+            options[piece.name](piece.value)
+            if isinstance(piece, Option) and piece.name in options
+            else piece
+            for piece in self.remedy
+        ]
+        return "; ".join(filter(None, (text, "".join(pieces))))
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
@@ -116,11 +196,11 @@ def require_type(argument: str, got: object, kind: type, remedy: str) -> None:
     argument : str
         Its name.
     got : object
-        What came.
+        Its value.
     kind : type
-        What was expected.
+        The type expected.
     remedy : str
-        Where it comes from.
+        The source of such objects.
 
     Examples
     --------
@@ -142,7 +222,7 @@ def no_attribute(name: str, thing: str, items: Iterable[str]) -> AttributeError:
     name : str
         The attribute that was asked for.
     thing : str
-        What was asked, in a word.
+        The object, in a word.
     items : iterable of str
         The names of its items.
     """
@@ -158,7 +238,7 @@ def no_attribute(name: str, thing: str, items: Iterable[str]) -> AttributeError:
 
 
 def faults_of_strings(argument: str, got: object) -> list[str]:
-    """Return what is wrong with what should be a list of strings; one string alone is none.
+    """Return the faults of a list of strings; one string alone is a fault.
 
     Examples
     --------
@@ -190,9 +270,16 @@ def raise_all(faults: Sequence[str], error: type[McsimError] = InputError) -> No
     """
     if not faults:
         return
+    raised = error(message_of(faults))
+    raised.faults = tuple(faults)
+    raise raised
+
+
+def message_of(faults: Sequence[str]) -> str:
+    """Return one message for all faults: one alone as it is, several as a list."""
     if len(faults) == 1:
-        raise error(faults[0])
-    raise error(f"{len(faults)} faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        return str(faults[0])
+    return f"{len(faults)} faults:\n" + "\n".join(f"  - {fault}" for fault in faults)
 
 
 def type_and_message(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 A change that moves or merges code must leave every number as it stands here. On the machine and
 with the versions of ``tests/golden/machine.json`` numbers are compared bit for bit. Elsewhere
-the rows of studies must agree to 1e-9, and what was trained, or drawn in float32, is skipped.
+the rows of studies must agree to 1e-6 (estimators agree to 1e-9, but normals are drawn in
+float32), and what was trained is skipped.
 
 To record anew, from the root of the repository::
 
@@ -35,7 +36,7 @@ import pytest
 FOLDER = Path(__file__).parent / "golden"
 RECORD = "MCSIM_RECORD_GOLDEN"
 LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "scikit-learn", "pandas")
-TOLERANCE = 1e-9
+TOLERANCE = 1e-6  # normals are drawn in float32, whose last bit depends on how programs are fused
 ROW = ["value", "se", "lower", "upper", "df", "p_value", "truth"]
 
 

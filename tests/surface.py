@@ -48,6 +48,8 @@ def _is_ours(value: Any, module: types.ModuleType) -> bool:
         return False
     if module.__name__ == "mcsim.errors" and not inspect.isclass(value):
         return False  # functions that raise them
+    if module.__name__ == "mcsim.errors" and not issubclass(value, Exception):
+        return False  # parts of their messages
     is_package = hasattr(module, "__path__")
     home = getattr(value, "__module__", module.__name__)
     return home.startswith("mcsim") if is_package else home == module.__name__

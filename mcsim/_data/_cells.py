@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._schema import BOOLEAN
+from mcsim.errors import Fault, Option
 
 DOTS = (".", *(f".{letter}" for letter in "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 """The missing values of Stata and SAS in text files: ``.``, ``.a`` to ``.z``, ``._``."""
@@ -65,7 +66,7 @@ def _are_numbers(texts: list[str], decimal: str = ".", thousands: str = "") -> b
     return all(number.fullmatch(text) for text in texts)
 
 
-def call_of_reader(*ways: Mapping[str, object]) -> str:
+def call_of_reader(*ways: Mapping[str, object]) -> Option:
     """Return how to call `read_table` with these options, or with others.
 
     Examples
@@ -74,7 +75,8 @@ def call_of_reader(*ways: Mapping[str, object]) -> str:
     "mcsim.read_table(path, sep=';', decimal=',')"
     """
     calls = [", ".join(["path", *(f"{n}={value!r}" for n, value in way.items())]) for way in ways]
-    return " or ".join(f"mcsim.read_table({call})" for call in calls)
+    words = " or ".join(f"mcsim.read_table({call})" for call in calls)
+    return Option(words, "read_table", ways)
 
 
 def quoted(cell: Any, text_of: Callable[[Any], str] = repr) -> str:
@@ -111,8 +113,10 @@ def faults_of_categories(name: str, series: pd.Series) -> list[str]:
     except Exception as fault:  # of lists and other cells that pandas puts into no order
         first = quoted(series.iloc[0])
         return [
-            f"column {name!r}: got values like {first}, which are no categories ({fault}); make "
-            f"them text, frame[{name!r}].astype(str), or leave it out with columns=[...]"
+            Fault(
+                f"column {name!r}: got values like {first}, which are no categories ({fault})",
+                [f"make them text, frame[{name!r}].astype(str), or ", *_LEAVE_OUT],
+            )
         ]
     return []
 
@@ -132,11 +136,13 @@ def faults_of_values(name: str, series: pd.Series) -> list[str]:
     else:
         cell, got = series.iloc[0], f"dtype {series.dtype}, expected numbers"
     if got:
-        return [f"column {name!r}: got {got}; {_remedy(name, series, cell)}"]
+        return [Fault(f"column {name!r}: got {got}", _remedy(name, series, cell))]
     if zero := _first_text(series, LEADING_ZERO.fullmatch):
         return [
-            f"column {name!r} is text with leading zeros like {quoted(zero)}; declare it with "
-            f"categorical=[{name!r}], or make it a number: frame[{name!r}].astype(float)"
+            Fault(
+                f"column {name!r} is text with leading zeros like {quoted(zero)}",
+                [*_declare(name), f", or make it a number: frame[{name!r}].astype(float)"],
+            )
         ]
     infinite = int(np.isinf(numbers_of(series)).sum())
     return [f"column {name!r}: {infinite} infinite values"] if infinite else []
@@ -249,29 +255,35 @@ def _whole_number_changed(series: pd.Series) -> str:
     return next((_not_held(cell) for cell, number in whole if int(cell) != int(number)), "")
 
 
-def _remedy(name: str, series: pd.Series, cell: Any) -> str:
-    leave = "leave it out with columns=[...]"
+_LEAVE_OUT = ("leave it out with ", Option("columns=[...]", "columns"))
+
+
+def _declare(name: str) -> list[str]:
+    return ["declare it with ", Option(f"categorical=[{name!r}]", "categorical", name)]
+
+
+def _remedy(name: str, series: pd.Series, cell: Any) -> list[str]:
     if not _is_hashable(cell):
-        return f"take its parts as columns of their own, or {leave}"
-    declare = f"declare it with categorical=[{name!r}] or {leave}"
+        return ["take its parts as columns of their own, or ", *_LEAVE_OUT]
+    declare = [*_declare(name), " or ", *_LEAVE_OUT]
     if isinstance(cell, str) and not _are_digits(cell):
         way = _way_to_numbers(name, series)
-        return f"{way}; otherwise {declare}" if way else declare
+        return [*way, "; otherwise ", *declare] if way else declare
     if pd.api.types.is_datetime64_any_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
-        return f"take a number from it, such as frame[{name!r}].dt.year, or {leave}"
+        return [f"take a number from it, such as frame[{name!r}].dt.year, or ", *_LEAVE_OUT]
     return declare
 
 
-def _way_to_numbers(name: str, series: pd.Series) -> str:
-    """Return how a column of texts may become one of numbers; "" if in no way."""
+def _way_to_numbers(name: str, series: pd.Series) -> list[str]:
+    """Return how to make numbers of a column of texts; empty if there is no way."""
     texts = list(dict.fromkeys(cell for cell in series if isinstance(cell, str)))
     if ways := notations_of(texts):
-        return f"if these are numbers, read the file with {call_of_reader(*ways)}"
+        return ["if these are numbers, read the file with ", call_of_reader(*ways)]
     plain = [text.strip(SIGNS) for text in texts]
     if not any(map(_refused, plain)) or notations_of(plain):
-        return f"take the signs off first, frame[{name!r}].str.strip({SIGNS!r})"
+        return [f"take the signs off first, frame[{name!r}].str.strip({SIGNS!r})"]
     others = [text for text in texts if _refused(text)]
     if len(others) <= FEW and len(others) < len(texts):
         what = f"if {', '.join(map(quoted, others))} stands for a missing value"
-        return f"{what}, read the file with {call_of_reader({'missing_values': others})}"
-    return ""
+        return [f"{what}, read the file with ", call_of_reader({"missing_values": others})]
+    return []

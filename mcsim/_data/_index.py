@@ -17,7 +17,7 @@ import pandas as pd
 from mcsim._checks import Rule, at_least, faults_of_value, is_number
 from mcsim._data._cells import as_labels, quoted, unhashable_cell
 from mcsim._escapes import warn
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import Fault, InputError, Option, raise_all
 
 BEYOND_INT64 = 2.0**63
 
@@ -113,10 +113,10 @@ def _faults_of_repeats(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
         return []
     labels = twice.drop_duplicates().head(3).to_numpy().tolist()
     first = ", ".join(quoted(own[0] if len(own) == 1 else tuple(own), str) for own in labels)
-    periods = "if rows are periods of units, name their column with time=..."
-    remedy = periods if len(names) == 1 else "keep one row of each"
+    by_time = ["if rows are periods of units, name their column ", Option("with time=...", "time")]
+    remedy = by_time if len(names) == 1 else "keep one row of each"
     repeats = f"{len(twice)} of {len(frame)} rows repeat one before ({first})"
-    return [f"index {names}: {repeats}; {remedy}"]
+    return [Fault(f"index {names}: {repeats}", remedy)]
 
 
 def places_of_labels(

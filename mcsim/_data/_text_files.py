@@ -13,7 +13,7 @@ from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from mcsim._data._cells import DOTS, LEADING_ZERO, call_of_reader, is_by_cell, notations_of
 from mcsim._escapes import warn
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import Fault, InputError, raise_all
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 OTHER_SEPARATORS = (";", "\t", "|", ",")
@@ -119,8 +119,8 @@ def _read_as_text(file: Path, where: dict[str, Any]) -> Iterator[None]:
     except UnicodeError:
         encoding = "utf-16" if head.startswith(UTF_16) else "latin-1"
         raise InputError(
-            f"path: {file} is no text in {where['encoding']}; read it with "
-            + call_of_reader({"encoding": encoding})
+            f"path: {file} is no text in {where['encoding']}",
+            remedy=["read it with ", call_of_reader({"encoding": encoding})],
         ) from None
     except EmptyDataError:
         raise InputError(f"path: {file} is empty") from None
@@ -154,7 +154,7 @@ def _faults_of_names(file: Path, names: list[str], where: dict[str, Any]) -> lis
     """Return the faults of the first line: another separator, numbers for names, a name twice."""
     if len(names) == 1 and (other := _other_separator(names[0], where["sep"])):
         call = call_of_reader({"sep": other, **_notation_of(file, {**where, "sep": other})})
-        return [f"path: {file} has one column, {names[0]!r}; read it with {call}"]
+        return [Fault(f"path: {file} has one column, {names[0]!r}", ["read it with ", call])]
     if all(map(_is_number, names)):
         few = ", ".join(names[:3])
         return [f"path: the first line of {file} holds numbers ({few}), expected names of columns"]

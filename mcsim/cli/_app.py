@@ -1,4 +1,4 @@
-"""What all commands share: the app, and errors as sentences with exit codes."""
+"""The app of all commands: errors as sentences with exit codes, printing."""
 
 import functools
 import os
@@ -86,7 +86,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print text of several lines; what a terminal obeys is shown, whatever a name holds."""
+    """Print text of several lines, its control characters escaped."""
     typer.echo(printable_lines(text), err=err)
 
 

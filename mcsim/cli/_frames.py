@@ -1,9 +1,8 @@
 """Data in files, as a model reads and writes them."""
 
-import ast
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,32 +16,31 @@ from mcsim._core import Panel
 from mcsim._data import TAB, read_table, require_ending
 from mcsim._frames import from_frame
 from mcsim._schema import Schema
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import Fault, InputError, message_of, raise_all
 
 WRITTEN = (".csv", ".parquet")
 """The endings of files that commands write."""
 
-TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""  # as Python quotes it
-
-OPTIONS: dict[str, Any] = {
-    r"(?m)^(  - )?path: ": r"\1data: ",
-    r"(?m)^(  - )?(sep|decimal|encoding|thousands): ": r"\1--\2: ",
-    rf"mcsim\.read_table\(path(?:, \w+=(?:{TEXT}|\[{TEXT}(?:, {TEXT})*\]))+\)": (
-        lambda call: _options_of(call[0])
-    ),
-    r"categorical=\['([^']*)'\]": r"--categorical \1",
-    r"columns=\[\.\.\.\]": "--columns naming the others",
-    r"panel\.select\(\['([^']*)'\]\)": r"--columns \1",
-    r"\w+\(missing='model'\)": "--missing model",
-    r"generator\.with_shocks\('(\w+)'\)": r"--common-shocks \1",
-    r"\bn_periods:": "--periods:",
-    r"with time=\.\.\.": "with --time",
-    r"drop them with panel\.take": "leave them out of the data",
+ARGUMENTS = {
+    "path": "data",
+    "n_periods": "--periods",
+    **{name: f"--{name}" for name in ("sep", "decimal", "encoding", "thousands")},
 }
-"""What messages to users of Python say, and the option that it is here; or what makes it one."""
+"""Names of Python's arguments on the command line."""
+
+OPTIONS: dict[str, Callable[[Any], str]] = {
+    "read_table": lambda ways: " or ".join(map(as_options, ways)),
+    "categorical": lambda name: f"--categorical {name}",
+    "columns": lambda _: "--columns naming the others",
+    "select": lambda name: f"--columns {name}",
+    "model_missing": lambda _: "--missing model",
+    "common_shocks": lambda value: f"--common-shocks {value}",
+    "time": lambda _: "with --time",
+    "take": lambda _: "leave them out of the data",
+}
+"""Words for the options that remedies name."""
 
 REMEDY = "drop or impute them first"
-KEPT = REMEDY + ", or keep them: missing='keep', and a generator with missing='model'"
 COMPLETED = "drop them, or pass --missing model"
 
 
@@ -73,12 +71,6 @@ def as_options(arguments: Mapping[str, str | Sequence[str]]) -> str:
 def _typed(text: str) -> str:
     text = text.replace("\t", TAB)
     return text if re.fullmatch(r"[\w-]+", text) else "'" + text.replace("'", "'\\''") + "'"
-
-
-def _options_of(call: str) -> str:
-    """Return the options for the named arguments of a call, as a message quotes it."""
-    parsed: Any = ast.parse(call, mode="eval").body
-    return as_options({given.arg: ast.literal_eval(given.value) for given in parsed.keywords})
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -117,17 +109,15 @@ def require_folder(path: Path) -> None:
 def options_named(*, completes: bool = False, then: str = "") -> Iterator[None]:
     """Let messages name options in place of Python's arguments.
 
-    ``completes`` says that ``--missing model`` is one of them, ``then`` what else is to be done
-    about missing values.
+    Remedies of missing values are ``then``, or ``--missing model`` if ``completes``.
     """
     remedy = then or (COMPLETED if completes else REMEDY)
     try:
         yield
     except InputError as fault:
-        text = str(fault)
-        for words, option in {**OPTIONS, KEPT: remedy, REMEDY: remedy}.items():
-            text = re.sub(words, option, text)
-        fault.args = (text,)
+        words = {**OPTIONS, "missing": lambda _: remedy}
+        faults = (one if isinstance(one, Fault) else Fault(one) for one in fault.faults)
+        fault.args = (message_of([one.worded(words, ARGUMENTS) for one in faults]),)
         raise
 
 
@@ -139,7 +129,7 @@ def categories(frame: pd.DataFrame, names: Sequence[str], cluster: str | None) -
 
 
 def is_complete(panel: Panel) -> bool:
-    """Whether no cell of a panel is missing."""
+    """Return whether no cell of a panel is missing."""
     observed = panel.mask is None or bool(np.asarray(panel.mask).all())
     return observed and all(np.isfinite(np.asarray(values)).all() for values in panel.values())
 

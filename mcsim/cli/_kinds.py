@@ -51,7 +51,7 @@ def trainer_of(kind: str, options: Mapping[str, Any]) -> Any:
 
 
 def completes(trainer: Any, periods: bool) -> bool:
-    """Whether a trainer takes missing cells of a panel with periods, or of a cross-section."""
+    """Return whether a trainer takes missing cells, of panels with periods or of cross-sections."""
     return trainer.recipe(n_units=1, n_periods=2 if periods else 1).takes_missing
 
 

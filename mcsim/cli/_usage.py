@@ -1,4 +1,4 @@
-"""What to write instead of a command line that is none, beside what the parser says of it."""
+"""Hints at the right command line, printed after the parser's message about a wrong one."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +10,12 @@ from mcsim.cli._kinds import kinds
 
 
 def usage_hint(arguments: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> str:
-    """Return what to write instead of arguments that no command takes; empty if unknown.
+    """Return a hint at the arguments that were meant; empty if unknown.
 
     Parameters
     ----------
     arguments : sequence of str
-        What came after ``mcsim``.
+        The arguments of ``mcsim``.
     commands : mapping of str to callable
         The commands, whose parameters are their options.
 
@@ -41,7 +41,7 @@ def usage_hint(arguments: Sequence[str], commands: Mapping[str, Callable[..., An
 
 
 def _hint_of_lists(arguments: Sequence[str], command: Callable[..., Any]) -> str:
-    """Say how several names are given to one option, as Stata's lists of variables are not."""
+    """Return how to give several names to one option, which Stata separates by spaces."""
     own = get_type_hints(command, include_extras=True)
     for at, argument in enumerate(arguments):
         name = argument.removeprefix("--").replace("-", "_")
@@ -57,7 +57,7 @@ def _is_name(word: str) -> bool:
 
 
 def _hint_of_trainers(arguments: Sequence[str], command: Callable[..., Any]) -> str:
-    """Say where the options of trainers are given, which the command line does not take."""
+    """Return how to set the options of trainers, which the command line does not take."""
     own = inspect.signature(command).parameters
     for argument in arguments:
         option = argument.removeprefix("--").partition("=")[0].replace("-", "_")

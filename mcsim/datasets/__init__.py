@@ -1,4 +1,4 @@
-"""Data sets through one door: ``load(name)`` returns a frame; ``info(name)`` says what it is."""
+"""Data sets through one door: ``load(name)`` returns a frame; ``info(name)`` its entry."""
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ def load(name: str) -> pd.DataFrame:
 
     Most are inside PyPI packages. The others are files: first looked for in the folder that the
     environment variable MCSIM_DATA names, then in the user's cache, then fetched; their SHA-256 is
-    checked. `names` lists them all, `info` tells source, license and columns.
+    checked. `names` lists them all, `info` returns source, license and columns.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def names() -> list[str]:
 
 
 def info(name: str) -> DatasetInfo:
-    """Return what is known of a data set: source, license, rows, columns of unit and time.
+    """Return the entry of a data set: source, license, rows, columns of unit and time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The registry of data sets: what ``data/registry.toml`` says of each, read when first asked.
+"""The registry of data sets: the entries of ``data/registry.toml``, read when first needed.
 
 The file stands at the top of the repository, and travels in the wheel beside this module.
 """
@@ -13,7 +13,7 @@ from mcsim.errors import UnknownName, did_you_mean
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set.
+    """The registry's entry of a data set.
 
     Attributes
     ----------
@@ -24,9 +24,9 @@ class DatasetInfo:
     rows : int
         Rows of the frame.
     source, license : str
-        Who made it, and on which terms it comes.
+        Its authors, and the terms of its use.
     unit, time : str, optional
-        The columns that say which unit and which period, as `mcsim.from_frame` takes them.
+        The columns of units and of periods, as `mcsim.from_frame` takes them.
     package : str, optional
         The PyPI package that holds it.
     file, sha256, url, how : str, optional

@@ -119,6 +119,7 @@ def with_effect(
     Placebo laws on autocorrelated states, and their power:
 
     >>> import jax
+    >>> from mcsim import Design
     >>> from mcsim.dgps import ErrorComponents, at_random, by_cohort, by_exposure
     >>> states = ErrorComponents(n_units=50, n_periods=21, beta=None, rho=0.8)
     >>> laws = at_random(n_treated=25, start=(6, 16))

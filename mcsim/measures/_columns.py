@@ -69,7 +69,7 @@ def present(frame: pd.DataFrame, roles: Roles) -> Roles:
 
 
 def _faults_of_kinds(roles: Roles) -> list[str]:
-    """Say which roles are given what is neither a column's name nor, where it may be, a number."""
+    """Return the faults of roles that are neither a column's name nor, where allowed, a number."""
     faults = []
     for role in (*NUMERIC, "status", "rep", "method"):
         source, number = getattr(roles, role), role in ("truth", "truth_mcse", "null")
@@ -147,7 +147,7 @@ def _check_ranges(
 
 
 def _has_result(arrays: dict[str, Float[ndarray, " row"]]) -> Bool[ndarray, " row"]:
-    """Whether there is a value; or, without one, a p-value or an interval."""
+    """Return whether rows have a value or, without one, a p-value or an interval."""
     interval = ~(np.isnan(arrays["lower"]) | np.isnan(arrays["upper"]))
     return np.isfinite(arrays["value"]) | np.isfinite(arrays["p_value"]) | interval
 

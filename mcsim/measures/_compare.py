@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def labels(self) -> list[str]:
-        """The columns that say which cell a figure is of."""
+        """The columns that identify the cell of a figure."""
         return list(self.table.columns[: list(self.table.columns).index("measure")])
 
     @property

@@ -155,7 +155,7 @@ def coverage_all(reps: Replications, rule: Rule) -> Measured:
 
 
 def bias_eliminated_coverage(reps: Replications, rule: Rule) -> Measured:
-    """Share of the intervals that hold truth + bias: what coverage would be without bias."""
+    """Share of the intervals that hold truth + bias: coverage without bias."""
     lower, upper, target = reps.complete("lower", "upper", "target")
     (spread,) = reps.complete("spread")
     if len(spread) == 0:
@@ -241,7 +241,7 @@ ELSEWHERE = {
     **dict.fromkeys(("median_absolute_error",), "mad"),
     **dict.fromkeys(("reps", "nsim", "count"), "n"),
 }  # fmt: skip
-"""What papers and other packages (rsimsum) call the measures."""
+"""Names of the measures in papers and other packages (rsimsum)."""
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the measures read: errors, intervals and rejections, derived row by row from the columns."""
+"""Input of the measures: errors, intervals and rejections, derived row by row from the columns."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Replications:
     error: Float[ndarray, " rep"]
     """value - truth; NaN without a truth."""
     spread: Float[ndarray, " rep"]
-    """value - target: what varies about the truth, also where no truth is known."""
+    """value - target: the deviation from the truth, or the value where no truth is known."""
     target: Float[ndarray, " rep"]
     """The truth, or 0 where none is known."""
     truth: Float[ndarray, " rep"]
@@ -66,7 +66,7 @@ def replications(columns: Columns, level: float, reference: Float[ndarray, " row
 def _intervals(
     columns: Columns, value: Float[ndarray, " row"], level: float
 ) -> tuple[Float[ndarray, " row"], Float[ndarray, " row"]]:
-    """Limits where both are given, else value -+ critical value x se."""
+    """Return limits where both are given, else value -+ critical value x se."""
     given = ~(np.isnan(columns.lower) | np.isnan(columns.upper))
     with np.errstate(invalid="ignore"):
         radius = critical_values(columns.df, level) * columns.se

@@ -13,7 +13,7 @@ from numpy import ndarray
 from mcsim._core import Panel
 from mcsim._fidelity import FidelityTable, PanelFidelityTable
 from mcsim.errors import InputError, UnknownName, did_you_mean
-from mcsim.plots._style import INK, MISS, PALE, plain
+from mcsim.plots._marginals import INK, MISS, PALE, plain
 
 Paths = Float[ndarray, "unit period"]
 

@@ -1,4 +1,4 @@
-"""Marginal distributions of every column, real and generated, with their mass points."""
+"""Marginal distributions of every column, and the colors and axes that all figures share."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 
 from mcsim._core import Panel
 from mcsim._schema import Column, Schema
-from mcsim.plots._style import INK, MISS, PALE, SAND, plain
+
+INK, PALE, HIT, MISS, SAND = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d", "#e0a458"
+MARKERS = "osD^vP"
 
 
 def marginals(
@@ -82,3 +84,10 @@ def _bins(column: Column, values: np.ndarray) -> np.ndarray:
         return np.linspace(low, high, 21)
     step = max(1, round((high - low) / 20))
     return np.arange(low, high + step + 1, step) - 0.5
+
+
+def plain(figure: Figure) -> Figure:
+    """Take the upper and right spines away."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure

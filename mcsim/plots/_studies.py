@@ -1,4 +1,4 @@
-"""Figures of studies: bias, intervals, coverage, and published figures beside ours."""
+"""Figures of studies: bias, intervals, coverage, and published figures beside those of a study."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from mcsim.errors import (
     require_type,
 )
 from mcsim.measures import Comparison
-from mcsim.plots._style import HIT, INK, MARKERS, MISS, PALE, plain
+from mcsim.plots._marginals import HIT, INK, MARKERS, MISS, PALE, plain
 
 INTERVALS_DRAWN = 500
 
@@ -29,7 +29,7 @@ def bias(
     """Draw the bias of every estimator, with bars of two Monte Carlo standard errors.
 
     Of an ensemble the small pale points are its generators, and the pale bar spans their mean plus
-    and minus one standard deviation: what another fit might give.
+    and minus one standard deviation: the range of other fits.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a fit looked like, and what a latent space holds: losses, paths, grids of decoded paths."""
+"""Figures of fits and latent spaces: losses, paths, grids of decoded paths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from mcsim._checks import is_whole
 from mcsim._core import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators import Latent
-from mcsim.plots._style import INK, MISS, PALE, plain
+from mcsim.plots._marginals import INK, MISS, PALE, plain
 
 
 def losses(generator: Any) -> Figure:
-    """Draw what training recorded at each step, one panel for each loss.
+    """Draw the losses that training recorded at each step, one panel for each loss.
 
-    Losses say whether a fit ran away, and nothing about how close a generator is to the data: that
-    is what `mcsim.fidelity` measures.
+    Losses show whether a fit ran away. How close a generator is to the data is measured by
+    `mcsim.fidelity`.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from mcsim._core import Panel
 from mcsim._schema import Schema, schema_of
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all
 from mcsim.generators._cross_sections._architecture import Architecture, design_heads
 from mcsim.generators._cross_sections._fitted import FittedGenerator
 from mcsim.generators._cross_sections._preparation import (
@@ -125,8 +125,11 @@ def check_training(
     faults = _faults_of_shape(panel, given, order)
     finite = {name: bool(np.isfinite(np.asarray(panel[name])).all()) for name in panel}
     faults += [
-        f"column {name!r}: {int((~np.isfinite(np.asarray(panel[name]))).sum())} values are not "
-        "finite; drop or impute them first"
+        Fault(
+            f"column {name!r}: {int((~np.isfinite(np.asarray(panel[name]))).sum())} values are not "
+            "finite",
+            [Option("drop or impute them first", "missing")],
+        )
         for name in panel
         if not finite[name]
     ]

@@ -17,7 +17,7 @@ from mcsim._escapes import printable
 from mcsim._keys import require_key
 from mcsim._pytree import pytree
 from mcsim._schema import Schema
-from mcsim.errors import raise_all
+from mcsim.errors import Fault, Option, raise_all
 from mcsim.generators._macro._structural_model import (
     Common,
     StructuralModel,
@@ -160,12 +160,15 @@ def _faults_of_sample(
 ) -> list[str]:
     """Return what is wrong with the arguments of ``sample``."""
     faults = faults_of_size("n_units", n_units)
-    wrong = faults_of_size("n_periods", n_periods)
+    wrong: list[str] = faults_of_size("n_periods", n_periods)
+    redrawn = Option("generator.with_shocks('redraw')", "common_shocks", "redraw")
     if not wrong and generator.common_shocks == "fixed" and n_periods > generator.n_periods:
-        wrong = [
-            f"n_periods: got {n_periods}, but the common shocks are those of the data's "
-            f"{generator.n_periods} periods; ask for fewer, or draw them anew: "
-            "generator.with_shocks('redraw')"
+        wrong += [
+            Fault(
+                f"n_periods: got {n_periods}, but the common shocks are those of the data's "
+                f"{generator.n_periods} periods",
+                ["ask for fewer, or draw them anew: ", redrawn],
+            )
         ]
     if given:
         wrong.append(f"given: got {list(given)}, but MacroPanel conditions on nothing")

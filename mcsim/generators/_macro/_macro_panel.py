@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from mcsim._calls import with_remedies
 from mcsim._core import Panel
 from mcsim._schema import Column, Schema, schema_of
-from mcsim.errors import raise_all
+from mcsim.errors import Fault, Option, raise_all
 from mcsim.generators._macro._fitted_macro_panel import FittedMacroPanel
 from mcsim.generators._macro._simulated_moments import (
     Rates,
@@ -255,10 +255,14 @@ def _faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any])
             f"given: got {given!r}, but MacroPanel draws whole series and conditions on nothing; "
             "leave it out"
         )
+    first = next(iter(panel))
     if len(panel) > 1:
         faults.append(
-            f"panel: got {len(panel)} columns ({', '.join(panel)}), but MacroPanel learns one "
-            f"outcome; choose it: panel.select([{next(iter(panel))!r}])"
+            Fault(
+                f"panel: got {len(panel)} columns ({', '.join(panel)}), but MacroPanel learns one "
+                "outcome",
+                ["choose it: ", Option(f"panel.select([{first!r}])", "select", first)],
+            )
         )
     if any(chosen is not None and len(np.unique(chosen)) < len(chosen) for chosen in rows):
         faults.append(
@@ -296,8 +300,11 @@ def _faults_of_cells(panel: Panel, name: str) -> list[str]:
     if constant.size:
         which = ", ".join(map(str, constant[:5]))
         return [
-            f"column {name!r}: constant over all periods in {constant.size} of {len(values)} units "
-            f"(numbers {which}), which have no dynamics to learn; drop them with panel.take"
+            Fault(
+                f"column {name!r}: constant over all periods in {constant.size} of {len(values)} "
+                f"units (numbers {which}), which have no dynamics to learn",
+                [Option("drop them with panel.take", "take")],
+            )
         ]
     own = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     if (own.std(axis=1) <= 1e-6 * values.std(axis=1)).any():

@@ -8,7 +8,7 @@ import numpy as np
 from mcsim._core import Panel, require_panel
 from mcsim._escapes import warn
 from mcsim._schema import Column, Schema, schema_of
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all
 from mcsim.generators._options import faults_of_choices
 from mcsim.generators._scores._vectors import Layout
 
@@ -128,7 +128,9 @@ def _faults_of_size(panel: Panel) -> list[str]:
     ]
 
 
-def _faults_of_rows(trainer: Any, panel: Panel, schema: Schema | None, way: str) -> list[str]:
+def _faults_of_rows(
+    trainer: Any, panel: Panel, schema: Schema | None, way: Sequence[str]
+) -> list[str]:
     """Name the first unit and period whose row is missing."""
     if panel.mask is None or trainer.missing == "model" or (here := np.asarray(panel.mask)).all():
         return []
@@ -137,21 +139,23 @@ def _faults_of_rows(trainer: Any, panel: Panel, schema: Schema | None, way: str)
         unit = dict(enumerate(schema.unit_labels)).get(unit, unit)
         period = dict(enumerate(schema.period_labels)).get(period, period)
     return [
-        f"panel: {(~here).sum()} of {here.size} rows of units and periods are missing, the first "
-        f"is unit {unit}, period {period}; {way}"
+        Fault(
+            f"panel: {(~here).sum()} of {here.size} rows of units and periods are missing, the "
+            f"first is unit {unit}, period {period}",
+            way,
+        )
     ]
 
 
-def _way(trainer: Any, completes: bool) -> str:
+def _way(trainer: Any, completes: bool) -> list[str]:
     """Return the remedy for missing cells."""
     way = "complete them" if completes else "copy them, gaps and all, under a mask"
-    return (
-        f"drop those units, or let the generator {way}: {type(trainer).__name__}(missing='model')"
-    )
+    modeled = Option(f"{type(trainer).__name__}(missing='model')", "model_missing")
+    return [f"drop those units, or let the generator {way}: ", modeled]
 
 
 def _faults_of_cells(
-    trainer: Any, columns: dict[str, np.ndarray], panel: Panel, way: str
+    trainer: Any, columns: dict[str, np.ndarray], panel: Panel, way: Sequence[str]
 ) -> list[str]:
     faults = []
     here = True if panel.mask is None else np.asarray(panel.mask)
@@ -161,7 +165,7 @@ def _faults_of_cells(
         if infinite:
             faults.append(f"column {name!r}: {infinite} values are infinite; correct the data")
         if cells and trainer.missing == "error":
-            faults.append(f"column {name!r}: {cells} cells are missing; {way}")
+            faults.append(Fault(f"column {name!r}: {cells} cells are missing", way))
         if missing.any() and trainer.missing == "model":
             faults += _faults_of_gaps(name, missing)
     return faults
