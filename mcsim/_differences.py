@@ -51,7 +51,8 @@ def _is_fitted(described: Any) -> bool:
 
 def _of_fits(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
     before, after = dict(_flat(left[FITTED_BY])), dict(_flat(right[FITTED_BY]))
-    old, new = (_short(str(config.get("class"))) for config in (before, after))
+    kinds = (config.get("class", config.get("class.name")) for config in (before, after))
+    old, new = map(_short, map(str, kinds))
     if old != new:
         return f"a fitted {old} -> a fitted {new}"
     names = [name for name in before | after if before.get(name) != after.get(name)]
