@@ -147,6 +147,20 @@ def test_names_of_classes_and_files_are_no_part_of_a_model_file(fitted, tmp_path
         assert train() == kept
 
 
+def test_fields_of_before_are_read(tmp_path):
+    fitted = GaussianCopula().fit(jax.random.key(0), panel_of_states().select(["y"]))
+    path = save(fitted, tmp_path / "model")
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["mcsim"])
+    old = json.dumps(header["generator"]).replace('"distribution"', '"law"')
+    tensors = {n.replace("/distribution/", "/law/"): t for n, t in load_file(path).items()}
+    assert tensors.keys() != load_file(path).keys()
+    header["generator"] = json.loads(old)
+    header["sha256"] = digest_of(header, tensors)
+    save_file(tensors, path, metadata={"mcsim": json.dumps(header)})
+    assert_same(load(path), fitted)
+
+
 @pytest.fixture(scope="module", params=TRAINERS.values(), ids=TRAINERS)
 def of_each_kind(request):
     trainer = FAST.get(request.param) or request.param()
