@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from mcsim._escapes import printable_lines
+from mcsim._core.escapes import printable_lines
 
 LEAST_PART = 3  # letters of a name by which it is found
 LONGEST_LINE = 400  # characters of a message in one line

@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from mcsim._caveats import MARK, NOTE, conditional_rows
-from mcsim._checks import as_path
-from mcsim._escapes import in_latex, in_markdown, latex_comment, printable
-from mcsim._figures import figure, rounded
-from mcsim._results import DEFAULT_MEASURES, Results, doubtful_se, require_results
-from mcsim._study import GENERATOR, faults_of_scale
+from mcsim._core.checks import as_path
+from mcsim._core.escapes import in_latex, in_markdown, latex_comment, printable
+from mcsim._core.figures import figure, rounded
+from mcsim._results.caveats import MARK, NOTE, conditional_rows
+from mcsim._results.results import DEFAULT_MEASURES, Results, doubtful_se, require_results
+from mcsim._run.study import GENERATOR, faults_of_scale
 from mcsim.errors import (
     InputError,
     did_you_mean,

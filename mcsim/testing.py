@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._core import Estimate, Panel, Sample, require_panel
-from mcsim._design import Design
-from mcsim._engine import draw_chunk
-from mcsim._evaluate import evaluate
-from mcsim._host import HostDGP, HostEstimator, rng_from_words
-from mcsim._host_samples import stack_samples
-from mcsim._keys import root_key
-from mcsim._parts import faults_of_parts
+from mcsim._core.design import Design
+from mcsim._core.keys import root_key
+from mcsim._core.records import Estimate, Panel, Sample, require_panel
+from mcsim._host.host import HostDGP, HostEstimator, rng_from_words
+from mcsim._host.samples import stack_samples
+from mcsim._run.compiled import draw_chunk
+from mcsim._run.evaluate import evaluate
+from mcsim._run.parts import faults_of_parts
 from mcsim.errors import ContractError, raise_all
 
 

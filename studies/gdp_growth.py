@@ -27,7 +27,7 @@ import pandas as pd
 import mcsim
 from mcsim import Panel, plots
 from mcsim import report as tables
-from mcsim._panel_statistics import panel_statistics
+from mcsim._fidelity._panels.statistics import panel_statistics
 from mcsim.dgps import at_random, with_effect
 from mcsim.estimators import fixed_effects
 from mcsim.generators import GAN, VAE, BlockBootstrap, MacroPanel, latent

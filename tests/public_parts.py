@@ -8,8 +8,8 @@ import numpy as np
 import mcsim
 import mcsim.testing
 from mcsim import Panel, dgps, estimators, generators
-from mcsim._fingerprint import describe
-from mcsim._keys import digest
+from mcsim._core.keys import digest
+from mcsim._definitions.describe import describe
 
 ESTIMATORS = {
     "aipw": ("y ~ d | x", {}),

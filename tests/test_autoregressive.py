@@ -12,12 +12,12 @@ from mcsim import Panel
 from mcsim.dgps import PotentialOutcomes
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, fit_many, load, model_cache, save
-from mcsim.generators._autoregressive._trainer import resolved
-from mcsim.generators._cross_sections import _likelihood as training
-from mcsim.generators._cross_sections._levels import Levels
-from mcsim.generators._cross_sections._likelihood import apply_some
+from mcsim.generators._autoregressive.trainer import resolved
+from mcsim.generators._cross_sections import likelihood as training
+from mcsim.generators._cross_sections.levels import Levels
+from mcsim.generators._cross_sections.likelihood import apply_some
 from mcsim.generators._networks import apply, initialize
-from mcsim.generators._training._steps import run_segment
+from mcsim.generators._training.steps import run_segment
 
 KEY = jax.random.key(1)
 TINY = Autoregressive(hidden=(8,), steps=5, batch_size=32)

@@ -12,8 +12,8 @@ from scipy.stats import truncnorm
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, FittedPanel, GaussianCopula, fit_many, load, save
-from mcsim.generators._autoregressive._distribution import RAKING_ROUNDS
-from mcsim.generators._autoregressive._innovations import (
+from mcsim.generators._autoregressive.distribution import RAKING_ROUNDS
+from mcsim.generators._autoregressive.innovations import (
     Innovation,
     draw_innovation,
     innovation,
@@ -23,7 +23,7 @@ from mcsim.generators._autoregressive._innovations import (
     offsets_of,
     within,
 )
-from mcsim.generators._training._steps import run_segment
+from mcsim.generators._training.steps import run_segment
 
 TINY = Autoregressive(hidden=(4,), components=2, steps=5, folds=2)
 LOW, HIGH = np.array([-1.0, 0.2]), np.array([-0.4, 0.9])

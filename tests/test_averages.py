@@ -7,7 +7,7 @@ import pytest
 
 import mcsim
 from mcsim import Design, Estimate, Panel, Study
-from mcsim._averages import at_event_times, named, read_average
+from mcsim._core.averages import at_event_times, named, read_average
 from mcsim.dgps import ErrorComponents, by_cohort, by_exposure, with_effect
 from mcsim.errors import InputError
 from mcsim.estimators import callaway_santanna, did, event_study, fixed_effects, imputation

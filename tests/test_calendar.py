@@ -13,10 +13,10 @@ import pytest
 
 import mcsim
 from mcsim import Design, Panel, from_frame, to_frame
-from mcsim._calendar import Calendar
-from mcsim._fingerprint import describe
-from mcsim._host_samples import stack_samples
-from mcsim._worker import Payload, estimate_piece, piece_of
+from mcsim._core.calendar import Calendar
+from mcsim._definitions.describe import describe
+from mcsim._host.samples import stack_samples
+from mcsim._host.worker import Payload, estimate_piece, piece_of
 from mcsim.dgps import Bootstrap, FactorModel, by_exposure, with_effect
 from mcsim.dgps._effects import periods_treated
 from mcsim.errors import ContractError, InputError

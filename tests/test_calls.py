@@ -10,8 +10,8 @@ import pytest
 
 import mcsim
 from mcsim import Estimate
-from mcsim._calls import as_written, with_remedies
-from mcsim._fingerprint import describe
+from mcsim._core.calls import as_written, with_remedies
+from mcsim._definitions.describe import describe
 from mcsim.errors import InputError, UnknownAttribute, WrongCall
 from mcsim.estimators import ols
 from mcsim.generators import WGAN

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from mcsim._checks import (
+from mcsim._core.checks import (
     FINITE,
     at_least,
     faults_of,

@@ -12,8 +12,8 @@ import pytest
 
 import mcsim
 from command_line import mcsim_command
-from mcsim._replay import replay
-from mcsim._store import Store
+from mcsim._results.store import Store
+from mcsim._run.replay import replay
 from mcsim.cli._frames import schema_for
 from mcsim.generators import GaussianCopula, load, save
 from mcsim.testing import constant_dgp, exact_estimator
@@ -93,7 +93,7 @@ def test_dry_run_finds_the_fits_of_a_store_and_refuses_another_folder(study_file
     file, store = tmp_path / "cached.py", tmp_path / "store"
     Store.create(store)
     file.write_text(
-        "from mcsim.generators._training._trainer import KEEPER\n"
+        "from mcsim.generators._training.trainer import KEEPER\n"
         "print(*getattr(KEEPER.get(), 'args', [None]))\n" + STUDY
     )
     done = mcsim_command("run", file, "--dry-run", "--store", store)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcsim import Design, Estimate, Panel, Status, grid
-from mcsim._pytree import pytree
+from mcsim._core.pytree import pytree
 from mcsim.errors import InputError, UnknownName
 
 PANEL = Panel({"y": [[1.0, 2.0], [3.0, 4.0]], "x": [[0.0, 1.0], [1.0, 0.0]]})

@@ -17,7 +17,7 @@ import pytest
 import mcsim
 from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample, Study, grid, run
-from mcsim._keys import digest
+from mcsim._core.keys import digest
 from mcsim.errors import McsimError
 from mcsim.report import notes
 

@@ -17,7 +17,7 @@ import pytest
 
 import mcsim
 from mcsim import datasets
-from mcsim._data._shapes import note_on_long, note_on_wide
+from mcsim._data.shapes import note_on_long, note_on_wide
 from mcsim.datasets import DatasetInfo, _files
 from mcsim.errors import InputError, UnknownName
 

@@ -11,8 +11,8 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Study
-from mcsim._fingerprint import describe
-from mcsim._sources import source_text, values_used
+from mcsim._definitions.describe import describe
+from mcsim._definitions.source_text import source_text, values_used
 from mcsim.errors import InputError, StoreMismatch
 from mcsim.testing import constant_dgp
 

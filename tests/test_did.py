@@ -26,7 +26,7 @@ from mcsim.estimators._did import (
     imputation,
     twfe_weights,
 )
-from mcsim.estimators._regression._fixed_effects import fixed_effects
+from mcsim.estimators._regression.fixed_effects import fixed_effects
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = json.loads((DATA / "did_reference.json").read_text())

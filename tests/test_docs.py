@@ -65,7 +65,7 @@ def blocks_of(page: Path) -> list[Block]:
 )
 def test_blocks_run_and_print_what_is_shown(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mcsim._runner.available_cpus", lambda: 0)
+    monkeypatch.setattr("mcsim._run.run.available_cpus", lambda: 0)
     module = ModuleType(f"page_{page.stem.lower()}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     printed, warned = "", ""

@@ -12,8 +12,14 @@ import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from mcsim import Design, Estimate, Panel, Sample, Status, Study, grid, run
-from mcsim._engine import chunk_size, draw_chunk, estimate_chunk, estimate_labels, sample_shape
-from mcsim._pytree import pytree
+from mcsim._core.pytree import pytree
+from mcsim._run.compiled import (
+    chunk_size,
+    draw_chunk,
+    estimate_chunk,
+    estimate_labels,
+    sample_shape,
+)
 from mcsim.errors import ContractError, InputError, UnknownName
 from mcsim.estimators import fixed_effects
 from mcsim.generators import WGAN
@@ -202,8 +208,8 @@ DEADLOCK = """
 import threading
 import jax, jax.numpy as jnp
 import mcsim
-from mcsim._cpus import available_cpus
-from mcsim._engine import estimate_chunk
+from mcsim._core.cpus import available_cpus
+from mcsim._run.compiled import estimate_chunk
 
 def solve(key, panel):
     x = panel["x"]

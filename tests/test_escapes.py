@@ -13,9 +13,16 @@ from rich.console import Console
 import mcsim
 from command_line import mcsim_command
 from mcsim import Design, Panel, Study, report, run
-from mcsim._escapes import in_latex, in_markdown, latex_comment, printable, printable_lines, warn
-from mcsim._plan import CellPlan, EstimatorPlan
-from mcsim._progress import Progress
+from mcsim._core.escapes import (
+    in_latex,
+    in_markdown,
+    latex_comment,
+    printable,
+    printable_lines,
+    warn,
+)
+from mcsim._run.plan import CellPlan, EstimatorPlan
+from mcsim._run.progress import Progress
 from mcsim.errors import InputError, UnknownName
 from mcsim.testing import constant_dgp, exact_estimator
 
@@ -178,7 +185,7 @@ def test_the_progress_display_holds_no_marks(hostile):
     rows = hostile[1].replicates
     study = mock.Mock(spec=Study, level=0.95)
     with (
-        mock.patch("mcsim._progress.Console", return_value=console),
+        mock.patch("mcsim._run.progress.Console", return_value=console),
         Progress(study, [plan], 4, shown=True) as display,
     ):
         display.computed(plan, estimator, rows)

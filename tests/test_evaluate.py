@@ -10,8 +10,8 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel, Status
-from mcsim._evaluate import evaluate
-from mcsim._pool import WorkerPool
+from mcsim._host.pool import WorkerPool
+from mcsim._run.evaluate import evaluate
 from mcsim.errors import ContractError, InputError
 from mcsim.estimators import difference_in_means
 

@@ -11,10 +11,10 @@ import pytest
 import mcsim
 from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample, Status, Study, grid, run
-from mcsim._failures import often_failing
-from mcsim._replay import replay
-from mcsim._store import Store
-from mcsim._store_files import read_block, write_block
+from mcsim._results.failures import often_failing
+from mcsim._results.store import Store
+from mcsim._results.store_files import read_block, write_block
+from mcsim._run.replay import replay
 from mcsim.report import notes
 from mcsim.testing import constant_dgp, exact_estimator
 
@@ -202,7 +202,7 @@ def test_a_stored_first_block_skips_the_rest(tmp_path, capfd, monkeypatch):
     with pytest.warns(UserWarning, match="hopeless: 10 of 10 failed"):
         run_it({"hopeless": hopeless}, 10, store=tmp_path)
     assert "first block" in capfd.readouterr().err
-    monkeypatch.setattr("mcsim._draws.draw_chunk", None)  # nothing is drawn
+    monkeypatch.setattr("mcsim._run.draws.draw_chunk", None)  # nothing is drawn
     with pytest.warns(UserWarning, match="200 of 200 failed, 136 of them skipped"):
         results = run_it({"hopeless": hopeless}, 200, store=tmp_path)
     check_skipped(results, "hopeless", 200, HOST_BLOCK)

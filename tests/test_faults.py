@@ -18,7 +18,7 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Status, Study, run
-from mcsim._replay import replay
+from mcsim._run.replay import replay
 from mcsim.errors import InputError
 
 
@@ -362,7 +362,7 @@ def test_a_block_without_any_success_has_the_labels_of_the_others(tmp_path):
 
 @pytest.mark.slow
 def test_processes_that_die_before_any_work_end_the_run_with_a_sentence(monkeypatch):
-    monkeypatch.setattr("mcsim._pool.watch_parent", os.abort)
+    monkeypatch.setattr("mcsim._host.pool.watch_parent", os.abort)
     with pytest.raises(mcsim.errors.McsimError, match=r"died .* times before they took a task"):
         rows_of({"e": lifted(fine)}, workers=1)
 

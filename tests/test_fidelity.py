@@ -13,10 +13,9 @@ from statsmodels.stats.multitest import multipletests
 import mcsim
 from mcsim import Estimate, Panel, Status, datasets, from_frame, infer_schema
 from mcsim._fidelity import FidelityTable, fidelity
-from mcsim._fidelity import _distances as distances
-from mcsim._fidelity._candidates import Fit, Gaussian
-from mcsim._fidelity._cross_sections._comparison import estimates_under
-from mcsim._fidelity._cross_sections._layout import (
+from mcsim._fidelity import distances
+from mcsim._fidelity._cross_sections.comparison import estimates_under
+from mcsim._fidelity._cross_sections.layout import (
     draw_pool,
     generated_split,
     read_layout,
@@ -24,9 +23,10 @@ from mcsim._fidelity._cross_sections._layout import (
     rows_needed,
     stratified_parts,
 )
-from mcsim._fidelity._cross_sections._measures import fit_propensity
-from mcsim._fidelity._distances import Classifier, _auc
-from mcsim._fidelity._estimates import (
+from mcsim._fidelity._cross_sections.measures import fit_propensity
+from mcsim._fidelity.candidates import Fit, Gaussian
+from mcsim._fidelity.distances import Classifier, _auc
+from mcsim._fidelity.estimates import (
     draws_for,
     holm,
     monte_carlo_p_value,
@@ -34,7 +34,7 @@ from mcsim._fidelity._estimates import (
     outside,
     with_holm,
 )
-from mcsim._fidelity._verdicts import BARS, judged, verdict
+from mcsim._fidelity.verdicts import BARS, judged, verdict
 from mcsim.errors import InputError, WrongCall
 from mcsim.generators import UnitBootstrap
 
@@ -371,7 +371,7 @@ def test_without_a_number_of_draws_there_are_as_many_as_the_verdict_needs(monkey
     def level(key, panel):
         return {f"e{k}": Estimate(panel["y"].mean() + k) for k in range(6)}
 
-    monkeypatch.setattr("mcsim._fidelity._cross_sections._comparison.estimates_under", reached)
+    monkeypatch.setattr("mcsim._fidelity._cross_sections.comparison.estimates_under", reached)
     options = {"key": KEY, "given": ("treat",), "splits": 2, "estimators": {"level": level}}
     for draws, expected in ((None, 240), (50, 50)):
         with pytest.raises(Reached, match=f"^{expected}$"):

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mcsim import Panel, from_frame, infer_schema, to_frame
-from mcsim._data._plausibility import is_swapped
-from mcsim._data._shapes import note_on_long, note_on_wide
+from mcsim._data.plausibility import is_swapped
+from mcsim._data.shapes import note_on_long, note_on_wide
 from mcsim.errors import InputError
 
 LONG = pd.DataFrame(

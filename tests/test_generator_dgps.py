@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcsim import Design, Panel, Study, fit_many, grid, infer_schema, keys, run
-from mcsim._engine import draw_chunk
+from mcsim._run.compiled import draw_chunk
 from mcsim.dgps import at_random, by_cohort, by_path, by_probability, by_unit_factors, with_effect
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
 from mcsim.errors import InputError
@@ -164,7 +164,7 @@ def test_paths_decide_as_strongly_as_asked(generator):
 
 
 def test_probabilities_are_a_logit_with_the_mean_asked_for():
-    from mcsim.dgps._assignment._selection import _with_mean
+    from mcsim.dgps._assignment.selection import _with_mean
 
     index = jnp.asarray(np.random.default_rng(0).normal(size=50) * 3)
     p = _with_mean(index, 0.2)

@@ -13,7 +13,7 @@ import pytest
 import mcsim
 from golden import check, draw_of, replicates_of, rows_of
 from mcsim import Design, Estimate, Panel, Sample, Study, fit_many, grid, keys, run
-from mcsim._replay import replay
+from mcsim._run.replay import replay
 from mcsim.dgps import (
     Bootstrap,
     DynamicPanel,

@@ -10,7 +10,7 @@ import statsmodels.formula.api as smf
 
 import mcsim
 from mcsim import Design, Estimate, Panel, Study, from_frame, run
-from mcsim._host import HostDGP, HostEstimator, rng_from_words
+from mcsim._host.host import HostDGP, HostEstimator, rng_from_words
 from mcsim._readers import read_result
 from mcsim.dgps import Bootstrap
 from mcsim.errors import ContractError, InputError

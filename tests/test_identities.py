@@ -13,10 +13,10 @@ import pytest
 
 import mcsim
 from mcsim import dgps, estimators, generators
-from mcsim._calls import as_written
-from mcsim._fingerprint import describe
-from mcsim._plan import plan
-from mcsim._store import Store
+from mcsim._core.calls import as_written
+from mcsim._definitions.describe import describe
+from mcsim._results.store import Store
+from mcsim._run.plan import plan
 from mcsim.estimators import NativeEstimator, ols
 from mcsim.testing import constant_dgp
 from public_parts import ESTIMATORS, parts

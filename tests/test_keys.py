@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcsim import Design
-from mcsim._keys import (
+from mcsim._core.keys import (
     Stream,
     canonical_value,
     cell_identity,

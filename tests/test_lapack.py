@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from mcsim import Panel, _numerics
+from mcsim import Panel
+from mcsim._core.records import numerics as _numerics
 from mcsim.estimators import fixed_effects, liml, ols
 
 MATRICES = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 20, 20)))

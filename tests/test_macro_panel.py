@@ -13,18 +13,18 @@ import scipy.stats
 
 import mcsim
 from mcsim import Panel
-from mcsim._panel_statistics import STATISTICS, panel_statistics
+from mcsim._fidelity._panels.statistics import STATISTICS, panel_statistics
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.estimators import fixed_effects
 from mcsim.generators._macro import FittedMacroPanel, MacroPanel
-from mcsim.generators._macro._simulated_moments import (
+from mcsim.generators._macro.simulated_moments import (
     flat_moments,
     moments,
     placebo_parts,
     placebo_size,
     positions,
 )
-from mcsim.generators._macro._structural_model import (
+from mcsim.generators._macro.structural_model import (
     TRAITS,
     common_shocks,
     draw_noise,

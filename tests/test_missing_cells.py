@@ -11,8 +11,8 @@ import statsmodels.api as sm
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study
-from mcsim._caveats import means_of
-from mcsim._engine import estimate_chunk
+from mcsim._results.caveats import means_of
+from mcsim._run.compiled import estimate_chunk
 from mcsim.estimators import callaway_santanna, fixed_effects, ols
 
 UNITS, PERIODS = 12, 4

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import mcsim
 from mcsim import Column, Panel, Schema
-from mcsim._fingerprint import describe
+from mcsim._definitions.describe import describe
 from mcsim.errors import InputError, ModelFileError
 from mcsim.generators import (
     WGAN,
@@ -31,12 +31,12 @@ from mcsim.generators import (
     model_cache,
     save,
 )
-from mcsim.generators._cross_sections import _adversary as training
-from mcsim.generators._flow._trainer import Flow
-from mcsim.generators._macro._macro_panel import MacroPanel
-from mcsim.generators._storage import _files
-from mcsim.generators._storage._files import CLASSES, TRAINERS, digest_of
-from mcsim.generators._vae._trainer import VAE
+from mcsim.generators._cross_sections import adversary as training
+from mcsim.generators._flow.trainer import Flow
+from mcsim.generators._macro.macro_panel import MacroPanel
+from mcsim.generators._storage import files as _files
+from mcsim.generators._storage.files import CLASSES, TRAINERS, digest_of
+from mcsim.generators._vae.trainer import VAE
 
 TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
 

@@ -12,7 +12,7 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study
-from mcsim._fingerprint import describe
+from mcsim._definitions.describe import describe
 from mcsim.cli._studies import show_command
 from mcsim.errors import InputError
 from mcsim.estimators import ols

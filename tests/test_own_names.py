@@ -8,8 +8,8 @@ import pytest
 
 import mcsim
 from mcsim import Panel, Sample, Study
-from mcsim._fingerprint import describe
-from mcsim._replay import replay
+from mcsim._definitions.describe import describe
+from mcsim._run.replay import replay
 from mcsim.dgps import Bootstrap
 from mcsim.errors import InputError
 from mcsim.estimators import fixed_effects, iv_2sls, liml

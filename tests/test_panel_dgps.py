@@ -14,7 +14,7 @@ from scipy.linalg import solve_discrete_lyapunov
 from scipy.stats import norm
 
 from mcsim import Design, Estimate, Panel, Sample, Study, from_frame, grid, run, to_frame
-from mcsim._engine import draw_chunk
+from mcsim._run.compiled import draw_chunk
 from mcsim.dgps import (
     Bootstrap,
     DynamicPanel,

@@ -10,23 +10,25 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, FidelityTable, Panel, PanelFidelityTable, infer_schema
-from mcsim._fidelity._candidates import PANEL_REFERENCES
-from mcsim._fidelity._distances import combined_p_value, features, ties_of, two_sample
-from mcsim._fidelity._estimates import on_real_data
-from mcsim._fidelity._panels import _layout, _moments, _placebo
-from mcsim._fidelity._panels import _rows as measures
-from mcsim._fidelity._panels._comparison import split_halves
-from mcsim._fidelity._panels._layout import draw_panels, read_panel_layout, read_real
-from mcsim._fidelity._panels._moments import moments, read_grid, read_scale, scores, squared
-from mcsim._fidelity._panels._placebo import (
+from mcsim._fidelity._panels import layout as _layout
+from mcsim._fidelity._panels import moments as _moments
+from mcsim._fidelity._panels import placebo as _placebo
+from mcsim._fidelity._panels import rows as measures
+from mcsim._fidelity._panels.comparison import split_halves
+from mcsim._fidelity._panels.layout import draw_panels, read_panel_layout, read_real
+from mcsim._fidelity._panels.moments import moments, read_grid, read_scale, scores, squared
+from mcsim._fidelity._panels.placebo import (
     changes_in_means,
     inference_records,
     log_sd,
     log_sd_weighted,
     placebo_rejections,
 )
-from mcsim._fidelity._panels._rows import statistic_records, statistics_on
-from mcsim._fidelity._verdicts import equivalence, in_two_sample_test, panel_verdict
+from mcsim._fidelity._panels.rows import statistic_records, statistics_on
+from mcsim._fidelity.candidates import PANEL_REFERENCES
+from mcsim._fidelity.distances import combined_p_value, features, ties_of, two_sample
+from mcsim._fidelity.estimates import on_real_data
+from mcsim._fidelity.verdicts import equivalence, in_two_sample_test, panel_verdict
 from mcsim.errors import InputError, TrainingDiverged, WrongCall
 from mcsim.estimators import fixed_effects
 from mcsim.generators import GaussianCopula

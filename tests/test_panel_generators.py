@@ -31,9 +31,9 @@ from mcsim.generators import (
     UnitBootstrap,
     fit_many,
 )
-from mcsim.generators._references._gaussian import best_mixture
-from mcsim.generators._scores._coding import complete, encode, fit_shocks, truncated_normal
-from mcsim.generators._scores._factor_model import (
+from mcsim.generators._references.gaussian import best_mixture
+from mcsim.generators._scores.coding import complete, encode, fit_shocks, truncated_normal
+from mcsim.generators._scores.factor_model import (
     Autoregression,
     factor_target,
     fit_autoregression,
@@ -41,9 +41,9 @@ from mcsim.generators._scores._factor_model import (
     implied_moments,
     moments_of,
 )
-from mcsim.generators._scores._groups import fit_groups
-from mcsim.generators._scores._margins import fit_margin, scaled_levels
-from mcsim.generators._scores._vectors import (
+from mcsim.generators._scores.groups import fit_groups
+from mcsim.generators._scores.margins import fit_margin, scaled_levels
+from mcsim.generators._scores.vectors import (
     Layout,
     best_weight,
     layout_of,
@@ -53,9 +53,9 @@ from mcsim.generators._scores._vectors import (
     stationary_target,
     structured_covariance,
 )
-from mcsim.generators._training import _trainer
-from mcsim.generators._training._fitted_panel import _draw
-from mcsim.generators._training._steps import folds_of
+from mcsim.generators._training import trainer as _trainer
+from mcsim.generators._training.fitted_panel import _draw
+from mcsim.generators._training.steps import folds_of
 
 KEY = mcsim.key(1)
 WHOLE = [UnitBootstrap(), SmoothedBootstrap(), GaussianCopula(), GaussianMixture(), FactorVAR()]

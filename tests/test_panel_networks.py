@@ -16,8 +16,8 @@ from mcsim.datasets import load
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import GAN, WGAN, FittedPanel, Flow, GaussianCopula, fit_many, save
 from mcsim.generators import load as load_model
-from mcsim.generators._adversarial._vectors import Rates, Wasserstein, _moment_distance, adversaries
-from mcsim.generators._flow._distribution import (
+from mcsim.generators._adversarial.vectors import Rates, Wasserstein, _moment_distance, adversaries
+from mcsim.generators._flow.distribution import (
     MOST,
     MOST_RADIAL,
     FlowDistribution,
@@ -29,9 +29,9 @@ from mcsim.generators._flow._distribution import (
     inverse,
     inverse_length,
 )
-from mcsim.generators._flow._trainer import _innovations
-from mcsim.generators._scores._vectors import Layout
-from mcsim.generators._training._steps import run_segment
+from mcsim.generators._flow.trainer import _innovations
+from mcsim.generators._scores.vectors import Layout
+from mcsim.generators._training.steps import run_segment
 
 KEY = mcsim.key(0)
 TINY = [

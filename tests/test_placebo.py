@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mcsim import Design, Panel, Sample, from_frame
-from mcsim._engine import draw_chunk
-from mcsim._fingerprint import describe
+from mcsim._definitions.describe import describe
+from mcsim._run.compiled import draw_chunk
 from mcsim.dgps import Bootstrap, at_random, by_exposure, permuted, with_effect
 from mcsim.dgps._exchangeability import pre_period_variances
 from mcsim.dgps._own_effect import OwnTreatment, own_effect, two_way_fit

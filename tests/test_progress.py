@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from mcsim import Study, host
-from mcsim._plan import plan
-from mcsim._progress import Pace, Progress
-from mcsim._store import Store
+from mcsim._results.store import Store
+from mcsim._run.plan import plan
+from mcsim._run.progress import Pace, Progress
 from mcsim.testing import constant_dgp, exact_estimator
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from command_line import mcsim_command
 from mcsim import from_frame, read_table
-from mcsim._data._cells import notations_of
+from mcsim._data.cells import notations_of
 from mcsim.errors import InputError
 
 PLAIN = "id,year,wage\n1,2000,3.5\n1,2001,4.25\n2,2000,-0.5\n"

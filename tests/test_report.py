@@ -10,8 +10,8 @@ import pytest
 
 import mcsim
 from mcsim import report
-from mcsim._figures import figure
-from mcsim._results import doubtful_se
+from mcsim._core.figures import figure
+from mcsim._results.results import doubtful_se
 from mcsim.testing import constant_dgp, exact_estimator
 
 
@@ -205,7 +205,7 @@ def test_wide_tables_are_broken_and_keep_their_labels():
 @pytest.mark.parametrize(("version", "told"), [("0.2.0", 1), ("0.3.0.dev0", 0)])
 def test_rows_of_a_mended_variance_are_shown_with_a_remark(tmp_path, monkeypatch, version, told):
     """HC2 and HC3 under fixest-0.13 meant another number in stores of 0.2 (decision 0017)."""
-    monkeypatch.setattr("mcsim._plan.__version__", version)
+    monkeypatch.setattr("mcsim._run.plan.__version__", version)
     panels = mcsim.dgps.ErrorComponents(n_units=8, n_periods=2)
     estimators = {
         "old": mcsim.estimators.ols("y ~ x", vcov=["HC2", "HC1"]),

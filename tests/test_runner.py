@@ -14,7 +14,7 @@ import pytest
 
 import mcsim
 from mcsim import Design, Estimate, Panel, Sample, Study, grid, run
-from mcsim._replay import replay
+from mcsim._run.replay import replay
 from mcsim.errors import InputError
 from mcsim.testing import constant_dgp, exact_estimator
 

@@ -10,9 +10,9 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study, run
-from mcsim._open import other_studies
-from mcsim._replay import replay
-from mcsim._store import Store
+from mcsim._results.open import other_studies
+from mcsim._results.store import Store
+from mcsim._run.replay import replay
 from mcsim.testing import constant_dgp, exact_estimator
 
 
@@ -55,7 +55,7 @@ def test_a_run_returns_its_own_rows_after_one_whose_clock_was_ahead(tmp_path):
 
 
 def test_a_run_returns_its_own_rows_beside_another_that_ends_meanwhile(tmp_path, monkeypatch):
-    from mcsim import _runner
+    from mcsim._run import run as _runner
 
     begun = _runner.store_truths
 

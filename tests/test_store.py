@@ -15,10 +15,10 @@ import pytest
 
 import mcsim
 from mcsim import Design, Estimate, Panel, Sample, Study, grid, run
-from mcsim._fingerprint import describe
-from mcsim._results import average_over
-from mcsim._store import Store
-from mcsim._store_files import read_block, write_block
+from mcsim._definitions.describe import describe
+from mcsim._results.results import average_over
+from mcsim._results.store import Store
+from mcsim._results.store_files import read_block, write_block
 from mcsim.dgps import at_random, with_effect
 from mcsim.errors import StoreError, StoreMismatch
 from mcsim.generators import GaussianCopula, UnitBootstrap
@@ -203,7 +203,7 @@ def test_a_store_that_was_never_filled(tmp_path):
 
 
 def test_a_disk_that_is_full_ends_the_run_and_a_resume_completes_it(monkeypatch, tmp_path):
-    from mcsim import _store_files
+    from mcsim._results.results import store_files as _store_files
 
     def full(file, content):
         if file.suffix == ".parquet":
@@ -404,7 +404,7 @@ def test_functions_are_the_same_in_a_second_process(tmp_path):
         "parts = [f, g, jax.jit(f), jax.vmap(f), functools.partial(f, scale=3.0), E(), Plain(),\n"
         "         optax.adam(1e-3), jnp.add, sourceless, lambda x: f(x), functools.lru_cache(g)]\n"
         "if __name__ == '__main__':\n"
-        "    from mcsim._fingerprint import describe\n"
+        "    from mcsim._definitions.describe import describe\n"
         "    print(json.dumps(list(map(describe, parts)), sort_keys=True))\n"
     )
     found = {

@@ -17,7 +17,7 @@ import pytest
 import mcsim
 from command_line import mcsim_command
 from mcsim import Panel, Sample, Study, grid, run
-from mcsim._store_files import read_json, write_json
+from mcsim._results.store_files import read_json, write_json
 from mcsim.errors import InputError, StoreError
 from mcsim.testing import exact_estimator
 

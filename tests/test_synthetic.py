@@ -12,7 +12,7 @@ import mcsim
 from mcsim import Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._synthetic import difp, synthetic_control, synthetic_did
-from mcsim.estimators._synthetic._simplex import simplex_weights
+from mcsim.estimators._synthetic.simplex import simplex_weights
 
 METHODS = {"sdid": synthetic_did, "sc": synthetic_control, "difp": difp}
 JACKKNIFE = ("att", "jackknife")

@@ -16,17 +16,17 @@ from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import VAE, GaussianCopula, fit_many, latent, save
 from mcsim.generators import load as load_model
 from mcsim.generators._networks import Reader, Writer, apply, initialize
-from mcsim.generators._scores._coding import encode
-from mcsim.generators._training._steps import run_segment
-from mcsim.generators._vae._model import (
+from mcsim.generators._scores.coding import encode
+from mcsim.generators._training.steps import run_segment
+from mcsim.generators._vae.model import (
     Intervals,
     divergence,
     encoded,
     fit_latent_distribution,
     log_probability,
 )
-from mcsim.generators._vae._trainer import plan_of
-from mcsim.generators._vae._training import factor_analysis, first_autoencoder
+from mcsim.generators._vae.trainer import plan_of
+from mcsim.generators._vae.training import factor_analysis, first_autoencoder
 
 KEY = jax.random.key(0)
 TINY = VAE(hidden=(8,), steps=20, folds=2)

@@ -9,14 +9,14 @@ import statsmodels.api as sm
 from scipy import stats
 
 import mcsim
-from mcsim._core import Panel, Status
+from mcsim._core.records import Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._linear_model._data import Counts
-from mcsim.estimators._regression._cluster_diagnostics import cluster_diagnostics
-from mcsim.estimators._regression._fixed_effects import fixed_effects
-from mcsim.estimators._regression._pooled import ols
-from mcsim.estimators._variance._names import faults_of_vcov, parse_vcov
-from mcsim.estimators._variance._small_sample import (
+from mcsim.estimators._linear_model.data import Counts
+from mcsim.estimators._regression.cluster_diagnostics import cluster_diagnostics
+from mcsim.estimators._regression.fixed_effects import fixed_effects
+from mcsim.estimators._regression.pooled import ols
+from mcsim.estimators._variance.names import faults_of_vcov, parse_vcov
+from mcsim.estimators._variance.small_sample import (
     RULES,
     default_lags,
     for_cells,

@@ -5,12 +5,12 @@ by the name of the result's module (`_READERS` of `_read.py`); no library is imp
 readers themselves stand in `_regressions.py` and `_causal.py`, by the kind of library.
 """
 
-from mcsim._readers._estimates import UNNAMED as UNNAMED
-from mcsim._readers._estimates import UNTOLD as UNTOLD
-from mcsim._readers._estimates import FullLabel as FullLabel
-from mcsim._readers._estimates import full_label as full_label
-from mcsim._readers._estimates import has_se as has_se
-from mcsim._readers._estimates import label_all as label_all
-from mcsim._readers._estimates import settled as settled
-from mcsim._readers._read import Terms as Terms
-from mcsim._readers._read import read_result as read_result
+from mcsim._readers.estimates import UNNAMED as UNNAMED
+from mcsim._readers.estimates import UNTOLD as UNTOLD
+from mcsim._readers.estimates import FullLabel as FullLabel
+from mcsim._readers.estimates import full_label as full_label
+from mcsim._readers.estimates import has_se as has_se
+from mcsim._readers.estimates import label_all as label_all
+from mcsim._readers.estimates import settled as settled
+from mcsim._readers.read import Terms as Terms
+from mcsim._readers.read import read_result as read_result

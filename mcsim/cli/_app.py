@@ -11,7 +11,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
-from mcsim._escapes import printable_lines
+from mcsim._core.escapes import printable_lines
 from mcsim._version import __version__
 from mcsim.cli._usage import usage_hint
 from mcsim.errors import InputError, McsimError

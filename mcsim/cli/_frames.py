@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcsim._core import Panel
+from mcsim._core.records import Panel
 from mcsim._data import TAB, read_table, require_ending
-from mcsim._frames import from_frame
-from mcsim._schema import Schema
+from mcsim._data.frames import from_frame
+from mcsim._data.schema import Schema
 from mcsim.errors import Fault, InputError, message_of, raise_all
 
 WRITTEN = (".csv", ".parquet")

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 import mcsim
-from mcsim._core import Panel
+from mcsim._core.keys import key as key_of
+from mcsim._core.records import Panel
 from mcsim._data import ending_of, require_ending
-from mcsim._frames import from_frame, to_frame
-from mcsim._keys import key as key_of
+from mcsim._data.frames import from_frame, to_frame
 from mcsim.cli._app import app, in_sentences, say
 from mcsim.cli._frames import (
     WRITTEN,

@@ -9,17 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mcsim._escapes import printable, printable_lines
-from mcsim._failures import often_failing
-from mcsim._keys import digest
-from mcsim._open import open_results, other_studies
-from mcsim._replay import replay_text
-from mcsim._results import Results
-from mcsim._runner import run
-from mcsim._store import Store
-from mcsim._store_files import make_folder, read_json, write_json
-from mcsim._study import faults_of_reps
-from mcsim._study_file import StudyFile, load_study_file
+from mcsim._core.escapes import printable, printable_lines
+from mcsim._core.keys import digest
+from mcsim._results.failures import often_failing
+from mcsim._results.open import open_results, other_studies
+from mcsim._results.results import Results
+from mcsim._results.store import Store
+from mcsim._results.store_files import make_folder, read_json, write_json
+from mcsim._run.replay import replay_text
+from mcsim._run.run import run
+from mcsim._run.study import faults_of_reps
+from mcsim._run.study_file import StudyFile, load_study_file
 from mcsim.cli._app import app, in_sentences, say
 from mcsim.errors import StoreError, raise_all
 from mcsim.generators import model_cache

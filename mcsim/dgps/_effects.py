@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from mcsim._averages import Average, Bin
-from mcsim._calendar import Calendar
-from mcsim._calls import with_remedies
-from mcsim._core import Panel
-from mcsim._pytree import pytree
+from mcsim._core.averages import Average, Bin
+from mcsim._core.calendar import Calendar
+from mcsim._core.calls import with_remedies
+from mcsim._core.pytree import pytree
+from mcsim._core.records import Panel
 from mcsim.dgps._fields import faults_of_numbers, is_whole
 from mcsim.dgps._random import normals
 from mcsim.errors import raise_all

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from mcsim._core import Sample
-from mcsim._design import Design
-from mcsim._escapes import printable
+from mcsim._core.design import Design
+from mcsim._core.escapes import printable
+from mcsim._core.records import Sample
 from mcsim.errors import InputError
 
 ONE_FIT = (

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from mcsim._calls import with_remedies
-from mcsim._core import Panel, Sample
-from mcsim._design import Design
-from mcsim._pytree import pytree
+from mcsim._core.calls import with_remedies
+from mcsim._core.design import Design
+from mcsim._core.pytree import pytree
+from mcsim._core.records import Panel, Sample
 from mcsim.dgps._fields import (
     faults_of_numbers,
     faults_of_persistence,

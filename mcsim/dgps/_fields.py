@@ -12,8 +12,8 @@ from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from mcsim._design import Design
-from mcsim._schema import Schema
+from mcsim._core.design import Design
+from mcsim._data.schema import Schema
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from jaxtyping import Array, Key
 
-from mcsim._calls import with_remedies
-from mcsim._core import Panel, Sample
-from mcsim._design import Design
-from mcsim._pytree import pytree
+from mcsim._core.calls import with_remedies
+from mcsim._core.design import Design
+from mcsim._core.pytree import pytree
+from mcsim._core.records import Panel, Sample
 from mcsim.dgps._fields import faults_of_numbers, faults_of_sizes, field_names, with_factors
 from mcsim.dgps._random import normals
 from mcsim.errors import raise_all

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from mcsim._calls import with_remedies
-from mcsim._core import Panel, Sample
-from mcsim._design import Design
-from mcsim._escapes import printable
-from mcsim._pytree import pytree
-from mcsim._schema import Schema
+from mcsim._core.calls import with_remedies
+from mcsim._core.design import Design
+from mcsim._core.escapes import printable
+from mcsim._core.pytree import pytree
+from mcsim._core.records import Panel, Sample
+from mcsim._data.schema import Schema
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
 from mcsim.dgps._fields import faults_of_sizes
 from mcsim.errors import InputError, did_you_mean, raise_all

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-from mcsim._core import Panel
+from mcsim._core.records import Panel
 from mcsim.dgps._fields import is_whole
 from mcsim.dgps._units import first_observed
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._core import Panel, Sample
-from mcsim._design import Design
-from mcsim._escapes import warn
-from mcsim._pytree import pytree
-from mcsim.dgps._assignment._permuted import permuted
+from mcsim._core.design import Design
+from mcsim._core.escapes import warn
+from mcsim._core.pytree import pytree
+from mcsim._core.records import Panel, Sample
+from mcsim.dgps._assignment.permuted import permuted
 from mcsim.dgps._ensemble import FIXED
 from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances
 from mcsim.dgps._imposed_effect import WithEffect

@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mcsim._averages import ATT, named, read_average
-from mcsim._calls import with_remedies
-from mcsim._core import Panel
-from mcsim._schema import Column, Schema, infer_schema
-from mcsim.dgps._assignment._permuted import with_treatment
+from mcsim._core.averages import ATT, named, read_average
+from mcsim._core.calls import with_remedies
+from mcsim._core.records import Panel
+from mcsim._data.schema import Column, Schema, infer_schema
+from mcsim.dgps._assignment.permuted import with_treatment
 from mcsim.dgps._ensemble import Ensemble, is_frame, is_generator, without_training_record
 from mcsim.dgps._fields import (
     faults_of_schema,

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcsim._numerics import cho_solve, cholesky
+from mcsim._core.numerics import cho_solve, cholesky
 
 COLLINEAR = 1e-10  # 1 - R2 of a column on the others, below which the design is singular
 ITERATIONS = 25  # of Newton's method: fixed, so that every replication costs the same

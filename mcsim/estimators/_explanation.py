@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from mcsim._core import Panel
+from mcsim._core.records import Panel
 from mcsim.estimators._expression import (
     Apply,
     Expression,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mcsim._core import Estimate, Status
+from mcsim._core.records import Estimate, Status
 
 
 class Variance(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcsim._core import Panel
+from mcsim._core.records import Panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._expression import Term, columns_of
 from mcsim.estimators._parsing import is_column, split_formula, whitelisted

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 import jax
 from jaxtyping import Array, Key
 
-from mcsim._calls import with_remedies
-from mcsim._core import Estimate, Panel, require_panel
-from mcsim._null_and_level import LEVEL, NULL, check_agreement
-from mcsim._numerics import require_float64
-from mcsim._public_names import public_name, public_part
-from mcsim._schema import Schema
+from mcsim._core.calls import with_remedies
+from mcsim._core.null_and_level import LEVEL, NULL, check_agreement
+from mcsim._core.numerics import require_float64
+from mcsim._core.records import Estimate, Panel, require_panel
+from mcsim._data.schema import Schema
+from mcsim._definitions.public_names import public_name, public_part
 from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
 from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
 from mcsim.estimators._explanation import explain_failure

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mcsim._calls import with_remedies
-from mcsim._core import Panel, require_panel
-from mcsim._schema import Schema
+from mcsim._core.calls import with_remedies
+from mcsim._core.records import Panel, require_panel
+from mcsim._data.schema import Schema
 from mcsim.errors import InputError, did_you_mean
-from mcsim.generators._training._trainer import Trainer
+from mcsim.generators._training.trainer import Trainer
 
 
 @with_remedies()

@@ -7,8 +7,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from mcsim._checks import is_finite
-from mcsim._core import SUCCESSES
+from mcsim._core.checks import is_finite
+from mcsim._core.records import SUCCESSES
 from mcsim.errors import did_you_mean, raise_all
 
 NUMERIC = ("value", "se", "lower", "upper", "df", "p_value", "truth", "truth_mcse", "null")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
-from mcsim._calls import with_remedies
+from mcsim._core.calls import with_remedies
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.measures._definitions import MEASURES, meant
 

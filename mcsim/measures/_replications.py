@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from mcsim._intervals import critical_values
 from mcsim.measures._columns import Columns
+from mcsim.measures._intervals import critical_values
 
 
 @dataclass(frozen=True)

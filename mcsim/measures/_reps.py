@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any, Literal
 
-from mcsim._checks import is_finite
+from mcsim._core.checks import is_finite
 from mcsim.errors import raise_all
 
 

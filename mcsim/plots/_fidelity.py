@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
-from mcsim._core import Panel
+from mcsim._core.records import Panel
 from mcsim._fidelity import FidelityTable, PanelFidelityTable
 from mcsim.errors import InputError, UnknownName, did_you_mean
 from mcsim.plots._marginals import INK, MISS, PALE, plain

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcsim._core import Panel
-from mcsim._schema import Column, Schema
+from mcsim._core.records import Panel
+from mcsim._data.schema import Column, Schema
 
 INK, PALE, HIT, MISS, SAND = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d", "#e0a458"
 MARKERS = "osD^vP"

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcsim._results import Results, require_results
-from mcsim._study import GENERATOR
+from mcsim._results.results import Results, require_results
+from mcsim._run.study import GENERATOR
 from mcsim.errors import (
     InputError,
     UnknownName,

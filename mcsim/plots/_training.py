@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mcsim._checks import is_whole
-from mcsim._core import Panel, require_panel
+from mcsim._core.checks import is_whole
+from mcsim._core.records import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators import Latent
 from mcsim.plots._marginals import INK, MISS, PALE, plain

@@ -32,7 +32,7 @@ from mcsim.generators import (
     UnitBootstrap,
     fit_many,
 )
-from mcsim.generators._training import _steps as training
+from mcsim.generators._training import steps as training
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -18,7 +18,7 @@ CALLS = 300
 
 BATCHES = """
 import jax.numpy
-from mcsim import _numerics
+from mcsim._core.records import numerics as _numerics
 _numerics._eigh = jax.numpy.linalg.eigh
 """
 

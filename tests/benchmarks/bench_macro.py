@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 import mcsim
-from mcsim._panel_statistics import panel_statistics
+from mcsim._fidelity._panels.statistics import panel_statistics
 from mcsim.errors import McsimError
 from mcsim.estimators import fixed_effects
 from mcsim.generators._macro import MacroPanel

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import mcsim
-from mcsim._engine import chunk_size, draw_chunk, estimate_chunk
+from mcsim._run.compiled import chunk_size, draw_chunk, estimate_chunk
 from mcsim.dgps import ErrorComponents, LinearIV, at_random, with_effect
 from mcsim.estimators import aipw, arellano_bond, fixed_effects, iv_2sls
 
@@ -134,7 +134,7 @@ def test_two_way_effects(n_units, n_periods, tell):
     dgp = with_effect(source, outcome="y", assignment=at_random(share=0.5, start=n_periods // 2))
     estimator = fixed_effects("y ~ d + x | unit + time", term="d", estimand="att", vcov="CR1")
     design = mcsim.Design()
-    size = chunk_size(mcsim._engine.sample_shape("dgp", dgp, design).panel)
+    size = chunk_size(mcsim._run.compiled.sample_shape("dgp", dgp, design).panel)
     keys, panels = drawn(dgp, design, max(size, 20))
     arrays = [np.asarray(panels[name]) for name in ("y", "d", "x")]
     frames, rng = frames_of(panels), np.random.default_rng(0)

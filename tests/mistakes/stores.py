@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import mcsim
 from command_line import mcsim_command
 from mcsim import Study, datasets, grid, run
-from mcsim._cache import use_compile_cache
-from mcsim._keys import digest
-from mcsim._replay import replay
-from mcsim._store_records import COLUMNS
+from mcsim._core.keys import digest
+from mcsim._results.store_records import COLUMNS
+from mcsim._run.compile_cache import use_compile_cache
+from mcsim._run.replay import replay
 from mcsim.errors import McsimError
 from mcsim.estimators import ols
 from mcsim.generators import load

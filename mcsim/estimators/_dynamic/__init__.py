@@ -1,3 +1,3 @@
 """Dynamic panels."""
 
-from mcsim.estimators._dynamic._arellano_bond import arellano_bond as arellano_bond
+from mcsim.estimators._dynamic.arellano_bond import arellano_bond as arellano_bond

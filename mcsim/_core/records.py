@@ -1,0 +1,401 @@
+"""The nouns of mcsim: Panel, Design, Sample, Estimate, and the protocols that connect them.
+
+A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a **study** crosses
+DGPs and designs with estimators; **measures** summarize. The words follow ADEMP (Morris, White &
+Crowther 2019, Statistics in Medicine 38: 2074-2102).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Key
+
+from mcsim._core.calendar import Calendar, places_of
+from mcsim._core.calls import with_remedies
+from mcsim._core.design import Design
+from mcsim._core.escapes import printable
+from mcsim.errors import (
+    InputError,
+    UnknownName,
+    did_you_mean,
+    faults_of_strings,
+    no_attribute,
+    raise_all,
+)
+
+
+class Status(IntEnum):
+    """What became of one estimate. Inside jit a status is data; in frames it is its label.
+
+    All but ``OK`` and ``NO_SE`` are failures. ``OK`` has something that counts: a value, or a
+    p-value or an interval alone. ``NO_SE`` is an estimate whose inference is not defined: its value
+    counts, in every measure that needs no standard error.
+    ``SKIPPED`` is given by a run, to replications that it leaves out since all of a first block
+    failed.
+    """
+
+    OK = 0
+    NONCONVERGED = 1
+    SINGULAR = 2
+    NAN = 3
+    ERROR = 4
+    TIMEOUT = 5
+    CRASHED = 6
+    OOM = 7
+    SKIPPED = 8
+    INVALID_INPUT = 9
+    NO_SE = 10
+
+    @property
+    def label(self) -> str:
+        """The status as it is written in frames: ``"ok"``, ``"singular"``, ..."""
+        return self.name.lower()
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a result, with a standard error or without."""
+        return self in (Status.OK, Status.NO_SE)
+
+
+WITH_RESULT = tuple(int(status) for status in Status if status.has_result)
+"""The statuses of results, as numbers; `SUCCESSES` are their labels."""
+
+SUCCESSES = tuple(Status(status).label for status in WITH_RESULT)
+
+
+class StaticPart(NamedTuple):
+    """What of a panel is known when a program is traced; panels that share it share programs.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns.
+    periods : tuple of int or None
+        The places of the periods on their calendar; None if they are 0, 1, 2, ...
+    nominal : tuple of (str, int or None)
+        The columns whose values are codes 0, 1, ... of categories, with the number of categories.
+    """
+
+    names: tuple[str, ...]
+    periods: tuple[int, ...] | None = None
+    nominal: tuple[tuple[str, int | None], ...] = ()
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Panel(Mapping[str, Array]):
+    """Columns observed for units over periods; a cross-section has one period.
+
+    A pytree whose leaves are the columns and the mask. Its static part is the column names, which
+    columns are nominal, and the places of the periods on their calendar, so that panels of one
+    shape share one compiled program. Labels and the names of the user's index live in the `Schema`.
+
+    Parameters
+    ----------
+    columns : mapping of str to array (unit, period)
+        One array per column; a vector (unit,) is taken as a cross-section.
+    mask : array of bool (unit, period), optional
+        True where the cell is observed. None: all are.
+    periods : sequence of int, optional
+        Where the periods stand on their calendar, ascending: lags, differences and event times
+        count in these places. They are kept as distances from the first. None: 0, 1, 2, ...
+    nominal : mapping of str to int, or sequence of str
+        The columns that hold codes 0, 1, ... of categories, with the number of categories where it
+        is known. A formula of mcsim makes dummies of them.
+
+    Attributes
+    ----------
+    mask : array of bool (unit, period) or None
+    calendar : Calendar
+        The places of the periods.
+    nominal : dict of str to int or None
+        The number of categories of each nominal column; None where it is not known.
+
+    Examples
+    --------
+    >>> panel = Panel({"y": [1.0, 2.0, 4.0]})
+    >>> panel
+    Panel(3 units x 1 period: y)
+    >>> float(panel["y"].sum())
+    7.0
+    >>> Panel({"y": [[1.0, 2.0, 4.0]]}, periods=[2000, 2001, 2004]).calendar.places
+    (0, 1, 4)
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        mask: Bool[Array, "unit period"] | None = None,
+        *,
+        periods: Sequence[int] | None = None,
+        nominal: Mapping[str, int | None] | Sequence[str] = (),
+    ):
+        if not isinstance(columns, Mapping):
+            raise InputError(
+                f"columns: got {type(columns).__name__}, expected a dict of names and arrays; "
+                "panel, schema = mcsim.from_frame(frame) makes a panel of a frame"
+            )
+        if not columns:
+            raise InputError("columns: got none, expected at least one column of numbers")
+        arrays = {str(name): _as_column(str(name), values) for name, values in columns.items()}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if len(set(shapes.values())) > 1:
+            raise InputError(f"columns: got shapes {shapes}, expected one shape (unit, period)")
+        self._columns: dict[str, Array] = arrays
+        self.mask = mask
+        self._periods = places_of(periods, self.n_periods)
+        self._nominal = _as_nominal(nominal, arrays)
+
+    @classmethod
+    def batch(
+        cls,
+        columns: Mapping[str, Array],
+        mask: Array | None = None,
+        static: "StaticPart | None" = None,
+    ) -> "Panel":
+        """Return panels side by side, of columns (rep, unit, period), without checks.
+
+        Calendar and nominal columns are those of ``static``; None: the default ones.
+        """
+        static = (static or StaticPart(()))._replace(names=tuple(columns))
+        return cls.tree_unflatten(static, [*columns.values(), mask])
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self:
+            return self._columns[name]
+        several = isinstance(name, list | tuple)
+        remedy = f"; write panel.select({list(name)})" if several else did_you_mean(name, self)
+        raise UnknownName(f"column {name!r} is not in the panel{remedy}")
+
+    if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(name, "panel", () if name.startswith("_") else self._columns)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        units, periods = self.n_units, self.n_periods
+        many = "s" if periods != 1 else ""
+        return f"Panel({units} units x {periods} period{many}: {printable(', '.join(self))})"
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return next(iter(self._columns.values())).shape[-2]
+
+    @property
+    def n_periods(self) -> int:
+        """Number of periods; 1 for a cross-section."""
+        return next(iter(self._columns.values())).shape[-1]
+
+    @property
+    def calendar(self) -> Calendar:
+        """The places of the periods on their calendar."""
+        places = tuple(range(self.n_periods)) if self._periods is None else self._periods
+        if len(places) != self.n_periods:
+            raise InputError(
+                f"panel: got {self.n_periods} periods with the calendar of {len(places)}; where "
+                "periods are left out, build it anew: Panel(columns, mask, periods=...)"
+            )
+        return Calendar(places)
+
+    @property
+    def nominal(self) -> dict[str, int | None]:
+        """The number of categories of each nominal column; None where it is not known."""
+        return {name: levels for name, levels in self._nominal if name in self._columns}
+
+    @property
+    def static_part(self) -> StaticPart:
+        """What is known of it when a program is traced."""
+        return StaticPart(tuple(self._columns), self._periods, tuple(self.nominal.items()))
+
+    def with_columns(self, columns: Mapping[str, Any]) -> "Panel":
+        """Return a panel with these columns added or replaced."""
+        return self._with({**self._columns, **columns}, self.mask)
+
+    def select(self, names: Sequence[str]) -> "Panel":
+        """Return a panel with these columns only, in this order."""
+        raise_all(faults_of_strings("names", names))
+        return self._with({name: self[name] for name in names}, self.mask)
+
+    def take(self, units: Any) -> "Panel":
+        """Return the panel of these units (indices, a mask or a slice), in their order."""
+        units = units if isinstance(units, slice) else jnp.asarray(units)
+        columns = {name: array[units] for name, array in self._columns.items()}
+        return self._with(columns, None if self.mask is None else self.mask[units])
+
+    def _with(self, columns: Mapping[str, Any], mask: Array | None) -> "Panel":
+        """Return a panel of other columns with the same calendar and nominal columns."""
+        nominal = {name: levels for name, levels in self._nominal if name in columns}
+        return Panel(columns, mask, periods=self._periods, nominal=nominal)
+
+    def tree_flatten_with_keys(self):
+        """Split into (keyed leaves, static part), for JAX."""
+        leaves = [(jax.tree_util.DictKey(name), array) for name, array in self._columns.items()]
+        return [*leaves, (jax.tree_util.GetAttrKey("mask"), self.mask)], self.static_part
+
+    @classmethod
+    def tree_unflatten(cls, static: StaticPart, leaves: Sequence[Any]) -> "Panel":
+        """Rebuild without checks: JAX passes tracers and placeholders through here."""
+        panel = object.__new__(cls)
+        panel._columns = dict(zip(static.names, leaves[:-1], strict=True))
+        panel.mask = leaves[-1]
+        panel._periods, panel._nominal = static.periods, static.nominal
+        return panel
+
+
+def require_panel(panel: Any, argument: str = "panel") -> None:
+    """Raise unless the argument is a panel; frames are told where to go."""
+    if not isinstance(panel, Panel):
+        raise InputError(
+            f"{argument}: got {type(panel).__name__}, expected a Panel; panel, schema = "
+            "mcsim.from_frame(frame) makes one"
+        )
+
+
+def _as_column(name: str, values: Any) -> Array:
+    try:
+        array = jnp.asarray(values)
+    except jax.errors.JAXTypeError:  # of a tracer, which `_engine.sentences` explains
+        raise
+    except (TypeError, ValueError):
+        came = type(values).__name__
+        raise InputError(f"columns: {name!r} is {came}, expected an array of numbers") from None
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise InputError(f"columns: got an array of shape {array.shape}, expected (unit, period)")
+    return array
+
+
+def _as_nominal(
+    nominal: Mapping[str, int | None] | Sequence[str], columns: Mapping[str, Any]
+) -> tuple[tuple[str, int | None], ...]:
+    if isinstance(nominal, str):
+        raise InputError(f"nominal: got {nominal!r}, expected names: [{nominal!r}]")
+    known = dict(nominal) if isinstance(nominal, Mapping) else dict.fromkeys(nominal)
+    for name in known:
+        if name not in columns:
+            raise UnknownName(f"nominal: {name!r} is not in the panel{did_you_mean(name, columns)}")
+    return tuple(sorted(known.items()))
+
+
+class Sample(NamedTuple):
+    """One draw of a DGP: the panel that estimators see, and the truth that they do not."""
+
+    panel: Panel
+    truth: Mapping[str, Any]
+
+
+@with_remedies()
+class Estimate(NamedTuple):
+    """What an estimator says: numbers, and a status as data.
+
+    Where ``lower``, ``upper`` or ``p_value`` is NaN, mcsim uses value -+ t(df) se (normal where
+    ``df`` is infinite) at the study's level and null; an estimator with limits of its own
+    (percentile bootstrap, Anderson-Rubin) gives them here. A p-value or limits without a value are
+    a result too. A standard error that was given and is not above zero is none: where nothing else
+    can stand for it, the status becomes ``NO_SE``.
+
+    Attributes
+    ----------
+    value, se : float or array ()
+        Estimate and standard error, in units of the outcome.
+    lower, upper : float or array ()
+        Limits of the estimator's own interval.
+    df : float or array ()
+        Degrees of freedom of the reference distribution.
+    p_value : float or array ()
+        The estimator's own p-value.
+    status : int or array ()
+        A `Status`; anything but ``OK`` and ``NO_SE`` marks a failure.
+
+    Examples
+    --------
+    >>> Estimate(1.5, 0.2).df
+    inf
+    """
+
+    value: Any
+    se: Any = math.nan
+    lower: Any = math.nan
+    upper: Any = math.nan
+    df: Any = math.inf
+    p_value: Any = math.nan
+    status: Any = Status.OK
+
+
+Label = str | tuple[str, str]
+"""What an estimate is of: an estimand, or (estimand, inference)."""
+
+Estimates = Mapping[Any, Estimate]
+"""Estimates by `Label`."""
+
+
+@runtime_checkable
+class DGP(Protocol):
+    """Draws a sample: ``dgp(key, design) -> Sample``. Pure, so that it can be jitted and vmapped.
+
+    Optional: ``truth(key, design)`` gives ``{estimand: (value, mcse)}``, computed once per cell, or
+    a `Panel` that is the population, on which each estimator's value is its own truth.
+    """
+
+    def __call__(self, key: Key[Array, ""], design: Design, /) -> Sample:
+        """Draw one sample."""
+        ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Turns a panel into estimates. Pure; the key is for resampling estimators."""
+
+    def __call__(self, key: Key[Array, ""], panel: Panel, /) -> Estimate | Estimates:
+        """Estimate on one panel."""
+        ...
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """An estimator that says of a panel what a reader should know beside the estimate.
+
+    ``diagnose(panel)`` gives numbers by what they count, such as
+    ``{"treated cells left out of the average": 12.0}``; 0 is not worth a note. It is pure, runs on
+    a cell's first block, and its means are shown under tables.
+    """
+
+    def diagnose(self, panel: Panel, /) -> Mapping[str, Any]:
+        """Return what is known of an estimate on one panel, by name."""
+        ...
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """An estimator that says why it fails on a panel, where a status is all that it returns.
+
+    ``explain(panel)`` gives a sentence, empty where it knows no reason. It sees one panel of
+    numbers, outside compiled code, and is asked once for every status of a cell's first block.
+    """
+
+    def explain(self, panel: Panel, /) -> str:
+        """Return why there is no estimate on one panel, as a sentence."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What training returns: draws panels of any number of units. Immutable."""
+
+    def sample(self, key: Key[Array, ""], n_units: int, *, given: Any = None) -> Panel:
+        """Draw a panel of ``n_units`` units."""
+        ...

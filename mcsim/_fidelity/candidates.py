@@ -1,0 +1,336 @@
+"""Candidates: the generators that a fidelity table judges, fitted on parts of the units.
+
+A candidate is a trainer, a fitted generator or a list of fitted generators. Reference generators
+stand in every table: the bootstrap is as close to the data as can be, since it repeats them.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float, Int, Key
+from numpy import ndarray
+
+from mcsim import generators as trainers
+from mcsim._core.records import Panel, Status
+from mcsim.errors import InputError, McsimError, did_you_mean, raise_all
+
+REAL = "real"
+Units = Int[ndarray, " unit"]
+Nominal = tuple[tuple[str, int | None], ...]
+"""The nominal columns of a panel, with the number of their categories."""
+
+
+class Fit(NamedTuple):
+    """One fitted generator.
+
+    Attributes
+    ----------
+    generator : Generator
+    train, held : array of int (unit,)
+        The units that it saw, and those that it did not; ``held`` is None if it saw all units.
+    """
+
+    generator: Any
+    train: Units
+    held: Units | None
+
+    @property
+    def compared(self) -> Units:
+        """The units with which draws are compared: those that it did not see, if there are any."""
+        return self.train if self.held is None else self.held
+
+
+class Failure(NamedTuple):
+    """Why a reference has no numbers: a status, and a sentence."""
+
+    status: str
+    sentence: str
+
+
+class Fits(NamedTuple):
+    """Fits by the name of the candidate, references that failed, and notes for the reader."""
+
+    fits: dict[str, list[Fit]]
+    failed: dict[str, Failure]
+    notes: tuple[str, ...]
+
+
+Split = tuple[Units, Units]
+"""The units that a generator is fit on, and those with which it is compared."""
+
+
+def named(generators: Any, taken: Sequence[str]) -> dict[str, Any]:
+    """Return candidates by name: one, a list of fits of one, or a mapping."""
+    if isinstance(generators, (Panel, pd.DataFrame)):
+        raise InputError(
+            f"generators: got {type(generators).__name__}, a sample; expected a trainer or a "
+            "fitted generator, of which fidelity draws samples itself"
+        )
+    if not isinstance(generators, Mapping):
+        first = generators[0] if isinstance(generators, Sequence) and generators else generators
+        generators = {_name_of(first): generators}
+    faults = [
+        f"generators: the name {name!r} is taken by a reference row"
+        for name in generators
+        if name in taken
+    ]
+    for name, candidate in generators.items():
+        if not is_trainer(candidate):
+            faults += _faults_of_fits(str(name), listed(candidate))
+        faults += _faults_of_groups(str(name), candidate)
+    raise_all(faults)
+    return dict(generators)
+
+
+def is_trainer(candidate: Any) -> bool:
+    """Whether a candidate is yet to be fitted."""
+    fitted = hasattr(candidate, "sample") and not isinstance(candidate, type)
+    return hasattr(candidate, "fit") and not fitted
+
+
+def listed(candidate: Any) -> list[Any]:
+    """Return fitted generators as a list, also where there is one."""
+    return list(candidate) if isinstance(candidate, Sequence) else [candidate]
+
+
+def given_of(candidates: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns that the first fitted generator is given."""
+    fitted = [listed(c)[0] for c in candidates.values() if not is_trainer(c)]
+    return tuple(fitted[0].given) if fitted and getattr(fitted[0], "given", ()) else ()
+
+
+def fit_on_splits(
+    trainer: Any, key: Key[Array, ""], panel: Panel, splits: Sequence[Split], **options: Any
+) -> list[Fit]:
+    """Fit a trainer on the first part of every split, all at once if it has ``fit_members``."""
+    keys = jax.random.split(key, len(splits))
+    rows = [train for train, _ in splits]
+    if hasattr(trainer, "fit_members"):
+        fitted = trainer.fit_members(keys, panel, rows, **options)
+    else:
+        parts = [panel.take(train) for train in rows]
+        fitted = [trainer.fit(k, part, **options) for k, part in zip(keys, parts, strict=True)]
+    return [Fit(one, *split) for one, split in zip(fitted, splits, strict=True)]
+
+
+def fit_references(
+    references: Mapping[str, Any],
+    keys: Sequence[Key[Array, ""]],
+    panel: Panel,
+    splits: Sequence[Split],
+    **options: Any,
+) -> Fits:
+    """Fit the references that can be fitted on the data; their warnings become notes."""
+    fits, failed, notes = {}, {}, []
+    for key, (name, trainer) in zip(keys, references.items(), strict=True):
+        try:
+            with warnings.catch_warnings(record=True, action="always") as warned:
+                fits[name] = fit_on_splits(trainer, key, panel, splits, progress=False, **options)
+            notes += [f"reference rows: {w.message}" for w in warned if w.category is UserWarning]
+        except InputError as error:
+            failed[name] = failure_of(error, Status.INVALID_INPUT)
+        except Exception as error:
+            failed[name] = failure_of(error)
+    return Fits(fits, failed, tuple(dict.fromkeys(notes)))
+
+
+def failure_of(error: Exception, status: Status = Status.ERROR) -> Failure:
+    """Keep the exception of a reference; generators under test are compared all the same."""
+    kind = "" if isinstance(error, McsimError) else f"{type(error).__name__}: "
+    return Failure(status.label, f"{kind}{error}")
+
+
+def fits_of(name: str, candidate: Any, n_units: int, fewest_held: int, unit: str) -> list[Fit]:
+    """Take fitted generators as they are, with the units of their ``rows`` as those they saw.
+
+    Parameters
+    ----------
+    name : str
+        Of the candidate.
+    candidate : generator, or sequence of generators
+    n_units : int
+        Of the real data.
+    fewest_held : int
+        With fewer units that it did not see, a generator counts as one that saw all.
+    unit : str
+        The word for a unit in messages.
+    """
+    everyone, found = np.arange(n_units), []
+    for generator in listed(candidate):
+        rows = getattr(generator, "rows", None)
+        train = everyone if rows is None else np.unique(np.asarray(rows))
+        if train.max() >= n_units:
+            raise InputError(
+                f"generators[{name!r}]: it was fit on {unit} {train.max()}, real has {n_units} "
+                f"{unit}s; pass the panel that it was fit on"
+            )
+        held = np.setdiff1d(everyone, train)
+        some = len(held) >= fewest_held
+        found.append(Fit(generator, train, held) if some else Fit(generator, everyone, None))
+    return found
+
+
+def faults_of_columns(name: str, generator: Any, names: Sequence[str]) -> list[str]:
+    """Return the columns of the real data that a fitted generator does not draw, as faults."""
+    schema = getattr(generator, "schema", None)
+    known = schema.names if schema is not None else names
+    drawn = {*known, *(getattr(generator, "given", None) or ())}
+    return [
+        f"generators[{name!r}]: column {column!r} of real is not in its schema"
+        f"{did_you_mean(column, known)}"
+        for column in names
+        if column not in drawn
+    ]
+
+
+def require_columns(generator: Any, panel: Panel, names: Sequence[str]) -> None:
+    """Raise if a generated panel lacks columns of the real data."""
+    missing = [name for name in names if name not in panel]
+    if missing:
+        raise InputError(
+            f"generators: {type(generator).__name__} draws no columns {missing}, expected all "
+            "columns of real; pass schema=schema.select(...) to compare fewer"
+        )
+
+
+def _name_of(candidate: Any) -> str:
+    """Name a trainer by its class, and a fit by that of its configuration, if it has one."""
+    if isinstance(candidate, type):
+        return candidate.__name__.lower()
+    config = candidate if is_trainer(candidate) else getattr(candidate, "config", None)
+    return "generator" if config is None else type(config).__name__.lower()
+
+
+def _faults_of_fits(name: str, fitted: list[Any]) -> list[str]:
+    if not fitted:
+        return [f"generators[{name!r}]: got an empty list, expected at least one fitted generator"]
+    return [
+        f"generators[{name!r}]: got {type(one).__name__}, expected a trainer (with fit), "
+        "a fitted generator (with sample), or a list of fitted generators"
+        for one in fitted
+        if not hasattr(one, "sample")
+    ][:1]
+
+
+def _faults_of_groups(name: str, candidate: Any) -> list[str]:
+    """Refuse generators of groups: their codes are no numbers, and units of a group depend."""
+    if not is_trainer(candidate):
+        candidate = getattr(next(iter(listed(candidate)), None), "config", None)
+    cluster = getattr(candidate, "cluster", None)
+    if cluster is None:
+        return []
+    return [
+        f"generators[{name!r}]: has cluster={cluster!r}, but fidelity compares units one by one; "
+        f"pass dataclasses.replace(trainer, cluster=None), and a panel without {cluster!r}"
+    ]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A trainer of cross-sections: the training rows' mean and covariance in each stratum.
+
+    The strata are the joint values of the given columns. Means and covariances are all that it
+    keeps of the data; no trainer of `mcsim.generators` keeps so little.
+
+    Examples
+    --------
+    >>> panel = Panel({"y": [1.0, 2.0, 3.0]})
+    >>> normal = Gaussian().fit(jax.random.key(0), panel)
+    >>> bool(abs(normal.sample(jax.random.key(1), 10_000)["y"].mean() - 2) < 0.05)
+    True
+    """
+
+    def fit(
+        self,
+        key: Key[Array, ""],
+        panel: Panel,
+        *,
+        given: Sequence[str] = (),
+        schema: Any = None,
+        progress: bool = False,
+    ) -> "FittedGaussian":
+        """Compute the moments of a cross-section."""
+        rows = np.column_stack([np.asarray(panel[name], np.float64)[:, 0] for name in panel])
+        strata, codes = np.zeros((1, 0)), np.zeros(len(rows), dtype=int)
+        if given:
+            joint = np.column_stack([np.asarray(panel[name], np.float64)[:, 0] for name in given])
+            strata, codes = np.unique(joint, axis=0, return_inverse=True)
+        parts = [rows[codes.ravel() == code] for code in range(len(strata))]
+        if min(map(len, parts)) < 2:
+            raise InputError(f"panel: a group of {list(given)} has one row, expected at least two")
+        return FittedGaussian(
+            tuple(panel),
+            tuple(given),
+            jnp.asarray([part.mean(axis=0) for part in parts]),
+            jnp.asarray([_square_root(np.cov(part, rowvar=False)) for part in parts]),
+            jnp.asarray(strata),
+            panel.static_part.nominal,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedGaussian:
+    """Draws normal rows with the mean and the covariance of their stratum.
+
+    Attributes
+    ----------
+    names, given : tuple of str
+        The columns, and those that ``sample`` is given.
+    means : array (stratum, column)
+    factors : array (stratum, column, column)
+        Symmetric square roots of the covariance matrices.
+    strata : array (stratum, given)
+        The values of the given columns.
+    nominal : tuple of (str, int or None)
+    """
+
+    names: tuple[str, ...]
+    given: tuple[str, ...]
+    means: Float[Array, "stratum column"]
+    factors: Float[Array, "stratum column column"]
+    strata: Float[Array, "stratum given"]
+    nominal: Nominal = ()
+
+    def sample(
+        self, key: Key[Array, ""], n_units: int, *, given: Mapping[str, Any] | None = None
+    ) -> Panel:
+        """Draw units: NaN where the given values are no stratum of the training rows."""
+        missing = [name for name in self.given if name not in (given or {})]
+        if missing:
+            raise InputError(f"given: got no values of {missing}, expected one per unit")
+        columns = [jnp.reshape(jnp.asarray((given or {})[name], jnp.float64), (n_units, 1))
+                   for name in self.given]  # fmt: skip
+        values = jnp.concatenate([jnp.zeros((n_units, 0)), *columns], axis=1)
+        match = (values[:, None, :] == self.strata[None]).all(axis=-1)
+        noise = jax.random.normal(key, (n_units, len(self.names)), dtype=jnp.float64)
+        drawn = jnp.full_like(noise, jnp.nan)
+        for index in range(len(self.means)):  # few strata: a gather of matrices would be larger
+            rows = self.means[index] + noise @ self.factors[index]
+            drawn = jnp.where(match[:, [index]], rows, drawn)
+        columns = {name: drawn[:, k] for k, name in enumerate(self.names)}
+        return Panel(columns, nominal=dict(self.nominal))
+
+
+def _square_root(covariance: ndarray) -> Float[ndarray, "column column"]:
+    """Symmetric root of a matrix that may be singular (constant or collinear columns)."""
+    eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(covariance))
+    return (vectors * np.sqrt(np.maximum(eigenvalues, 0.0))) @ vectors.T
+
+
+CROSS_SECTION_REFERENCES = {"bootstrap": trainers.UnitBootstrap(), "normal": Gaussian()}
+"""The reference rows of the table of a cross-section, by name."""
+
+PANEL_REFERENCES = {
+    "bootstrap": trainers.UnitBootstrap(),
+    "smoothed bootstrap": trainers.SmoothedBootstrap(),
+    "copula": trainers.GaussianCopula(),
+    "factor VAR": trainers.FactorVAR(),
+    "mixture": trainers.GaussianMixture(),
+}
+"""The reference rows of the table of a panel, by name."""

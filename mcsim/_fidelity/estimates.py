@@ -1,0 +1,280 @@
+"""Would this generator produce my estimates? The sampling distribution of each, and a verdict.
+
+A perfect generator has each estimate outside its distribution in 5 % of cases, so one of twelve in
+up to 46 %. The p-values of one generator are corrected for their number by Holm's method, which
+holds however the estimates depend on each other. A p-value from drawn samples cannot fall below
+2 / (draws + 1): with too few of them no estimate could lie outside, and the verdict says so.
+
+References
+----------
+Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of
+Statistics 6: 65-70.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from numpy import ndarray
+
+from mcsim._core.records import WITH_RESULT, Estimate, Estimator, Panel, Status
+from mcsim._data.schema import Schema
+from mcsim._host.pool import WorkerPool
+from mcsim._readers import FullLabel
+from mcsim._run.evaluate import evaluate
+from mcsim.errors import InputError
+
+CHUNK_ROWS = 8_192  # estimated side by side
+LEVEL = 0.05  # of all estimates of a generator together
+FEWEST_DRAWS = 200
+Record = dict[str, Any]
+ByEstimand = dict[str, Float[ndarray, " draw"]]
+Values = dict[tuple[str, str], Float[ndarray, " _"]]
+"""Values on generated samples, by estimator and estimand."""
+
+
+class OnRealData(NamedTuple):
+    """An estimator, and its estimates on the real data.
+
+    Attributes
+    ----------
+    name : str
+    estimator : Estimator or None
+        The estimator for panels of the schema; None if it cannot run on the real data.
+    schema : Schema
+        Names and categories of the real data.
+    values : dict of str to float
+        On the real data, by estimand.
+    status, note : str
+        Of the real data: why there is no value.
+    """
+
+    name: str
+    estimator: Any
+    schema: Schema
+    values: dict[str, float]
+    status: str
+    note: str = ""
+
+
+# Running estimators
+
+
+def on_real_data(
+    estimators: Mapping[str, Estimator], real: Panel, key: Key[Array, ""], schema: Schema
+) -> list[OnRealData]:
+    """Run each estimator on the real data; one that cannot run there has a status, no values."""
+    single = jax.tree.map(lambda x: x.astype(jnp.float64)[None], real)
+    return [
+        _on_real_data(name, estimator, key[None], single, schema)
+        for name, estimator in estimators.items()
+    ]
+
+
+def _on_real_data(
+    name: str, estimator: Any, keys: Key[Array, " rep"], single: Panel, schema: Schema
+) -> OnRealData:
+    try:
+        found = evaluate(name, estimator, keys, single, schema, pool=WorkerPool(0))
+    except InputError as error:
+        return OnRealData(name, None, schema, {"": np.nan}, Status.INVALID_INPUT.label, str(error))
+    for outcome in found.outcomes:
+        if outcome.status != Status.OK:
+            status = outcome.status.label
+            return OnRealData(name, None, schema, {"": np.nan}, status, outcome.reason)
+    values = {estimand: float(value[0]) for estimand, value in _values(found.estimates).items()}
+    worst = max(int(estimate.status[0]) for estimate in found.estimates.values())
+    return OnRealData(name, found.estimator, schema, values, Status(worst).label)
+
+
+def estimates_on(
+    estimators: Sequence[OnRealData], keys: Sequence[Key[Array, " draw"]], panels: Panel
+) -> Values:
+    """Run each estimator that runs on the real data, with keys of its own, on generated panels."""
+    return {
+        (ran.name, estimand): values
+        for ran, own in zip(estimators, keys, strict=True)
+        if ran.estimator is not None
+        for estimand, values in _on_panels(ran, own, panels).items()
+    }
+
+
+def _on_panels(ran: OnRealData, keys: Key[Array, " draw"], panels: Panel) -> ByEstimand:
+    """Return the values on panels (draw, unit, period), computed in chunks of one size."""
+    draws, n_units = len(keys), panels[next(iter(panels))].shape[1]
+    chunk = max(1, min(draws, CHUNK_ROWS // n_units))
+    found: list[ByEstimand] = []
+    for start in range(0, draws, chunk):
+        rows = np.arange(start, start + chunk) % draws  # the last chunk is filled with others
+        part = jax.tree.map(lambda x, rows=rows: x[rows], panels)
+        evaluated = evaluate(
+            ran.name, ran.estimator, keys[rows], part, ran.schema, pool=WorkerPool(0)
+        )
+        found.append(_values(evaluated.estimates))
+    return _joined(found, draws)
+
+
+def _joined(chunks: Sequence[ByEstimand], draws: int) -> ByEstimand:
+    """Join the values of chunks; NaN where a chunk has none of an estimand."""
+    missing = np.full(len(next(iter(chunks[0].values()))), np.nan)
+    labels = dict.fromkeys(estimand for chunk in chunks for estimand in chunk)
+    return {e: np.concatenate([c.get(e, missing) for c in chunks])[:draws] for e in labels}
+
+
+def _values(found: Mapping[FullLabel, Estimate]) -> ByEstimand:
+    """Return one value per estimand, NaN where it failed: inferences differ in the errors only."""
+    values: ByEstimand = {}
+    for (estimand, _), estimate in found.items():
+        usable = np.isin(estimate.status, WITH_RESULT)
+        values.setdefault(estimand, np.where(usable, np.asarray(estimate.value), np.nan))
+    return values
+
+
+# Sampling distributions
+
+
+def n_estimates(estimators: Sequence[OnRealData]) -> int:
+    """Return the number of estimates on the real data."""
+    return sum(bool(np.isfinite(v)) for e in estimators for v in e.values.values())
+
+
+def draws_for(estimates: int) -> int:
+    """Return how many samples let the smallest p-value of so many estimates fall below the level.
+
+    Examples
+    --------
+    >>> draws_for(3), draws_for(12)
+    (200, 480)
+    """
+    return max(FEWEST_DRAWS, math.ceil(2 * estimates / LEVEL))
+
+
+def estimate_records(
+    name: str, estimators: Sequence[OnRealData], drawn: Sequence[Values]
+) -> list[Record]:
+    """Describe the sampling distribution of every estimate under one generator, as records.
+
+    Parameters
+    ----------
+    name : str
+        Of the generator.
+    estimators : sequence of OnRealData
+    drawn : sequence of Values
+        One set of values for each of the generator's fits.
+    """
+    records = []
+    for estimator in estimators:
+        for estimand, value in estimator.values.items():
+            label = estimator.name, estimand
+            sets = [values[label] for values in drawn if label in values]
+            head = {"generator": name, "estimator": estimator.name, "estimand": estimand}
+            tail = {"status": estimator.status, "note": estimator.note}
+            records.append({**head, "value": value, **_distribution(value, sets), **tail})
+    return with_holm(records)
+
+
+def _distribution(value: float, sets: Sequence[ndarray]) -> Record:
+    """Describe a sampling distribution that is drawn in sets, one for each fit."""
+    every = np.concatenate([np.zeros(0), *sets])
+    drawn = every[np.isfinite(every)]
+    counts = {"draws": len(drawn), "failed": len(every) - len(drawn)}
+    if not len(drawn):
+        missing = ("mean", "sd", "sd_between", "lower", "upper", "p_value")
+        return {**dict.fromkeys(missing, np.nan), **counts}
+    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    means = [np.nanmean(part) for part in sets if np.isfinite(part).any()]
+    return {
+        "mean": float(drawn.mean()),
+        "sd": float(drawn.std(ddof=1)) if len(drawn) > 1 else np.nan,
+        "sd_between": float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
+        "lower": float(lower),
+        "upper": float(upper),
+        "p_value": monte_carlo_p_value(value, drawn),
+        **counts,
+    }
+
+
+def monte_carlo_p_value(value: float, drawn: Float[ndarray, " draw"]) -> float:
+    """Two-sided p-value of a value among drawn ones; never 0: (k + 1) / (R + 1) on each side.
+
+    Examples
+    --------
+    >>> monte_carlo_p_value(10.0, np.arange(9.0))
+    0.2
+    """
+    if not np.isfinite(value):
+        return np.nan
+    tail = min(int((drawn >= value).sum()), int((drawn <= value).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+
+
+def holm(p_values: Float[ndarray, " estimate"]) -> Float[ndarray, " estimate"]:
+    """Correct p-values for their number; missing ones do not count.
+
+    Examples
+    --------
+    >>> holm(np.array([0.01, 0.04, np.nan, 0.03])).tolist()
+    [0.03, 0.06, nan, 0.06]
+    """
+    order = np.argsort(p_values)[: np.isfinite(p_values).sum()]
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    corrected = np.full(p_values.shape, np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected
+
+
+def with_holm(records: Sequence[Record]) -> list[Record]:
+    """Add the corrected p-values ``p_holm`` to the estimates of one generator."""
+    corrected = holm(np.array([record["p_value"] for record in records], dtype=float))
+    return [{**r, "p_holm": float(p)} for r, p in zip(records, corrected, strict=True)]
+
+
+# The verdict on the estimates of one generator
+
+
+def outside(records: Sequence[Record]) -> str:
+    """Name the estimates that the generator would not produce; "" if there are none."""
+    found = [r for r in records if r["p_holm"] < LEVEL]
+    if not found:
+        return ""
+    words = ", ".join(f"{_label(r, records)} (p {r['p_holm']:.2f})" for r in found)
+    placed = len(_placed(records))
+    by = f", by Holm over {placed} estimates" if placed > 1 else ""
+    return f"would not produce your estimates: {words}{by}"
+
+
+def unresolved(records: Sequence[Record]) -> str:
+    """Say if draws are too few for an estimate that may lie outside to be accused; else ""."""
+    placed = _placed(records)
+    if not any(r["p_value"] < LEVEL for r in placed) or _can_reject(placed):
+        return ""
+    draws, enough = max(r["draws"] for r in placed), draws_for(len(placed))
+    return (
+        f"not resolvable with {draws} draws whether it would produce your {len(placed)} estimates "
+        f"(draws={enough} can tell)"
+    )
+
+
+def n_inside(records: Sequence[Record]) -> int:
+    """Return how many estimates lie inside their distributions; 0 where draws are too few."""
+    return 0 if unresolved(records) else sum(r["p_holm"] >= LEVEL for r in records)
+
+
+def _placed(records: Sequence[Record]) -> list[Record]:
+    """Keep the estimates with a value on the real data and on generated samples."""
+    return [record for record in records if np.isfinite(record["p_value"])]
+
+
+def _can_reject(placed: Sequence[Record]) -> bool:
+    """Whether an estimate more extreme than all draws would be accused."""
+    return len(placed) * 2 / (max(r["draws"] for r in placed) + 1) < LEVEL
+
+
+def _label(record: Record, records: Sequence[Record]) -> str:
+    """Name an estimator, and its estimand where it has several."""
+    several = sum(r["estimator"] == record["estimator"] for r in records) > 1
+    return f"{record['estimator']} {record['estimand']}" if several else record["estimator"]

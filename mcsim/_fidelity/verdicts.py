@@ -1,0 +1,283 @@
+"""Verdicts: what a reader may use a generator for, in a sentence.
+
+A bar is no law of nature: it says how much worse than real data a generator may look. Where a
+measure cannot tell the bar from real data, the verdict says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mcsim._fidelity.candidates import REAL
+from mcsim._fidelity.estimates import LEVEL, n_inside, outside, unresolved
+
+Record = dict[str, Any]
+
+REAL_ROWS = "real rows against real rows: what each measure reads when nothing is wrong"
+REAL_HALVES = "one real half against the other: what each number reads when nothing is wrong"
+
+PASSES, FAILS, UNRESOLVED = "passes", "fails", "not resolvable"
+MISSING, REFERENCE = "missing", "reference"
+COPYING_RATIO, COPYING_POINTS = 0.5, 20.0  # of neighbors; percent of copies beyond chance
+CHANCE, AUC_SLACK = 0.5, 0.10
+AUC_BAR = CHANCE + AUC_SLACK  # from which a classifier tells rows apart
+COPYING = ("auc_training", "copies", "nn_ratio")  # measures that copying alone can fail
+
+RIGHT, WRONG = "right", "wrong"
+MARGIN = 0.15  # of a log ratio of standard deviations
+NEW = 0.9  # ratio of neighbors from which a generator draws new units
+NEAR = 1.15  # times the best reference, the panel score of one that is as good
+SCORE = "score"  # the component of the panel score that is the score itself
+LISTED = 4  # periods named one by one
+
+
+# The measures of a cross-section, each against its bar
+
+
+class Bar(NamedTuple):
+    """Bar of a measure: ``factor * baseline + slack``; the baseline is known, or read off `real`.
+
+    ``worse`` is 1 where large values are bad, -1 where small ones are, 0 where both are.
+    """
+
+    baseline: float | None = None
+    factor: float = 1.0
+    slack: float = 0.0
+    worse: int = 1
+
+
+BARS: Mapping[str, Bar] = {
+    "auc_training": Bar(baseline=CHANCE, slack=AUC_SLACK, worse=0),
+    "auc_holdout": Bar(baseline=CHANCE, slack=AUC_SLACK),
+    "auc_cross": Bar(baseline=CHANCE, slack=AUC_SLACK),
+    "copies": Bar(slack=2.0),
+    "nn_ratio": Bar(baseline=1.0, factor=0.9, worse=-1),
+    "transport": Bar(factor=1.15),
+    "sliced_w1": Bar(factor=1.25),
+    "marginal_w1": Bar(factor=1.25),
+    "overlap": Bar(factor=1.25),
+    "correlations": Bar(factor=0.0, slack=0.05),
+    "mass_points": Bar(factor=0.0, slack=1.0),
+}
+
+
+def judged(records: Sequence[Record]) -> list[Record]:
+    """Add baseline, bar and status to the measures of all generators; sort them by measure."""
+    real = {(r["measure"], r["arm"]): r for r in records if r["generator"] == REAL}
+    rows = []
+    for row in records:
+        bar, read = BARS[row["measure"]], real[row["measure"], row["arm"]]
+        baseline = read["value"] if bar.baseline is None else bar.baseline
+        worse = bar.worse or (1 if row["value"] >= baseline else -1)
+        limit = bar.factor * baseline + worse * bar.slack if bar.factor else bar.slack
+        read_off = bar.baseline is None and bar.factor > 0  # then the bar is as noisy
+        noise = np.hypot(_half(row), _half(read)) if read_off else _half(row)
+        status = _status(row["value"], float(noise), baseline, limit, worse)
+        status = REFERENCE if row["generator"] == REAL else status
+        rows.append({**row, "baseline": baseline, "bar": limit, "status": status})
+    generators, measures = list(dict.fromkeys(r["generator"] for r in rows)), list(BARS)
+    return sorted(
+        rows, key=lambda r: (generators.index(r["generator"]), measures.index(r["measure"]))
+    )
+
+
+def _half(row: Record) -> float:
+    """Half the width of a measure's interval over folds, else of that by chance, else 0."""
+    ends = ("lower", "upper"), ("null_lower", "null_upper")
+    halves = [(row.get(upper, np.nan) - row.get(lower, np.nan)) / 2 for lower, upper in ends]
+    return next((half for half in halves if np.isfinite(half)), 0.0)
+
+
+def _status(value: float, noise: float, baseline: float, bar: float, worse: int) -> str:
+    """Compare a value with its bar; the noise is that of the value, and of a baseline read off."""
+    if not np.isfinite([value, baseline]).all():
+        return MISSING
+    covers_both = value - noise <= min(baseline, bar) and value + noise >= max(baseline, bar)
+    beyond = worse * (value - bar) > 0
+    no_worse_than_real = worse * (value - baseline) <= 0
+    if covers_both or (beyond and no_worse_than_real):
+        return UNRESOLVED
+    return FAILS if beyond else PASSES
+
+
+def verdict(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
+    """Put the judged measures and the estimates of one generator of cross-sections in words."""
+    copying = _copying(measures)
+    failing = [r for r in measures if r["status"] == FAILS]
+    failing = [r for r in failing if not (copying and r["measure"] in COPYING)]
+    parts = [copying] if copying else []
+    if failing:
+        parts.append(f"fails: {', '.join(map(_worded, failing))}")
+    parts += [words for words in (outside(estimates),) if words]
+    if not parts:
+        parts.append(_passes(measures, estimates))
+    parts += [words for words in (unresolved(estimates),) if words]
+    for status, words in ((UNRESOLVED, "not resolvable at this N"), (MISSING, "missing")):
+        labels = [_label(r) for r in measures if r["status"] == status]
+        if labels:
+            parts.append(f"{words}: {', '.join(labels)}")
+    return "; ".join(parts)
+
+
+def _passes(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
+    passed = sum(r["status"] == PASSES for r in measures)
+    inside = n_inside(estimates)
+    estimated = f", your {inside} estimates inside their sampling distributions" if inside else ""
+    return f"passes: {passed} measures within their bars{estimated}"
+
+
+def _copying(measures: Sequence[Record]) -> str:
+    """Return the warning of copies, about all rows or else about one arm."""
+    found = {(r["measure"], r["arm"]): r for r in measures}
+    for arm in dict.fromkeys(r["arm"] for r in measures if r["measure"] == "copies"):
+        copies, ratio = found["copies", arm], found["nn_ratio", arm]["value"]
+        baseline = copies["baseline"] if np.isfinite(copies["baseline"]) else 0.0
+        rows = "training rows" if arm == "all" else f"{arm} training rows"
+        if words := copying_words(rows, copies["value"], baseline, ratio):
+            return f"{words}: close to the data by repeating them"
+    return ""
+
+
+def copying_words(whom: str, copies: float, baseline: float, ratio: float) -> str:
+    """Warn of units that are repeated, exactly or by a hair; "" if they are not."""
+    if not (ratio < COPYING_RATIO or copies > baseline + COPYING_POINTS):
+        return ""
+    known = f", nearest-neighbor ratio {ratio:.2f}" if np.isfinite(ratio) else ""
+    return f"copies its {whom} ({copies:.0f} % exact copies{known})"
+
+
+def _label(row: Record) -> str:
+    return row["measure"] if row["arm"] == "all" else f"{row['measure']}[{row['arm']}]"
+
+
+def _worded(row: Record) -> str:
+    return f"{_label(row)} {row['value']:.3g} (bar {row['bar']:.3g})"
+
+
+# Panels
+
+
+def equivalence(lower: float, upper: float) -> str:
+    """Judge a log ratio by its interval.
+
+    Examples
+    --------
+    >>> equivalence(-0.1, 0.12), equivalence(-0.4, -0.2), equivalence(-0.2, 0.1)
+    ('right', 'wrong', 'not resolvable')
+    """
+    if lower >= -MARGIN and upper <= MARGIN:
+        return RIGHT
+    return WRONG if lower > MARGIN or upper < -MARGIN else UNRESOLVED
+
+
+def best_reference(
+    scores: Mapping[str, float], references: Sequence[str], measures: Mapping[str, Mapping]
+) -> str | None:
+    """Return the reference with the lowest score of those that do not copy; None if all do."""
+    fresh = [n for n in references if n in scores and measures[n].get("nn_ratio", 0) >= NEW]
+    return min(fresh, key=lambda name: scores[name]) if fresh else None
+
+
+def panel_verdict(
+    inference: Sequence[Record],
+    score: Record,
+    measures: Mapping[str, float],
+    baseline: Mapping[str, float],
+    estimates: Sequence[Record],
+    saw_all: bool = False,
+) -> str:
+    """Put the row of one generator of panels in words; the baseline is the row ``real``."""
+    parts = [
+        "compared with units that it was fit on" if saw_all else "",
+        _copying_units(measures, baseline),
+        _in_inference(inference),
+        _in_score(score),
+        in_two_sample_test(measures),
+        outside(estimates) or unresolved(estimates) or _inside(estimates),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _copying_units(measures: Mapping[str, float], baseline: Mapping[str, float]) -> str:
+    """Warn of units that are repeated, or stay close to those of the training."""
+    ratio = measures.get("nn_ratio", np.nan)
+    words = copying_words("training units", measures["copies"], baseline["copies"], ratio)
+    if words or not ratio < NEW:
+        return words
+    return f"stays close to its training units (nearest-neighbor ratio {ratio:.2f})"
+
+
+def _in_inference(records: Sequence[Record]) -> str:
+    """Say where placebo differences in differences vary as on real units, and where not."""
+    wrong = [r for r in records if r["verdict"] == WRONG]
+    right = sum(r["verdict"] == RIGHT for r in records)
+    unresolved = sum(r["verdict"] == UNRESOLVED for r in records)
+    if right == len(records):
+        return f"inference right at all {right} placebo dates"
+    if unresolved == len(records):
+        return f"inference not resolvable at any of {unresolved} placebo dates: too few units"
+    words = [f"wrong: {_where(wrong)}"] if wrong else []
+    words += [f"right at {right} of {len(records)} placebo dates"] if right else []
+    words += [f"not resolvable at {unresolved}"] if unresolved else []
+    return f"inference {', '.join(words)}"
+
+
+def _where(wrong: Sequence[Record]) -> str:
+    """Name outcomes and placebo dates, and by how much the sd of placebo effects is off."""
+    words = []
+    for outcome in dict.fromkeys(r["outcome"] for r in wrong):
+        here = [r for r in wrong if r["outcome"] == outcome]
+        dates = [str(r["placebo_date"]).removesuffix(" 00:00:00") for r in here]
+        named = ", ".join(dates) if len(dates) <= LISTED else f"at {len(dates)} placebo dates"
+        percent = 100 * np.expm1(np.mean([r["value"] for r in here]))
+        size = f"{abs(percent):.0f} % too {'small' if percent < 0 else 'large'}"
+        words.append(f"{outcome} {named} (sd of placebo effects {size})")
+    return ", ".join(words)
+
+
+def _in_score(score: Record) -> str:
+    """Say how close its moments are, beside the best reference that does not copy."""
+    said = f"panel score {score['value']:.2f}"
+    if not score["against"]:
+        return f"{said} (real against real: about 1)"
+    if score["against"] == score["generator"]:
+        return f"{said}, the best reference that does not copy"
+    ratio, lower, upper = (score[n] for n in ("ratio", "ratio_lower", "ratio_upper"))
+    said += f", {ratio:.2f} [{lower:.2f}, {upper:.2f}] x the best reference that does not copy"
+    word = "as close" if upper <= NEAR else "farther" if lower > NEAR else "not resolvable"
+    return f"{said} ({score['against']}): {word}"
+
+
+def in_two_sample_test(measures: Mapping[str, float]) -> str:
+    """Say whether a classifier tells its units from real ones, or whether these are too few.
+
+    It does not where even an area that is larger, by what chance gives in 95 % of cases, would lie
+    below the bar.
+    """
+    auc = measures.get("auc_holdout", np.nan)
+    p_value = measures.get("auc_holdout_p_value", np.nan)
+    if not np.isfinite(auc):
+        return ""
+    if p_value < LEVEL:
+        return f"a classifier tells its units from real ones (AUC {auc:.2f}, p {p_value:.3f})"
+    noise = measures["auc_holdout_noise"]
+    if auc + noise > AUC_BAR:
+        return (
+            f"classifier not resolvable (AUC {auc:.2f} ± {noise:.2f}, p {p_value:.2f}): too few "
+            "units"
+        )
+    return f"a classifier does not tell its units from real ones (AUC {auc:.2f}, p {p_value:.2f})"
+
+
+def _inside(estimates: Sequence[Record]) -> str:
+    """Say that the real estimates lie inside their sampling distributions, if there are any."""
+    inside = n_inside(estimates)
+    return "your estimates lie inside their sampling distributions" if inside else ""
+
+
+def of_all_outcomes(measures: pd.DataFrame, name: str) -> dict[str, float]:
+    """Collect one generator's measures that are of all outcomes."""
+    mine = measures[(measures["generator"] == name) & (measures["outcome"] == "")]
+    return dict(zip(mine["measure"], mine["value"], strict=True))

@@ -1,0 +1,162 @@
+"""Records of a store: the fields and types of its JSON files and of its blocks.
+
+A record is checked against its class once, when it is read or written. Bounds are those beyond
+which reading would fail: a hash is part of a path, a factor is a column.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import pyarrow as pa
+
+FORMAT = 2
+"""Of stores written now: JSON files hold a checksum, which format 1 (mcsim to 0.2) did not."""
+
+READABLE = (1, FORMAT)
+
+COLUMNS = {
+    "rep": pa.int64(),
+    "estimand": pa.dictionary(pa.int32(), pa.string()),
+    "inference": pa.dictionary(pa.int32(), pa.string()),
+    "value": pa.float64(),
+    "se": pa.float64(),
+    "lower": pa.float64(),
+    "upper": pa.float64(),
+    "df": pa.float64(),
+    "p_value": pa.float64(),
+    "truth": pa.float64(),
+    "status": pa.dictionary(pa.int32(), pa.string()),
+}
+"""Columns of a block, in their order."""
+
+MOST_LABELS = 10_000  # rows of a replication: a file of a few kB may say that it has 10**9
+
+_OTHER_COLUMNS = ("dgp", "estimator")  # of a store's rows
+
+
+def _within(low: float, high: float) -> Callable[[float], bool]:
+    return lambda number: low <= number < high
+
+
+def _is_number(number: float) -> bool:
+    return isinstance(number, float) or -(2**63) <= number < 2**63
+
+
+def _is_finite(number: float) -> bool:
+    return _is_number(number) and abs(number) < float("inf")
+
+
+Whole = Annotated[int, "a whole number below 2**63", _within(-(2**63), 2**63)]
+Count = Annotated[int, "a whole number from 1", _within(1, 2**63)]
+Number = Annotated[float, _is_number]
+Finite = Annotated[float, "a finite number", _is_finite]
+Positive = Annotated[Finite, "a number above 0", lambda number: number > 0]
+Share = Annotated[float, "a number between 0 and 1", lambda number: 0 < number < 1]
+Hash = Annotated[str, "a hash", re.compile("[0-9a-f]{12,64}").fullmatch]
+Version = Annotated[str, "a version", re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})+").fullmatch]
+Factor = Annotated[
+    str, "another name than a column's", lambda name: name not in (*COLUMNS, *_OTHER_COLUMNS)
+]
+Level = bool | str | Number
+
+
+class StoreRecord(TypedDict):
+    """STORE.json: the format of the other files."""
+
+    format: int
+
+
+class CellOfStudy(TypedDict):
+    """A cell of a study: the DGP, the design, and the hashes under which its rows are stored."""
+
+    hash: Hash
+    dgp: str
+    design: dict[Factor, Level]
+    estimators: list[tuple[str, Hash]]
+    truth_computed: NotRequired[bool]
+
+
+class StudyRecord(TypedDict):
+    """study.json: a study, and its number of replications."""
+
+    cells: list[CellOfStudy]
+    reps: Count
+    seed: int
+    level: Share
+    null: Finite
+    caveats: list[str]
+    dgps: dict[str, str]
+    aim: NotRequired[str]
+    scale: NotRequired[Positive]
+    unit: NotRequired[str]
+    common_shocks: NotRequired[dict[str, str]]
+    taken: NotRequired[dict[str, list[str]]]
+
+
+class Environment(TypedDict):
+    """Versions and settings on which the bits of a sample depend (`environment` of a plan)."""
+
+    mcsim: Version
+
+
+class CellRecord(TypedDict):
+    """cell.json: the definition of a DGP under a design."""
+
+    dgp: str
+    factors: dict[str, Any]
+    seed: int
+    design: dict[Factor, Level]
+    hash: Hash
+    environment: Environment
+
+
+class EstimatorRecord(TypedDict):
+    """est.json: the definition of an estimator."""
+
+    estimator: str
+    definition: Any
+    hash: Hash
+
+
+class TruthRecord(TypedDict):
+    """truth.json of a cell: the value of each estimand, and its Monte Carlo error."""
+
+    values: dict[str, tuple[Number, Number]]
+    kind: str
+
+
+class OwnTruthRecord(TypedDict):
+    """truth.json of an estimator: its values on the population."""
+
+    own: dict[str, Number]
+
+
+NotesRecord = dict[str, Number]
+"""notes.json: means of an estimator's diagnoses of panels."""
+
+
+class RunRecord(TypedDict):
+    """runs/<name>.json: a run of a study, and its place among all runs."""
+
+    study: Hash
+    order: NotRequired[Whole]
+
+
+class FailureRecord(TypedDict):
+    """failures/<cell>/<est>/<rep>.json: the failure of a replication, the first of ``reps``."""
+
+    rep: Whole
+    status: str
+    trouble: str
+    reps: NotRequired[list[Whole]]
+    reason: NotRequired[str]
+
+
+class Footer(TypedDict):
+    """The footer of a block."""
+
+    format: int
+    address: list[str]
+    rows: int
+    sha256: str

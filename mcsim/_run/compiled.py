@@ -1,0 +1,363 @@
+"""Compiled programs of a run: one draws a chunk of samples, one estimates on a chunk of panels.
+
+Draws and estimates are two programs, so that every estimator of a cell sees the same samples and
+none is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is an argument of the
+program, so that the members of an ensemble share one; a plain function is a constant of it.
+"""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from mcsim._core.cpus import PROGRAMS
+from mcsim._core.design import Design
+from mcsim._core.records import Diagnosed, Estimate, Panel, Sample
+from mcsim._data import remedy_for_cross_section
+from mcsim._data.schema import Schema
+from mcsim._host.host import kind_of
+from mcsim._readers import UNNAMED, FullLabel, label_all
+from mcsim._run.missing_cells import MISSING, missing_cells, without_cells
+from mcsim.errors import (
+    ContractError,
+    InputError,
+    McsimError,
+    TooFewPeriods,
+    type_and_message,
+)
+
+
+@runtime_checkable
+class ReadsSchema(Protocol):
+    """An estimator that depends on the meaning of columns and axes of panels."""
+
+    def with_schema(self, schema: Schema, nominal: Mapping[str, int | None], /) -> Any:
+        """Return the estimator for panels of this schema.
+
+        Raises
+        ------
+        InputError
+            If it cannot run on them.
+        """
+        ...
+
+
+NATIVE_BLOCK = 1024
+"""Replications in a stored block of a native estimator."""
+
+HOST_BLOCK = 64
+"""Replications in a stored block of a host estimator."""
+
+_KEY = jax.ShapeDtypeStruct((), jax.eval_shape(jax.random.key, 0).dtype)
+
+_CHUNK_BYTES = 2**22  # of a chunk's panels on a CPU: the fastest of 1 to 8 MB
+
+
+def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) -> Sample:
+    """Draw one sample per key, batched along a first axis.
+
+    Parameters
+    ----------
+    name : str
+        The DGP's name, for messages.
+    dgp : DGP
+        A pure function, or a pytree that can be called.
+    keys : array of keys (rep,)
+        One per replication.
+    design : Design
+        The cell's design.
+
+    Returns
+    -------
+    Sample
+        Columns (rep, unit, period), truths (rep,).
+
+    Raises
+    ------
+    ContractError
+        If the DGP returns something else than a sample.
+    InputError
+        If it cannot be traced.
+    """
+    with readable_errors(f"dgp {name!r}"), PROGRAMS:
+        return jax.block_until_ready(_draw(*_split(dgp), name, keys, design))
+
+
+def estimate_chunk(
+    name: str, estimator: Any, keys: Key[Array, " rep"], panels: Panel
+) -> dict[FullLabel, Estimate]:
+    """Estimate on every panel of a chunk.
+
+    Parameters
+    ----------
+    name : str
+        The estimator's name, for messages.
+    estimator : Estimator
+        A pure function, or a pytree that can be called.
+    keys : array of keys (rep,)
+        One per replication.
+    panels : Panel
+        Columns (rep, unit, period).
+
+    Returns
+    -------
+    dict of (estimand, inference) to Estimate
+        Arrays of shape (rep,).
+
+    Raises
+    ------
+    ContractError
+        If the estimator returns something else than estimates.
+    InputError
+        If it cannot be traced.
+
+    Notes
+    -----
+    Replications in which a column that the estimator reads is NaN are estimated without these
+    cells; where the estimator refuses panels with gaps, they keep the status ``nan``. The others
+    are the same bits with or without such neighbors.
+    """
+    with readable_errors(f"estimator {name!r}"), _index_explained(panels), PROGRAMS:
+        estimates = jax.block_until_ready(_estimate(*_split(estimator), name, keys, panels))
+        missing = missing_cells(estimator, panels)
+        if missing is None:
+            return estimates
+        try:
+            again = _estimate(*_split(estimator), name, keys, without_cells(panels, missing))
+        except InputError:
+            return estimates
+        here = missing.any(axis=(1, 2))
+        return jax.tree.map(lambda plain, gaps: jnp.where(here, gaps, plain), estimates, again)
+
+
+def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]:
+    """Return an estimator's diagnosis of every panel of a chunk; empty if it has none.
+
+    Parameters
+    ----------
+    name, estimator, panels
+        As in `estimate_chunk`; the estimator may be of any kind.
+
+    Returns
+    -------
+    dict of str to array (rep,)
+
+    Raises
+    ------
+    InputError
+        If it cannot be traced.
+    """
+    missing = missing_cells(estimator, panels)
+    found = {} if missing is None else {MISSING: missing.sum(axis=(1, 2))}
+    if not isinstance(estimator, Diagnosed):
+        return found
+    with readable_errors(f"estimator {name!r}: its diagnosis"):
+        if not jax.eval_shape(estimator.diagnose, jax.tree.map(lambda leaf: leaf[0], panels)):
+            return found
+        with PROGRAMS:
+            return found | jax.block_until_ready(_diagnose(*_split(estimator), panels))
+
+
+def sample_shape(name: str, dgp: Any, design: Design) -> Any:
+    """Return one sample's shapes without drawing it: a dry run that checks the contract.
+
+    Parameters
+    ----------
+    name, dgp, design
+        The cell.
+
+    Returns
+    -------
+    Sample of jax.ShapeDtypeStruct
+
+    Raises
+    ------
+    ContractError, InputError
+        As `draw_chunk`.
+    """
+    with readable_errors(f"dgp {name!r}"):
+        dynamic, static = _split(dgp)
+        return jax.eval_shape(
+            lambda part, key, design: _draw_one(part, static, name, key, design),
+            dynamic,
+            _KEY,
+            design,
+        )
+
+
+def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list[FullLabel]:
+    """Return the labels of an estimator's estimates without estimating: a dry run as well.
+
+    Parameters
+    ----------
+    name, estimator
+        The estimator.
+    panel : Panel
+        A panel, or its shapes.
+
+    Raises
+    ------
+    ContractError, InputError
+        As `estimate_chunk`.
+    """
+    with readable_errors(f"estimator {name!r}"):
+        dynamic, static = _split(estimator)
+        shapes = jax.eval_shape(
+            lambda part, key, panel: _estimate_one(part, static, name, key, panel),
+            dynamic,
+            _KEY,
+            panel,
+        )
+    return list(shapes)
+
+
+def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
+    """Return an estimator for panels of a schema: unchanged, unless it is `ReadsSchema`.
+
+    Such an estimator makes dummies of ``nominal`` columns, refuses other categories, and is given
+    the user's names of unit and time.
+    """
+    if schema is None or not isinstance(estimator, ReadsSchema):
+        return estimator
+    return estimator.with_schema(schema, nominal)
+
+
+def chunk_size(panel: Mapping[str, Any]) -> int:
+    """Return the replications of a chunk: a power of two that divides every native block.
+
+    On a CPU the panels of a chunk fill about four megabytes; an accelerator takes a whole block.
+
+    Parameters
+    ----------
+    panel : Panel
+        The shapes of one sample's panel.
+    """
+    if jax.default_backend() != "cpu":
+        return NATIVE_BLOCK
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(panel))
+    fitting = max(1, _CHUNK_BYTES // max(1, size))
+    return min(NATIVE_BLOCK, 2 ** (fitting.bit_length() - 1))
+
+
+def _split(part: Any) -> tuple[Any, Any]:
+    """Split a DGP or estimator into (pytree argument, static constant); one of them is None."""
+    return (None, part) if jax.tree_util.all_leaves([part]) else (part, None)
+
+
+# The inner functions are jitted too: they are traced once for a shape, whatever the chunk.
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _draw_one(dynamic: Any, static: Any, name: str, key: Any, design: Design) -> Sample:
+    dgp = dynamic if static is None else static
+    return _checked_sample(name, dgp(key, design))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _draw(dynamic: Any, static: Any, name: str, keys: Any, design: Design) -> Sample:
+    return jax.vmap(lambda key: _draw_one(dynamic, static, name, key, design))(keys)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _estimate_one(dynamic: Any, static: Any, name: str, key: Any, panel: Panel):
+    estimator = dynamic if static is None else static
+    return _checked_estimates(name, estimator(key, panel))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _estimate(dynamic: Any, static: Any, name: str, keys: Any, panels: Panel):
+    return jax.vmap(lambda key, panel: _estimate_one(dynamic, static, name, key, panel))(
+        keys, panels
+    )
+
+
+@partial(jax.jit, static_argnums=1)
+def _diagnose(dynamic: Any, static: Any, panels: Panel) -> dict[str, Array]:
+    estimator = dynamic if static is None else static
+    return jax.vmap(lambda panel: dict(estimator.diagnose(panel)))(panels)
+
+
+def _checked_sample(name: str, sample: Any) -> Sample:
+    if not isinstance(sample, tuple) or len(sample) != 2 or not isinstance(sample[0], Panel):
+        lift = "; a function of frames is lifted with @mcsim.host and takes (rng, design)"
+        raise ContractError(
+            f"dgp {name!r}: returned {kind_of(sample)}, expected Sample(panel, truth)"
+            + (lift if isinstance(sample, tuple) else "")
+        )
+    if not isinstance(sample[1], Mapping):
+        raise ContractError(
+            f"dgp {name!r}: the truth is {type(sample[1]).__name__}, expected a dict such as "
+            "{'att': 1.0}"
+        )
+    wrong = [str(e) for e, value in sample[1].items() if isinstance(value, str) or jnp.ndim(value)]
+    if wrong:
+        raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
+    truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
+    return Sample(sample[0], truth)
+
+
+def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:
+    try:
+        labeled = label_all(result if isinstance(result, Mapping) else {UNNAMED: result})
+    except ContractError as error:
+        raise ContractError(f"estimator {name!r}: {error}") from None
+    # JAX sorts the keys of a dict, and keeps the order of an OrderedDict.
+    return OrderedDict((label, _checked_estimate(name, label, e)) for label, e in labeled.items())
+
+
+def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:
+    if not isinstance(estimate, Estimate):
+        raise ContractError(
+            f"estimator {name!r}: {label[0] or 'the result'} is {type(estimate).__name__}, "
+            "expected an Estimate (for a function of frames use @mcsim.host)"
+        )
+    words = {field: part for field, part in estimate._asdict().items() if isinstance(part, str)}
+    if words:
+        field, word = next(iter(words.items()))
+        raise ContractError(f"estimator {name!r}: its {field} is {word!r}, expected a number")
+    *numbers, status = (jnp.asarray(number) for number in estimate)
+    if any(number.ndim for number in (*numbers, status)):
+        shapes = {n: jnp.shape(v) for n, v in estimate._asdict().items() if jnp.ndim(v)}
+        raise ContractError(f"estimator {name!r}: got arrays, expected numbers: {shapes}")
+    return Estimate(*(number.astype(float) for number in numbers), status=status.astype(jnp.int8))
+
+
+@contextlib.contextmanager
+def _index_explained(panels: Panel) -> Iterator[None]:
+    """Add to `TooFewPeriods` which columns of a cross-section may be the index of a panel."""
+    try:
+        yield
+    except TooFewPeriods as error:
+        first = {name: np.asarray(panels[name][0]).ravel() for name in panels}
+        remedy = remedy_for_cross_section(first) if panels.n_periods == 1 else ""
+        if not remedy:
+            raise
+        raise TooFewPeriods(f"{str(error).partition('; ')[0]}; {remedy}") from error
+
+
+@contextlib.contextmanager
+def readable_errors(what: str) -> Iterator[None]:
+    """Turn an exception of user code, a tracer error above all, into a sentence."""
+    try:
+        yield
+    except McsimError as error:
+        if str(error).startswith(what):
+            raise
+        raise type(error)(f"{what}: {error}") from error
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        raise InputError(
+            f"{what}: it cannot be traced by JAX ({type(error).__name__}): it branches on, "
+            "converts or indexes by traced values; use jax.numpy, or lift a function of frames "
+            "with @mcsim.host"
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"{what}: {type_and_message(error)}; it was called with a key and traced arrays: "
+            "use jax.numpy, or lift a function of frames with @mcsim.host"
+        ) from error

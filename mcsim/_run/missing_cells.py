@@ -1,0 +1,64 @@
+"""Cells with a missing value, which an estimator of mcsim that reads the column leaves out.
+
+The rule for samples of any DGP. A NaN in a column that an estimator reads removes the cell for this
+estimator alone; other estimators keep it, and a user's function receives the NaN.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from mcsim._core.records import Panel
+
+MISSING = "cells with NaN in a column that it reads"
+"""The count of a note: such cells are left out, or the status is ``nan`` if all are needed."""
+
+
+@runtime_checkable
+class ReadsColumns(Protocol):
+    """An estimator that knows its columns, and leaves out cells outside the panel's mask."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of the panel that it reads."""
+        ...
+
+
+def missing_cells(estimator: object, panels: Panel) -> Bool[Array, "rep unit period"] | None:
+    """Return the observed cells in which a column that the estimator reads is NaN.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    panels : Panel
+        Columns (rep, unit, period).
+
+    Returns
+    -------
+    array of bool (rep, unit, period) or None
+        None where there are none, and for functions, which see the panel as it is.
+    """
+    if not isinstance(estimator, ReadsColumns):
+        return None
+    columns = tuple(panels[name] for name in estimator.reads if name in panels)
+    if not columns:
+        return None
+    missing, some = _missing(columns, panels.mask)
+    return missing if some else None
+
+
+@jax.jit
+def _missing(
+    columns: tuple[Array, ...], mask: Array | None
+) -> tuple[Bool[Array, "rep unit period"], Bool[Array, ""]]:
+    missing = jnp.stack([jnp.isnan(column) for column in columns]).any(axis=0)
+    missing = missing if mask is None else missing & mask
+    return missing, missing.any()
+
+
+def without_cells(panels: Panel, cells: Bool[Array, "rep unit period"]) -> Panel:
+    """Return panels in which these cells are not observed."""
+    mask = ~cells if panels.mask is None else panels.mask & ~cells
+    return Panel.batch(panels, mask, panels.static_part)

@@ -1,0 +1,307 @@
+"""The plan of a run: cells and estimators with their keys and hashes, checked against the store.
+
+The change rule: what a store holds under a name stays what it is. Another definition under the
+same name (cell or estimator) stops the run with the difference, unless changes are accepted.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from mcsim._core.keys import (
+    Stream,
+    canonical_value,
+    cell_identity,
+    cell_key,
+    digest,
+    replication_keys,
+    root_key,
+    stream_key,
+)
+from mcsim._definitions.describe import describe
+from mcsim._definitions.differences import difference
+from mcsim._host.host import HostDGP, HostEstimator
+from mcsim._host.payload import Payload
+from mcsim._readers import FullLabel
+from mcsim._results.store import Store
+from mcsim._results.store_records import CellRecord, EstimatorRecord
+from mcsim._run.compiled import (
+    HOST_BLOCK,
+    NATIVE_BLOCK,
+    chunk_size,
+    estimate_labels,
+    sample_shape,
+    with_schema,
+)
+from mcsim._run.study import Cell, Study
+from mcsim._version import __version__
+from mcsim.errors import StoreMismatch, raise_all
+
+
+class DescribedDGP(NamedTuple):
+    """Optional attributes of a DGP: a DGP without one of them has the value given here.
+
+    Attributes
+    ----------
+    schema : Schema, optional
+        Names and categories of native samples; samples of a host DGP bring their own.
+    truth : callable, optional
+        ``truth(key, design)``: the truth of a cell, computed once; see `mcsim._run.truth`.
+    truth_kind : str
+        A description of that truth.
+    synonyms : collection of str
+        Second names of estimands, which are no further estimands.
+    common_shocks : str, optional
+        ``"fixed"`` where all replications repeat the same common shocks, or ``"redraw"``.
+    summary : str
+        The DGP in words, for reports.
+    caveats : sequence of str
+        Conclusions that results on its samples do not support.
+    """
+
+    schema: Any = None
+    truth: Any = None
+    truth_kind: Any = "known"
+    synonyms: Any = ()
+    common_shocks: Any = None
+    summary: Any = ""
+    caveats: Any = ()
+
+
+def described(dgp: Any) -> DescribedDGP:
+    """Return the optional attributes of a DGP, which may be any function."""
+    without = DescribedDGP()._asdict()
+    return DescribedDGP(**{name: getattr(dgp, name, value) for name, value in without.items()})
+
+
+@dataclass(frozen=True)
+class EstimatorPlan:
+    """An estimator in a cell.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the study.
+    estimator : Estimator
+        The estimator.
+    hash : str
+        SHA-256 of its definition.
+    block : int
+        Replications in a stored block.
+    labels : tuple of (estimand, inference)
+        Labels of its estimates, from a dry run: none for host estimators.
+    definition : dict
+        The content of the hash.
+    """
+
+    name: str
+    estimator: Any
+    hash: str
+    block: int
+    labels: tuple[FullLabel, ...]
+    definition: Mapping[str, Any]
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it runs in worker processes."""
+        return isinstance(self.estimator, HostEstimator)
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell with its keys, its chunk and its estimators.
+
+    Attributes
+    ----------
+    cell : Cell
+        DGP and design.
+    hash : str
+        SHA-256 of its definition.
+    key : Key
+        The cell's key.
+    chunk : int
+        Replications drawn at once.
+    estimators : tuple of EstimatorPlan
+        All of the study's.
+    estimands : tuple of str
+        Estimands whose truth the samples carry, from a dry run: none for host DGPs.
+    definition : dict
+        The content of the hash.
+    """
+
+    cell: Cell
+    hash: str
+    key: Key[Array, ""]
+    chunk: int
+    estimators: tuple[EstimatorPlan, ...]
+    estimands: tuple[str, ...]
+    definition: Mapping[str, Any]
+
+    @property
+    def is_native(self) -> bool:
+        """Whether its samples are drawn by a compiled program."""
+        return not isinstance(self.cell.dgp, HostDGP)
+
+    @functools.cached_property
+    def dgp(self) -> DescribedDGP:
+        """The optional attributes of the cell's DGP."""
+        return described(self.cell.dgp)
+
+    @functools.cached_property
+    def payload(self) -> Payload:
+        """The host DGP for worker processes, in its state before the first draw."""
+        return Payload(self.cell.dgp)
+
+    def keys(self, stream: Stream, start: int, stop: int) -> Key[Array, " rep"]:
+        """Return the keys of replications start..stop of a stream."""
+        return replication_keys(self._stream_keys[stream], np.arange(start, stop, dtype=np.uint32))
+
+    @functools.cached_property
+    def _stream_keys(self) -> dict[Stream, Key[Array, ""]]:
+        return {stream: stream_key(self.key, stream) for stream in Stream}
+
+
+def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False) -> list[CellPlan]:
+    """Plan a run and check it against the store, in which nothing is written.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    seed : int
+        Seed of its root key.
+    store : Store
+        Where it goes.
+    accept_changes : bool
+        Compute changed definitions beside the old ones instead of stopping.
+
+    Raises
+    ------
+    StoreMismatch
+        If the store holds another definition under a name of this study.
+    """
+    root = root_key(seed)
+    methods = {name: _estimator_definition(name, study) for name in study.methods}
+    drafts = [_draft(cell, study, methods, root, seed) for cell in study.cells()]
+    _check_defaults(store, drafts)
+    differences = list(_differences(store, drafts, methods))
+    if differences and not accept_changes:
+        raise StoreMismatch(
+            f"the store {store.path} holds another definition:\n"
+            + "\n".join(differences)
+            + "\nuse another store, go back to the old definition, or compute the new one beside "
+            "the old with --accept-changes (accept_changes=True)"
+        )
+    return drafts
+
+
+def _draft(
+    cell: Cell, study: Study, methods: Mapping[str, dict], root: Key[Array, ""], seed: int
+) -> CellPlan:
+    """Plan a cell; native parts are traced, so that their faults are reported before the run."""
+    native = not isinstance(cell.dgp, HostDGP)
+    sample = sample_shape(cell.dgp_name, cell.dgp, cell.seen) if native else None
+    chunk = HOST_BLOCK if sample is None else chunk_size(sample.panel)
+    definition = {
+        **cell_identity(cell.dgp_name, cell.design),
+        "definition": describe(cell.dgp),
+        **_version(cell.dgp_name, study),
+        "seed": seed,
+        "environment": environment(chunk),
+    }
+    estimators = []
+    for name, method in methods.items():
+        estimator, labels = study.methods[name], []
+        if sample is not None and not isinstance(estimator, HostEstimator):
+            schema = described(cell.dgp).schema
+            estimator = with_schema(estimator, schema, sample.panel.nominal)
+            labels = estimate_labels(name, estimator, sample.panel)
+        plan = EstimatorPlan(
+            name, estimator, digest(method), method["block"], tuple(labels), method
+        )
+        estimators.append(plan)
+    key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}
+    hash_ = digest(definition)
+    return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths), definition)
+
+
+def environment(chunk: int) -> dict[str, Any]:
+    """Return the versions, the device and the chunk, on which the bits of a sample depend."""
+    return {
+        "mcsim": ".".join(__version__.split(".")[:2]),
+        "jax": version("jax"),
+        "float64": bool(jax.config.read("jax_enable_x64")),
+        "partitionable": bool(getattr(jax.config, "jax_threefry_partitionable", True)),
+        "device": jax.devices()[0].device_kind,
+        "chunk": chunk,
+    }
+
+
+def _estimator_definition(name: str, study: Study) -> dict[str, Any]:
+    estimator = study.methods[name]
+    block = HOST_BLOCK if isinstance(estimator, HostEstimator) else NATIVE_BLOCK
+    definition = {"estimator": name, "definition": describe(estimator), "block": block}
+    return {**definition, **_version(name, study)}
+
+
+def _version(name: str, study: Study) -> dict[str, Any]:
+    """Return the version that the user declares of a part of the study, if there is one."""
+    return {"version": study.versions[name]} if name in study.versions else {}
+
+
+def register(store: Store, plan: CellPlan) -> None:
+    """Write the definitions of a cell and its estimators to the store, where it lacks them."""
+    definition = {**plan.definition, "design": plan.cell.design.effective(), "hash": plan.hash}
+    store.keep(store.cell(plan.hash) / "cell.json", CellRecord, definition)
+    for estimator in plan.estimators:
+        file = store.estimator(plan.hash, estimator.hash) / "est.json"
+        store.keep(file, EstimatorRecord, {**estimator.definition, "hash": estimator.hash})
+
+
+def _differences(
+    store: Store, drafts: list[CellPlan], methods: Mapping[str, dict]
+) -> Iterator[str]:
+    stored = dict(store.cells(known=[draft.hash for draft in drafts]))
+    for draft in drafts:
+        identity = _identity(draft.definition)
+        held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
+        if held and draft.hash[:12] not in held:
+            yield from difference(f"cell {draft.cell.name!r}", _last(held), draft.definition)
+    hashes = {name: digest(method) for name, method in methods.items()}
+    held_of: dict[str, dict[str, dict]] = {}
+    for cell in stored:
+        for hash_, other in store.estimators(cell, known=hashes.values()):
+            held_of.setdefault(other["estimator"], {})[hash_] = other
+    for name, method in methods.items():
+        held = held_of.get(name)
+        if held and hashes[name][:12] not in held:
+            yield from difference(f"estimator {name!r}", _last(held), method)
+
+
+def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
+    """Refuse another default: no hash contains it, so that no cell could be computed beside."""
+    faults = []
+    for plan in plans:
+        stored = store.peek(store.cell(plan.hash) / "cell.json", CellRecord)
+        held = stored["design"] if stored else {}
+        for name, value in plan.cell.design.effective().items():
+            if name in held and canonical_value(held[name]) != canonical_value(value):
+                faults.append(
+                    f"default of {name!r}: the store has {held[name]!r}, got {value!r}; leave the "
+                    f"default and put {name}={value!r} into the grid"
+                )
+    raise_all(list(dict.fromkeys(faults)), StoreMismatch)
+
+
+def _identity(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: definition[name] for name in ("dgp", "factors")}
+
+
+def _last(held: Mapping[str, dict]) -> dict[str, Any]:
+    return list(held.values())[-1]

@@ -1,0 +1,233 @@
+"""Progress of a run in the terminal: cells, rate, time left, running bias and coverage."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from mcsim._core.escapes import printable
+from mcsim._run.plan import CellPlan, EstimatorPlan
+from mcsim._run.study import Study
+from mcsim.measures._intervals import complete_intervals
+
+
+@dataclass
+class _Running:
+    """Sums over the rows of one estimator in one cell."""
+
+    n: int = 0
+    error: float = 0.0
+    covered: float = 0.0
+    with_interval: int = 0
+
+    def add(self, rows: pd.DataFrame, level: float) -> None:
+        rows = complete_intervals(rows, level, null=0.0)
+        errors = (rows["value"] - rows["truth"]).to_numpy()
+        known = (rows["lower"].notna() & rows["truth"].notna()).to_numpy()
+        inside = rows["truth"].between(rows["lower"], rows["upper"]).to_numpy()
+        self.n += int(np.isfinite(errors).sum())
+        self.error += float(np.nansum(errors))
+        self.with_interval += int(known.sum())
+        self.covered += float((inside & known).sum())
+
+    def __str__(self) -> str:
+        bias = f"bias {self.error / self.n:+.3g}" if self.n else ""
+        cover = f"coverage {self.covered / self.with_interval:.3f}" if self.with_interval else ""
+        return "  ".join(part for part in (bias, cover) if part)
+
+
+@dataclass
+class Pace:
+    """Rates of a run, separately for native and host estimators, which differ by thousands.
+
+    Attributes
+    ----------
+    clock : callable
+        Gives the time in seconds.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _began: float = 0.0
+    _left: dict[str, int] = field(default_factory=dict)
+    _computed: dict[str, int] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._began = self.clock()
+
+    def ask(self, kind: str, n: int) -> None:
+        """Count replications that the run is to have."""
+        self._left[kind] = self._left.get(kind, 0) + n
+        self._computed.setdefault(kind, 0)
+
+    def settle(self, kind: str, n: int, *, computed: bool) -> None:
+        """Count replications that are done; only computed ones count for the rate."""
+        self._left[kind] -= n
+        if computed:
+            self._computed[kind] += n
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self.clock() - self._began
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Replications a second, by kind: computed in this run, over the time since its start."""
+        seconds = max(self.elapsed, 1e-9)
+        return {kind: n / seconds for kind, n in self._computed.items()}
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the slower kind is done; None while an unfinished kind has no rate.
+
+        Both kinds are computed at the same time.
+        """
+        left, rates = {kind: n for kind, n in self._left.items() if n > 0}, self.rates
+        if not all(rates[kind] for kind in left):
+            return None
+        return max((n / rates[kind] for kind, n in left.items()), default=0.0)
+
+    def __str__(self) -> str:
+        several = len(self._left) > 1
+        parts = [
+            f"{_rate(rate)}/s" + (f" {kind}" if several else "")
+            for kind, rate in self.rates.items()
+            if rate and self._left[kind] > 0
+        ]
+        parts.append(_duration(self.elapsed))
+        if remaining := self.remaining:
+            parts.append(f"{_duration(remaining)} left")
+        return "  ".join(parts)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+class Progress:
+    """A bar per cell, and the time left; silent where there is no terminal.
+
+    Parameters
+    ----------
+    study : Study
+        Its level decides the running coverage.
+    plans : sequence of CellPlan
+        The cells.
+    reps : int
+        Replications asked for.
+    shown : bool
+        Whether to show anything.
+    clock : callable
+        Gives the time in seconds.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        plans: Sequence[CellPlan],
+        reps: int,
+        *,
+        shown: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        console = Console(stderr=True)
+        self._level, self._reps = study.level, reps
+        self._running: dict[tuple[str, str], _Running] = {}
+        self._lock = threading.Lock()
+        self.pace = Pace(clock)
+        for estimator in (e for plan in plans for e in plan.estimators):
+            self.pace.ask(_kind(estimator), reps)
+        self._bars = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _PaceColumn(self.pace),
+            TextColumn("{task.fields[running]}", style="dim", markup=False),
+            console=console,
+            disable=not (shown and console.is_terminal),
+        )
+        per_cell = {plan.hash: (plan.cell.name, reps * len(plan.estimators)) for plan in plans}
+        self._tasks = {
+            cell: self._bars.add_task(
+                printable(name), total=total, running="", pace=len(plans) == 1
+            )
+            for cell, (name, total) in per_cell.items()
+        }
+        if len(plans) > 1:
+            total = sum(total for _, total in per_cell.values())
+            self._whole = self._bars.add_task("all cells", total=total, running="", pace=True)
+
+    def __enter__(self) -> "Progress":
+        self.pace.begin()
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def found(self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
+        """Count a block that the store holds already."""
+        self._add(plan, estimator, rows, computed=False)
+
+    def computed(self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
+        """Count a block that this run has computed."""
+        self._add(plan, estimator, rows, computed=True)
+
+    def skipped(self, plan: CellPlan, estimator: EstimatorPlan, starts: Iterable[int]) -> None:
+        """Count blocks that will not be computed."""
+        n = sum(min(estimator.block, self._reps - start) for start in starts)
+        with self._lock:
+            self.pace.settle(_kind(estimator), n, computed=False)
+            self._advance(plan, n)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the bars; on standard error even without bars."""
+        self._bars.console.print(
+            sentence, style="red", markup=False, highlight=False, soft_wrap=True
+        )
+
+    def _add(
+        self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame, *, computed: bool
+    ) -> None:
+        rows = rows[rows["rep"] < self._reps]
+        n = rows["rep"].nunique()
+        with self._lock:
+            running = self._running.setdefault((plan.hash, estimator.name), _Running())
+            running.add(rows, self._level)
+            self.pace.settle(_kind(estimator), n, computed=computed)
+            self._advance(plan, n, running=printable(f"{estimator.name} {running}"))
+
+    def _advance(self, plan: CellPlan, n: int, **fields: Any) -> None:
+        self._bars.update(self._tasks[plan.hash], advance=n, **fields)
+        if len(self._tasks) > 1:
+            self._bars.update(self._whole, advance=n)
+
+
+def _kind(estimator: EstimatorPlan) -> str:
+    return "host" if estimator.is_host else "native"
+
+
+class _PaceColumn(ProgressColumn):
+    """A column with the rates, the time since the start and the time left of the whole run."""
+
+    def __init__(self, pace: Pace):
+        super().__init__()
+        self._pace = pace
+
+    def render(self, task: Task) -> Text:
+        """Return the pace."""
+        return Text(str(self._pace) if task.fields["pace"] else "", style="cyan")

@@ -1,0 +1,166 @@
+"""Fixed effects: least squares within units, within periods, or both (two-way)."""
+
+from typing import Any
+
+from jaxtyping import Array, Key
+
+from mcsim._core.records import Estimate, Panel
+from mcsim.errors import TooFewPeriods
+from mcsim.estimators._formula import RegressionFormula, parse_regression, require_axes
+from mcsim.estimators._linear_model.data import Regression, read_regression
+from mcsim.estimators._linear_model.least_squares import fit_linear
+from mcsim.estimators._linear_model.transforms import without_singletons
+from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._regression.options import (
+    Inference,
+    Names,
+    Resampling,
+    faults_of_parts,
+    labels,
+    regression,
+)
+from mcsim.estimators._variance.inference import infer
+
+KEEP_SINGLETONS = ("stata-xtreg", "stata-areg", "linearmodels")
+"""Rules of programs that count observations which effects explain entirely."""
+
+
+@makes_estimator(version=1)
+def fixed_effects(
+    formula: str,
+    *,
+    term: Names | None = None,
+    estimand: str | None = None,
+    vcov: Names = "CR1",
+    cluster: Names = "unit",
+    ssc: str = "fixest-0.13",
+    resamples: int = 999,
+    null: float | None = None,
+    level: float | None = None,
+) -> NativeEstimator:
+    """Regress with unit effects, period effects, or both.
+
+    The effects are projected off exactly, in panels with gaps too. Units and periods that are
+    observed once are left out, as in fixest and reghdfe, unless the small-sample rule is one of
+    Stata's or linearmodels': they change nothing but the numbers that the rules count.
+
+    Parameters
+    ----------
+    formula : str
+        ``"y ~ x1 + x2 | unit + time"``: regressors may be columns, products ``a:b`` and ``a*b``,
+        ``log(x)``, ``sqrt(x)``, ``exp(x)``, ``I(x**2)`` and lags ``lag(x)``, ``lag(x, 2)``, which
+        count periods of the panel's calendar; a nominal column ``g`` enters as its dummies, with
+        the coefficients ``g[1]``, ``g[2]``, ... The effects are the panel's own axes, ``unit``,
+        ``time``, or both; where the schema of the data is known (in a study: the DGP's), they may
+        stand under the names of the data, ``"y ~ x | fcode + year"``.
+    term : str or sequence of str, optional
+        The coefficients to report, as the formula writes them; all by default.
+    estimand : str, optional
+        The label of the one coefficient that ``term`` chooses; its text by default.
+    vcov : str or sequence of str
+        Variances by name; each gives an estimate of its own, from the same fit.
+
+        * ``"iid"``, ``"HC0"``, ``"HC1"``, ``"HC2"``, ``"HC3"``; ``"HC2:BM"`` with the degrees of
+          freedom of Bell & McCaffrey.
+        * ``"CR0"``, ``"CR1"``, ``"CR2"``, ``"CR3"``, ``"CR2:BM"``; in brackets clusters of their
+          own, ``"CR3(state)"``; ``"CR0"`` and ``"CR1"`` also two-way, ``"CR1(unit + time)"``.
+        * ``"DK"``, ``"NW"``: Driscoll-Kraay and Newey-West, in brackets the lags, ``"DK(3)"``.
+        * ``"wild"``, ``"wild:webb"``, ``"wild(state)"``: the wild cluster bootstrap, null imposed,
+          with weights -1 and 1 or Webb's six. Of signs, all 2^G vectors are enumerated where the G
+          clusters make no more of them than ``resamples``.
+        * ``"RI"``, ``"RI(state)"``: randomization inference, across units or clusters of them.
+
+        The last two give a p-value and limits of their own, and no standard error.
+    cluster : str or sequence of str
+        The clusters of names that do not say theirs in brackets: ``"unit"``, ``"time"``, or a
+        column that is constant over a unit's periods.
+    ssc : {"fixest-0.13", "pyfixest-0.60", "stata-xtreg", "stata-areg", "linearmodels", \
+"jackknife", "none"}
+        The rule of small-sample factors and degrees of freedom: that of a program, the jackknife's
+        (G-1)/G for ``"CR3"``, or factors of 1 and the normal distribution. ``"pyfixest-0.60"`` is
+        ``"fixest-0.13"`` but for ``"HC2"`` and ``"HC3"``, which have a factor n/(n-k) there and do
+        not exist with effects.
+    resamples : int
+        Draws of ``"wild"`` and ``"RI"``.
+    null, level : float, optional
+        The value that their p-values test, and the level of their own limits. Default: those of
+        the study or of `mcsim.estimate`, outside of them 0 and 0.95. A study refuses other ones.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``(term, vcov)``. A collinear
+        design, or a regressor that the effects explain, is ``SINGULAR``; no more observations than
+        parameters are ``INVALID_INPUT``; a NaN among the observed cells is ``NAN`` in a call;
+        studies and `mcsim.estimate` leave such cells out.
+
+    Raises
+    ------
+    InputError
+        For a formula that cannot be parsed or has no effects, an unknown term, variance or rule;
+        when called, for a column that the panel does not have, or one period.
+
+    References
+    ----------
+    Frisch & Waugh (1933), Econometrica 1: 387-401. Wooldridge (2010), Econometric Analysis of Cross
+    Section and Panel Data, 2nd ed., section 10.5. Arellano (1987), Oxford Bulletin of Economics and
+    Statistics 49: 431-434, for ``"CR0"`` by unit.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> panel = Panel({"y": [[1.0, 2.0], [3.0, 6.5], [2.0, 2.5]], "d": [[0, 0], [0, 1], [0, 0]]})
+    >>> twfe = fixed_effects("y ~ d | unit + time", term="d", estimand="att", vcov=["iid", "CR1"])
+    >>> estimate = twfe(None, panel)["att", "iid"]
+    >>> round(float(estimate.value), 3), round(float(estimate.se), 3)
+    (2.75, 0.433)
+    >>> twfe
+    fixed_effects('y ~ d | unit + time', term='d', estimand='att', vcov=('iid', 'CR1'), \
+cluster='unit', ssc='fixest-0.13')
+    """
+    parsed = parse_regression(formula, own_names=True)
+    faults = faults_of_parts(parsed, "fixed_effects")
+    if not parsed.effects:
+        faults.append(
+            f"formula {str(parsed)!r}: it has no effects; write 'y ~ x | unit + time', or use ols"
+        )
+    asked = Inference(vcov, cluster, ssc, term, estimand, Resampling(resamples, null, level))
+    return regression(fit_fixed_effects, parsed, asked, faults)
+
+
+def fit_fixed_effects(
+    key: Key[Array, ""] | None,
+    panel: Panel,
+    formula: RegressionFormula,
+    *,
+    term: tuple[str, ...],
+    estimand: str | None,
+    ssc: str,
+    **inference: Any,
+) -> dict[tuple[str, str], Estimate]:
+    """Least squares on the data less their unit and period means."""
+    data = read_with_effects(formula, panel, ssc)
+    fit = fit_linear(data, formula.effects, formula.positions(term))
+    return infer(key, data, fit, panel, term=labels(term, estimand), ssc=ssc, **inference)
+
+
+def read_with_effects(formula: RegressionFormula, panel: Panel, ssc: str) -> Regression:
+    """Read the data, less the observations that effects explain where the rule does not count them.
+
+    Raises
+    ------
+    InputError
+        If there are unit effects and one period: known when the program is traced.
+    """
+    require_axes(formula)
+    if "unit" in formula.effects and panel.n_periods < 2:
+        raise TooFewPeriods(
+            f"formula {str(formula)!r}: unit effects need at least 2 periods, got "
+            f"{panel.n_periods}; without them, write 'y ~ x | time' or use ols"
+        )
+    return as_counted(read_regression(formula, panel), formula.effects, ssc)
+
+
+def as_counted(data: Regression, effects: tuple[str, ...], ssc: str) -> Regression:
+    """Leave out the observations that effects explain, where the rule does not count them."""
+    return data if ssc in KEEP_SINGLETONS else without_singletons(data, effects)

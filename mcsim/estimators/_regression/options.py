@@ -1,0 +1,188 @@
+"""The options that all regressions share, checked together and once."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+from mcsim._core.checks import FINITE, at_least, faults_of, plain
+from mcsim._core.null_and_level import CONFIDENCE_LEVEL
+from mcsim.errors import did_you_mean, raise_all
+from mcsim.estimators._formula import INTERCEPT, RegressionFormula
+from mcsim.estimators._native import (
+    NativeEstimator,
+    Numerics,
+    faults_of_names,
+    names_of,
+    native,
+)
+from mcsim.estimators._regression.diagnosis import diagnose_regression
+from mcsim.estimators._variance.names import KINDS, faults_of_vcov, parse_vcov, spelled
+from mcsim.estimators._variance.small_sample import RULES, faults_of_rule
+
+Names = str | Sequence[str]
+
+REFITTED = tuple(kind for kind in KINDS if kind != "RI")
+"""All but randomization inference, which draws treatments of the panel as it is."""
+
+SUMS = ("iid", "HC0", "HC1", "CR0", "CR1", "DK", "NW")
+"""Variances made of sums of influences alone, which any estimator has."""
+
+RESAMPLED = ("wild", "RI")
+
+
+class Resampling(NamedTuple):
+    """The options of variances by resampling; see `fixed_effects`.
+
+    None for the null or the level is that of the study.
+    """
+
+    resamples: Annotated[int, at_least(1)]
+    null: Annotated[float, FINITE] | None
+    level: Annotated[float, CONFIDENCE_LEVEL] | None
+
+
+class Inference(NamedTuple):
+    """The options of inference that regressions share; see `fixed_effects`.
+
+    A method none of whose variances resample has no ``resampling``.
+    """
+
+    vcov: Names
+    cluster: Names
+    ssc: str
+    term: Names | None = None
+    estimand: str | None = None
+    resampling: Resampling | None = None
+
+
+def regression(
+    numerics: Numerics,
+    formula: RegressionFormula,
+    asked: Inference,
+    faults: Sequence[str] = (),
+    *,
+    known: tuple[str, ...] = KINDS,
+    constant: bool = False,
+    **options: Any,
+) -> NativeEstimator:
+    """Return the estimator, or raise all faults of its arguments at once.
+
+    Parameters
+    ----------
+    numerics, formula
+        As `native` takes them.
+    asked : Inference
+        Terms, variances and the rest.
+    faults : sequence of str
+        Faults of the formula and of the method's own options, found by the caller.
+    known : tuple of str
+        The kinds of variance that the method has.
+    constant : bool
+        Whether the constant has a coefficient, ``"Intercept"``.
+    **options
+        The method's own options.
+    """
+    method = numerics.__name__.removeprefix("fit_")
+    names = (*formula.names, INTERCEPT) if constant else formula.names
+    terms = spelled_terms(asked.term, formula.names or names, names)
+    vcov, cluster = tuple(map(spelled, names_of(asked.vcov))), names_of(asked.cluster)
+    raise_all(
+        [
+            *faults,
+            *_faults_of_terms(asked, terms, names, method),
+            *_faults_of_clusters(vcov, cluster, known),
+            *faults_of_names("ssc", (asked.ssc,), RULES, method),
+            *faults_of_rule(asked.ssc, vcov, formula.effects),
+            *(faults_of(asked.resampling) if asked.resampling else []),
+        ]
+    )
+    variances = [parse_vcov(name, cluster) for name in vcov]
+    resampled = any(variance.kind in RESAMPLED for variance in variances)
+    return native(
+        numerics,
+        formula,
+        diagnose_regression,
+        groups=tuple(dict.fromkeys(name for variance in variances for name in variance.clusters)),
+        term=terms,
+        estimand=asked.estimand,
+        vcov=vcov,
+        cluster=cluster,
+        ssc=asked.ssc,
+        **(_as_options(asked.resampling) if resampled and asked.resampling else {}),
+        **options,
+    )
+
+
+def labels(term: tuple[str, ...], estimand: str | None) -> tuple[str, ...]:
+    """Return the labels of the estimates of some terms."""
+    return term if estimand is None else (estimand,)
+
+
+def faults_of_parts(
+    formula: RegressionFormula, method: str, *, effects: str = "", instruments: bool = False
+) -> list[str]:
+    """Return which parts of a formula a method cannot use.
+
+    Parameters
+    ----------
+    formula, method
+        The formula, and the name of the method.
+    effects : str
+        The remedy for effects; empty where the method takes them.
+    instruments : bool
+        Whether the method needs instruments; the others have none.
+    """
+    faults = []
+    if effects and formula.effects:
+        faults.append(f"has effects {' + '.join(formula.effects)!r}; {effects}")
+    if formula.endogenous and not instruments:
+        faults.append(f"has instruments, which {method} does not use; use iv_2sls or liml")
+    if instruments and not formula.endogenous:
+        faults.append(f"has no instruments, which {method} needs; write 'y ~ x | d ~ z'")
+    return [f"formula {str(formula)!r}: it {fault}" for fault in faults]
+
+
+def spelled_terms(
+    asked: Names | None, default: Sequence[str], names: Sequence[str]
+) -> tuple[str, ...]:
+    """Spell the terms as the formula does: spaces do not matter."""
+    if asked is None:
+        return tuple(default)
+    spelled = {name.replace(" ", ""): name for name in names}
+    return tuple(spelled.get(str(name).replace(" ", ""), str(name)) for name in names_of(asked))
+
+
+def _faults_of_terms(
+    asked: Inference, terms: tuple[str, ...], names: tuple[str, ...], method: str
+) -> list[str]:
+    faults = []
+    for unknown in dict.fromkeys(terms):
+        if unknown == INTERCEPT and unknown not in names:
+            faults.append(f"term: {method} has no {INTERCEPT!r}, which it takes out")
+        elif unknown not in names:
+            faults.append(f"term: {unknown!r} is not in the formula{did_you_mean(unknown, names)}")
+    if not terms or len(set(terms)) < len(terms):
+        faults.append(f"term: got {list(terms)}, expected at least one coefficient and each once")
+    if not isinstance(asked.estimand, str | None):
+        faults.append(f"estimand: got {asked.estimand!r}, expected a name")
+    elif asked.estimand is not None and len(terms) > 1:
+        faults.append(
+            f"estimand: {asked.estimand!r} labels one coefficient, there are {len(terms)}; choose "
+            "one with term="
+        )
+    return faults
+
+
+def _faults_of_clusters(
+    vcov: tuple[str, ...], cluster: tuple[str, ...], known: tuple[str, ...]
+) -> list[str]:
+    if not all(isinstance(name, str) for name in cluster):
+        return [f"cluster: got {cluster!r}, expected 'unit', 'time' or the name of a column"]
+    return faults_of_vcov(vcov, cluster, known)
+
+
+def _as_options(asked: Resampling) -> dict[str, Any]:
+    return {
+        "resamples": plain(asked.resamples),
+        "null": None if asked.null is None else float(asked.null),
+        "level": None if asked.level is None else float(asked.level),
+    }

@@ -1,0 +1,256 @@
+"""The synthetic estimators of the effect on the treated, as they are called by users."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxtyping import Array, Key
+
+from mcsim._core.checks import at_least, faults_of_value, one_of, plain
+from mcsim._core.records import Estimate, Panel
+from mcsim.estimators._fit import Fit, Variance, estimates_of, statistic, worst
+from mcsim.estimators._formula import TreatmentFormula
+from mcsim.estimators._native import (
+    NativeEstimator,
+    Numerics,
+    makes_estimator,
+    native_of_treatment,
+)
+from mcsim.estimators._synthetic.effect import Weighting, block_of, effect_of, problem_of
+from mcsim.estimators._synthetic.variances import (
+    bootstrap,
+    jackknife,
+    placebo,
+    refitted_jackknife,
+)
+from mcsim.estimators._variance.setting import key_of
+
+_VARIANCES = ("placebo", "jackknife", "bootstrap", "jackknife:refit")
+_NONE = "none"
+_SOLVERS = ("active-set", "aahiw2021")
+
+_SDID = Weighting(ridge=True, intercept=True, periods="fitted")
+_SC = Weighting(ridge=False, intercept=False, periods="none")
+_DIFP = Weighting(ridge=False, intercept=True, periods="uniform")
+
+
+@makes_estimator(version=1)
+def synthetic_did(
+    formula: str,
+    *,
+    vcov: str | Sequence[str] = "placebo",
+    resamples: int = 200,
+    solver: str = "active-set",
+) -> NativeEstimator:
+    """Estimate the effect on a treated block by synthetic difference in differences.
+
+    Weighted controls run parallel to the treated units before treatment, and weighted
+    pre-treatment periods predict the controls' post-treatment mean; the effect is the difference
+    in differences with these weights. Unit weights have a ridge of ``(N1 T1)^(1/4)`` times the
+    standard deviation of the controls' first differences before treatment.
+
+    Parameters
+    ----------
+    formula : str
+        ``"outcome ~ treatment"``: the treatment is 1 for the treated units from the period on in
+        which all of them start, else 0.
+    vcov : str or sequence of str
+        ``"placebo"`` (controls take the place of the treated; supposes the same noise in both),
+        or, with two treated units at least, ``"bootstrap"`` (of units), ``"jackknife"`` (weights
+        fixed, no refits), ``"jackknife:refit"``; all use the normal distribution. ``"none"`` leaves
+        the standard error out.
+    resamples : int
+        Draws of the placebo and the bootstrap, as many as in the authors' package by default: each
+        is a fit of its own, where regressions resample with one product of matrices.
+    solver : {"active-set", "aahiw2021"}
+        The exact weights, or those of the authors' Frank-Wolfe algorithm with its early stop and
+        its rule that sets small weights to zero.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``. Without a
+        block, a control, a treated unit or two periods before treatment the status is
+        ``INVALID_INPUT``; a variance that is not defined leaves the value.
+
+    Raises
+    ------
+    InputError
+        For a formula that cannot be parsed or has covariates, an unknown variance or solver, or
+        ``resamples`` below 2; when called, for an unbalanced panel, or without a key where one is
+        needed.
+
+    References
+    ----------
+    Arkhangelsky, Athey, Hirshberg, Imbens & Wager (2021), American Economic Review 111: 4088-4118,
+    algorithms 1 to 4.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> trend = [[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0], [1.0, 3.0, 5.0, 8.0]]
+    >>> treated = [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    >>> panel = Panel({"y": trend, "d": treated})
+    >>> estimate = synthetic_did("y ~ d", vcov="jackknife")(None, panel)["att", "jackknife"]
+    >>> round(float(estimate.value), 3)
+    2.0
+    """
+    return _configure(fit_synthetic_did, formula, vcov, resamples, solver)
+
+
+@makes_estimator(version=1)
+def synthetic_control(
+    formula: str,
+    *,
+    vcov: str | Sequence[str] = "placebo",
+    resamples: int = 200,
+    solver: str = "active-set",
+) -> NativeEstimator:
+    """Estimate the effect on a treated block by synthetic control.
+
+    Weighted controls follow the treated units before treatment, in levels; the effect is the
+    difference after. Among weights that fit alike, the smallest are taken.
+
+    Parameters
+    ----------
+    formula, vcov, resamples, solver
+        As in `synthetic_did`. The jackknife with fixed weights is far too wide here.
+
+    Returns
+    -------
+    NativeEstimator
+        As `synthetic_did`.
+
+    Raises
+    ------
+    InputError
+        As `synthetic_did`.
+
+    References
+    ----------
+    Abadie, Diamond & Hainmueller (2010), Journal of the American Statistical Association 105:
+    493-505, without covariates.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> trend = [[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0], [1.5, 2.0, 2.5, 8.0]]
+    >>> treated = [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    >>> panel = Panel({"y": trend, "d": treated})
+    >>> estimate = synthetic_control("y ~ d", vcov="jackknife")(None, panel)["att", "jackknife"]
+    >>> round(float(estimate.value), 3)
+    5.0
+    """
+    return _configure(fit_synthetic_control, formula, vcov, resamples, solver)
+
+
+@makes_estimator(version=1)
+def difp(
+    formula: str,
+    *,
+    vcov: str | Sequence[str] = "placebo",
+    resamples: int = 200,
+    solver: str = "active-set",
+) -> NativeEstimator:
+    """Estimate the effect on a treated block by demeaned synthetic control.
+
+    Weighted controls run parallel to the treated units before treatment; the effect is the
+    difference in differences to the unweighted pre-treatment mean. Among weights that fit alike,
+    the smallest are taken.
+
+    Parameters
+    ----------
+    formula, vcov, resamples, solver
+        As in `synthetic_did`. The jackknife with fixed weights is far too wide here.
+
+    Returns
+    -------
+    NativeEstimator
+        As `synthetic_did`.
+
+    Raises
+    ------
+    InputError
+        As `synthetic_did`.
+
+    References
+    ----------
+    Doudchenko & Imbens (2016), NBER working paper 22791. Ferman & Pinto (2021), Quantitative
+    Economics 12: 1197-1221.
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> trend = [[1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0], [11.0, 11.5, 12.0, 18.0]]
+    >>> treated = [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    >>> panel = Panel({"y": trend, "d": treated})
+    >>> estimate = difp("y ~ d", vcov="jackknife")(None, panel)["att", "jackknife"]
+    >>> round(float(estimate.value), 3)
+    5.5
+    """
+    return _configure(fit_difp, formula, vcov, resamples, solver)
+
+
+def fit_synthetic_did(
+    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[tuple[str, str], Estimate]:
+    """Fit with unit and period weights."""
+    return _fit(key, panel, formula, _SDID, **options)
+
+
+def fit_synthetic_control(
+    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[tuple[str, str], Estimate]:
+    """Fit with unit weights that match levels."""
+    return _fit(key, panel, formula, _SC, **options)
+
+
+def fit_difp(
+    key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, **options: Any
+) -> dict[tuple[str, str], Estimate]:
+    """Fit with unit weights that match trends."""
+    return _fit(key, panel, formula, _DIFP, **options)
+
+
+def _fit(key, panel, formula, weighting: Weighting, *, vcov, resamples, solver):
+    """Fit once, and again for each resample of each variance."""
+    block = block_of(formula, panel)
+    problem = problem_of(block, weighting)
+
+    def refit(treated, control):
+        return effect_of(problem, treated, control, weighting, solver)
+
+    effect = refit(block.treated, block.control)
+    status = worst(block.status, False, False, effect.converged)
+    variances: dict[str, Callable[[str], Array]] = {
+        "placebo": lambda name: placebo(refit, block, key_of(key, name), resamples),
+        "bootstrap": lambda name: bootstrap(refit, block, key_of(key, name), resamples),
+        "jackknife": lambda name: jackknife(effect, block),
+        "jackknife:refit": lambda name: refitted_jackknife(refit, block),
+    }
+    estimates = {}
+    for name in vcov:
+        if name == _NONE:
+            estimates["att", name] = statistic(effect.value, status)
+        else:
+            known = {name: Variance(variances[name](name))}
+            estimates |= estimates_of(Fit(effect.value, known, status), "att")
+    return estimates
+
+
+def _configure(
+    fit: Numerics, formula: str, vcov: str | Sequence[str], resamples: Any, solver: Any
+) -> NativeEstimator:
+    """Return the estimator of a synthetic method."""
+    faults = faults_of_value("solver", solver, one_of(*_SOLVERS))
+    faults += faults_of_value("resamples", resamples, at_least(2))
+    return native_of_treatment(
+        fit,
+        formula,
+        vcov,
+        (*_VARIANCES, _NONE),
+        faults,
+        covariates="none",
+        otherwise=", with an outcome adjusted beforehand",
+        resamples=plain(resamples),
+        solver=solver,
+    )

@@ -1,0 +1,188 @@
+"""A Wasserstein GAN for cross-sections and for panels: the configuration is the trainer."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from mcsim._core.calls import with_remedies
+from mcsim.generators._adversarial.vectors import learn_vectors
+from mcsim.generators._cross_sections.adversary import learn_columns
+from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe, faults_of_order
+from mcsim.generators._options import (
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    faults_of_choices,
+    faults_of_counts,
+    faults_of_numbers,
+    faults_of_switches,
+    faults_of_widths,
+    filled,
+)
+from mcsim.generators._training.panels import PanelRecipe, of_scores
+from mcsim.generators._training.trainer import Trainer
+
+CROSS_SECTION_ONLY = (
+    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
+    "temperature", "order",
+)  # fmt: skip
+PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
+
+
+@with_remedies()
+@dataclass(frozen=True, kw_only=True)
+class WGAN(Trainer[Any]):
+    """A Wasserstein GAN with gradient penalty; the configuration is the trainer.
+
+    In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
+    heads, mass points and continuous parts by mixtures. One critic compares whole rows; the exact
+    likelihood of the real rows and the moments of each arm steady it. In the end the shares of
+    atoms and categories are raked to those of the training rows, arm by arm. Options left at None
+    are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
+
+    In a panel of several periods, one network draws a unit's whole path, as normal scores whitened
+    by their covariance, so that no direction is too small for the critic to see; the critic is also
+    told how volatile a unit is. Means and covariance are matched; draws are recolored to the data's
+    covariance, and margins are the data's. There are two recipes here too: below 200 units and
+    above. Options that are for one of the two kinds of data only are refused for the other.
+
+    Parameters
+    ----------
+    hidden : tuple of int, optional
+        Widths of the hidden layers of each column's network. None: (32, 32), large (64, 64); of the
+        panel's network (64, 64), large (128, 128). With LSTMs the first is the size of their
+        states; None: (32,).
+    critic_hidden : tuple of int, optional
+        Widths of the hidden layers of the critic. None: (64, 64), large (128, 128, 128); for panels
+        as ``hidden``.
+    components : int
+        Logistic components of a continuous column.
+    steps : int, optional
+        Steps of the generator. None: 800, large 3,000; for panels 2,000, with LSTMs 500,
+        below 200 units 400.
+    batch_size : int, optional
+        Rows in each of the batches of a step. None: 128, large 512; for panels 64.
+    critic_steps : int, optional
+        Batches of a step: the critic takes one step on each, the generator one on all. None: 5,
+        large 2; for panels 3.
+    learning_rate, critic_learning_rate : float
+        Adam's first step sizes (b1 = 0, b2 = 0.9); they decay to zero by a cosine.
+    gradient_penalty : float
+        Weight of the one-sided penalty on the critic's slope.
+    moment_weight : float, optional
+        Weight of matching means and second moments in every arm. None: 60, large 10; for panels 1.
+    likelihood_weight : float, optional
+        Weight of the log likelihood of real rows; 0 is a pure WGAN. None: 0.5, large 5.
+    outcome_weight : float
+        Weight of matching the products of the last column and real covariates, on outcome rows.
+    outcome_share : float
+        Where an arm holds less than ``smallest_arm`` of the rows: the share of each batch whose
+        rows are real but for the last column (outcome rows). The other arms' rows are weighted
+        there by their odds of being in the smallest, where effects on the treated are read off.
+    smallest_arm : float
+        Share of a batch that each arm holds at least.
+    average : float
+        Decay of the moving average of the parameters, which draws in the end.
+    temperature : float
+        Of the relaxed draws of categories during training.
+    order : tuple of str, optional
+        Order in which the columns are drawn. None: discrete columns in ascending number of levels,
+        then continuous ones, the panel's last column last.
+    arch : {"mlp", "lstm"}
+        For panels: perceptrons on whole paths, or networks that go from period to period.
+    latent : int, optional
+        For panels: size of the noise. None: as many as a unit has cells; with LSTMs 4, beside noise
+        of each column and period.
+    calibrate : bool
+        For panels: whether draws get the covariance and the margins of the data.
+    common_shocks, cluster, missing
+        For panels, as in every trainer of them: `VAE`.
+
+    References
+    ----------
+    Athey, Imbens, Metzger & Munro (2024), Using Wasserstein generative adversarial networks for the
+    design of Monte Carlo simulations, Journal of Econometrics 240: 105076. Gulrajani et al. (2017),
+    Improved training of Wasserstein GANs, NeurIPS. Grover, Dhar & Ermon (2018), Flow-GAN: combining
+    maximum likelihood and adversarial learning in generative models, AAAI.
+
+    Examples
+    --------
+    >>> import jax, numpy as np
+    >>> from mcsim import Panel
+    >>> rng = np.random.default_rng(0)
+    >>> treat = np.repeat([0.0, 1.0], 30)
+    >>> panel = Panel({"treat": treat, "wage": np.exp(rng.normal(2 + 0.1 * treat, 0.5))})
+    >>> trainer = WGAN(hidden=(8,), critic_hidden=(8,), steps=3, batch_size=16, critic_steps=1)
+    >>> generator = trainer.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    >>> generator
+    FittedGenerator(WGAN: wage given treat)
+    >>> generator.sample(jax.random.key(1), 4, given={"treat": np.ones(4)})
+    Panel(4 units x 1 period: treat, wage)
+    """
+
+    hidden: tuple[int, ...] | None = None
+    critic_hidden: tuple[int, ...] | None = None
+    components: int = 5
+    steps: int | None = None
+    batch_size: int | None = None
+    critic_steps: int | None = None
+    learning_rate: float = 1e-3
+    critic_learning_rate: float = 1e-3
+    gradient_penalty: float = 10.0
+    moment_weight: float | None = None
+    likelihood_weight: float | None = None
+    outcome_weight: float = 5.0
+    outcome_share: float = 0.3
+    smallest_arm: float = 0.1
+    average: float = 0.998
+    temperature: float = 0.5
+    order: tuple[str, ...] | None = None
+    arch: Literal["mlp", "lstm"] = "mlp"
+    latent: int | None = None
+    calibrate: bool = True
+
+    lists: ClassVar[tuple[str, ...]] = ("hidden", "critic_hidden", "order")
+
+    def faults(self) -> list[str]:
+        """Check the options."""
+        return [
+            *faults_of_widths(self, "hidden", "critic_hidden"),
+            *faults_of_counts(self, steps=1, critic_steps=1, components=1, latent=1, batch_size=16),
+            *faults_of_numbers(
+                self, POSITIVE, "learning_rate", "critic_learning_rate", "temperature"
+            ),
+            *faults_of_numbers(
+                self,
+                WEIGHT,
+                "gradient_penalty",
+                "moment_weight",
+                "likelihood_weight",
+                "outcome_weight",
+            ),
+            *faults_of_numbers(self, SHARE, "outcome_share", "smallest_arm", "average"),
+            *faults_of_choices(self, arch=("mlp", "lstm")),
+            *faults_of_switches(self, "calibrate"),
+            *faults_of_order(self.order),
+        ]
+
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe | CrossSectionRecipe:
+        """Return the recipe: vectors of a panel, or the columns of a cross-section in turn."""
+        if n_periods > 1:
+            return of_scores(
+                self, learn_vectors, calibrate=self.calibrate, refused=CROSS_SECTION_ONLY
+            )
+        return CrossSectionRecipe(_resolved(self, n_units), learn_columns, refused=PANEL_ONLY)
+
+
+def _resolved(trainer: WGAN, n_rows: int) -> WGAN:
+    """Return the configuration for a cross-section: every None but ``order`` filled in."""
+    large = n_rows >= LARGE
+    return filled(
+        trainer,
+        hidden=(64, 64) if large else (32, 32),
+        critic_hidden=(128, 128, 128) if large else (64, 64),
+        steps=3_000 if large else 800,
+        batch_size=512 if large else 128,
+        critic_steps=2 if large else 5,
+        moment_weight=10.0 if large else 60.0,
+        likelihood_weight=5.0 if large else 0.5,
+    )

@@ -1,0 +1,342 @@
+"""Likelihood of a panel's cells: from scores to cells, training, and early stopping.
+
+References
+----------
+Williams & Zipser (1989), A learning algorithm for continually running fully recurrent neural
+networks, Neural Computation 1: 270-280, for teaching with the real past.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from mcsim.errors import InputError
+from mcsim.generators._autoregressive.distribution import (
+    CellOrder,
+    Cells,
+    no_memory,
+    recall,
+    remember,
+    see,
+)
+from mcsim.generators._autoregressive.innovations import innovation, log_density, middle
+from mcsim.generators._networks import Params, Sizes, apply, initialize
+from mcsim.generators._options import filled
+from mcsim.generators._scores.coding import Scores, Vectors
+from mcsim.generators._scores.vectors import UnitNumbers, structured_covariance
+from mcsim.generators._training.checks import require_paths
+from mcsim.generators._training.panels import CALIBRATION_UNITS, Learned
+from mcsim.generators._training.steps import (
+    WORST,
+    EarlyStopping,
+    draw_batch,
+    folds_of,
+    mean_over,
+    numbers_of,
+    padded_length,
+    replicated,
+    seen_by,
+    train_members,
+)
+
+ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
+WARM_UP = 20  # steps until the step size is reached
+SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where steps see some units only
+MOST_POINTS = 16  # a column with more has no tilts: its networks move latent scores only
+PRIOR_UNITS = 20.0  # a period's shares are shrunk to those of all periods, by so many units
+LEAST_SHARE = 1e-4
+FAR = 1e6  # instead of infinite
+
+
+class Column(NamedTuple):
+    """A column's cells (unit, period): what its network sees, and what it is to say.
+
+    Attributes
+    ----------
+    features : array (unit, period, feature)
+    value, low, high : array (unit, period)
+        The innovation, and between which innovations it lies.
+    points_low, points_high, at : array (unit, period, point)
+        Mass points' intervals of innovations, and at which a cell is.
+    """
+
+    features: Any
+    value: Any
+    low: Any
+    high: Any
+    points_low: Any
+    points_high: Any
+    at: Any
+
+
+def first_distribution(
+    scores: Scores, order: tuple[str, ...], hidden: Sizes, components: int
+) -> Cells:
+    """Return the distribution before training, without parameters: the normal copula of scores."""
+    layout, coding = scores.coding.layout, scores.coding
+    starts = [layout.place(name).start for name in order]
+    place = [layout.n_cells + trait for trait in range(len(layout.traits))]
+    place += [start + period for period in range(layout.periods) for start in starts]
+    covariance = structured_covariance(seen(scores), layout, scores.rows)
+    root = np.linalg.cholesky(covariance[np.ix_(place, place)]).astype(np.float32)
+    sides, points = ([], []), []
+    for name in order:
+        margin, cells = coding.margins[layout.names.index(name)], layout.place(name)
+        points.append(len(margin.points) if len(margin.points) <= MOST_POINTS else 0)
+        for side, ends in zip(sides, (margin.low, margin.high), strict=True):
+            own = np.asarray(ends)[None, : points[-1]] - coding.centers[cells, None]
+            side.append(own / coding.spreads[cells, None])
+    low, high = (np.concatenate(side, axis=1).astype(np.float32) for side in sides)
+    static = CellOrder(len(layout.traits), layout.periods, tuple(points), hidden, components)
+    center = middle(low, high).astype(np.float32)
+    return Cells(static, tuple(place), root, low, high, center, np.zeros_like(low), ())
+
+
+def seen(scores: Scores) -> Vectors:
+    """Return vectors with the scores of mass points and levels in the middle of their intervals."""
+    inside = (scores.low < scores.high) & (np.isfinite(scores.low) | np.isfinite(scores.high))
+    return np.where(inside, middle(scores.low, scores.high), scores.vectors)
+
+
+def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
+    """Return the cells of all columns, each given the real cells before it."""
+    order, place, first = distribution.order, list(distribution.place), distribution.order.traits
+    x, low, high = (side[:, place] for side in (seen(scores), scores.low, scores.high))
+    root = np.asarray(distribution.root, np.float64)
+    innovations = np.linalg.solve(root, x.T).T
+    deviation = np.diag(root)
+    mean = x - deviation * innovations
+
+    def by_period(part: np.ndarray) -> np.ndarray:
+        part = np.clip(part[..., first:], -FAR, FAR).astype(np.float32)
+        return part.reshape(*part.shape[:-1], order.periods, order.columns)
+
+    ends = [by_period((side - mean) / deviation) for side in (low, high)]
+    x, innovations, mean, deviation = map(by_period, (x, innovations, mean, deviation))
+    traits = np.asarray(seen(scores)[:, place[:first]], np.float32)
+    features, places = teacher_forced(distribution, traits, x, innovations, mean)
+    columns = []
+    for column in range(order.columns):
+        own, center = order.own(column), mean[:, :, column, None]
+        points = [
+            np.clip((side[:, own] - center) / deviation[:, column, None], -FAR, FAR)
+            for side in (np.asarray(distribution.low), np.asarray(distribution.high))
+        ]
+        value, low, high = (part[:, :, column] for part in (innovations, *ends))
+        sees, at = np.asarray(features[column]), np.asarray(places[column])
+        columns.append(Column(sees, value, low, high, points[0], points[1], at))
+    return tuple(columns)
+
+
+@jax.jit
+def teacher_forced(
+    distribution: Cells,
+    traits: Float[Array, "unit trait"],
+    scores: Float[Array, "unit period column"],
+    innovations: Float[Array, "unit period column"],
+    means: Float[Array, "unit period column"],
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Return by column (unit, period, ...) what networks see, and mass points that cells hold."""
+    order = distribution.order
+
+    def step(memory: Any, now: tuple) -> tuple[Any, tuple]:
+        period, score, value, mean, low, high = now
+        context, features, places = recall(order, memory, traits, period), [], []
+        for column in range(order.columns):
+            own, here = order.own(column), score[:, [column]]
+            at = ((here > low[own]) & (here < high[own])).astype(jnp.float32)
+            features.append(jnp.concatenate([context, mean[:, [column]]], axis=1))
+            context = see(context, score[:, column], value[:, column], at)
+            places.append(at)
+        memory = remember(memory, score, value, jnp.concatenate(places, axis=1))
+        return memory, (tuple(features), tuple(places))
+
+    swapped = (jnp.moveaxis(part, 1, 0) for part in (scores, innovations, means))
+    now = (
+        jnp.arange(order.periods),
+        *swapped,
+        jnp.asarray(distribution.low),
+        jnp.asarray(distribution.high),
+    )
+    _, found = jax.lax.scan(step, no_memory(order, len(scores)), now)
+    return jax.tree.map(lambda part: jnp.moveaxis(part, 0, 1), found)
+
+
+def shares_of(columns: tuple[Column, ...]) -> Float[np.ndarray, "period point"]:
+    """Return the shares of mass points that draws are to have."""
+    share = np.concatenate([np.mean(column.at, axis=0) for column in columns], axis=1)
+    units = len(columns[0].value)
+    shrunk = (units * share + PRIOR_UNITS * share.mean(axis=0)) / (units + PRIOR_UNITS)
+    return np.clip(shrunk, LEAST_SHARE, 1.0).astype(np.float32)
+
+
+class Rates(NamedTuple):
+    """The traced part of a configuration."""
+
+    learning_rate: Array
+    weight_decay: Array
+    steps: Array
+
+
+class Losses(NamedTuple):
+    """Minus the mean log likelihood of a cell, of units trained on and held out."""
+
+    train: Any
+    held: Any
+
+
+class Data(NamedTuple):
+    """Cells of units, of which the first ``count`` are real, and the fold of each unit."""
+
+    columns: tuple[Column, ...]
+    fold: Any
+    count: Any
+
+
+class State(NamedTuple):
+    """What changes: parameters by replica, and their early stopping."""
+
+    params: tuple[Params, ...]
+    adam: Any
+    stopping: EarlyStopping
+    key: Array
+
+
+@dataclass(frozen=True)
+class CellLikelihood:
+    """The algorithm: cells and networks, folds, units per step, steps in vain before the end."""
+
+    order: CellOrder
+    folds: int
+    batch_size: int
+    patience: int
+
+    @property
+    def remedy(self) -> str:
+        """What to do if the fit diverges."""
+        return "halve learning_rate, or look for extreme values in the data"
+
+    def first_state(self, data: Data, key: Array) -> State:
+        """Return the state before the first step: networks that say nothing, in all replicas."""
+        first, steps = jax.random.split(key)
+        sizes = self.order.sizes
+        one = initialize(first, sizes, (0.0,) * len(sizes))
+        params = replicated(one, self.folds)
+        return State(params, jax.vmap(ADAM.init)(params), EarlyStopping.start(one), steps)
+
+    def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
+        """Judge the replicas on what they have not seen, then let each take a step."""
+        key, units = jax.random.fold_in(state.key, number), (data.columns, data.fold)
+        (columns, fold), real = draw_batch(key, units, data.count, self.batch_size)
+        seen = real & seen_by(fold, self.folds)
+
+        def loss(params: tuple[Params, ...], weights: Array) -> tuple[Array, Array]:
+            misfit = self._misfit(columns, params)
+            return mean_over(misfit, weights), misfit
+
+        both = jax.vmap(jax.value_and_grad(loss, has_aux=True))(state.params, seen)
+        (train, misfit), gradient = both
+        held = mean_over(misfit, real & ~seen)
+        held = jnp.minimum(held, WORST) if self.folds else train[0]
+        noisy = len(data.fold) > self.batch_size
+        stopping = state.stopping.update(state.params, held, number, SMOOTH if noisy else 0.0)
+        updates, adam = jax.vmap(ADAM.update)(gradient, state.adam)
+        rate = rates.learning_rate * jnp.minimum((number + 1) / WARM_UP, 1).astype(jnp.float32)
+        params = jax.tree.map(
+            lambda p, u: p - rate * (u + rates.weight_decay * p), state.params, updates
+        )
+        return State(params, adam, stopping, state.key), Losses(train[0], held)
+
+    def finished(self, state: State) -> Array:
+        """Say whether held-out units have not become likelier for long."""
+        return state.stopping.should_stop(self.patience, self.folds)
+
+    def learned(self, state: State) -> tuple[Params, ...]:
+        """Return the parameters that are kept."""
+        return state.stopping.parameters(state.params, self.folds)
+
+    def _misfit(
+        self, columns: tuple[Column, ...], params: tuple[Params, ...]
+    ) -> Float[Array, " unit"]:
+        """Return minus each unit's mean log likelihood of a cell."""
+        total, (units, periods) = jnp.float32(0), columns[0].value.shape
+        for sizes, own, column in zip(self.order.sizes, params, columns, strict=True):
+            flat = jax.tree.map(lambda leaf: leaf.reshape(units * periods, *leaf.shape[2:]), column)
+            distribution = innovation(self.order.components, apply(sizes, own, flat.features))
+            ends, points = (flat.low, flat.high), (flat.points_low, flat.points_high)
+            likely = log_density(distribution, flat.value, ends, points, flat.at)
+            total = total - likely.reshape(units, periods).mean(axis=1)
+        return total / len(columns)
+
+
+def layout_and_points(scores: Scores) -> Hashable:
+    """Return the layout, and how many mass points columns have: networks tilt each."""
+    coding = scores.coding
+    return coding.layout, tuple(len(margin.points) for margin in coding.margins)
+
+
+def _resolved(config: Any) -> Any:
+    """Return the configuration for a panel: every None but ``order`` filled in."""
+    return filled(
+        config,
+        hidden=(16,),
+        components=3,
+        steps=400,
+        batch_size=1_024,
+        learning_rate=3e-3,
+        weight_decay=0.1,
+    )
+
+
+def learn_cells(
+    config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Learn one distribution per key, each from its scores; ``config`` is an `Autoregressive`."""
+    paths = scores[0].coding.layout.paths
+    if config.order is not None and sorted(config.order) != sorted(paths):
+        raise InputError(
+            f"order: got {list(config.order)}, expected each column that varies over time once: "
+            f"{list(paths)}"
+        )
+    config = _resolved(config)
+    require_paths(scores[0].coding.layout)
+    order = config.order or paths
+    distributions = [
+        first_distribution(own, order, config.hidden, config.components) for own in scores
+    ]
+    columns = [
+        cells_of(distribution, own) for distribution, own in zip(distributions, scores, strict=True)
+    ]
+    triples = [jax.random.split(key, 3) for key in keys]
+    longest = padded_length(own.vectors for own in scores)
+    data = [
+        _padded(own, known.rows, triple[0], config.folds, longest)
+        for own, known, triple in zip(columns, scores, triples, strict=True)
+    ]
+    algorithm = CellLikelihood(
+        distributions[0].order, config.folds, config.batch_size, config.patience
+    )
+    rates = numbers_of(config, Rates)
+    trained = train_members(algorithm, data, rates, [triple[1] for triple in triples], progress)
+    found = []
+    for distribution, own, triple, (state, losses) in zip(
+        distributions, columns, triples, trained, strict=True
+    ):
+        learned = replace(distribution, params=algorithm.learned(state))
+        offsets = learned.raked(triple[2], CALIBRATION_UNITS, shares_of(own))
+        found.append(Learned(replace(learned, offsets=np.asarray(offsets)), losses))
+    return found
+
+
+def _padded(
+    columns: tuple[Column, ...], rows: UnitNumbers, key: Array, folds: int, longest: int
+) -> Data:
+    place = np.resize(np.arange(len(rows)), longest)
+    padded = jax.tree.map(lambda leaf: np.asarray(leaf)[place], columns)
+    return Data(padded, folds_of(key, rows, folds, longest), np.int32(len(rows)))

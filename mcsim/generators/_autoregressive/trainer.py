@@ -1,0 +1,160 @@
+"""Columns and periods in turn, each given those before, by maximum likelihood."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mcsim._core.calls import with_remedies
+from mcsim.generators._autoregressive.likelihood import layout_and_points, learn_cells
+from mcsim.generators._cross_sections.likelihood import learn_columns
+from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe, faults_of_order
+from mcsim.generators._options import (
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    faults_of_counts,
+    faults_of_folds,
+    faults_of_numbers,
+    faults_of_widths,
+    filled,
+)
+from mcsim.generators._training.panels import PanelRecipe, of_scores
+from mcsim.generators._training.trainer import Trainer
+
+CROSS_SECTION_ONLY = "dropout", "smallest_arm"
+PANEL_ONLY = "folds", "patience", "common_shocks", "cluster", "missing"
+
+
+@with_remedies()
+@dataclass(frozen=True, kw_only=True)
+class Autoregressive(Trainer[Any]):
+    """Columns and periods in turn, each given those before, by maximum likelihood.
+
+    There is no adversary and no latent row: likelihoods are exact, and a fit takes seconds.
+
+    In a cross-section, the distribution of each column given the columns before it is a network:
+    categories have softmax heads, continuous columns mixtures of mass points and logistic
+    components. Small samples are held back by dropout, weight decay and few steps. In the end the
+    shares of atoms and categories are raked to those of the training rows, arm by arm. Options left
+    at None are chosen by the number of rows: one recipe below 4,000 rows and another above.
+
+    In a panel of several periods, cells are drawn period by period and column by column. Their
+    conditional means are those of the Gaussian copula with structured shrinkage; a network per
+    column, the same in all periods, gives the distribution of the standardized innovation, a
+    mixture of normals and mass points, given the unit's last two periods, the mean and the spread
+    of its history, its mass points so far, the columns before and the period. Training starts at
+    the copula and ends when units that replicas of the networks have not seen become less likely.
+    Columns that are constant within units are drawn first, by the copula. In the end the shares of
+    mass points are raked to those of the data, period by period, draws are recolored to the
+    covariance of the data, and margins moved to theirs.
+
+    Parameters
+    ----------
+    hidden : tuple of int, optional
+        Widths of the hidden layers of each column's network. None: (64,), large (64, 64); for
+        panels (16,).
+    components : int, optional
+        Components of a continuous column. None: 5 logistic ones; for panels 3 normal ones.
+    steps : int, optional
+        Steps of the optimizer, for panels at most. None: 400, large 2,000; for panels 400.
+    batch_size : int, optional
+        Rows of a step; for panels units, all if there are no more. None: 128, large 512; for
+        panels 1,024.
+    learning_rate : float, optional
+        Adam's step size (b1 = 0.9, b2 = 0.99); in cross-sections it decays to zero by a cosine.
+        None: 1e-3, large and for panels 3e-3.
+    weight_decay : float, optional
+        By which parameters shrink, times the step size, at each step. None: 1, large 0; for panels
+        0.1.
+    dropout : float, optional
+        Cross-sections: share of the hidden units that each row of a step goes without. None: 0.5,
+        large 0.
+    smallest_arm : float
+        Cross-sections: share of a step's rows that each arm (joint value of the discrete given
+        columns) holds at least.
+    order : tuple of str, optional
+        Order in which the columns are drawn. None: discrete columns in ascending number of levels,
+        then continuous ones, the last column last; for panels the columns that vary over time as
+        they come.
+    folds : int
+        Panels: replicas that leave out a part of the units each and say when to stop. 0: all steps
+        are taken.
+    patience : int
+        Panels: steps without a lower loss of left-out units after which training ends.
+    common_shocks : {"fixed", "redraw"}
+        Panels: whether the means of the periods are those of the data in every panel, or drawn
+        anew.
+    cluster : str, optional
+        Panels: a column that holds the group (school, state) of each unit: it is generated with its
+        group structure.
+    missing : {"error", "model"}
+        Panels: missing cells are refused, or completed by a normal distribution given the unit's
+        other cells; generated panels are complete.
+
+    References
+    ----------
+    Uria, Murray & Larochelle (2013), RNADE: the real-valued neural autoregressive
+    density-estimator, NeurIPS. Srivastava et al. (2014), Dropout, JMLR 15: 1929-1958.
+
+    Examples
+    --------
+    >>> import jax, numpy as np
+    >>> from mcsim import Panel
+    >>> rng = np.random.default_rng(0)
+    >>> treat = np.repeat([0.0, 1.0], 30)
+    >>> panel = Panel({"treat": treat, "wage": np.exp(rng.normal(2 + 0.1 * treat, 0.5))})
+    >>> trainer = Autoregressive(hidden=(8,), steps=3, batch_size=16)
+    >>> generator = trainer.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    >>> generator
+    FittedGenerator(Autoregressive: wage given treat)
+    >>> generator.sample(jax.random.key(1), 4, given={"treat": np.ones(4)})
+    Panel(4 units x 1 period: treat, wage)
+    """
+
+    hidden: tuple[int, ...] | None = None
+    components: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    dropout: float | None = None
+    smallest_arm: float = 0.03
+    order: tuple[str, ...] | None = None
+    folds: int = 4
+    patience: int = 40
+
+    lists: ClassVar[tuple[str, ...]] = ("hidden", "order")
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the options."""
+        return [
+            *faults_of_widths(self, "hidden"),
+            *faults_of_counts(self, steps=1, components=1, patience=1, batch_size=16),
+            *faults_of_folds(self),
+            *faults_of_numbers(self, POSITIVE, "learning_rate"),
+            *faults_of_numbers(self, WEIGHT, "weight_decay"),
+            *faults_of_numbers(self, SHARE, "dropout", "smallest_arm"),
+            *faults_of_order(self.order),
+        ]
+
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe | CrossSectionRecipe:
+        """Return the recipe: the cells of a panel, or the columns of a cross-section, in turn."""
+        if n_periods > 1:
+            common = {"kind": layout_and_points, "refused": CROSS_SECTION_ONLY}
+            return of_scores(self, learn_cells, **common)
+        config, free = resolved(self, n_units), n_units >= LARGE
+        return CrossSectionRecipe(config, learn_columns, free=free, refused=PANEL_ONLY)
+
+
+def resolved(trainer: Autoregressive, n_rows: int) -> Autoregressive:
+    """Return the configuration for a cross-section: every None but ``order`` filled in."""
+    large = n_rows >= LARGE
+    return filled(
+        trainer,
+        hidden=(64, 64) if large else (64,),
+        components=5,
+        steps=2_000 if large else 400,
+        batch_size=512 if large else 128,
+        learning_rate=3e-3 if large else 1e-3,
+        weight_decay=0.0 if large else 1.0,
+        dropout=0.0 if large else 0.5,
+    )

@@ -1,0 +1,318 @@
+"""A column with a continuous distribution and mass points: earnings with zeros and top codes.
+
+Given the columns before, its distribution is a mixture of its atoms and of logistic components on a
+scale of normal scores; a piecewise linear quantile function leads back to dollars, inside the
+bounds.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from scipy.stats import norm
+
+from mcsim.generators._cross_sections.levels import (
+    NARROW,
+    inverse_index,
+    shares_by_arm,
+    straight_through,
+)
+
+BISECTIONS = 26  # of (-9, 9), to the resolution of float32 uniforms
+FARTHEST = 9.0  # scores beyond are not drawn
+
+
+class MixtureTable(NamedTuple):
+    """What training rows say about a column; scores run over (-reach, reach) between knots."""
+
+    log_share: Any  # (arm, part)
+    moves: Any  # (arm, 2): shift, and log of the stretch, of the components' scores
+    knots: Any  # (knot,), in units of the column
+    reach: Any  # ()
+    room: Any  # (2,): how far the tails may go beyond the knots
+    center: Any  # (feature,)
+    scale: Any  # (feature,)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The head of a column with a continuous distribution and mass points."""
+
+    name: str
+    atoms: tuple[float, ...]
+    components: int
+    n_knots: int
+    integer: bool
+    lower: float
+    upper: float
+
+    @property
+    def n_parts(self) -> int:
+        """Number of atoms and components."""
+        return len(self.atoms) + self.components
+
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers the network gives."""
+        return len(self.atoms) + 3 * self.components
+
+    @property
+    def n_features(self) -> int:
+        """Normal score, value, and an indicator of each atom."""
+        return 2 + len(self.atoms)
+
+    @property
+    def spread_floor(self) -> np.ndarray:
+        """The least number that each feature is divided by."""
+        return np.where(np.arange(self.n_features) < 2, 1e-20, NARROW)
+
+    def table(
+        self, values: np.ndarray, arms: np.ndarray, n_arms: int, everyone: np.ndarray
+    ) -> MixtureTable:
+        """Describe training values (row,); ``everyone`` stands in where too few lie off atoms."""
+        off = ~np.isin(values, self.atoms)
+        loose = values[off] if len(np.unique(values[off])) > 1 else everyone
+        loose = loose[~np.isin(loose, self.atoms)]
+        end = 0.5 / max(len(loose), 4)
+        reach = float(norm.ppf(1 - end))
+        scores = np.linspace(-reach, reach, self.n_knots)
+        knots = np.quantile(loose, np.clip((norm.cdf(scores) - end) / (1 - 2 * end), 0.0, 1.0))
+        ends = 0.5 * np.array([knots[1] - knots[0], knots[-1] - knots[-2]])
+        room = np.minimum(ends, [knots[0] - self.lower, self.upper - knots[-1]])
+        room = np.maximum(room, 1e-7 * (knots[-1] - knots[0]))
+        counts = [values == atom for atom in self.atoms]
+        counts += [off * weight for weight in _component_weights(self.components)]
+        shares = shares_by_arm(np.stack(counts, axis=1).astype(float), arms, n_arms)
+        zeros, still = np.zeros(self.n_features), np.zeros((n_arms + 1, 2))
+        parts = np.log(np.maximum(shares, 1e-6)), still, knots, reach, room, zeros, zeros + 1
+        return MixtureTable(*(np.float32(part) for part in parts))
+
+    def table_shapes(self, n_arms: int) -> MixtureTable:
+        """Return the shapes and types of `table`."""
+        features, arms = (self.n_features,), n_arms + 1
+        shapes = (arms, self.n_parts), (arms, 2), (self.n_knots,), (), (2,), features, features
+        return MixtureTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+
+    def shares(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
+        """Return the shares (arm, atom or rest) that draws are to have, if there are atoms."""
+        if not self.atoms:
+            return None
+        hot = np.stack([values == atom for atom in self.atoms], axis=1)
+        shares = np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
+        return np.concatenate([shares, 1 - shares.sum(axis=1, keepdims=True)], axis=1)
+
+    def moments(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray:
+        """Return number, mean and standard deviation (arm, 3) of the values that are no atoms."""
+        off = ~np.isin(values, self.atoms)
+        by_arm = [values[off & (arms == arm)] for arm in range(n_arms)]
+        told = [(len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_arm]
+        return np.asarray(told, np.float32)
+
+    def index(self, values: Array) -> Int[Array, " row"]:
+        """Return the number of the atom that each value is, else the number of atoms."""
+        equal = [values == atom for atom in self.atoms]
+        return jnp.argmax(jnp.stack([*equal, jnp.ones(len(values), bool)]), axis=0).astype(
+            jnp.int32
+        )
+
+    def score(self, table: MixtureTable, values: Array) -> Float[Array, " row"]:
+        """Return the normal scores of values."""
+        return self._score(table, values.astype(jnp.float32))
+
+    def encode(self, table: MixtureTable, values: Array) -> Float[Array, "row feature"]:
+        """Return the features of given values (row,)."""
+        atom = values[:, None] == jnp.asarray(self.atoms, values.dtype)
+        off = ~atom.any(axis=1)
+        score = jnp.where(off, self._score(table, values.astype(jnp.float32)), 0.0)
+        raw = jnp.concatenate(
+            [score[:, None], values.astype(jnp.float32)[:, None], atom.astype(jnp.float32)], axis=1
+        )
+        return (raw - table.center) / table.scale
+
+    @property
+    def n_noise(self) -> int:
+        """How many uniforms a relaxed draw takes."""
+        return self.n_parts + 1
+
+    def relaxed(
+        self,
+        table: MixtureTable,
+        outputs: Array,
+        arm: Array,
+        allowed: Any,
+        uniforms: Float[Array, "row noise"],
+        temperature: Array,
+    ) -> tuple[Array, None]:
+        """Draw features that pass gradients: reparametrized logistics, straight-through parts."""
+        logits, location, scale = self._distribution_of(table, outputs, arm)
+        hot = straight_through(logits, uniforms[:, :-1], temperature)
+        scores = location + scale * jax.scipy.special.logit(uniforms[:, -1:])
+        atoms, components = hot[:, : len(self.atoms)], hot[:, len(self.atoms) :]
+        value = jnp.sum(components * self.value(table, scores), axis=1, keepdims=True)
+        if self.integer:
+            value = value + jax.lax.stop_gradient(jnp.rint(value) - value)
+        value = value + atoms @ jnp.asarray(self.atoms, jnp.float32)[:, None]
+        inside = jnp.clip(scores, -table.reach, table.reach)
+        score = jnp.sum(components * inside, axis=1, keepdims=True)
+        raw = jnp.concatenate([score, value, atoms], axis=1)
+        return (raw - table.center) / table.scale, None
+
+    def log_density(
+        self,
+        table: MixtureTable,
+        outputs: Array,
+        arm: Array,
+        allowed: Any,
+        code: Int[Array, " row"],
+        score: Float[Array, " row"],
+    ) -> Float[Array, " row"]:
+        """Return the log probability of an atom, or the log density of a score."""
+        logits, location, scale = self._distribution_of(table, outputs, arm)
+        shares, atoms = jax.nn.log_softmax(logits, axis=1), len(self.atoms)
+        x = (score[:, None] - location) / scale
+        parts = -jnp.abs(x) - 2 * jnp.log1p(jnp.exp(-jnp.abs(x))) - jnp.log(scale)
+        loose = jax.nn.logsumexp(shares[:, atoms:] + parts, axis=1)
+        if not atoms:
+            return loose
+        fixed = jnp.take_along_axis(shares, jnp.minimum(code, atoms - 1)[:, None], axis=1)[:, 0]
+        return jnp.where(code < atoms, fixed, loose)
+
+    def draw(
+        self,
+        table: MixtureTable,
+        outputs: Array,
+        arm: Array,
+        allowed: Any,
+        uniforms: Float[Array, "row 2"],
+        coupled: bool,
+    ) -> Float[Array, " row"]:
+        """Draw values; ``coupled``: by inversion, monotone in the first uniform."""
+        logits, location, scale = self._distribution_of(table, outputs, arm)
+        shares = jax.nn.softmax(logits, axis=1)
+        if coupled:
+            atom, score = self._invert(table, shares, location, scale, uniforms[:, 0])
+        else:
+            part = inverse_index(shares, uniforms[:, 0])
+            atom = jnp.where(part < len(self.atoms), part, -1)
+            chosen = jnp.maximum(part - len(self.atoms), 0)
+            score = _component_score(location, scale, chosen, uniforms[:, 1])
+        score = jnp.clip(score, -FARTHEST, FARTHEST)
+        return self._finish(self.value(table, score), atom)
+
+    def loose(
+        self, table: MixtureTable, outputs: Array, arm: Array, uniforms: Float[Array, "row 2"]
+    ) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
+        """Draw scores as if no value were an atom; return them and the probability of that."""
+        logits, location, scale = self._distribution_of(table, outputs, arm)
+        shares = jax.nn.softmax(logits, axis=1)[:, len(self.atoms) :]
+        score = _component_score(
+            location, scale, inverse_index(shares, uniforms[:, 0]), uniforms[:, 1]
+        )
+        return score, shares.sum(axis=1)
+
+    def _finish(self, value: Array, atom: Array) -> Float[Array, " row"]:
+        """Round, keep inside the bounds and off the atoms, and put the atoms in, exactly."""
+        value = jnp.clip(value.astype(jnp.float64), self.lower, self.upper)
+        if self.integer:
+            value = jnp.clip(jnp.rint(value), np.ceil(self.lower), np.floor(self.upper))
+        for point in self.atoms:
+            step = 1.0 if self.integer else 1e-9 * max(1.0, abs(point))
+            beside = point - step if point >= self.upper else point + step
+            value = jnp.where(value == point, beside, value)
+        if not self.atoms:
+            return value
+        return jnp.where(atom >= 0, jnp.asarray(self.atoms, jnp.float64)[atom], value)
+
+    def _distribution_of(
+        self, table: MixtureTable, outputs: Array, arm: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return logits of the parts, and locations and scales of the components."""
+        at, k = self.n_parts, self.components
+        location = _component_locations(k) + outputs[:, at : at + k]
+        scale = _component_scale(k) * jnp.exp(2 * jnp.tanh(outputs[:, at + k :] / 2))
+        shift, stretch = table.moves[arm, 0][:, None], jnp.exp(table.moves[arm, 1])[:, None]
+        return table.log_share[arm] + outputs[:, :at], shift + stretch * location, stretch * scale
+
+    def logits(self, table: MixtureTable, outputs: Array, arm: Array, allowed: Any) -> Array:
+        """Return the log weights of the atoms, and of all components together."""
+        parts, at = self._distribution_of(table, outputs, arm)[0], len(self.atoms)
+        rest = jax.nn.logsumexp(parts[:, at:], axis=1, keepdims=True)
+        return jnp.concatenate([parts[:, :at], rest], axis=1)
+
+    def _invert(self, table, shares, location, scale, uniform) -> tuple[Array, Array]:
+        """Return (atom or -1, score) at which the mixture's distribution function is ``uniform``.
+
+        Atoms stand among the scores where their value lies, so larger noise is a larger value.
+        """
+        weights = shares[:, len(self.atoms) :]
+
+        def below(score: Array) -> Array:
+            return jnp.sum(weights * jax.nn.sigmoid((score[:, None] - location) / scale), axis=1)
+
+        atom, shift = jnp.full(uniform.shape, -1), jnp.zeros_like(uniform)
+        smaller = jnp.zeros_like(uniform)  # share of the atoms below, whether a unit passes them
+        for number, point in enumerate(self.atoms):
+            left = below(jnp.full_like(uniform, self._atom_score(table, point))) + smaller
+            smaller = smaller + shares[:, number]
+            atom = jnp.where((uniform >= left) & (uniform < left + shares[:, number]), number, atom)
+            passed = uniform >= left + shares[:, number]
+            shift = jnp.where(passed, smaller, shift)
+        target = jnp.minimum(uniform - shift, jnp.sum(weights, axis=1) * (1 - 1e-6))
+
+        def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            up = below(middle) < target
+            return jnp.where(up, middle, low), jnp.where(up, high, middle)
+
+        ends = jnp.full_like(uniform, -FARTHEST), jnp.full_like(uniform, FARTHEST)
+        low, high = jax.lax.fori_loop(0, BISECTIONS, halve, ends)
+        return atom, 0.5 * (low + high)
+
+    def _atom_score(self, table: MixtureTable, point: float) -> Array:
+        inside = self._score(table, jnp.asarray([point], jnp.float32))[0]
+        beyond = jnp.where(point <= table.knots[0], -jnp.inf, inside)
+        return jnp.where(point >= table.knots[-1], jnp.inf, beyond)
+
+    def value(self, table: MixtureTable, score: Array) -> Array:
+        """Map scores to values: linear between knots, saturating beyond."""
+        step = 2 * table.reach / (self.n_knots - 1)
+        place = jnp.clip((score + table.reach) / step, 0.0, self.n_knots - 1.0)
+        left = jnp.minimum(place.astype(jnp.int32), self.n_knots - 2)
+        low, high = table.knots[left], table.knots[left + 1]
+        inner = low + (place - left) * (high - low)
+        slope = (table.knots[jnp.array([1, -1])] - table.knots[jnp.array([0, -2])]) / step
+        over = jnp.maximum(score - table.reach, 0.0)
+        under = jnp.maximum(-score - table.reach, 0.0)
+        inner = inner + table.room[1] * -jnp.expm1(-slope[1] * over / table.room[1])
+        return inner - table.room[0] * -jnp.expm1(-slope[0] * under / table.room[0])
+
+    def _score(self, table: MixtureTable, value: Array) -> Array:
+        """Map values to scores, the inverse of `value`; the tails end at their knots' score."""
+        scores = jnp.linspace(-1.0, 1.0, self.n_knots, dtype=jnp.float32) * table.reach
+        return jnp.interp(value, table.knots, scores)
+
+
+def _component_score(location: Array, scale: Array, chosen: Array, uniform: Array) -> Array:
+    """Draw from the component that each row has chosen."""
+    location, scale = (
+        jnp.take_along_axis(part, chosen[:, None], axis=1)[:, 0] for part in (location, scale)
+    )
+    return location + scale * jax.scipy.special.logit(uniform)
+
+
+def _component_locations(k: int) -> Array:
+    return jnp.asarray(1.2 * np.linspace(-1, 1, k) if k > 1 else np.zeros(1), jnp.float32)
+
+
+def _component_weights(k: int) -> np.ndarray:
+    locations = 1.2 * np.linspace(-1, 1, k) if k > 1 else np.zeros(1)
+    weights = np.exp(-0.5 * locations**2)
+    return weights / weights.sum()
+
+
+def _component_scale(k: int) -> float:
+    return 0.4 if k > 1 else 0.55

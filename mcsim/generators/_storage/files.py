@@ -1,0 +1,395 @@
+"""Model files: safetensors for numbers, JSON for the rest. Loading executes nothing.
+
+The JSON stands in the header and says what the generator is made of, each class by its tag. A tag
+is for ever: classes and files of mcsim are renamed and moved without a change of any model file.
+The tensors must be exactly those that the header names, a digest reveals damage to any of it, and
+sampling must work on paper (abstract evaluation) before a file is taken.
+
+`model_cache` keeps fits in a folder, each under the hash of all that decides it: resuming never
+trains again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from mcsim._core.calls import with_remedies
+from mcsim._core.checks import as_path, other_than_file
+from mcsim._core.escapes import warn
+from mcsim._core.keys import digest
+from mcsim._data.schema import Column, Schema, faults_of_labels
+from mcsim._version import __version__
+from mcsim.errors import InputError, ModelFileError, raise_all
+from mcsim.generators._adversarial.gan import GAN
+from mcsim.generators._adversarial.vectors import Generated
+from mcsim.generators._adversarial.wgan import WGAN
+from mcsim.generators._autoregressive.distribution import CellOrder, Cells
+from mcsim.generators._autoregressive.trainer import Autoregressive
+from mcsim.generators._cross_sections.architecture import Architecture, Tables
+from mcsim.generators._cross_sections.fitted import FittedGenerator
+from mcsim.generators._cross_sections.levels import Levels, LevelsTable
+from mcsim.generators._cross_sections.mixture import Mixture, MixtureTable
+from mcsim.generators._flow.distribution import FlowDistribution, FlowParams, FlowPlan
+from mcsim.generators._flow.trainer import Flow
+from mcsim.generators._macro import FittedMacroPanel, MacroPanel
+from mcsim.generators._macro.structural_model import Common, StructuralModel
+from mcsim.generators._networks import Reader, Writer
+from mcsim.generators._references.block_bootstrap import BlockBootstrap, RealDates
+from mcsim.generators._references.factor_var import FactorDistribution, FactorVAR
+from mcsim.generators._references.gaussian import (
+    GaussianCopula,
+    GaussianMixture,
+    MixtureOfNormals,
+    Normal,
+)
+from mcsim.generators._references.unit_bootstrap import (
+    Kernel,
+    RealUnits,
+    SmoothedBootstrap,
+    UnitBootstrap,
+)
+from mcsim.generators._scores.coding import Coding, Shocks
+from mcsim.generators._scores.groups import Groups
+from mcsim.generators._scores.margins import Margin
+from mcsim.generators._scores.vectors import Layout
+from mcsim.generators._storage.trees import Classes, Tensors, decode_tree, encode_tree
+from mcsim.generators._training.fitted_panel import FittedPanel, Part
+from mcsim.generators._training.trainer import KEEPER, Source, Train
+from mcsim.generators._vae.model import Autoencoder, Decoded, Plan
+from mcsim.generators._vae.trainer import VAE
+
+FORMAT = 2
+KIND = "mcsim.generator"
+_FAULTS = (SafetensorError, OSError, ValueError, TypeError, RecursionError, OverflowError,
+           MemoryError)  # fmt: skip
+GENERATORS: Mapping[str, type] = {
+    "FittedGenerator": FittedGenerator,
+    "FittedPanel": FittedPanel,
+    "FittedMacroPanel": FittedMacroPanel,
+}
+TRAINERS: Mapping[str, type] = {
+    "Autoregressive": Autoregressive,
+    "BlockBootstrap": BlockBootstrap,
+    "FactorVAR": FactorVAR,
+    "Flow": Flow,
+    "GAN": GAN,
+    "GaussianCopula": GaussianCopula,
+    "GaussianMixture": GaussianMixture,
+    "MacroPanel": MacroPanel,
+    "SmoothedBootstrap": SmoothedBootstrap,
+    "UnitBootstrap": UnitBootstrap,
+    "VAE": VAE,
+    "WGAN": WGAN,
+}
+DISTRIBUTIONS: Mapping[str, type] = {
+    "CellOrder": CellOrder,
+    "Cells": Cells,
+    "Autoencoder": Autoencoder,
+    "Common": Common,
+    "Decoded": Decoded,
+    "FactorDistribution": FactorDistribution,
+    "FlowDistribution": FlowDistribution,
+    "FlowParams": FlowParams,
+    "FlowPlan": FlowPlan,
+    "Generated": Generated,
+    "Kernel": Kernel,
+    "MixtureOfNormals": MixtureOfNormals,
+    "Normal": Normal,
+    "Plan": Plan,
+    "RealDates": RealDates,
+    "RealUnits": RealUnits,
+    "StructuralModel": StructuralModel,
+}
+PARTS: Mapping[str, type] = {
+    "Architecture": Architecture,
+    "Coding": Coding,
+    "Column": Column,
+    "Groups": Groups,
+    "Layout": Layout,
+    "Levels": Levels,
+    "LevelsTable": LevelsTable,
+    "Margin": Margin,
+    "Mixture": Mixture,
+    "MixtureTable": MixtureTable,
+    "Part": Part,
+    "Reader": Reader,
+    "Schema": Schema,
+    "Shocks": Shocks,
+    "Tables": Tables,
+    "Writer": Writer,
+}
+FORMER: Mapping[str, str] = {
+    "FactorLaw": "FactorDistribution",
+    "FlowLaw": "FlowDistribution",
+    "Skeleton": "StructuralModel",
+    "FittedMacroPanel.skeleton": "model",
+    "Part.law": "distribution",
+    "StructuralModel.calm": "volatility_persistence",
+    "StructuralModel.factor_calm": "factor_volatility_persistence",
+    "StructuralModel.factor_swing": "factor_vol_of_vol",
+    "StructuralModel.swing": "vol_of_vol",
+}
+"""Tags of older files, and fields as ``"tag.field"``, with the names of today."""
+
+CLASSES: Mapping[str, type] = {**GENERATORS, **TRAINERS, **DISTRIBUTIONS, **PARTS}
+
+STORED = Classes(CLASSES, FORMER)
+
+
+@with_remedies()
+def save(generator: Any, path: str | Path) -> Path:
+    """Write a generator to a file.
+
+    The file is complete or not there at all: it is written beside its place and renamed.
+
+    Parameters
+    ----------
+    generator : FittedGenerator, FittedPanel or FittedMacroPanel
+        What a fit returned.
+    path : str or Path
+        The file; an existing one is replaced.
+
+    Returns
+    -------
+    Path
+        Where it was written.
+
+    Raises
+    ------
+    InputError
+        If it is no fitted generator, or a label of its schema is no string, number, bool or date.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, jax, numpy as np
+    >>> from mcsim import Panel
+    >>> from mcsim.generators import GaussianCopula
+    >>> panel = Panel({"wage": np.exp(np.random.default_rng(0).normal(2, 0.5, (60, 4)))})
+    >>> generator = GaussianCopula().fit(jax.random.key(0), panel)
+    >>> path = save(generator, tempfile.mkdtemp() + "/wages.safetensors")
+    >>> same, key = load(path), jax.random.key(1)
+    >>> bool((same.sample(key, 5)["wage"] == generator.sample(key, 5)["wage"]).all())
+    True
+    """
+    if not isinstance(generator, tuple(GENERATORS.values())):
+        raise InputError(
+            f"generator: got {type(generator).__name__}, expected what a trainer's fit returns"
+        )
+    raise_all(faults_of_labels(generator.schema))
+    tensors: Tensors = {}
+    try:
+        tree = encode_tree(generator, STORED, tensors)
+    except (TypeError, ValueError) as fault:
+        raise InputError(f"generator: cannot be saved: {fault}") from None
+    header = {"kind": KIND, "format": FORMAT, "mcsim": __version__, "generator": tree}
+    header["sha256"] = digest_of(header, tensors)
+    path = as_path("path", path)
+    if path.is_dir():
+        raise InputError(f"path: {path} is a folder, expected a file such as model.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        save_file(tensors, beside, metadata={"mcsim": json.dumps(header, allow_nan=False)})
+        os.replace(beside, path)
+    except SafetensorError as fault:
+        raise OSError(f"{path}: {fault}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+@with_remedies()
+def load(path: str | Path) -> Any:
+    """Read a generator from a file that `save` wrote.
+
+    Nothing in the file is executed; classes, names, shapes, types and values are checked.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    FittedGenerator, FittedPanel or FittedMacroPanel
+        Its samples equal, bit by bit, those of the generator that was saved.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not there, truncated, damaged, foreign, of another format, or inconsistent.
+    """
+    tree, tensors = _read(as_path("path", path))
+    try:
+        generator = decode_tree(tree, STORED, tensors)
+    except (*_FAULTS, AttributeError, KeyError, IndexError) as fault:
+        raise ModelFileError(f"{path}: the header is damaged: {fault}") from None
+    if tensors:
+        raise ModelFileError(f"{path}: tensors missing or unknown: {sorted(tensors)[:5]}")
+    fitted = isinstance(generator, tuple(GENERATORS.values()))
+    if not fitted or not isinstance(generator.config, tuple(TRAINERS.values())):
+        raise ModelFileError(f"{path}: holds no fitted generator with its trainer")
+    if fault := _fault_of_sampling(generator):
+        raise ModelFileError(f"{path}: its parts do not go together: {fault}")
+    return generator
+
+
+def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
+    """Return the SHA-256 of a file's content: of its header but for the digest, and its tensors."""
+    content = {name: entry for name, entry in header.items() if name != "sha256"}
+    numbers = {
+        name: [array.dtype.name, *array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+        for name, array in tensors.items()
+    }
+    return digest({"header": content, "tensors": numbers})
+
+
+def describe_schema(schema: Schema) -> Any:
+    """Return a schema as JSON."""
+    raise_all(faults_of_labels(schema))
+    return encode_tree(schema, STORED, {}, "schema")
+
+
+def _read(path: Path) -> tuple[Any, Tensors]:
+    """Return the JSON of the generator and the tensors of a file that is as it was written."""
+    try:
+        if other := other_than_file(path):
+            raise ModelFileError(f"{path}: is {other}, expected a model file")
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("mcsim", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        intact = isinstance(header, dict) and header.get("sha256") == digest_of(header, tensors)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: there is no such file") from None
+    except ModelFileError:
+        raise
+    except OSError as fault:
+        raise ModelFileError(f"{path}: cannot be read: {fault.strerror or fault}") from None
+    except _FAULTS:
+        raise ModelFileError(
+            f"{path}: not a model file, or a truncated one; expected what mcsim.save wrote, so "
+            "fit and save again"
+        ) from None
+    if not isinstance(header, dict) or header.get("kind") != KIND:
+        raise ModelFileError(f"{path}: a safetensors file, but not a generator saved by mcsim")
+    if header.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path}: format {header.get('format')!r}, this version of mcsim reads {FORMAT}; "
+            "load it with the version that wrote it, or fit again"
+        )
+    if not intact:
+        raise ModelFileError(
+            f"{path}: damaged: its content is not what its SHA-256 digest says; fit and save again"
+        )
+    return header.get("generator"), tensors
+
+
+def _fault_of_sampling(generator: Any) -> str:
+    """Draw three units on paper, and say so if that fails or gives another panel than it should."""
+    shape = jax.ShapeDtypeStruct((3,), jnp.float64)
+    try:
+        hash(jax.tree.structure(generator))
+        repr(generator)
+        names = tuple(generator.schema.names)
+        given = {name: shape for name in generator.given}
+        panel = jax.eval_shape(
+            lambda key, values: dict(generator.sample(key, 3, given=values)),
+            *(jax.random.key(0), given),
+        )
+    except Exception as fault:  # parts that do not go together may raise anything
+        return f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"
+    found = {name: (leaf.shape[0], leaf.dtype) for name, leaf in panel.items()}
+    if found != {name: (3, jnp.float64) for name in names}:
+        return f"it draws {found}, but its schema has the columns {list(names)}"
+    return ""
+
+
+@contextmanager
+def model_cache(path: str | Path) -> Iterator[Path]:
+    """Keep the fits made inside in a folder, and load instead of training where one is there.
+
+    A fit is found again if the data, configuration, schema, given columns, key, training rows and
+    the versions of mcsim and JAX are the same. A file that cannot be read is trained anew.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder; made when the first fit is kept.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with model_cache(tempfile.mkdtemp()) as folder:
+    ...     pass  # every fit in here is kept
+    """
+    token = KEEPER.set(partial(_kept, Path(path)))
+    try:
+        yield Path(path)
+    finally:
+        KEEPER.reset(token)
+
+
+def _kept(
+    folder: Path,
+    config: Any,
+    source: Source,
+    keys: Array,
+    rows: Sequence[np.ndarray | None],
+    train: Train,
+) -> list[Any]:
+    """Return the members' generators: those in the folder, and the others trained and kept."""
+    members, common = range(len(keys)), _fingerprint(config, source)
+    paths = [folder / f"{_address(common, keys[m], rows[m])}.safetensors" for m in members]
+    found = {member: _load(path) for member, path in enumerate(paths)}
+    missing = [member for member in members if found[member] is None]
+    for member, generator in zip(missing, train(missing) if missing else [], strict=True):
+        found[member] = generator
+        try:
+            save(generator, paths[member])
+        except (OSError, InputError) as fault:
+            warn(f"model_cache: a fit could not be kept, and will be trained again: {fault}")
+    return [generator for generator in found.values() if generator is not None]
+
+
+def _load(path: Path) -> Any:
+    try:
+        return load(path) if path.exists() else None
+    except ModelFileError:
+        return None
+
+
+def _fingerprint(config: Any, source: Source) -> dict[str, Any]:
+    schema, given, columns = source
+    data = hashlib.sha256()
+    for name in schema.names:
+        values = np.ascontiguousarray(columns[name])
+        data.update(f"{name} {values.dtype} {values.shape}".encode() + values.tobytes())
+    return {
+        "config": {type(config).__name__: repr(sorted(asdict(config).items()))},
+        "schema": describe_schema(schema),
+        "given": list(given),
+        "data": data.hexdigest(),
+        "versions": [FORMAT, __version__, jax.__version__, jax.default_backend()],
+    }
+
+
+def _address(common: dict[str, Any], key: Array, rows: np.ndarray | None) -> str:
+    words = np.asarray(jax.random.key_data(key)).tolist()
+    chosen = "all" if rows is None else hashlib.sha256(np.asarray(rows).tobytes()).hexdigest()
+    return digest({**common, "key": [str(jax.random.key_impl(key)), *words], "rows": chosen})

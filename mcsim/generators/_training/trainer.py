@@ -1,0 +1,253 @@
+"""Trainers: frozen configurations, each of which chooses a recipe for the data that it is fit to.
+
+A recipe says what data must be like and how to learn from them. All else is the same for every
+trainer, and stands here: the way from a panel to its generators, alone and in ensembles.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mcsim._core.calls import with_remedies
+from mcsim._core.keys import require_key
+from mcsim._core.records import Panel, require_panel
+from mcsim._data.schema import Schema
+from mcsim.errors import raise_all
+from mcsim.generators._training.checks import faults_of_panel_options
+from mcsim.generators._training.fitted_panel import CommonShocks
+
+Fitted = TypeVar("Fitted")
+
+
+class Source(NamedTuple):
+    """Data that passed the checks of a recipe.
+
+    Attributes
+    ----------
+    schema : Schema
+    given : tuple of str
+        Columns that are conditioned on.
+    columns : dict of str to array
+        Values of all columns, NaN where missing.
+    """
+
+    schema: Schema
+    given: tuple[str, ...]
+    columns: Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """The way from data of one kind, of a known size, to fitted generators."""
+
+    @property
+    def config(self) -> Any:
+        """The trainer, with the options at None that the size of the data decides."""
+        ...
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Options that are for data of another kind."""
+        ...
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether cells may be missing, with ``missing="model"``."""
+        ...
+
+    def checked(
+        self,
+        panel: Panel,
+        rows: Sequence[np.ndarray | None],
+        given: Sequence[str],
+        schema: Schema | None,
+    ) -> Source:
+        """Return the data that the members, each on its rows, learn from; or raise all faults."""
+        ...
+
+    def train(
+        self, source: Source, keys: Sequence[Array], rows: Sequence[np.ndarray], progress: bool
+    ) -> list[Any]:
+        """Return a generator for each key, learned from its rows."""
+        ...
+
+
+@runtime_checkable
+class Configuration(Protocol):
+    """A trainer, as `fit` takes it."""
+
+    def recipe(self, n_units: int, n_periods: int) -> Recipe:
+        """Return the recipe for data of this size."""
+        ...
+
+
+Train = Callable[[Sequence[int]], list[Any]]
+"""Trains the members of these numbers."""
+
+Keeper = Callable[[Any, Source, Array, Sequence[np.ndarray | None], Train], list[Any]]
+"""Returns all members' generators: of a configuration, data, keys and rows, those kept and those
+trained."""
+
+
+def _keep_none(
+    config: Any,
+    source: Source,
+    keys: Array,
+    rows: Sequence[np.ndarray | None],
+    train: Train,
+) -> list[Any]:
+    return train(range(len(keys)))
+
+
+KEEPER: ContextVar[Keeper] = ContextVar("keeper", default=_keep_none)
+"""Where fits are kept; `model_cache` sets it."""
+
+
+def fit(
+    trainer: Configuration,
+    key: Array,
+    panel: Panel,
+    *,
+    given: Sequence[str],
+    schema: Schema | None,
+    progress: bool,
+) -> Any:
+    """Fit one generator to a panel."""
+    require_key(key)
+    options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
+    return fit_members(trainer, jnp.stack([key]), panel, [None], **options)[0]
+
+
+def fit_members(
+    trainer: Configuration,
+    keys: Array,
+    panel: Panel,
+    rows: Sequence[np.ndarray | None],
+    *,
+    given: Sequence[str],
+    schema: Schema | None,
+    progress: bool,
+) -> list[Any]:
+    """Fit one generator per key, each on its rows of the panel (None: all)."""
+    require_panel(panel)
+    recipe = trainer.recipe(panel.n_units, panel.n_periods)
+    raise_all(_faults_of_kind(trainer, recipe.refused, panel.n_periods))
+    source, everyone = recipe.checked(panel, rows, given, schema), np.arange(panel.n_units)
+
+    def train(missing: Sequence[int]) -> list[Any]:
+        own = [everyone if rows[m] is None else np.asarray(rows[m]) for m in missing]
+        fits = recipe.train(source, [keys[m] for m in missing], own, progress)
+        return [replace(fit, rows=rows[m]) for fit, m in zip(fits, missing, strict=True)]
+
+    return KEEPER.get()(recipe.config, source, keys, rows, train)
+
+
+def _faults_of_kind(trainer: Any, refused: tuple[str, ...], periods: int) -> list[str]:
+    """Return which options are for data of the other kind."""
+    kind, came = "a panel of several periods", "one period"
+    if periods > 1:
+        kind, came = "a cross-section", f"{periods} periods"
+    defaults = {field.name: field.default for field in fields(trainer)}
+    return [
+        f"{name}: got {getattr(trainer, name)!r}, an option for {kind}, but the panel has {came}; "
+        "leave it out"
+        for name in refused
+        if getattr(trainer, name) != defaults[name]
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer(ABC, Generic[Fitted]):
+    """A frozen configuration that chooses a recipe.
+
+    Parameters
+    ----------
+    common_shocks : {"fixed", "redraw"}
+        Whether the means of the periods are those of the data in every panel, or drawn anew.
+    cluster : str, optional
+        A column that holds the group (school, state) of each unit: it is generated with its group
+        structure.
+    missing : {"error", "model"}
+        Missing cells are refused, or completed by a normal distribution given the unit's other
+        cells; generated panels are complete.
+    """
+
+    common_shocks: CommonShocks = "fixed"
+    cluster: str | None = None
+    missing: Literal["error", "model"] = "error"
+
+    lists: ClassVar[tuple[str, ...]] = ()
+    """Options that may come as lists."""
+
+    def __post_init__(self):
+        for name in self.lists:
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        raise_all([*faults_of_panel_options(self), *self.faults()])
+
+    @abstractmethod
+    def faults(self) -> list[str]:
+        """Return what is wrong with the trainer's own options."""
+
+    @abstractmethod
+    def recipe(self, n_units: int, n_periods: int) -> Recipe:
+        """Return the recipe for data of this size."""
+
+    @with_remedies()
+    def fit(
+        self,
+        key: Array,
+        panel: Panel,
+        *,
+        given: Sequence[str] = (),
+        schema: Schema | None = None,
+        progress: bool = True,
+    ) -> Fitted:
+        """Learn the distribution of a panel's units, conditional on the columns ``given``.
+
+        Parameters
+        ----------
+        key : key
+            Source of all randomness.
+        panel : Panel
+            The data; units are independent given common shocks, and groups.
+        given : sequence of str
+            Columns of a cross-section that are conditioned on and never drawn, for instance the
+            treatment; trainers other than `WGAN` and `Autoregressive` take discrete ones.
+        schema : Schema, optional
+            Kinds, bounds and mass points; default `mcsim.infer_schema`.
+        progress : bool
+            Show a bar, if on a terminal.
+
+        Returns
+        -------
+        FittedPanel, or FittedGenerator (`WGAN` and `Autoregressive`, of a cross-section)
+
+        Raises
+        ------
+        InputError
+            For data that cannot be learned from: all faults are reported together.
+        TrainingDiverged
+            If the losses end in NaN or run away.
+        """
+        return fit(self, key, panel, given=given, schema=schema, progress=progress)
+
+    def fit_members(
+        self,
+        keys: Array,
+        panel: Panel,
+        rows: Sequence[np.ndarray | None],
+        *,
+        given: Sequence[str] = (),
+        schema: Schema | None = None,
+        progress: bool = True,
+    ) -> list[Fitted]:
+        """Fit one generator per key, each on its rows of the panel (None: all); see `fit_many`."""
+        options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
+        return fit_members(self, keys, panel, rows, **options)
