@@ -43,18 +43,18 @@ if _typing.TYPE_CHECKING:
     from mcsim import generators as generators
     from mcsim import plots as plots
     from mcsim import report as report
-    from mcsim._fidelity import FidelityTable as FidelityTable
-    from mcsim._fidelity import PanelFidelityTable as PanelFidelityTable
-    from mcsim._fidelity import fidelity as fidelity
+    from mcsim._fidelity.fidelity import fidelity as fidelity
+    from mcsim._fidelity.tables import FidelityTable as FidelityTable
+    from mcsim._fidelity.tables import PanelFidelityTable as PanelFidelityTable
     from mcsim.generators import fit_many as fit_many
     from mcsim.generators import load as load
     from mcsim.generators import model_cache as model_cache
     from mcsim.generators import save as save
 
 _HOMES = {
-    "FidelityTable": "mcsim._fidelity",
-    "PanelFidelityTable": "mcsim._fidelity",
-    "fidelity": "mcsim._fidelity",
+    "FidelityTable": "mcsim._fidelity.tables",
+    "PanelFidelityTable": "mcsim._fidelity.tables",
+    "fidelity": "mcsim._fidelity.fidelity",
     **dict.fromkeys(("fit_many", "load", "model_cache", "save"), "mcsim.generators"),
 }
 _PACKAGES = ("datasets", "dgps", "estimators", "generators", "plots", "report")

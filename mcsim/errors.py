@@ -1,4 +1,4 @@
-"""Exceptions of mcsim: every message names the argument, what came, what was expected, the remedy.
+"""Exceptions and warnings of mcsim: the argument, what came, what was expected, the remedy.
 
 A remedy is a part of its own, so that each front end may word it: `Fault` and `Option`.
 
@@ -14,14 +14,22 @@ McsimError
 └── TrainingDiverged    a fit ended in NaN or ran away         exit code 1
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import sys
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from mcsim._core.escapes import printable_lines
-
 LEAST_PART = 3  # letters of a name by which it is found
 LONGEST_LINE = 400  # characters of a message in one line
+
+_JOINERS = "\u200c\u200d"  # letters of Persian, Hindi and others join by them
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of control marks, format (bidi), half a character, breaks of lines."""
+
+_INSIDE = ("mcsim", "jaxtyping")
+"""Packages whose frames are not the user's; jaxtyping checks types between frames of mcsim."""
 
 
 class McsimError(Exception):
@@ -188,32 +196,6 @@ def nearest(word: str, options: Iterable[str]) -> str:
     return close[0] if close else ""
 
 
-def require_type(argument: str, got: object, kind: type, remedy: str) -> None:
-    """Raise unless an argument is of a type.
-
-    Parameters
-    ----------
-    argument : str
-        Its name.
-    got : object
-        Its value.
-    kind : type
-        The type expected.
-    remedy : str
-        The source of such objects.
-
-    Examples
-    --------
-    >>> require_type("results", 3, dict, "mcsim.run returns them")
-    Traceback (most recent call last):
-    mcsim.errors.InputError: results: got int, expected dict; mcsim.run returns them
-    """
-    if not isinstance(got, kind):
-        raise InputError(
-            f"{argument}: got {type(got).__name__}, expected {kind.__name__}; {remedy}"
-        )
-
-
 def no_attribute(name: str, thing: str, items: Iterable[str]) -> AttributeError:
     """Return the error for ``thing.name``, where items are read in square brackets.
 
@@ -235,27 +217,6 @@ def no_attribute(name: str, thing: str, items: Iterable[str]) -> AttributeError:
         f"{thing}.{name}: a {thing} has no attribute {name!r}; its items are read by name, "
         f"{thing}[...]{did_you_mean(name, known)}"
     )
-
-
-def faults_of_strings(argument: str, got: object) -> list[str]:
-    """Return the faults of a list of strings; one string alone is a fault.
-
-    Examples
-    --------
-    >>> faults_of_strings("caveats", "one")
-    ["caveats: got 'one', expected a list: ['one']"]
-    >>> faults_of_strings("caveats", ["one", 2])
-    ['caveats: got 2 in it, expected strings']
-    """
-    if isinstance(got, str):
-        return [f"{argument}: got {got!r}, expected a list: [{got!r}]"]
-    if not isinstance(got, Collection) or isinstance(got, Mapping):
-        return [f"{argument}: got {got!r}, expected a list of strings"]
-    return [
-        f"{argument}: got {one!r} in it, expected strings"
-        for one in got
-        if not isinstance(one, str)
-    ]
 
 
 def raise_all(faults: Sequence[str], error: type[McsimError] = InputError) -> None:
@@ -303,3 +264,41 @@ def one_line(text: str) -> str:
     joined = "; ".join(line for line in lines if any(map(str.isalnum, line)))
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
     return shown if len(shown) <= LONGEST_LINE else f"{shown[:LONGEST_LINE]} ..."
+
+
+def warn(sentence: str) -> None:
+    """Warn at the line outside mcsim that led here, however deep in mcsim the warning arises."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(printable_lines(sentence), UserWarning, stacklevel=level)
+
+
+def printable(text: object) -> str:
+    r"""Return text for one line of a terminal: control characters as escapes.
+
+    Applied twice, it gives the same.
+
+    Examples
+    --------
+    >>> printable("Größe β\x1b[31m\n")
+    'Größe β\\x1b[31m\\n'
+    """
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(_escaped(mark) if _is_obeyed(mark) else mark for mark in line)
+
+
+def printable_lines(text: object) -> str:
+    """Return a message for a terminal: its lines and tabs stay, all else is `printable`."""
+    lines = (map(printable, line.split("\t")) for line in str(text).split("\n"))
+    return "\n".join(map("\t".join, lines))
+
+
+def _is_obeyed(mark: str) -> bool:
+    return unicodedata.category(mark) in _OBEYED and mark not in _JOINERS
+
+
+def _escaped(mark: str) -> str:
+    return mark.encode("unicode_escape").decode("ascii")

@@ -8,19 +8,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from mcsim._core.checks import as_path
-from mcsim._core.escapes import in_latex, in_markdown, latex_comment, printable
-from mcsim._core.figures import figure, rounded
+from mcsim._core.checks import as_path, faults_of_strings, require_type
+from mcsim._core.markup import figure, in_latex, in_markdown, latex_comment, rounded
 from mcsim._results.caveats import MARK, NOTE, conditional_rows
 from mcsim._results.results import DEFAULT_MEASURES, Results, doubtful_se, require_results
 from mcsim._run.study import GENERATOR, faults_of_scale
-from mcsim.errors import (
-    InputError,
-    did_you_mean,
-    faults_of_strings,
-    raise_all,
-    require_type,
-)
+from mcsim.errors import InputError, did_you_mean, printable, raise_all
 from mcsim.measures import Comparison
 
 Format = Literal["text", "markdown", "latex"]

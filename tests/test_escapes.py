@@ -13,17 +13,10 @@ from rich.console import Console
 import mcsim
 from command_line import mcsim_command
 from mcsim import Design, Panel, Study, report, run
-from mcsim._core.escapes import (
-    in_latex,
-    in_markdown,
-    latex_comment,
-    printable,
-    printable_lines,
-    warn,
-)
+from mcsim._core.markup import in_latex, in_markdown, latex_comment
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim._run.progress import Progress
-from mcsim.errors import InputError, UnknownName
+from mcsim.errors import InputError, UnknownName, printable, printable_lines, warn
 from mcsim.testing import constant_dgp, exact_estimator
 
 HOSTILE = "a\x1b[31m\x1b]0;t\x07\r\n\x00\u202eb\u2066\x85\u2028<script>[x](javascript:y)|"

@@ -12,7 +12,6 @@ from statsmodels.stats.multitest import multipletests
 
 import mcsim
 from mcsim import Estimate, Panel, Status, datasets, from_frame, infer_schema
-from mcsim._fidelity import FidelityTable, fidelity
 from mcsim._fidelity import distances
 from mcsim._fidelity._cross_sections.comparison import estimates_under
 from mcsim._fidelity._cross_sections.layout import (
@@ -34,6 +33,8 @@ from mcsim._fidelity.estimates import (
     outside,
     with_holm,
 )
+from mcsim._fidelity.fidelity import fidelity
+from mcsim._fidelity.tables import FidelityTable
 from mcsim._fidelity.verdicts import BARS, judged, verdict
 from mcsim.errors import InputError, WrongCall
 from mcsim.generators import UnitBootstrap

@@ -10,7 +10,7 @@ import pytest
 
 import mcsim
 from mcsim import report
-from mcsim._core.figures import figure
+from mcsim._core.markup import figure
 from mcsim._results.results import doubtful_se
 from mcsim.testing import constant_dgp, exact_estimator
 

@@ -9,7 +9,7 @@ import functools
 import math
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
@@ -178,3 +178,50 @@ def as_path(argument: str, got: Any) -> Path:
         return Path(got)
     came = "an empty string" if isinstance(got, str) else type(got).__name__
     raise InputError(f"{argument}: got {came}, expected the path of a folder or a file")
+
+
+def require_type(argument: str, got: object, kind: type, remedy: str) -> None:
+    """Raise unless an argument is of a type.
+
+    Parameters
+    ----------
+    argument : str
+        Its name.
+    got : object
+        Its value.
+    kind : type
+        The type expected.
+    remedy : str
+        The source of such objects.
+
+    Examples
+    --------
+    >>> require_type("results", 3, dict, "mcsim.run returns them")
+    Traceback (most recent call last):
+    mcsim.errors.InputError: results: got int, expected dict; mcsim.run returns them
+    """
+    if not isinstance(got, kind):
+        raise InputError(
+            f"{argument}: got {type(got).__name__}, expected {kind.__name__}; {remedy}"
+        )
+
+
+def faults_of_strings(argument: str, got: object) -> list[str]:
+    """Return the faults of a list of strings; one string alone is a fault.
+
+    Examples
+    --------
+    >>> faults_of_strings("caveats", "one")
+    ["caveats: got 'one', expected a list: ['one']"]
+    >>> faults_of_strings("caveats", ["one", 2])
+    ['caveats: got 2 in it, expected strings']
+    """
+    if isinstance(got, str):
+        return [f"{argument}: got {got!r}, expected a list: [{got!r}]"]
+    if not isinstance(got, Collection) or isinstance(got, Mapping):
+        return [f"{argument}: got {got!r}, expected a list of strings"]
+    return [
+        f"{argument}: got {one!r} in it, expected strings"
+        for one in got
+        if not isinstance(one, str)
+    ]

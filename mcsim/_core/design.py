@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from mcsim.errors import (
-    InputError,
-    UnknownName,
-    did_you_mean,
-    faults_of_strings,
-    no_attribute,
-    raise_all,
-)
+from mcsim._core.checks import faults_of_strings
+from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, raise_all
 
 Scalar = bool | int | float | str
 

@@ -1,8 +1,7 @@
-"""The nouns of mcsim: Panel, Design, Sample, Estimate, and the protocols that connect them.
+"""The nouns of mcsim: Panel, Sample, Estimate, and the protocols that connect them.
 
 A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a **study** crosses
-DGPs and designs with estimators; **measures** summarize. The words follow ADEMP (Morris, White &
-Crowther 2019, Statistics in Medicine 38: 2074-2102).
+DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White & Crowther 2019).
 """
 
 import math
@@ -16,16 +15,9 @@ from jaxtyping import Array, Bool, Key
 
 from mcsim._core.calendar import Calendar, places_of
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import faults_of_strings
 from mcsim._core.design import Design
-from mcsim._core.escapes import printable
-from mcsim.errors import (
-    InputError,
-    UnknownName,
-    did_you_mean,
-    faults_of_strings,
-    no_attribute,
-    raise_all,
-)
+from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, printable, raise_all
 
 
 class Status(IntEnum):
@@ -348,7 +340,7 @@ class DGP(Protocol):
     """Draws a sample: ``dgp(key, design) -> Sample``. Pure, so that it can be jitted and vmapped.
 
     Optional: ``truth(key, design)`` gives ``{estimand: (value, mcse)}``, computed once per cell, or
-    a `Panel` that is the population, on which each estimator's value is its own truth.
+    a `Panel` that is the population: each estimator's value on it is its own truth.
     """
 
     def __call__(self, key: Key[Array, ""], design: Design, /) -> Sample:
@@ -369,9 +361,9 @@ class Estimator(Protocol):
 class Diagnosed(Protocol):
     """An estimator that says of a panel what a reader should know beside the estimate.
 
-    ``diagnose(panel)`` gives numbers by what they count, such as
-    ``{"treated cells left out of the average": 12.0}``; 0 is not worth a note. It is pure, runs on
-    a cell's first block, and its means are shown under tables.
+    ``diagnose(panel)`` gives numbers by their names, as ``{"treated cells left out of the average":
+    12.0}``; 0 is not worth a note. It is pure, runs on a cell's first block, and its means are
+    shown under tables.
     """
 
     def diagnose(self, panel: Panel, /) -> Mapping[str, Any]:
@@ -383,8 +375,8 @@ class Diagnosed(Protocol):
 class Explained(Protocol):
     """An estimator that says why it fails on a panel, where a status is all that it returns.
 
-    ``explain(panel)`` gives a sentence, empty where it knows no reason. It sees one panel of
-    numbers, outside compiled code, and is asked once for every status of a cell's first block.
+    ``explain(panel)`` gives a sentence, empty without a known reason. It sees a panel of numbers,
+    outside compiled code, once for every status of a cell's first block.
     """
 
     def explain(self, panel: Panel, /) -> str:

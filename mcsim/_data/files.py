@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.escapes import warn
 from mcsim._data.text_files import SEPARATORS, Notation, read_text
-from mcsim.errors import InputError, raise_all
+from mcsim.errors import InputError, raise_all, warn
 
 TEXT_ENDINGS = (*SEPARATORS, *(f"{ending}.gz" for ending in SEPARATORS))
 ENDINGS = (*TEXT_ENDINGS, ".parquet", ".dta")

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.escapes import warn
 from mcsim._core.records import Panel
 from mcsim._data import (
     BEYOND_INT64,
@@ -31,7 +30,7 @@ from mcsim._data import (
     with_index_as_columns,
 )
 from mcsim._data.schema import BOOLEAN, Schema, infer_schema
-from mcsim.errors import Fault, Option, did_you_mean, raise_all
+from mcsim.errors import Fault, Option, did_you_mean, raise_all, warn
 
 
 class _Options(NamedTuple):

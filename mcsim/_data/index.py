@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.checks import Rule, at_least, faults_of_value, is_number
-from mcsim._core.escapes import warn
 from mcsim._data.cells import as_labels, quoted, unhashable_cell
-from mcsim.errors import Fault, InputError, Option, raise_all
+from mcsim.errors import Fault, InputError, Option, raise_all, warn
 
 BEYOND_INT64 = 2.0**63
 

@@ -13,11 +13,10 @@ import numpy as np
 
 from mcsim._core.calendar import places_of
 from mcsim._core.calls import with_remedies
-from mcsim._core.escapes import printable
 from mcsim._core.pytree import ADDED_LATER
 from mcsim._core.records import Panel, StaticPart
 from mcsim._data.labels import encode_label
-from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
+from mcsim.errors import InputError, UnknownName, did_you_mean, printable, raise_all
 
 Kind = Literal["continuous", "integer", "binary", "categorical"]
 

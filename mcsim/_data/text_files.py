@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
-from mcsim._core.escapes import warn
 from mcsim._data.cells import DOTS, LEADING_ZERO, call_of_reader, is_by_cell, notations_of
-from mcsim.errors import Fault, InputError, raise_all
+from mcsim.errors import Fault, InputError, raise_all, warn
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 OTHER_SEPARATORS = (";", "\t", "|", ",")

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcsim._core.escapes import in_markdown, printable
+from mcsim._core.markup import in_markdown
 from mcsim._core.records import Status
 from mcsim._fidelity.candidates import REAL
 from mcsim._fidelity.verdicts import FAILS, MARGIN, RIGHT, SCORE, UNRESOLVED, WRONG
+from mcsim.errors import printable
 
 WIDTH = 100
 DATES_SHOWN, COUNTS_WIDTH = 7, 28

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import require_type
 from mcsim._results.caveats import conditional_rows
-from mcsim.errors import InputError, UnknownAttribute, UnknownName, did_you_mean, require_type
+from mcsim.errors import InputError, UnknownAttribute, UnknownName, did_you_mean
 from mcsim.measures import MEASURES, summarize
 
 DEFAULT_MEASURES = (

@@ -28,7 +28,6 @@ from typing import Any
 
 from mcsim._core.checks import as_path, other_than_file
 from mcsim._core.declared import fault_of
-from mcsim._core.escapes import warn
 from mcsim._results.store_files import (
     DamagedFile,
     is_temporary,
@@ -48,7 +47,7 @@ from mcsim._results.store_records import (
     StudyRecord,
 )
 from mcsim._version import __version__
-from mcsim.errors import InputError, StoreError, UnknownName
+from mcsim.errors import InputError, StoreError, UnknownName, warn
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from mcsim._core.escapes import warn
+from mcsim.errors import warn
 
 
 @functools.lru_cache(maxsize=1)

@@ -24,13 +24,7 @@ from mcsim._data.schema import Schema
 from mcsim._host.host import kind_of
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._run.missing_cells import MISSING, missing_cells, without_cells
-from mcsim.errors import (
-    ContractError,
-    InputError,
-    McsimError,
-    TooFewPeriods,
-    type_and_message,
-)
+from mcsim.errors import ContractError, InputError, McsimError, TooFewPeriods, type_and_message
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.escapes import warn
+from mcsim._core.checks import require_type
 from mcsim._core.keys import root_key
 from mcsim._core.null_and_level import faults_of_level, faults_of_null, with_null_and_level
 from mcsim._core.numerics import require_float64
@@ -15,7 +15,7 @@ from mcsim._results.caveats import means_of, note_sentences
 from mcsim._run.compiled import diagnose_chunk, readable_errors
 from mcsim._run.evaluate import evaluate, rows_of
 from mcsim._run.parts import faults_of_parts, named
-from mcsim.errors import raise_all, require_type
+from mcsim.errors import raise_all, warn
 from mcsim.measures._intervals import complete_intervals
 
 

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from mcsim._core.escapes import printable
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim._run.study import Study
+from mcsim.errors import printable
 from mcsim.measures._intervals import complete_intervals
 
 

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pandas as pd
 
-from mcsim._core.escapes import warn
 from mcsim._core.keys import Stream
 from mcsim._core.records import Sample
 from mcsim._data.frames import to_frame
@@ -20,7 +19,7 @@ from mcsim._run.evaluate import evaluate, rows_of
 from mcsim._run.plan import CellPlan, EstimatorPlan, plan
 from mcsim._run.run import manifest
 from mcsim._run.study import Study
-from mcsim.errors import InputError, UnknownName
+from mcsim.errors import InputError, UnknownName, warn
 from mcsim.measures._intervals import complete_intervals
 
 _ROWS_SHOWN = 10

@@ -13,7 +13,6 @@ from typing import Any
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
 from mcsim._core.cpus import available_cpus
-from mcsim._core.escapes import warn
 from mcsim._core.keys import root_key
 from mcsim._core.null_and_level import names_taken
 from mcsim._core.numerics import require_float64
@@ -37,7 +36,7 @@ from mcsim._run.truth import (
     warn_of_other_treatments,
     warn_without_truth,
 )
-from mcsim.errors import InputError, StoreError, raise_all
+from mcsim.errors import InputError, StoreError, raise_all, warn
 
 
 @with_remedies()

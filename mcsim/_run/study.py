@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.checks import is_finite
+from mcsim._core.checks import faults_of_strings, is_finite
 from mcsim._core.design import Design
-from mcsim._core.escapes import warn
 from mcsim._core.keys import cell_identity, digest
 from mcsim._core.null_and_level import faults_of_level, faults_of_null, with_null_and_level
 from mcsim._host.host import Version, faults_of_version
 from mcsim._run.parts import faults_of_parts, faults_of_repeats, named
-from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
+from mcsim.errors import InputError, did_you_mean, raise_all, warn
 from mcsim.measures._compare import PUBLISHED_COLUMNS
 from mcsim.measures._summarize import RESULT_COLUMNS
 

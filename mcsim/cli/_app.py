@@ -11,10 +11,9 @@ from typing import Annotated, Any, ParamSpec
 import typer
 from rich.console import Console
 
-from mcsim._core.escapes import printable_lines
 from mcsim._version import __version__
 from mcsim.cli._usage import usage_hint
-from mcsim.errors import InputError, McsimError
+from mcsim.errors import InputError, McsimError, printable_lines
 
 app = typer.Typer(
     add_completion=False,

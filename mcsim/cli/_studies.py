@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mcsim._core.escapes import printable, printable_lines
 from mcsim._core.keys import digest
 from mcsim._results.failures import often_failing
 from mcsim._results.open import open_results, other_studies
@@ -21,7 +20,7 @@ from mcsim._run.run import run
 from mcsim._run.study import faults_of_reps
 from mcsim._run.study_file import StudyFile, load_study_file
 from mcsim.cli._app import app, in_sentences, say
-from mcsim.errors import StoreError, raise_all
+from mcsim.errors import StoreError, printable, printable_lines, raise_all
 from mcsim.generators import model_cache
 from mcsim.report import notes, render, results_table
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from mcsim._core.design import Design
-from mcsim._core.escapes import printable
 from mcsim._core.records import Sample
-from mcsim.errors import InputError
+from mcsim.errors import InputError, printable
 
 ONE_FIT = (
     "One fitted generator: its errors are Monte Carlo errors only; another fit may give "

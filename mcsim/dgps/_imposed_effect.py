@@ -10,13 +10,12 @@ from jaxtyping import Array, Float, Key
 
 from mcsim._core.averages import ATT, Average, read_average
 from mcsim._core.design import Design
-from mcsim._core.escapes import printable
 from mcsim._core.records import Panel, Sample
 from mcsim._data.schema import Schema
 from mcsim.dgps._effects import periods_treated, totals_by, true_average
 from mcsim.dgps._ensemble import FITTED, FIXED, ONE_FIT, is_generator
 from mcsim.dgps._fields import brief, field_names, with_factors
-from mcsim.errors import InputError, did_you_mean
+from mcsim.errors import InputError, did_you_mean, printable
 
 TruthOf = Literal["sample", "population"]
 

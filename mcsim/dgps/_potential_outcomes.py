@@ -15,13 +15,12 @@ from jaxtyping import Array, Float, Key
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.design import Design
-from mcsim._core.escapes import printable
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim._data.schema import Schema
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
 from mcsim.dgps._fields import faults_of_sizes
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, did_you_mean, printable, raise_all
 
 Coupling = Literal["rank", "independent"]
 

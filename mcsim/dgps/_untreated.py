@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from mcsim._core.design import Design
-from mcsim._core.escapes import warn
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim.dgps._assignment.permuted import permuted
@@ -17,7 +16,7 @@ from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances
 from mcsim.dgps._imposed_effect import WithEffect
 from mcsim.dgps._own_effect import Cells, OwnEffect, OwnTreatment, own_effect, two_way_residual
 from mcsim.dgps._units import numbered
-from mcsim.errors import did_you_mean, raise_all
+from mcsim.errors import did_you_mean, raise_all, warn
 
 Untreated = Literal["average", "event", "as is"]
 

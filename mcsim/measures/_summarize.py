@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import faults_of_strings
 from mcsim._core.null_and_level import faults_of_level
-from mcsim.errors import InputError, did_you_mean, faults_of_strings, raise_all
+from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.measures._columns import Roles, present
 from mcsim.measures._definitions import MEASURES, Measured, Rule, heavy_tails, meant
 from mcsim.measures._groups import read

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
 from mcsim._core.records import Panel
-from mcsim._fidelity import FidelityTable, PanelFidelityTable
+from mcsim._fidelity.tables import FidelityTable, PanelFidelityTable
 from mcsim.errors import InputError, UnknownName, did_you_mean
 from mcsim.plots._marginals import INK, MISS, PALE, plain
 

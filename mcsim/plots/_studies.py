@@ -7,16 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mcsim._core.checks import faults_of_strings, require_type
 from mcsim._results.results import Results, require_results
 from mcsim._run.study import GENERATOR
-from mcsim.errors import (
-    InputError,
-    UnknownName,
-    did_you_mean,
-    faults_of_strings,
-    raise_all,
-    require_type,
-)
+from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 from mcsim.measures import Comparison
 from mcsim.plots._marginals import HIT, INK, MARKERS, MISS, PALE, plain
 

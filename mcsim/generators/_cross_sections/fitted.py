@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.escapes import printable
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, did_you_mean, printable, raise_all
 from mcsim.generators._cross_sections.architecture import Architecture, Tables
 from mcsim.generators._cross_sections.drawing import exact_draw
 from mcsim.generators._cross_sections.levels import Levels

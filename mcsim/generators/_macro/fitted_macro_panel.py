@@ -12,12 +12,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.escapes import printable
 from mcsim._core.keys import require_key
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
-from mcsim.errors import Fault, Option, raise_all
+from mcsim.errors import Fault, Option, printable, raise_all
 from mcsim.generators._macro.structural_model import (
     Common,
     StructuralModel,

@@ -29,11 +29,10 @@ from safetensors.numpy import save_file
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path, other_than_file
-from mcsim._core.escapes import warn
 from mcsim._core.keys import digest
 from mcsim._data.schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
-from mcsim.errors import InputError, ModelFileError, raise_all
+from mcsim.errors import InputError, ModelFileError, raise_all, warn
 from mcsim.generators._adversarial.gan import GAN
 from mcsim.generators._adversarial.vectors import Generated
 from mcsim.generators._adversarial.wgan import WGAN

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from mcsim._core.escapes import warn
 from mcsim._core.records import Panel, require_panel
 from mcsim._data.schema import Column, Schema, schema_of
-from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all
+from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all, warn
 from mcsim.generators._options import faults_of_choices
 from mcsim.generators._scores.vectors import Layout
 

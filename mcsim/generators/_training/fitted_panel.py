@@ -12,12 +12,11 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.escapes import printable
 from mcsim._core.keys import require_key
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
-from mcsim.errors import did_you_mean, raise_all
+from mcsim.errors import did_you_mean, printable, raise_all
 from mcsim.generators._scores.coding import Coding, Shocks
 from mcsim.generators._scores.groups import Groups
 from mcsim.generators._scores.margins import Margin

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcsim._core.escapes import printable
 from mcsim._core.records import Panel, require_panel
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, did_you_mean, printable, raise_all
 from mcsim.generators._training.fitted_panel import FittedPanel, Part
 from mcsim.generators._vae.model import Autoencoder, Decoded, encoded
 

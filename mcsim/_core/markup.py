@@ -1,10 +1,38 @@
-"""Figures as text: each rounded to two digits of its own Monte Carlo error."""
+r"""Tables as text: figures rounded by their errors, names escaped for Markdown and TeX.
+
+Names, caveats and messages come from data, study files and stores. Markdown holds HTML and links,
+TeX reads commands: here each such mark becomes text, and other text is left as it is.
+
+Examples
+--------
+>>> in_markdown("<b> [x](javascript:y)"), in_latex("50 %")
+('&lt;b> [x\\](javascript:y)', '50 \\%')
+"""
 
 import math
+import re
+
+from mcsim.errors import printable
 
 LEAST_DECIMALS = 2  # of a figure without an error
 MOST_DECIMALS, MOST_BEFORE = 8, 9  # digits after and before the point, then powers of ten
 ROUNDING = 1e-12  # an error below this share of its figure is due to floating-point numbers
+
+_MARKDOWN = re.compile(
+    r"[|`]"  # cells and code
+    r"|[*~](?=\S)|(?<!\w)_(?=\w)"  # emphasis begins
+    r"|\](?=[(\[:])"  # the text of a link ends
+    r"|&(?=#?\w+;)"  # a character by its name
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # escapes the next character
+    r"|^(?:>|(?:#+|[-+*]|\d+(?=[.)]))(?=[.)]?\s))"  # quotations, headings, lists
+)
+
+_LATEX = {
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 def figure(value: float, error: float = math.nan, spread: float = math.nan) -> str:
@@ -67,3 +95,24 @@ def _exponent(number: float) -> int:
 
 def _is_zero(text: str) -> bool:
     return not any(digit in text.partition("e")[0] for digit in "123456789")
+
+
+def in_markdown(text: object) -> str:
+    """Return text for one line, or one cell of a table, of Markdown (CommonMark, GitHub's)."""
+    return _MARKDOWN.sub(_escaped_in_markdown, printable(text)).replace("<", "&lt;")
+
+
+def in_latex(text: object) -> str:
+    r"""Return text for a cell of a table in LaTeX; one that begins with ``[`` follows ``\\``."""
+    escaped = "".join(_LATEX.get(mark, mark) for mark in printable(text))
+    return re.sub(r"^[\[*]", r"{\g<0>}", escaped)
+
+
+def latex_comment(text: object) -> str:
+    """Return text as one line that TeX passes over."""
+    return f"% {printable(text)}"
+
+
+def _escaped_in_markdown(found: re.Match[str]) -> str:
+    marks = found.group()
+    return f"{marks}\\" if marks.isdigit() else f"\\{marks}"
