@@ -15,18 +15,11 @@ from mcsim._results.results import DEFAULT_MEASURES, Results, doubtful_se, requi
 from mcsim._run.study import GENERATOR, faults_of_scale
 from mcsim.errors import InputError, did_you_mean, printable, raise_all
 from mcsim.measures import Comparison
+from mcsim.measures._definitions import MEASURES
 
 Format = Literal["text", "markdown", "latex"]
 
 _COARSEST = 0.01  # estimates on real data have three decimals at least
-
-_POWER_OF_SCALE = {
-    **dict.fromkeys(
-        ("bias", "median_bias", "empirical_se", "mad", "model_se", "mean_se", "rmse", "width"), 1
-    ),
-    "mse": 2,
-}
-"""Measures in units of the outcome, and in its square: divided by the study's scale in tables."""
 
 
 def results_table(
@@ -94,7 +87,7 @@ def _tells_rows_apart(summary: pd.DataFrame, column: str) -> bool:
 def _figures(summary: pd.DataFrame, name: str, scale: float) -> list[str]:
     if name == "n":
         return [f"{count:,}" for count in summary[name]]
-    divisor = scale ** _POWER_OF_SCALE.get(name, 0)
+    divisor = scale ** MEASURES[name].power
     values = summary[name].to_numpy(dtype=float) / divisor
     errors = _column(summary, f"{name}_mcse") / divisor
     between = _column(summary, f"{name}_between") / divisor

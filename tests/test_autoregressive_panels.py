@@ -53,6 +53,7 @@ def test_densities_and_shares_sum_to_one(tilts):
     np.testing.assert_allclose(np.exp(said), shares[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tilts", [(0.0, 0.0), (1.5, -2.0), (-30.0, 3.0)])
 def test_draws_follow_the_density(tilts):
     n = 200_000
@@ -164,6 +165,7 @@ def test_losses_and_the_end(panel, generator):
     assert len(long.fit(jax.random.key(0), panel, progress=False).losses["train"]) < 400
 
 
+@pytest.mark.slow
 def test_before_training_it_is_the_copula():
     rng = np.random.default_rng(0)
     panel = Panel({"y": rng.normal(size=(200, 1)) + rng.normal(size=(200, 4))})

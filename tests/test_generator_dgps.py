@@ -49,6 +49,7 @@ def test_contract(generator):
     check_dgp(on(generator))
 
 
+@pytest.mark.slow
 def test_sizes_are_arguments_and_factors(generator):
     assert draw(on(generator), 2)[0]["growth"].shape == (2, 40, 8)
     assert draw(on(generator, n_periods=6), 2)[0]["growth"].shape == (2, 40, 6)
@@ -74,6 +75,7 @@ def test_what_it_says_comes_from_the_generator(generator):
     assert dgp.schema.names == ("growth", "region", "d")
 
 
+@pytest.mark.slow
 def test_assignments_of_shares_fail_visibly(generator, tmp_path):
     def shares(key, panel):
         return jnp.full((panel.n_units, panel.n_periods), 0.3)
@@ -95,6 +97,7 @@ def test_groups_are_treated_together(generator):
         assert set(shares) == {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_sample_and_population_truths(generator):
     def growing(key, exposure, panel):
         return exposure * (1.0 + jnp.tanh(panel["growth"]))

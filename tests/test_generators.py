@@ -80,6 +80,7 @@ def test_draws_are_possible(panel, generator):
     assert len(np.unique(inner)) > 0.9 * len(inner)
 
 
+@pytest.mark.slow
 def test_a_constant_outcome_is_learned_with_a_warning():
     rng = np.random.default_rng(0)
     columns = {"treat": (np.arange(60) % 2).astype(float), "x": rng.normal(size=60)}
@@ -102,6 +103,7 @@ def test_shares_are_raked_to_each_arm(panel, generator):
             assert drawn == pytest.approx((np.asarray(panel[name])[rows] == value).mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_same_key_same_noise_whatever_is_given(generator):
     key, n = jax.random.key(3), 500
     whole = generator.sample(key, n, given=treated(n))
@@ -112,6 +114,7 @@ def test_same_key_same_noise_whatever_is_given(generator):
             np.testing.assert_array_equal(again[name], whole[name])
 
 
+@pytest.mark.slow
 def test_potential_outcomes_share_ranks(generator):
     """Two units of equal covariates: larger noise is the larger outcome, in both arms."""
     n = 2_000
@@ -150,6 +153,7 @@ def test_sample_is_jittable_and_an_ensemble_shares_one_program(panel):
     np.testing.assert_allclose(many, single, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_large_samples_come_in_chunks_of_equal_law(generator):
     """The first rows of the noise are the first rows of the sample, chunked or not."""
     n = 20_000
@@ -227,6 +231,7 @@ def test_bad_configurations_are_reported_together():
         WGAN(order=("wage",)).fit(jax.random.key(0), mixed_panel(), progress=False)
 
 
+@pytest.mark.slow
 def test_a_constant_column_is_a_warning_and_is_reproduced(panel):
     constant = change(panel, age=np.full(300, 2.5)).select(["treat", "age", "black"])
     with pytest.warns(UserWarning, match="'age' is constant"):
@@ -295,6 +300,7 @@ def test_folds_partition_the_rows_by_arm(panel):
     assert {int(treat[rows].sum()) for rows in left_out} == {20}
 
 
+@pytest.mark.slow
 def test_members_do_not_depend_on_each_other(panel):
     """An ensemble of three holds what three single fits on its rows give."""
     keys = jax.random.split(jax.random.key(4), 3)
@@ -391,6 +397,7 @@ def earnings():
     return head, head.table(values, arms, 1, values), values
 
 
+@pytest.mark.slow
 def test_coupled_draws_follow_the_law_of_uncoupled_ones(earnings):
     head, table, _ = earnings
     n = 200_000

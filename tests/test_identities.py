@@ -33,13 +33,18 @@ def names_of_mcsim(text):
     return set(re.findall(r"mcsim(?:\.\w+)+", text))
 
 
+def is_private(part):
+    """Return whether a folder or a file is private; what stands in a private folder is too."""
+    return part.startswith("_") and not part.startswith("__")
+
+
 def private_classes(packages=(".",)):
     """Return the names of classes of mcsim that no public module exports, of some packages."""
     found, exported = set(), set()
     for file in (file for package in packages for file in ROOT.glob(f"{package}/**/*.py")):
         tree = ast.parse(file.read_text())
         found |= {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
-        if file.name == "__init__.py" or not file.stem.startswith("_"):
+        if not any(map(is_private, file.relative_to(ROOT).with_suffix("").parts)):
             exported |= {n.asname for node in ast.walk(tree) for n in getattr(node, "names", ())
                          if isinstance(n, ast.alias)}  # fmt: skip
             exported |= {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
@@ -78,16 +83,16 @@ def test_the_set_is_of_all_that_a_study_takes(definitions):
 
 
 def moved(folder):
-    """Copy mcsim, and rename every private module, numerical function and private class in it."""
+    """Copy mcsim, and rename private folders and modules, numerical functions, private classes."""
     copy = folder / "mcsim"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
     files = sorted(copy.rglob("*.py"))
     stems = {part for file in files for part in file.relative_to(copy).with_suffix("").parts}
-    stems = {stem for stem in stems if stem.startswith("_") and not stem.startswith("__")}
+    stems = {stem for stem in stems if is_private(stem)}
     stems -= {"_version"}
     text_of = {file: file.read_text() for file in files}
     numerics = set(re.findall(r"^def (fit_\w+)", "\n".join(text_of.values()), re.MULTILINE))
-    numerics -= set(vars(generators))
+    numerics -= {*vars(generators), "fit_members"}  # public functions, a public method
     classes = private_classes(("dgps", "estimators", "generators")) & private_classes()
     classes |= {"HostEstimator", "HostDGP"}
     names = re.compile(rf"(?<!ast\.)\b({'|'.join(numerics | classes)})\b(?!['\"])")

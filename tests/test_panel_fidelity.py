@@ -198,6 +198,7 @@ def moments_of(cube, rows):
     return {name: np.asarray(values) for name, values in found.items()}
 
 
+@pytest.mark.slow
 def test_moments_under_weights_are_those_of_repeated_units():
     cube, rows = cube_and_rows()
     weights = np.random.default_rng(1).integers(1, 4, len(cube))
@@ -319,6 +320,7 @@ def squares_of_halves(panel, seed):
     return scale, squared(sides[0].vectors, sides[1].vectors, scale, sizes)
 
 
+@pytest.mark.slow
 def test_real_against_real_scores_one():
     found = [squares_of_halves(draw(60, seed), seed) for seed in range(40)]
     by_component = {

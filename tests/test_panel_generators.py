@@ -190,6 +190,7 @@ def test_where_all_values_are_mass_points_nothing_else_is_drawn(others):
     np.testing.assert_allclose(shares[:8], 50 / len(values), atol=4 * (0.125 / 200_000) ** 0.5)
 
 
+@pytest.mark.slow
 def test_a_panel_whose_values_are_mass_points_draws_no_others():
     values = np.random.default_rng(0).permutation(np.repeat(POINTS, 50)).reshape(100, 4)
     panel = Panel({"y": values, "x": np.random.default_rng(1).normal(size=(100, 4))})
@@ -799,6 +800,7 @@ def test_levels_are_put_where_they_are_most_unlike():
     assert scaled_levels(alone, schema)["place"].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_level_that_a_fit_never_saw_is_not_drawn():
     data, schema = levels_data(4)
     seen = np.asarray(data["place"])[:, 0] != 1
@@ -913,6 +915,7 @@ def test_copies_are_no_component_of_a_mixture():
     assert np.mean([len(fit.parts[0].distribution.weights) for fit in fits]) < 2
 
 
+@pytest.mark.slow
 def test_copies_of_a_group_do_not_tell_it_apart():
     """Groups share nothing; a sample that holds each of them twice does not say they do."""
     rng, found = np.random.default_rng(0), {}
@@ -1142,6 +1145,7 @@ def test_smoothing_keeps_spreads_and_copies_less(panel, bandwidth):
     assert not np.isin(drawn["y"], panel["y"]).any()
 
 
+@pytest.mark.slow
 def test_a_small_bandwidth_draws_near_copies(panel):
     vectors = np.hstack([np.asarray(panel[n]) for n in panel])
     nearest = []
@@ -1189,6 +1193,7 @@ def test_the_mixture_is_that_of_scikit_learn_with_the_least_bic():
     assert found.bic(vectors) <= Reference(2, n_init=5, random_state=0).fit(vectors).bic(vectors)
 
 
+@pytest.mark.slow
 def test_the_mixture_keeps_types_of_units():
     """Two kinds of units, apart in the middle: the copula fills the gap, the mixture less so."""
     rng = np.random.default_rng(0)
@@ -1244,6 +1249,7 @@ def test_factors_are_counted_and_serial_correlation_is_not_taken_for_one(number)
     assert len(model.factors) == number
 
 
+@pytest.mark.slow
 def test_factors_stay_or_are_redrawn_with_the_other_shocks():
     rng = np.random.default_rng(0)
     factor = rng.normal(size=20)

@@ -250,6 +250,7 @@ def test_before_it_learns_a_flow_is_the_gaussian_copula(panel):
     np.testing.assert_allclose(law.log_density(vectors), expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_densities_are_those_of_what_is_drawn():
     """The change of variables: density at a draw, from the Jacobian of the way from noise to it."""
     law = random_law()
@@ -302,6 +303,7 @@ def test_a_flow_learns_volatility_that_the_copula_lacks():
     assert gain.mean() > 0.1 + 2 * gain.std() / np.sqrt(len(gain))
 
 
+@pytest.mark.slow
 def test_training_ends_when_units_not_seen_are_no_likelier(panel):
     rng = np.random.default_rng(0)
     gaussian = Panel({"y": rng.normal(size=(60, 1)) + rng.normal(size=(60, 5))})
@@ -370,6 +372,7 @@ def test_the_chapters_gan_varies_in_few_directions(panel):
     assert values[:2].sum() > 0.8 * values.sum()
 
 
+@pytest.mark.slow
 def test_calibration_gives_the_variances_of_the_data(panel):
     for calibrate, tolerance in ((True, 0.06), (False, None)):
         trainer = WGAN(hidden=(8,), critic_hidden=(8,), steps=3, batch_size=16, calibrate=calibrate)

@@ -87,6 +87,7 @@ def encoder():
     return panel, trainer.fit(mcsim.key(0), panel, progress=False)
 
 
+@pytest.mark.slow
 def test_losses_are_drawn_step_by_step(encoder):
     figure = plots.losses(encoder[1])
     assert len(figure.axes) == len(encoder[1].losses)

@@ -99,6 +99,7 @@ def test_which_shocks_says_what_its_page_says(load, tmp_path, capsys):
     assert (table["bias"].abs() < 4 * np.hypot(table["bias_mcse"], 0.004)).all()
 
 
+@pytest.mark.slow
 def test_the_truth_of_which_shocks_is_that_of_the_estimators(load):
     """Over many states, each estimator is where the cross products say."""
     file = load("which_shocks")

@@ -236,6 +236,7 @@ def test_the_same_key_draws_the_same_units_and_jit_changes_nothing(generator):
         np.testing.assert_allclose(first[name], again[name], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_units_differ_in_volatility_as_in_the_data_and_as_the_copula_cannot(panel, generator):
     copula = GaussianCopula().fit(KEY, panel)
     real, drawn, normal = (
@@ -304,6 +305,7 @@ def test_without_noise_draws_are_the_means_of_few_factors_and_too_alike(panel):
     assert unit_sds(drawn).mean() < 0.75 * unit_sds(panel).mean()
 
 
+@pytest.mark.slow
 def test_a_cross_section_is_learned_by_the_values_of_given_columns():
     rng = np.random.default_rng(0)
     treat = np.repeat([0.0, 1.0], 60)

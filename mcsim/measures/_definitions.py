@@ -41,9 +41,14 @@ class Measured(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """How a measure is computed, which inputs it needs, whether it is a proportion."""
+    """How a measure is computed, which inputs it needs, and its unit.
+
+    ``power`` is the power of the outcome's unit: tables divide by the study's scale to this power.
+    A proportion has Wilson's limits.
+    """
 
     compute: Callable[[Replications, Rule], Measured]
+    power: int
     needs: tuple[str, ...] = ()
     proportion: bool = False
 
@@ -206,24 +211,26 @@ def successes(reps: Replications, rule: Rule) -> Measured:
 
 
 MEASURES: dict[str, Measure] = {
-    "bias": Measure(bias, ("truth",)),
-    "median_bias": Measure(median_bias, ("truth",)),
-    "relative_bias": Measure(relative_bias, ("truth",)),
-    "empirical_se": Measure(empirical_se),
-    "mad": Measure(mad, ("truth",)),
-    "model_se": Measure(model_se, ("se",)),
-    "mean_se": Measure(mean_se, ("se",)),
-    "relative_error": Measure(relative_error, ("se",)),
-    "mse": Measure(mse, ("truth",)),
-    "rmse": Measure(rmse, ("truth",)),
-    "coverage": Measure(coverage, ("truth", "interval"), proportion=True),
-    "coverage_all": Measure(coverage_all, ("truth", "interval"), proportion=True),
-    "bias_eliminated_coverage": Measure(bias_eliminated_coverage, ("interval",), proportion=True),
-    "rejection": Measure(rejection, ("test",), proportion=True),
-    "width": Measure(width, ("interval",)),
-    "relative_precision": Measure(relative_precision, ("reference",)),
-    "share_failed": Measure(share_failed, proportion=True),
-    "n": Measure(successes),
+    "bias": Measure(bias, 1, ("truth",)),
+    "median_bias": Measure(median_bias, 1, ("truth",)),
+    "relative_bias": Measure(relative_bias, 0, ("truth",)),
+    "empirical_se": Measure(empirical_se, 1),
+    "mad": Measure(mad, 1, ("truth",)),
+    "model_se": Measure(model_se, 1, ("se",)),
+    "mean_se": Measure(mean_se, 1, ("se",)),
+    "relative_error": Measure(relative_error, 0, ("se",)),
+    "mse": Measure(mse, 2, ("truth",)),
+    "rmse": Measure(rmse, 1, ("truth",)),
+    "coverage": Measure(coverage, 0, ("truth", "interval"), proportion=True),
+    "coverage_all": Measure(coverage_all, 0, ("truth", "interval"), proportion=True),
+    "bias_eliminated_coverage": Measure(
+        bias_eliminated_coverage, 0, ("interval",), proportion=True
+    ),
+    "rejection": Measure(rejection, 0, ("test",), proportion=True),
+    "width": Measure(width, 1, ("interval",)),
+    "relative_precision": Measure(relative_precision, 0, ("reference",)),
+    "share_failed": Measure(share_failed, 0, proportion=True),
+    "n": Measure(successes, 0),
 }
 
 
