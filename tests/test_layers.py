@@ -58,7 +58,7 @@ INSIDES = {
         "progress host_blocks truth draws",
         "evaluate plan study_file",
         "compiled study",
-        "parts missing_cells compile_cache",
+        "parts missing_cells",
     ],
     "_results": [
         "open",
@@ -119,7 +119,7 @@ INSIDES = {
     "_definitions": ["differences", "describe", "source_text public_names"],
     "_core": [
         "records null_and_level keys",
-        "design calls calendar averages pytree checks declared markup numerics cpus",
+        "design calls calendar averages pytree checks declared markup numerics machine",
     ],
 }
 """The same inside packages, line by line and name by name."""

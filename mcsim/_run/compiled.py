@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from mcsim._core.cpus import PROGRAMS
 from mcsim._core.design import Design
+from mcsim._core.machine import PROGRAMS
 from mcsim._core.records import Diagnosed, Estimate, Panel, Sample
 from mcsim._data import remedy_for_cross_section
 from mcsim._data.schema import Schema
