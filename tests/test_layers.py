@@ -114,7 +114,7 @@ INSIDES = {
         "text_files index names",
         "frames cells",
         "schema",
-        "labels shapes",
+        "shapes",
     ],
     "_definitions": ["differences", "describe", "source_text public_names"],
     "_core": [
