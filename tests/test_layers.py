@@ -107,7 +107,7 @@ INSIDES = {
         "_networks _options",
     ],
     "_readers": ["read", "regressions causal", "coefficients", "estimates"],
-    "datasets": ["_files _packaged", "_registry"],
+    "datasets": ["_sources"],
     "_data": [
         "plausibility",
         "files",
