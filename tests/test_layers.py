@@ -72,9 +72,9 @@ INSIDES = {
     "_host": ["pool", "worker", "payload samples", "host"],
     "measures": [
         "_compare _summarize",
-        "_groups _definitions",
+        "_definitions",
         "_replications",
-        "_columns _intervals _mcse _reps",
+        "_columns _mcse",
     ],
     "dgps": [
         "_with_effect",

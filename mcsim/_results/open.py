@@ -22,7 +22,7 @@ from mcsim._results.store import Store
 from mcsim._results.store_files import is_there, missing, read_block
 from mcsim._results.store_records import NotesRecord, TruthRecord
 from mcsim.errors import StoreError, raise_all, warn
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 
 @with_remedies()

@@ -16,7 +16,7 @@ from mcsim._run.compiled import diagnose_chunk, readable_errors
 from mcsim._run.evaluate import evaluate, rows_of
 from mcsim._run.parts import faults_of_parts, named
 from mcsim.errors import raise_all, warn
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 
 @with_remedies()

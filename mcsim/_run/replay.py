@@ -20,7 +20,7 @@ from mcsim._run.plan import CellPlan, EstimatorPlan, plan
 from mcsim._run.run import manifest
 from mcsim._run.study import Study
 from mcsim.errors import InputError, UnknownName, warn
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 _ROWS_SHOWN = 10
 
