@@ -40,7 +40,7 @@ INSIDES = {
         "_generators _studies",
         "_app",
         "_usage",
-        "_frames _kinds",
+        "_frames",
     ],
     "plots": ["_studies _training _fidelity", "_marginals"],
     "_fidelity": [
@@ -56,7 +56,7 @@ INSIDES = {
         "run",
         "cell",
         "progress host_blocks truth draws",
-        "evaluate plan study_file",
+        "evaluate plan",
         "compiled study",
         "parts missing_cells",
     ],
@@ -119,7 +119,7 @@ INSIDES = {
     "_definitions": ["differences", "describe", "source_text public_names"],
     "_core": [
         "records null_and_level keys",
-        "design calls calendar averages pytree checks declared markup numerics machine",
+        "design calls calendar averages pytree checks markup numerics machine",
     ],
 }
 """The same inside packages, line by line and name by name."""

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcsim._core.declared import fits
+from mcsim._core.checks import fits
 from mcsim._core.pytree import identity_fields
 from mcsim._data.schema import decode_label, encode_label
 
