@@ -58,7 +58,7 @@ INSIDES = {
         "progress host_blocks truth draws",
         "evaluate plan",
         "compiled study",
-        "parts missing_cells",
+        "parts",
     ],
     "_results": [
         "open",
@@ -118,7 +118,7 @@ INSIDES = {
     ],
     "_definitions": ["differences", "describe", "source_text public_names"],
     "_core": [
-        "records null_and_level keys",
+        "protocols records keys",
         "design calls calendar averages pytree checks markup numerics machine",
     ],
 }

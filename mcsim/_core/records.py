@@ -358,33 +358,6 @@ class Estimator(Protocol):
 
 
 @runtime_checkable
-class Diagnosed(Protocol):
-    """An estimator that says of a panel what a reader should know beside the estimate.
-
-    ``diagnose(panel)`` gives numbers by their names, as ``{"treated cells left out of the average":
-    12.0}``; 0 is not worth a note. It is pure, runs on a cell's first block, and its means are
-    shown under tables.
-    """
-
-    def diagnose(self, panel: Panel, /) -> Mapping[str, Any]:
-        """Return what is known of an estimate on one panel, by name."""
-        ...
-
-
-@runtime_checkable
-class Explained(Protocol):
-    """An estimator that says why it fails on a panel, where a status is all that it returns.
-
-    ``explain(panel)`` gives a sentence, empty without a known reason. It sees a panel of numbers,
-    outside compiled code, once for every status of a cell's first block.
-    """
-
-    def explain(self, panel: Panel, /) -> str:
-        """Return why there is no estimate on one panel, as a sentence."""
-        ...
-
-
-@runtime_checkable
 class Generator(Protocol):
     """What training returns: draws panels of any number of units. Immutable."""
 

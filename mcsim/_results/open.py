@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.null_and_level import faults_of_level
+from mcsim._core.protocols import faults_of_level
 from mcsim._core.records import Status
 from mcsim._results.caveats import (
     limits_left_behind,

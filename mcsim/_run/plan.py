@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from mcsim._core.keys import (
     root_key,
     stream_key,
 )
+from mcsim._core.protocols import DescribedDGP, described
 from mcsim._definitions.describe import describe
 from mcsim._definitions.differences import difference
 from mcsim._host.host import HostDGP, HostEstimator
@@ -42,42 +43,6 @@ from mcsim._run.compiled import (
 from mcsim._run.study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
-
-
-class DescribedDGP(NamedTuple):
-    """Optional attributes of a DGP: a DGP without one of them has the value given here.
-
-    Attributes
-    ----------
-    schema : Schema, optional
-        Names and categories of native samples; samples of a host DGP bring their own.
-    truth : callable, optional
-        ``truth(key, design)``: the truth of a cell, computed once; see `mcsim._run.truth`.
-    truth_kind : str
-        A description of that truth.
-    synonyms : collection of str
-        Second names of estimands, which are no further estimands.
-    common_shocks : str, optional
-        ``"fixed"`` where all replications repeat the same common shocks, or ``"redraw"``.
-    summary : str
-        The DGP in words, for reports.
-    caveats : sequence of str
-        Conclusions that results on its samples do not support.
-    """
-
-    schema: Any = None
-    truth: Any = None
-    truth_kind: Any = "known"
-    synonyms: Any = ()
-    common_shocks: Any = None
-    summary: Any = ""
-    caveats: Any = ()
-
-
-def described(dgp: Any) -> DescribedDGP:
-    """Return the optional attributes of a DGP, which may be any function."""
-    without = DescribedDGP()._asdict()
-    return DescribedDGP(**{name: getattr(dgp, name, value) for name, value in without.items()})
 
 
 @dataclass(frozen=True)

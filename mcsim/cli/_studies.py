@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 from mcsim._core.keys import digest
+from mcsim._core.protocols import described
 from mcsim._results.failures import often_failing
 from mcsim._results.open import open_results, other_studies
 from mcsim._results.results import Results
@@ -191,7 +192,7 @@ def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store
     if study.aim:
         console.print(printable_lines(study.aim), markup=False)
     for name, dgp in study.dgps.items():
-        line = printable(f"  DGP {name}: {getattr(dgp, 'summary', '')}")
+        line = printable(f"  DGP {name}: {described(dgp).summary}")
         console.print(line, markup=False)
     console.print(printable(f"  estimators: {', '.join(study.methods)}"), markup=False)
     cells = len(study.cells())

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings
-from mcsim._core.null_and_level import faults_of_level
+from mcsim._core.protocols import faults_of_level
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.measures._columns import Roles, present
 from mcsim.measures._definitions import MEASURES, Measured, Rule, heavy_tails, meant
