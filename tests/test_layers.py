@@ -55,7 +55,7 @@ INSIDES = {
         "replay estimate",
         "run",
         "cell",
-        "progress host_blocks truth draws",
+        "progress truth chunks",
         "evaluate plan",
         "compiled study",
         "parts",

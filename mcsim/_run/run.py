@@ -22,8 +22,8 @@ from mcsim._results.open import results_of
 from mcsim._results.results import Results, doubtful_se
 from mcsim._results.store import Store
 from mcsim._run.cell import CellRunner
+from mcsim._run.chunks import check_draws
 from mcsim._run.compiled import NATIVE_BLOCK
-from mcsim._run.draws import check_draws
 from mcsim._run.plan import CellPlan, plan, register
 from mcsim._run.progress import Progress
 from mcsim._run.study import Study, faults_of_reps
