@@ -116,7 +116,7 @@ INSIDES = {
         "schema",
         "shapes",
     ],
-    "_definitions": ["differences", "describe", "source_text public_names"],
+    "_definitions": ["describe", "source_text public_names"],
     "_core": [
         "protocols records keys",
         "design calls calendar averages pytree checks markup numerics machine",
