@@ -1,7 +1,6 @@
-"""Optional parts of DGPs and estimators: attributes and methods that the runner asks for.
+"""Protocols of DGPs, estimators and generators, and the optional parts that a run asks for.
 
-A DGP is a function of (key, design), an estimator one of (key, panel), and more is needed of none
-(`records`). One that has the parts described here is asked for its truth, its columns, its notes.
+A DGP is a function of (key, design), an estimator one of (key, panel); more is needed of none.
 
 Most estimates leave p-values and limits to mcsim, which completes them when results are read. A
 test by resampling has its own: its estimator takes a study's null and level before it runs.
@@ -12,9 +11,49 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from jaxtyping import Array, Key
+
 from mcsim._core.checks import FINITE, Rule, faults_of_value, is_finite
-from mcsim._core.records import Panel
+from mcsim._core.design import Design
+from mcsim._core.records import Estimate, Panel, Sample
 from mcsim.errors import raise_all
+
+Label = str | tuple[str, str]
+"""What an estimate is of: an estimand, or (estimand, inference)."""
+
+Estimates = Mapping[Any, Estimate]
+"""Estimates by `Label`."""
+
+
+@runtime_checkable
+class DGP(Protocol):
+    """Draws a sample: ``dgp(key, design) -> Sample``. Pure, so that it can be jitted and vmapped.
+
+    Optional: ``truth(key, design)`` gives ``{estimand: (value, mcse)}``, computed once per cell, or
+    a `Panel` that is the population: each estimator's value on it is its own truth.
+    """
+
+    def __call__(self, key: Key[Array, ""], design: Design, /) -> Sample:
+        """Draw one sample."""
+        ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Turns a panel into estimates. Pure; the key is for resampling estimators."""
+
+    def __call__(self, key: Key[Array, ""], panel: Panel, /) -> Estimate | Estimates:
+        """Estimate on one panel."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What training returns: draws panels of any number of units. Immutable."""
+
+    def sample(self, key: Key[Array, ""], n_units: int, *, given: Any = None) -> Panel:
+        """Draw a panel of ``n_units`` units."""
+        ...
 
 
 @runtime_checkable
