@@ -85,7 +85,6 @@ INSIDES = {
         "_linear_iv _bootstrap",
         "_effects _exchangeability _own_effect _ensemble",
         "_random",
-        "_units",
         "_fields",
     ],
     "estimators": [
