@@ -12,10 +12,10 @@ from mcsim._core.design import Design as Design
 from mcsim._core.design import grid as grid
 from mcsim._core.keys import key as key
 from mcsim._core.keys import keys as keys
-from mcsim._core.records import DGP as DGP
+from mcsim._core.protocols import DGP as DGP
+from mcsim._core.protocols import Estimator as Estimator
+from mcsim._core.protocols import Generator as Generator
 from mcsim._core.records import Estimate as Estimate
-from mcsim._core.records import Estimator as Estimator
-from mcsim._core.records import Generator as Generator
 from mcsim._core.records import Panel as Panel
 from mcsim._core.records import Sample as Sample
 from mcsim._core.records import Status as Status

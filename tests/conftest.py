@@ -16,7 +16,7 @@ import jax
 import jaxtyping
 import pytest
 
-from mcsim._run.compile_cache import cache_folder
+from mcsim._core.machine import cache_folder
 
 collect_ignore = ["data"]  # scripts that made stored references, with libraries that CI has not
 

@@ -6,7 +6,7 @@ import warnings
 import jax
 import pytest
 
-from mcsim._run.compile_cache import use_compile_cache
+from mcsim._core.machine import use_compile_cache
 
 
 @pytest.fixture

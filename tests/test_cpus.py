@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mcsim._core.cpus import available_cpus
+from mcsim._core.machine import available_cpus
 
 CPUS = 8
 

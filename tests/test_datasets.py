@@ -18,7 +18,7 @@ import pytest
 import mcsim
 from mcsim import datasets
 from mcsim._data.shapes import note_on_long, note_on_wide
-from mcsim.datasets import DatasetInfo, _files
+from mcsim.datasets import DatasetInfo, _sources
 from mcsim.errors import InputError, UnknownName
 
 ROOT = Path(__file__).parents[1]
@@ -151,30 +151,30 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 def test_a_file_is_fetched_once(entry, tmp_path):
     frame = pd.DataFrame({"a": [1], "b": [2]})
-    pd.testing.assert_frame_equal(_files.read_file(entry), frame)
+    pd.testing.assert_frame_equal(_sources.read_file(entry), frame)
     (tmp_path / "served" / "small.csv").unlink()
-    pd.testing.assert_frame_equal(_files.read_file(entry), frame)
+    pd.testing.assert_frame_equal(_sources.read_file(entry), frame)
 
 
 def test_a_download_that_differs_is_refused(entry, tmp_path):
     (tmp_path / "served" / "small.csv").write_text("a;b\n1;3\n")
     with pytest.raises(InputError, match=r"'small' could not be fetched (?s:.)*hash"):
-        _files.read_file(entry)
+        _sources.read_file(entry)
     (tmp_path / "served" / "small.csv").unlink()
     with pytest.raises(InputError, match=r"HTTPError(?s:.)*put small\.csv into a folder"):
-        _files.read_file(entry)
+        _sources.read_file(entry)
 
 
 def test_the_users_folder_comes_first(entry, tmp_path, monkeypatch):
     monkeypatch.setenv("MCSIM_DATA", str(tmp_path))
     (tmp_path / "small.csv").write_text("a;b\n1;3\n")
     with pytest.raises(InputError, match=r"not the registered file: SHA-256 .* remove it"):
-        _files.read_file(entry)
+        _sources.read_file(entry)
     rebuilt = DatasetInfo(**{**vars(entry), "url": None, "how": "ask"})
     with pytest.warns(UserWarning, match="published figures need not come out"):
-        assert _files.read_file(rebuilt)["b"].item() == 3
+        assert _sources.read_file(rebuilt)["b"].item() == 3
     (tmp_path / "small.csv").write_text("a;b\n1;2\n")
-    assert _files.read_file(rebuilt)["b"].item() == 2
+    assert _sources.read_file(rebuilt)["b"].item() == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a;b\n"1', b"a;b\n1;2;3\n1;2;3;4\n"])
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_table_is_a_sentence(entry, tmp_path, monkeypatch, con
         pytest.warns(UserWarning, match="published figures need not come out"),
         pytest.raises(InputError, match=r"small\.csv cannot be read as 'small' .*; ask its author"),
     ):
-        _files.read_file(own)
+        _sources.read_file(own)
 
 
 def test_a_folder_that_does_not_exist(monkeypatch):
@@ -205,7 +205,7 @@ def test_packages_that_are_missing_are_named(monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr("mcsim.datasets._packaged.import_module", missing)
+    monkeypatch.setattr("mcsim.datasets._sources.import_module", missing)
     with pytest.raises(InputError, match=r"in the package linearmodels; .* 'mcsim\[data\]'"):
         datasets.load("munnell")
 

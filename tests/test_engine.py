@@ -208,7 +208,7 @@ DEADLOCK = """
 import threading
 import jax, jax.numpy as jnp
 import mcsim
-from mcsim._core.cpus import available_cpus
+from mcsim._core.machine import available_cpus
 from mcsim._run.compiled import estimate_chunk
 
 def solve(key, panel):

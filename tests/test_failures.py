@@ -202,7 +202,7 @@ def test_a_stored_first_block_skips_the_rest(tmp_path, capfd, monkeypatch):
     with pytest.warns(UserWarning, match="hopeless: 10 of 10 failed"):
         run_it({"hopeless": hopeless}, 10, store=tmp_path)
     assert "first block" in capfd.readouterr().err
-    monkeypatch.setattr("mcsim._run.draws.draw_chunk", None)  # nothing is drawn
+    monkeypatch.setattr("mcsim._run.chunks.draw_chunk", None)  # nothing is drawn
     with pytest.warns(UserWarning, match="200 of 200 failed, 136 of them skipped"):
         results = run_it({"hopeless": hopeless}, 200, store=tmp_path)
     check_skipped(results, "hopeless", 200, HOST_BLOCK)

@@ -40,7 +40,7 @@ INSIDES = {
         "_generators _studies",
         "_app",
         "_usage",
-        "_frames _kinds",
+        "_frames",
     ],
     "plots": ["_studies _training _fidelity", "_marginals"],
     "_fidelity": [
@@ -55,10 +55,10 @@ INSIDES = {
         "replay estimate",
         "run",
         "cell",
-        "progress host_blocks truth draws",
-        "evaluate plan study_file",
+        "progress truth chunks",
+        "evaluate plan",
         "compiled study",
-        "parts missing_cells compile_cache",
+        "parts",
     ],
     "_results": [
         "open",
@@ -72,9 +72,9 @@ INSIDES = {
     "_host": ["pool", "worker", "payload samples", "host"],
     "measures": [
         "_compare _summarize",
-        "_groups _definitions",
+        "_definitions",
         "_replications",
-        "_columns _intervals _mcse _reps",
+        "_columns _mcse",
     ],
     "dgps": [
         "_with_effect",
@@ -85,7 +85,6 @@ INSIDES = {
         "_linear_iv _bootstrap",
         "_effects _exchangeability _own_effect _ensemble",
         "_random",
-        "_units",
         "_fields",
     ],
     "estimators": [
@@ -107,19 +106,19 @@ INSIDES = {
         "_networks _options",
     ],
     "_readers": ["read", "regressions causal", "coefficients", "estimates"],
-    "datasets": ["_files _packaged", "_registry"],
+    "datasets": ["_sources"],
     "_data": [
         "plausibility",
         "files",
         "text_files index names",
         "frames cells",
         "schema",
-        "labels shapes",
+        "shapes",
     ],
-    "_definitions": ["differences", "describe", "source_text public_names"],
+    "_definitions": ["describe", "source_text public_names"],
     "_core": [
-        "records null_and_level keys",
-        "design calls calendar averages pytree checks declared markup numerics cpus",
+        "protocols records keys",
+        "design calls averages pytree checks markup numerics machine",
     ],
 }
 """The same inside packages, line by line and name by name."""

@@ -20,7 +20,7 @@ import mcsim
 from mcsim import Estimate, Status, Study, from_frame
 from mcsim._readers import read_result
 from mcsim.errors import ContractError, InputError
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
 

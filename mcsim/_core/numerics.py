@@ -1,7 +1,4 @@
-"""Numerics of JAX for estimation: float64, and LAPACK without waiting for threads.
-
-Importing this file switches float64 on, unless the environment variable ``JAX_ENABLE_X64``, the
-user's decision, is set; studies check it loudly.
+"""LAPACK for estimators and generators, without waiting for threads.
 
 On CPUs LAPACK is called for one matrix after another, so that no program waits for XLA's threads.
 jaxlib from 0.10 shares out a batch of matrices over XLA's threads, and waits for them on one of
@@ -10,7 +7,6 @@ them, and then do so forever (decision 0018). A single matrix is factored where 
 These functions are as in jax.numpy and jax.scipy; under vmap they are loops.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,25 +15,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.custom_batching import custom_vmap
-
-from mcsim.errors import InputError
-
-if "JAX_ENABLE_X64" not in os.environ:
-    jax.config.update("jax_enable_x64", True)
-
-
-def require_float64(task: str) -> None:
-    """Raise if JAX computes in 32 bits: estimates would lose their digits silently.
-
-    Examples
-    --------
-    >>> require_float64("estimate")
-    """
-    if not jax.config.read("jax_enable_x64"):
-        raise InputError(
-            f"{task}: JAX runs in float32, estimation needs float64; unset JAX_ENABLE_X64, or call "
-            'jax.config.update("jax_enable_x64", True) before the first array'
-        )
 
 
 def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:

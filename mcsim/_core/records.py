@@ -1,4 +1,4 @@
-"""The nouns of mcsim: Panel, Sample, Estimate, and the protocols that connect them.
+"""The nouns of mcsim: Panel and its calendar, Sample, Estimate; `protocols` connect them.
 
 A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a **study** crosses
 DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White & Crowther 2019).
@@ -6,17 +6,17 @@ DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White &
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool
 
-from mcsim._core.calendar import Calendar, places_of
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings
-from mcsim._core.design import Design
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, printable, raise_all
 
 
@@ -25,9 +25,8 @@ class Status(IntEnum):
 
     All but ``OK`` and ``NO_SE`` are failures. ``OK`` has something that counts: a value, or a
     p-value or an interval alone. ``NO_SE`` is an estimate whose inference is not defined: its value
-    counts, in every measure that needs no standard error.
-    ``SKIPPED`` is given by a run, to replications that it leaves out since all of a first block
-    failed.
+    counts, in every measure that needs no standard error. ``SKIPPED`` is given by a run, to
+    replications that it leaves out since all of a first block failed.
     """
 
     OK = 0
@@ -57,6 +56,79 @@ WITH_RESULT = tuple(int(status) for status in Status if status.has_result)
 """The statuses of results, as numbers; `SUCCESSES` are their labels."""
 
 SUCCESSES = tuple(Status(status).label for status in WITH_RESULT)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Calendar:
+    """The places of periods, ascending; static under jit.
+
+    Attributes
+    ----------
+    places : tuple of int
+        One per period.
+
+    Examples
+    --------
+    >>> Calendar((0, 1, 4)).before(1)
+    (None, 0, None)
+    """
+
+    places: tuple[int, ...]
+
+    def __str__(self) -> str:
+        many = "s" if len(self.places) != 1 else ""
+        gaps = "" if self.consecutive else f" (places {', '.join(map(str, self.places))})"
+        return f"{len(self.places)} period{many}{gaps}"
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether every period follows the one before it."""
+        return self.span == len(self.places)
+
+    @property
+    def span(self) -> int:
+        """Number of periods from the first to the last, those between that are absent included."""
+        return self.places[-1] - self.places[0] + 1 if self.places else 0
+
+    def before(self, lag: int) -> tuple[int | None, ...]:
+        """Return the position of the period ``lag`` places before each; None where it is absent."""
+        position = {place: position for position, place in enumerate(self.places)}
+        return tuple(position.get(place - lag) for place in self.places)
+
+    @property
+    def adjacent(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The positions of the periods that follow another one, and of those before them."""
+        pairs = [(t, source) for t, source in enumerate(self.before(1)) if source is not None]
+        return tuple(later for later, _ in pairs), tuple(earlier for _, earlier in pairs)
+
+    def take(self, positions: Sequence[int]) -> "Calendar":
+        """Return the calendar of the periods at these positions."""
+        return Calendar(tuple(self.places[position] for position in positions))
+
+
+def places_of(periods: Any, n_periods: int) -> tuple[int, ...] | None:
+    """Return the places of periods counted from the first; None if they are 0, 1, 2, ...
+
+    Raises
+    ------
+    InputError
+        If they are not ascending whole numbers, one per period.
+    """
+    if periods is None:
+        return None
+    try:
+        places = [int(place) for place in periods]
+        whole = all(place == given for place, given in zip(places, periods, strict=True))
+    except (TypeError, ValueError):
+        places, whole = [], False
+    if not whole or len(places) != n_periods or any(b <= a for a, b in pairwise(places)):
+        raise InputError(
+            f"periods: got {periods!r}, expected {n_periods} ascending whole numbers, the places "
+            "of the panel's periods on their calendar, such as [0, 1, 2, 4]"
+        )
+    counted = tuple(place - places[0] for place in places)
+    return None if counted == tuple(range(n_periods)) else counted
 
 
 class StaticPart(NamedTuple):
@@ -146,12 +218,9 @@ class Panel(Mapping[str, Array]):
         cls,
         columns: Mapping[str, Array],
         mask: Array | None = None,
-        static: "StaticPart | None" = None,
+        static: StaticPart | None = None,
     ) -> "Panel":
-        """Return panels side by side, of columns (rep, unit, period), without checks.
-
-        Calendar and nominal columns are those of ``static``; None: the default ones.
-        """
+        """Return panels (rep, unit, period) without checks, their calendar as in ``static``."""
         static = (static or StaticPart(()))._replace(names=tuple(columns))
         return cls.tree_unflatten(static, [*columns.values(), mask])
 
@@ -259,7 +328,7 @@ def require_panel(panel: Any, argument: str = "panel") -> None:
 def _as_column(name: str, values: Any) -> Array:
     try:
         array = jnp.asarray(values)
-    except jax.errors.JAXTypeError:  # of a tracer, which `_engine.sentences` explains
+    except jax.errors.JAXTypeError:  # of a tracer, which `readable_errors` of a run explains
         raise
     except (TypeError, ValueError):
         came = type(values).__name__
@@ -326,68 +395,3 @@ class Estimate(NamedTuple):
     df: Any = math.inf
     p_value: Any = math.nan
     status: Any = Status.OK
-
-
-Label = str | tuple[str, str]
-"""What an estimate is of: an estimand, or (estimand, inference)."""
-
-Estimates = Mapping[Any, Estimate]
-"""Estimates by `Label`."""
-
-
-@runtime_checkable
-class DGP(Protocol):
-    """Draws a sample: ``dgp(key, design) -> Sample``. Pure, so that it can be jitted and vmapped.
-
-    Optional: ``truth(key, design)`` gives ``{estimand: (value, mcse)}``, computed once per cell, or
-    a `Panel` that is the population: each estimator's value on it is its own truth.
-    """
-
-    def __call__(self, key: Key[Array, ""], design: Design, /) -> Sample:
-        """Draw one sample."""
-        ...
-
-
-@runtime_checkable
-class Estimator(Protocol):
-    """Turns a panel into estimates. Pure; the key is for resampling estimators."""
-
-    def __call__(self, key: Key[Array, ""], panel: Panel, /) -> Estimate | Estimates:
-        """Estimate on one panel."""
-        ...
-
-
-@runtime_checkable
-class Diagnosed(Protocol):
-    """An estimator that says of a panel what a reader should know beside the estimate.
-
-    ``diagnose(panel)`` gives numbers by their names, as ``{"treated cells left out of the average":
-    12.0}``; 0 is not worth a note. It is pure, runs on a cell's first block, and its means are
-    shown under tables.
-    """
-
-    def diagnose(self, panel: Panel, /) -> Mapping[str, Any]:
-        """Return what is known of an estimate on one panel, by name."""
-        ...
-
-
-@runtime_checkable
-class Explained(Protocol):
-    """An estimator that says why it fails on a panel, where a status is all that it returns.
-
-    ``explain(panel)`` gives a sentence, empty without a known reason. It sees a panel of numbers,
-    outside compiled code, once for every status of a cell's first block.
-    """
-
-    def explain(self, panel: Panel, /) -> str:
-        """Return why there is no estimate on one panel, as a sentence."""
-        ...
-
-
-@runtime_checkable
-class Generator(Protocol):
-    """What training returns: draws panels of any number of units. Immutable."""
-
-    def sample(self, key: Key[Array, ""], n_units: int, *, given: Any = None) -> Panel:
-        """Draw a panel of ``n_units`` units."""
-        ...

@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from numpy import ndarray
 
-from mcsim._core.records import WITH_RESULT, Estimate, Estimator, Panel, Status
+from mcsim._core.protocols import Estimator
+from mcsim._core.records import WITH_RESULT, Estimate, Panel, Status
 from mcsim._data.schema import Schema
 from mcsim._host.pool import WorkerPool
 from mcsim._readers import FullLabel

@@ -8,7 +8,8 @@ from jaxtyping import Array, Key
 from mcsim._core.calls import with_remedies
 from mcsim._core.keys import key as key_of
 from mcsim._core.keys import require_key
-from mcsim._core.records import Estimator, Panel, require_panel
+from mcsim._core.protocols import Estimator
+from mcsim._core.records import Panel, require_panel
 from mcsim._data.schema import Schema, infer_schema
 from mcsim._fidelity._cross_sections.comparison import Options, cross_section_fidelity
 from mcsim._fidelity._panels.comparison import panel_fidelity

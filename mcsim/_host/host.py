@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.checks import is_finite
-from mcsim._core.null_and_level import function_with_null_and_level, keywords_taken
+from mcsim._core.protocols import function_with_null_and_level, keywords_taken
 from mcsim._core.pytree import ADDED_LATER
 from mcsim._core.records import Estimate
 from mcsim._definitions.public_names import HOST

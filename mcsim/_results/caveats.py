@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcsim._core.null_and_level import LEVEL, NULL
+from mcsim._core.protocols import LEVEL, NULL
 from mcsim._results.store import Store
 from mcsim._results.store_files import is_there
 from mcsim._results.store_records import CellRecord, EstimatorRecord

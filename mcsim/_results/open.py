@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.null_and_level import faults_of_level
+from mcsim._core.protocols import faults_of_level
 from mcsim._core.records import Status
 from mcsim._results.caveats import (
     limits_left_behind,
@@ -22,7 +22,7 @@ from mcsim._results.store import Store
 from mcsim._results.store_files import is_there, missing, read_block
 from mcsim._results.store_records import NotesRecord, TruthRecord
 from mcsim.errors import StoreError, raise_all, warn
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 
 @with_remedies()

@@ -26,8 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mcsim._core.checks import as_path, other_than_file
-from mcsim._core.declared import fault_of
+from mcsim._core.checks import as_path, misfit, other_than_file
 from mcsim._results.store_files import (
     DamagedFile,
     is_temporary,
@@ -227,7 +226,7 @@ class Store:
 
     def write_study(self, manifest: Mapping[str, Any], source: Path | None) -> Path:
         """Record a study, and a copy of its file."""
-        if fault := fault_of(dict(manifest), StudyRecord):
+        if fault := misfit(dict(manifest), StudyRecord):
             raise InputError(f"study: {fault}, so that its results could not be read")
         text = json.dumps(manifest, sort_keys=True)
         folder = self.path / "studies" / hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -22,8 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mcsim._core.checks import other_than_file
-from mcsim._core.declared import fault_of
+from mcsim._core.checks import misfit, other_than_file
 from mcsim._core.keys import digest
 from mcsim._results.store_records import COLUMNS, FORMAT, MOST_LABELS, READABLE, Footer
 from mcsim._version import __version__
@@ -106,7 +105,7 @@ def read_json(
     place = content.pop(ADDRESS, address)
     if address is not None and place != address:
         raise damaged(file, f"is damaged: it belongs to {place!r}")
-    if fault := fault_of(content, kind):
+    if fault := misfit(content, kind):
         raise damaged(file, f"is damaged: it {fault}")
     return content
 
@@ -202,7 +201,7 @@ def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
     """Return the footer of a block; raise unless the block belongs in this place."""
     schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
     footer = json.loads((schema.metadata or {})[b"mcsim"])
-    alike = schema.equals(_SCHEMA) and not fault_of(footer, Footer)
+    alike = schema.equals(_SCHEMA) and not misfit(footer, Footer)
     if not alike or footer["format"] not in READABLE:
         raise StoreError(f"block {file.name}: has another format")
     if footer["address"] != _address(file):

@@ -8,6 +8,6 @@ The work is divided in five steps, each with one owner of its size:
 - A **chunk** divides the block: its samples are drawn, and its native estimates computed, by one
   call of a compiled program. Memory decides its size when a cell is begun (`chunk_size` of
   `compiled`), and the store keeps it.
-- A **piece** divides the chunk: a worker process runs a host estimator on it (`host_blocks`).
+- A **piece** divides the chunk: a worker process runs a host estimator on it (`chunks`).
 - A **replication** is one sample with its estimates, a row for each label.
 """

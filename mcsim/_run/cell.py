@@ -18,7 +18,8 @@ import pandas as pd
 from jaxtyping import Array, Key
 
 from mcsim._core.keys import Stream
-from mcsim._core.records import SUCCESSES, WITH_RESULT, Estimate, Explained, Panel, Status
+from mcsim._core.protocols import Explained, ReadsColumns
+from mcsim._core.records import SUCCESSES, WITH_RESULT, Estimate, Panel, Status
 from mcsim._data.schema import Schema
 from mcsim._host.pool import LOOK_EVERY, WorkerPool
 from mcsim._host.worker import Outcome
@@ -28,11 +29,9 @@ from mcsim._results.failures import Named, sentence_of_first_block, store_reason
 from mcsim._results.store import Store
 from mcsim._results.store_files import is_there, read_block, write_block
 from mcsim._results.store_records import NotesRecord
+from mcsim._run.chunks import HostBlock, HostBlocks, draw_all
 from mcsim._run.compiled import NATIVE_BLOCK, diagnose_chunk
-from mcsim._run.draws import draw_all
 from mcsim._run.evaluate import Evaluation, evaluate, host_rows, native_rows
-from mcsim._run.host_blocks import HostBlock, HostBlocks
-from mcsim._run.missing_cells import ReadsColumns
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim._run.progress import Progress
 from mcsim._run.truth import CellTruth, estimands_without_truth, without_synonyms

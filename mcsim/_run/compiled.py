@@ -9,38 +9,22 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Key
 
-from mcsim._core.cpus import PROGRAMS
 from mcsim._core.design import Design
-from mcsim._core.records import Diagnosed, Estimate, Panel, Sample
+from mcsim._core.machine import PROGRAMS
+from mcsim._core.protocols import Diagnosed, ReadsColumns, ReadsSchema
+from mcsim._core.records import Estimate, Panel, Sample
 from mcsim._data import remedy_for_cross_section
 from mcsim._data.schema import Schema
 from mcsim._host.host import kind_of
 from mcsim._readers import UNNAMED, FullLabel, label_all
-from mcsim._run.missing_cells import MISSING, missing_cells, without_cells
 from mcsim.errors import ContractError, InputError, McsimError, TooFewPeriods, type_and_message
-
-
-@runtime_checkable
-class ReadsSchema(Protocol):
-    """An estimator that depends on the meaning of columns and axes of panels."""
-
-    def with_schema(self, schema: Schema, nominal: Mapping[str, int | None], /) -> Any:
-        """Return the estimator for panels of this schema.
-
-        Raises
-        ------
-        InputError
-            If it cannot run on them.
-        """
-        ...
-
 
 NATIVE_BLOCK = 1024
 """Replications in a stored block of a native estimator."""
@@ -355,3 +339,45 @@ def readable_errors(what: str) -> Iterator[None]:
             f"{what}: {type_and_message(error)}; it was called with a key and traced arrays: "
             "use jax.numpy, or lift a function of frames with @mcsim.host"
         ) from error
+
+
+MISSING = "cells with NaN in a column that it reads"
+"""The count of a note: such cells are left out, or the status is ``nan`` if all are needed."""
+
+
+def missing_cells(estimator: object, panels: Panel) -> Bool[Array, "rep unit period"] | None:
+    """Return the observed cells in which a column that the estimator reads is NaN.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    panels : Panel
+        Columns (rep, unit, period).
+
+    Returns
+    -------
+    array of bool (rep, unit, period) or None
+        None where there are none, and for functions, which see the panel as it is.
+    """
+    if not isinstance(estimator, ReadsColumns):
+        return None
+    columns = tuple(panels[name] for name in estimator.reads if name in panels)
+    if not columns:
+        return None
+    missing, some = _missing(columns, panels.mask)
+    return missing if some else None
+
+
+@jax.jit
+def _missing(
+    columns: tuple[Array, ...], mask: Array | None
+) -> tuple[Bool[Array, "rep unit period"], Bool[Array, ""]]:
+    missing = jnp.stack([jnp.isnan(column) for column in columns]).any(axis=0)
+    missing = missing if mask is None else missing & mask
+    return missing, missing.any()
+
+
+def without_cells(panels: Panel, cells: Bool[Array, "rep unit period"]) -> Panel:
+    """Return panels in which these cells are not observed."""
+    mask = ~cells if panels.mask is None else panels.mask & ~cells
+    return Panel.batch(panels, mask, panels.static_part)

@@ -7,16 +7,16 @@ import pandas as pd
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import require_type
 from mcsim._core.keys import root_key
-from mcsim._core.null_and_level import faults_of_level, faults_of_null, with_null_and_level
-from mcsim._core.numerics import require_float64
-from mcsim._core.records import SUCCESSES, Explained, Panel, require_panel
+from mcsim._core.machine import require_float64
+from mcsim._core.protocols import Explained, faults_of_level, faults_of_null, with_null_and_level
+from mcsim._core.records import SUCCESSES, Panel, require_panel
 from mcsim._data.schema import Schema
 from mcsim._results.caveats import means_of, note_sentences
 from mcsim._run.compiled import diagnose_chunk, readable_errors
 from mcsim._run.evaluate import evaluate, rows_of
 from mcsim._run.parts import faults_of_parts, named
 from mcsim.errors import raise_all, warn
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 
 @with_remedies()

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mcsim._core.design import Design
-from mcsim._core.null_and_level import TakesNullAndLevel, keywords_taken
+from mcsim._core.protocols import TakesNullAndLevel, keywords_taken
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
 from mcsim._host.host import HostDGP, HostEstimator

@@ -4,11 +4,13 @@ The change rule: what a store holds under a name stays what it is. Another defin
 same name (cell or estimator) stops the run with the difference, unless changes are accepted.
 """
 
+import difflib
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,8 +26,8 @@ from mcsim._core.keys import (
     root_key,
     stream_key,
 )
-from mcsim._definitions.describe import describe
-from mcsim._definitions.differences import difference
+from mcsim._core.protocols import DescribedDGP, described
+from mcsim._definitions.describe import FITTED_BY, describe
 from mcsim._host.host import HostDGP, HostEstimator
 from mcsim._host.payload import Payload
 from mcsim._readers import FullLabel
@@ -42,42 +44,6 @@ from mcsim._run.compiled import (
 from mcsim._run.study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
-
-
-class DescribedDGP(NamedTuple):
-    """Optional attributes of a DGP: a DGP without one of them has the value given here.
-
-    Attributes
-    ----------
-    schema : Schema, optional
-        Names and categories of native samples; samples of a host DGP bring their own.
-    truth : callable, optional
-        ``truth(key, design)``: the truth of a cell, computed once; see `mcsim._run.truth`.
-    truth_kind : str
-        A description of that truth.
-    synonyms : collection of str
-        Second names of estimands, which are no further estimands.
-    common_shocks : str, optional
-        ``"fixed"`` where all replications repeat the same common shocks, or ``"redraw"``.
-    summary : str
-        The DGP in words, for reports.
-    caveats : sequence of str
-        Conclusions that results on its samples do not support.
-    """
-
-    schema: Any = None
-    truth: Any = None
-    truth_kind: Any = "known"
-    synonyms: Any = ()
-    common_shocks: Any = None
-    summary: Any = ""
-    caveats: Any = ()
-
-
-def described(dgp: Any) -> DescribedDGP:
-    """Return the optional attributes of a DGP, which may be any function."""
-    without = DescribedDGP()._asdict()
-    return DescribedDGP(**{name: getattr(dgp, name, value) for name, value in without.items()})
 
 
 @dataclass(frozen=True)
@@ -272,7 +238,7 @@ def _differences(
         identity = _identity(draft.definition)
         held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
         if held and draft.hash[:12] not in held:
-            yield from difference(f"cell {draft.cell.name!r}", _last(held), draft.definition)
+            yield from _in_lines(f"cell {draft.cell.name!r}", _last(held), draft.definition)
     hashes = {name: digest(method) for name, method in methods.items()}
     held_of: dict[str, dict[str, dict]] = {}
     for cell in stored:
@@ -281,7 +247,7 @@ def _differences(
     for name, method in methods.items():
         held = held_of.get(name)
         if held and hashes[name][:12] not in held:
-            yield from difference(f"estimator {name!r}", _last(held), method)
+            yield from _in_lines(f"estimator {name!r}", _last(held), method)
 
 
 def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
@@ -305,3 +271,73 @@ def _identity(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 def _last(held: Mapping[str, dict]) -> dict[str, Any]:
     return list(held.values())[-1]
+
+
+# Differences for readers: short values, and fitted generators by name
+
+SHOWN, LEAD = 200, 40  # characters of a value; of these before the place where two part
+
+
+def _in_lines(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that tell two definitions of the same name apart."""
+    yield f"{what}:"
+    before, after = dict(_flat(old)), dict(_flat(new))
+    for path in sorted(before.keys() | after.keys()):
+        left, right = before.get(path), after.get(path)
+        if left == right or path in ("hash", "design") or path.startswith("design."):
+            continue
+        if left is not None and right is not None and _is_fitted(left) and _is_fitted(right):
+            yield f"  {path}: {_of_fits(left, right)}"
+        elif isinstance(left, str) and isinstance(right, str) and "\n" in left + right:
+            lines = difflib.unified_diff(left.splitlines(), right.splitlines(), lineterm="", n=1)
+            yield f"  {path}:"
+            yield from (f"    {_cut(line)}" for line in list(lines)[2:])
+        else:
+            yield f"  {path}: {_change(left, right)}"
+
+
+def _change(left: Any, right: Any) -> str:
+    """Show two values, long ones around the place at which they part."""
+    before, after = json.dumps(left), json.dumps(right)
+    if max(len(before), len(after)) <= SHOWN:
+        return f"{before} -> {after}"
+    pairs = enumerate(zip(before, after, strict=False))
+    part = next((k for k, (one, other) in pairs if one != other), min(len(before), len(after)))
+    start = max(0, part - LEAD)
+    return f"{_cut(before, start)} -> {_cut(after, start)}"
+
+
+def _cut(text: str, start: int = 0) -> str:
+    head, tail = "..." if start else "", "..." if len(text) > start + SHOWN else ""
+    return f"{head}{text[start : start + SHOWN]}{tail}"
+
+
+def _is_fitted(definition: Any) -> bool:
+    """Whether a definition is of a fitted generator, whose numbers say nothing to a reader."""
+    return isinstance(definition, Mapping) and FITTED_BY in definition
+
+
+def _of_fits(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
+    before, after = dict(_flat(left[FITTED_BY])), dict(_flat(right[FITTED_BY]))
+    kinds = (config.get("class", config.get("class.name")) for config in (before, after))
+    old, new = map(_short, map(str, kinds))
+    if old != new:
+        return f"a fitted {old} -> a fitted {new}"
+    names = [name for name in before | after if before.get(name) != after.get(name)]
+    if not names:
+        return f"a fitted {old} -> another of the same configuration (other data or another key)"
+    changes = (f"{name} {_change(before.get(name), after.get(name))}" for name in names)
+    return f"a fitted {old} -> one of another configuration: {_cut(', '.join(changes))}"
+
+
+def _short(name: str) -> str:
+    """Return the last part of a public name, without its version: ``WGAN``."""
+    return name.rpartition(".")[2].partition(" ")[0]
+
+
+def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, Mapping) and not (path and _is_fitted(tree)):
+        for name, value in tree.items():
+            yield from _flat(value, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, tree

@@ -17,7 +17,7 @@ from rich.text import Text
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim._run.study import Study
 from mcsim.errors import printable
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 
 @dataclass

@@ -14,13 +14,13 @@ from mcsim._host.pool import WorkerPool
 from mcsim._results.open import results_of
 from mcsim._results.results import Results
 from mcsim._results.store import Store
-from mcsim._run.draws import draw
+from mcsim._run.chunks import draw
 from mcsim._run.evaluate import evaluate, rows_of
 from mcsim._run.plan import CellPlan, EstimatorPlan, plan
 from mcsim._run.run import manifest
 from mcsim._run.study import Study
 from mcsim.errors import InputError, UnknownName, warn
-from mcsim.measures._intervals import complete_intervals
+from mcsim.measures._replications import complete_intervals
 
 _ROWS_SHOWN = 10
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
-from mcsim._core.cpus import available_cpus
 from mcsim._core.keys import root_key
-from mcsim._core.null_and_level import names_taken
-from mcsim._core.numerics import require_float64
+from mcsim._core.machine import available_cpus, require_float64, use_compile_cache
+from mcsim._core.protocols import described, names_taken
 from mcsim._host.host import HostDGP, HostEstimator
 from mcsim._host.pool import WorkerPool
 from mcsim._results.failures import failure_sentences
@@ -23,10 +22,9 @@ from mcsim._results.open import results_of
 from mcsim._results.results import Results, doubtful_se
 from mcsim._results.store import Store
 from mcsim._run.cell import CellRunner
-from mcsim._run.compile_cache import use_compile_cache
+from mcsim._run.chunks import check_draws
 from mcsim._run.compiled import NATIVE_BLOCK
-from mcsim._run.draws import check_draws
-from mcsim._run.plan import CellPlan, described, plan, register
+from mcsim._run.plan import CellPlan, plan, register
 from mcsim._run.progress import Progress
 from mcsim._run.study import Study, faults_of_reps
 from mcsim._run.truth import (

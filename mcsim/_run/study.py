@@ -9,7 +9,12 @@ from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings, is_finite
 from mcsim._core.design import Design
 from mcsim._core.keys import cell_identity, digest
-from mcsim._core.null_and_level import faults_of_level, faults_of_null, with_null_and_level
+from mcsim._core.protocols import (
+    described,
+    faults_of_level,
+    faults_of_null,
+    with_null_and_level,
+)
 from mcsim._host.host import Version, faults_of_version
 from mcsim._run.parts import faults_of_parts, faults_of_repeats, named
 from mcsim.errors import InputError, did_you_mean, raise_all, warn
@@ -191,20 +196,20 @@ def _short(value: Any) -> str:
 
 
 def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, dict[str, Any]]]:
-    ensemble = hasattr(dgp, "members")
+    members = described(dgp).members
     if GENERATOR in design:
         why = (
             f"the DGP {name!r} is an ensemble and brings the factor {GENERATOR!r} itself; take it "
             "out of the grid"
-            if ensemble
+            if members
             else f"the factor {GENERATOR!r} tells the members of an ensemble apart, and tables "
             "average over it; rename it"
         )
         raise InputError(f"designs: {why}")
-    if not ensemble:
+    if not members:
         yield dgp, {}
         return
-    for label, member in dgp.members().items():
+    for label, member in members().items():
         yield member, {GENERATOR: label}
 
 
@@ -291,7 +296,7 @@ def _faults_of_names(designs: Sequence[Design]) -> list[str]:
 
 def _faults_of_factors(dgps: Mapping[str, Any], designs: Sequence[Design]) -> list[str]:
     """A factor that no DGP reads would label rows with what they are not."""
-    read = [getattr(dgp, "factors", None) for dgp in dgps.values()]
+    read = [described(dgp).factors for dgp in dgps.values()]
     if any(names is None for names in read):
         return []
     known = sorted({name for names in read for name in names or ()})

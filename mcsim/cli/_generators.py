@@ -30,7 +30,7 @@ from mcsim.cli._frames import (
     schema_for,
     write_frame,
 )
-from mcsim.cli._kinds import completes, trainer_of
+from mcsim.cli._usage import completes, trainer_of
 from mcsim.errors import InputError, did_you_mean
 from mcsim.generators import load, save
 

@@ -2,10 +2,8 @@
 
 import pandas as pd
 
-from mcsim.datasets._files import read_file
-from mcsim.datasets._packaged import read_package
-from mcsim.datasets._registry import DatasetInfo as DatasetInfo
-from mcsim.datasets._registry import find, registry
+from mcsim.datasets._sources import DatasetInfo as DatasetInfo
+from mcsim.datasets._sources import find, read_file, read_package, registry
 
 
 def load(name: str) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from mcsim.dgps._fields import (
     is_number,
     with_factors,
 )
-from mcsim.dgps._units import codes_of, varying
+from mcsim.dgps._random import codes_of, varying
 from mcsim.errors import did_you_mean, raise_all
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from mcsim._core.averages import ATT, Average, read_average
 from mcsim._core.design import Design
+from mcsim._core.protocols import described
 from mcsim._core.records import Panel, Sample
 from mcsim._data.schema import Schema
 from mcsim.dgps._effects import periods_treated, totals_by, true_average
@@ -64,8 +65,8 @@ class WithEffect:
     def factors(self) -> tuple[str, ...] | None:
         """The factors of a design that it reads; None if its source may read any."""
         drawn = is_generator(self.source)
-        alone = () if drawn or isinstance(self.source, Panel) else None
-        source = getattr(self.source, "factors", alone)
+        alone = drawn or isinstance(self.source, Panel)
+        source = () if alone else described(self.source).factors
         if source is None:
             return None
         chosen = field_names(self.assignment) if is_dataclass(self.assignment) else ()
@@ -86,16 +87,13 @@ class WithEffect:
     @property
     def summary(self) -> str:
         """One line for the head of a report."""
-        source = getattr(self.source, "summary", None) or repr(self.source)
+        source = described(self.source).summary or repr(self.source)
         return f"{source}; {self.treatment}: {brief(self.assignment)}; effect: {brief(self.effect)}"
 
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a reader may not conclude."""
-        own = (
-            *getattr(self.source, "caveats", ()),
-            *getattr(self.assignment, "caveats", ()),
-        )
+        own = (*described(self.source).caveats, *described(self.assignment).caveats)
         if is_generator(self.source):
             return (ONE_FIT, FITTED, *own)
         return (FIXED, *own) if isinstance(self.source, Panel) else own
@@ -103,7 +101,7 @@ class WithEffect:
     @property
     def common_shocks(self) -> str | None:
         """Whether a generator repeats the common shocks of its data or redraws them."""
-        return getattr(self.source, "common_shocks", None)
+        return described(self.source).common_shocks
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
         """Draw one sample."""
@@ -134,7 +132,7 @@ class WithEffect:
         design : Design
             The cell's factors.
         """
-        found: Any = getattr(self.source, "truth", None)
+        found = described(self.source).truth
         others: Any = found(key, design) if callable(found) else {}
         own = (ATT, *self.synonyms)
         others = {} if isinstance(others, Panel) else others

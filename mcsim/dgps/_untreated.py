@@ -15,7 +15,7 @@ from mcsim.dgps._ensemble import FIXED
 from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances
 from mcsim.dgps._imposed_effect import WithEffect
 from mcsim.dgps._own_effect import Cells, OwnEffect, OwnTreatment, own_effect, two_way_residual
-from mcsim.dgps._units import numbered
+from mcsim.dgps._random import numbered
 from mcsim.errors import did_you_mean, raise_all, warn
 
 Untreated = Literal["average", "event", "as is"]

@@ -10,8 +10,8 @@ import jax
 from jaxtyping import Array, Key
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.null_and_level import LEVEL, NULL, check_agreement
-from mcsim._core.numerics import require_float64
+from mcsim._core.machine import require_float64
+from mcsim._core.protocols import LEVEL, NULL, check_agreement
 from mcsim._core.records import Estimate, Panel, require_panel
 from mcsim._data.schema import Schema
 from mcsim._definitions.public_names import public_name, public_part

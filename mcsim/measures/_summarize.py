@@ -9,12 +9,11 @@ import pandas as pd
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings
-from mcsim._core.null_and_level import faults_of_level
+from mcsim._core.protocols import faults_of_level
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.measures._columns import Roles, present
 from mcsim.measures._definitions import MEASURES, Measured, Rule, heavy_tails, meant
-from mcsim.measures._groups import read
-from mcsim.measures._replications import Replications
+from mcsim.measures._replications import Replications, read
 
 _HINTS = {
     "truth": "a truth; name its column, or give a number, in `truth`",

@@ -16,8 +16,8 @@ import mcsim
 from command_line import mcsim_command
 from mcsim import Study, datasets, grid, run
 from mcsim._core.keys import digest
+from mcsim._core.machine import use_compile_cache
 from mcsim._results.store_records import COLUMNS
-from mcsim._run.compile_cache import use_compile_cache
 from mcsim._run.replay import replay
 from mcsim.errors import McsimError
 from mcsim.estimators import ols

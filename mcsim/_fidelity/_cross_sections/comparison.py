@@ -10,7 +10,8 @@ from jaxtyping import Array, Int, Key
 from numpy import ndarray
 from scipy.stats import t as student
 
-from mcsim._core.records import Estimator, Panel
+from mcsim._core.protocols import Estimator
+from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
 from mcsim._fidelity._cross_sections.layout import (
     Layout,

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
-from mcsim._core.records import Generator, Panel
+from mcsim._core.protocols import Generator
+from mcsim._core.records import Panel
 from mcsim._data.schema import Column, Schema
 from mcsim._fidelity.candidates import require_columns
 from mcsim.errors import InputError, did_you_mean, raise_all

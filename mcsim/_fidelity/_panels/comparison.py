@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Key
 
-from mcsim._core.records import Estimator, Panel, Status
+from mcsim._core.protocols import Estimator
+from mcsim._core.records import Panel, Status
 from mcsim._data.schema import Schema
 from mcsim._fidelity._panels.layout import PanelLayout, RealPanel, read_panel_layout, read_real
 from mcsim._fidelity._panels.moments import Scale, Scores, read_scale, score_records, scores

@@ -11,12 +11,13 @@ from mcsim._core.calls import with_remedies
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
 from mcsim.dgps._fields import faults_of_flags, is_number, is_whole
-from mcsim.dgps._random import draw_order, number_of
-from mcsim.dgps._units import (
+from mcsim.dgps._random import (
     adoption_positions,
     cluster_count,
+    draw_order,
     faults_of_cluster,
     faults_of_start,
+    number_of,
 )
 from mcsim.errors import InputError, raise_all
 

@@ -12,8 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mcsim._core.calls import with_remedies
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
-from mcsim.dgps._random import draw_order
-from mcsim.dgps._units import faults_of_cluster, first_observed, numbered, varying
+from mcsim.dgps._random import draw_order, faults_of_cluster, first_observed, numbered, varying
 from mcsim.errors import did_you_mean, raise_all
 
 

@@ -12,8 +12,14 @@ from mcsim._core.calls import with_remedies
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
 from mcsim.dgps._fields import faults_of_flags, is_number, is_whole, shown
-from mcsim.dgps._random import draw_order, number_of
-from mcsim.dgps._units import cluster_count, draw_adoption, faults_of_cluster, faults_of_start
+from mcsim.dgps._random import (
+    cluster_count,
+    draw_adoption,
+    draw_order,
+    faults_of_cluster,
+    faults_of_start,
+    number_of,
+)
 from mcsim.errors import raise_all
 
 

@@ -20,8 +20,7 @@ from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, require_panel
 from mcsim.dgps._factor_model import faults_of_rank, standardized
 from mcsim.dgps._fields import faults_of_numbers, is_number, is_whole, shown
-from mcsim.dgps._random import draw_order
-from mcsim.dgps._units import draw_adoption, faults_of_start, first_observed
+from mcsim.dgps._random import draw_adoption, draw_order, faults_of_start, first_observed
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 _BISECTIONS = 50

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcsim._core.numerics import require_float64
+from mcsim._core.machine import require_float64
 from mcsim._core.records import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._dummies import spread, with_dummies

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 from mcsim._core.checks import FINITE, at_least, faults_of, plain
-from mcsim._core.null_and_level import CONFIDENCE_LEVEL
+from mcsim._core.protocols import CONFIDENCE_LEVEL
 from mcsim.errors import did_you_mean, raise_all
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula
 from mcsim.estimators._native import (

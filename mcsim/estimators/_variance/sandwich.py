@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcsim._core.calendar import Calendar
+from mcsim._core.records import Calendar
 from mcsim.errors import InputError
 from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model.least_squares import LinearFit

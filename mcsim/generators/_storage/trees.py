@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcsim._core.declared import fits
+from mcsim._core.checks import fits
 from mcsim._core.pytree import identity_fields
-from mcsim._data.labels import decode_label, encode_label
+from mcsim._data.schema import decode_label, encode_label
 
 Tensors = dict[str, np.ndarray]
 

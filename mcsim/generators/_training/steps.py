@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim._core.cpus import available_cpus
+from mcsim._core.machine import available_cpus
 from mcsim.errors import TrainingDiverged
 from mcsim.generators._scores.vectors import UnitNumbers, identities
 
