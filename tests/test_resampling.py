@@ -15,7 +15,7 @@ from mcsim.estimators._formula import parse_regression
 from mcsim.estimators._linear_model.data import read_regression
 from mcsim.estimators._linear_model.least_squares import fit_linear
 from mcsim.estimators._regression.fixed_effects import fixed_effects
-from mcsim.estimators._regression.pooled import ols
+from mcsim.estimators._regression.ols import ols
 from mcsim.estimators._variance.clusters import read_groups
 from mcsim.estimators._variance.names import parse_vcov
 from mcsim.estimators._variance.randomization import shuffle

@@ -25,9 +25,14 @@ from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_tre
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator, native
-from mcsim.estimators._regression.diagnosis import diagnose_regression
 from mcsim.estimators._regression.fixed_effects import as_counted
-from mcsim.estimators._regression.options import Inference, Names, Resampling, regression
+from mcsim.estimators._regression.options import (
+    Inference,
+    Names,
+    Resampling,
+    diagnose_regression,
+    regression,
+)
 from mcsim.estimators._variance.inference import infer
 
 ENDS = ("binned", "restricted", "dropped")

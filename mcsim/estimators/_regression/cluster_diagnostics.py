@@ -18,8 +18,8 @@ from mcsim.estimators._dummies import spread, with_dummies
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula, check_columns
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
-from mcsim.estimators._regression.diagnosis import treated_clusters
 from mcsim.estimators._regression.fixed_effects import read_with_effects
+from mcsim.estimators._regression.options import treated_clusters
 from mcsim.estimators._variance.clusters import AXES, Groups, cluster_sums, read_groups
 from mcsim.estimators._variance.leverage import (
     POWERS,
