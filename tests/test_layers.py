@@ -96,7 +96,7 @@ INSIDES = {
         "_native _explanation _dummies _fit",
         "_formula",
         "_parsing",
-        "_expression _algebra _elsewhere",
+        "_expression _elsewhere",
     ],
     "generators": [
         "_storage _ensemble",

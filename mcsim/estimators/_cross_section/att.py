@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from mcsim._core.records import Estimate, Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._algebra import LeastSquares, Logit, least_squares, logit
+from mcsim.estimators._cross_section.models import LeastSquares, Logit, least_squares, logit
 from mcsim.estimators._expression import design_matrix, evaluate
 from mcsim.estimators._fit import Fit, Variance, estimates_of, worst
 from mcsim.estimators._formula import TreatmentFormula

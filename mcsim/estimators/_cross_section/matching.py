@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.estimators._algebra import least_squares
 from mcsim.estimators._cross_section.att import Arms, on_arms
+from mcsim.estimators._cross_section.models import least_squares
 from mcsim.estimators._fit import Fit, Variance, worst
 
 TIE = 1e-5  # squared distances (in standard deviations) closer than this are ties

@@ -19,8 +19,7 @@ from mcsim._core.averages import ATT, at_event_times, named
 from mcsim._core.records import Estimate, Panel, Status
 from mcsim.estimators._did.adoption import Adoption, CohortPeriods
 from mcsim.estimators._fit import Variance, estimates_of_terms
-from mcsim.estimators._variance.clusters import cluster_sums, n_clusters, read_groups
-from mcsim.estimators._variance.setting import key_of
+from mcsim.estimators._variance.names import cluster_sums, key_of, n_clusters, read_groups
 
 BOOTSTRAPS = ("bootstrap", "bootstrap:mammen")
 ALONE = "share of the weight on cohorts of one treated unit or cluster, without an error of its own"

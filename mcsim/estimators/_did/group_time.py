@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core.records import Estimate, Panel, Status
-from mcsim.estimators._algebra import least_squares, logit
+from mcsim.estimators._cross_section.models import least_squares, logit
 from mcsim.estimators._did.adoption import (
     LEFT_OUT,
     Adoption,

@@ -15,7 +15,6 @@ from mcsim._core.averages import ATT, named
 from mcsim._core.calendar import Calendar
 from mcsim._core.records import Estimate, Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._algebra import generalized_inverse, invert
 from mcsim.estimators._did.adoption import LEFT_OUT, Adoption, read_adoption
 from mcsim.estimators._did.aggregation import (
     ALONE,
@@ -24,8 +23,9 @@ from mcsim.estimators._did.aggregation import (
     share_alone,
 )
 from mcsim.estimators._formula import TreatmentFormula
-from mcsim.estimators._linear_model.least_squares import EXPLAINED
-from mcsim.estimators._variance.clusters import read_groups
+from mcsim.estimators._linear_model.data import generalized_inverse
+from mcsim.estimators._linear_model.least_squares import EXPLAINED, invert
+from mcsim.estimators._variance.names import read_groups
 
 POOLED = ("bjs:cohort", "bjs:event", "bjs:all")
 """Variances whose effects deviate from a mean over more than the cohort in the period."""

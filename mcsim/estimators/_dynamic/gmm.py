@@ -17,10 +17,11 @@ from jaxtyping import Array, Bool, Float, Int
 from mcsim._core.calendar import Calendar
 from mcsim._core.numerics import eigh
 from mcsim._core.records import Estimate
-from mcsim.estimators._algebra import combine, generalized_inverse, invert
 from mcsim.estimators._dynamic.differences import Differences
 from mcsim.estimators._expression import lagged
 from mcsim.estimators._fit import statistic
+from mcsim.estimators._linear_model.data import generalized_inverse
+from mcsim.estimators._linear_model.least_squares import combine, invert
 
 NEGLIGIBLE = 1e-12  # eigenvalue relative to the largest, below which a direction has no weight
 

@@ -20,7 +20,6 @@ from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression.fixed_effects import read_with_effects
 from mcsim.estimators._regression.options import treated_clusters
-from mcsim.estimators._variance.clusters import AXES, Groups, cluster_sums, read_groups
 from mcsim.estimators._variance.leverage import (
     POWERS,
     cluster_leverage,
@@ -28,6 +27,7 @@ from mcsim.estimators._variance.leverage import (
     lost_without,
     nested_in,
 )
+from mcsim.estimators._variance.names import AXES, Groups, cluster_sums, read_groups
 
 METHODS = ("ols", "fixed_effects")
 

@@ -13,9 +13,13 @@ from mcsim._core.records import Estimate, Panel
 from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._fit import first_status
 from mcsim.estimators._formula import RegressionFormula, parse_regression, require_axes
-from mcsim.estimators._linear_model.data import Regression, read_regression
+from mcsim.estimators._linear_model.data import (
+    Regression,
+    between_periods,
+    read_regression,
+    without_singletons,
+)
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
-from mcsim.estimators._linear_model.transforms import between_periods, without_singletons
 from mcsim.estimators._native import NativeEstimator, makes_estimator, names_of
 from mcsim.estimators._regression.options import (
     Inference,

@@ -11,14 +11,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcsim._core.numerics import cholesky, eigvalsh, inv
-from mcsim.estimators._algebra import combine, invert, products
 from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model.data import Cells, Columns, Regression, count, sums_of_squares
 from mcsim.estimators._linear_model.least_squares import (
     LinearFit,
     absorb_all,
+    combine,
     explained,
+    invert,
     parameters,
+    products,
     too_few,
 )
 

@@ -9,9 +9,8 @@ from jaxtyping import Array, Key
 
 from mcsim._core.records import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._linear_model.data import read_regression
+from mcsim.estimators._linear_model.data import differences, read_regression, unit_means
 from mcsim.estimators._linear_model.least_squares import SOLVERS, fit_linear
-from mcsim.estimators._linear_model.transforms import differences, unit_means
 from mcsim.estimators._native import NativeEstimator, faults_of_names, makes_estimator
 from mcsim.estimators._regression.options import (
     REFITTED,

@@ -23,8 +23,17 @@ from mcsim.estimators._native import (
     names_of,
     native,
 )
-from mcsim.estimators._variance.clusters import Groups, cluster_sums, n_clusters, read_groups
-from mcsim.estimators._variance.names import KINDS, Vcov, faults_of_vcov, parse_vcov, spelled
+from mcsim.estimators._variance.names import (
+    KINDS,
+    Groups,
+    Vcov,
+    cluster_sums,
+    faults_of_vcov,
+    n_clusters,
+    parse_vcov,
+    read_groups,
+    spelled,
+)
 from mcsim.estimators._variance.small_sample import RULES, faults_of_rule
 
 SUMS_OF_CLUSTERS = ("CR0", "CR1", "CR2")

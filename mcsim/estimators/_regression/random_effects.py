@@ -6,12 +6,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core.records import Estimate, Panel
-from mcsim.estimators._algebra import combine, generalized_inverse, products
 from mcsim.estimators._fit import statistic, worst
 from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._linear_model.data import Cells, Columns, Regression, read_regression
-from mcsim.estimators._linear_model.least_squares import EXPLAINED, absorb_all, fit_linear
-from mcsim.estimators._linear_model.transforms import quasi_demeaned, unit_means
+from mcsim.estimators._linear_model.data import (
+    Cells,
+    Columns,
+    Regression,
+    generalized_inverse,
+    quasi_demeaned,
+    read_regression,
+    unit_means,
+)
+from mcsim.estimators._linear_model.least_squares import (
+    EXPLAINED,
+    absorb_all,
+    combine,
+    fit_linear,
+    products,
+)
 from mcsim.estimators._native import NativeEstimator, makes_estimator
 from mcsim.estimators._regression.options import (
     REFITTED,

@@ -22,7 +22,7 @@ from mcsim.estimators._synthetic.variances import (
     placebo,
     refitted_jackknife,
 )
-from mcsim.estimators._variance.setting import key_of
+from mcsim.estimators._variance.names import key_of
 
 _VARIANCES = ("placebo", "jackknife", "bootstrap", "jackknife:refit")
 _NONE = "none"

@@ -15,15 +15,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcsim._core.numerics import cholesky, eigh
-from mcsim.estimators._algebra import combine, products
 from mcsim.estimators._fit import Variance
-from mcsim.estimators._linear_model.least_squares import LinearFit
-from mcsim.estimators._linear_model.transforms import absorb
-from mcsim.estimators._variance.clusters import AXES, Groups, cluster_grams, cluster_sums
-from mcsim.estimators._variance.names import Vcov
-from mcsim.estimators._variance.sandwich import rule_of_clusters
-from mcsim.estimators._variance.setting import Setting
-from mcsim.estimators._variance.small_sample import for_cells, not_nested
+from mcsim.estimators._linear_model.data import absorb
+from mcsim.estimators._linear_model.least_squares import LinearFit, combine, products
+from mcsim.estimators._variance.names import (
+    AXES,
+    Groups,
+    Setting,
+    Vcov,
+    cluster_grams,
+    cluster_sums,
+)
+from mcsim.estimators._variance.small_sample import for_cells, not_nested, rule_of_clusters
 
 NEGLIGIBLE = 1e-10  # 1 - leverage of a direction, below which residuals have no part in it
 TOUCHED = 1e-14  # share of a loading's square in such directions that deletion would lose

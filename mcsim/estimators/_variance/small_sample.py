@@ -40,8 +40,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from mcsim.estimators._linear_model.data import Counts
-from mcsim.estimators._linear_model.least_squares import parameters
-from mcsim.estimators._variance.names import Vcov, parse_vcov
+from mcsim.estimators._linear_model.least_squares import LinearFit, parameters
+from mcsim.estimators._variance.names import (
+    Setting,
+    Vcov,
+    n_clusters,
+    parse_vcov,
+)
 
 PYFIXEST = "pyfixest-0.60"
 FIXEST = ("fixest-0.13", PYFIXEST)
@@ -98,6 +103,13 @@ def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSam
         factor = _ratio(number - 1, number)
     df = {"linearmodels": n - parameters(counts), "none": jnp.inf}.get(rule, number - 1)
     return SmallSample(jnp.where(number >= 2, factor, jnp.nan), df)
+
+
+def rule_of_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) -> SmallSample:
+    """Return factor and degrees of freedom; of two ways, with the number of the fewer clusters."""
+    numbers = [n_clusters(fit.observed, (name,), setting.groups) for name in vcov.clusters]
+    number = jnp.stack(numbers).min()
+    return for_clusters(setting.ssc, vcov, fit.counts, number)
 
 
 def for_kernel(rule: str, counts: Counts) -> SmallSample:

@@ -12,12 +12,10 @@ import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from mcsim.estimators._algebra import generalized_inverse
 from mcsim.estimators._fit import Variance
+from mcsim.estimators._linear_model.data import generalized_inverse
 from mcsim.estimators._linear_model.least_squares import LinearFit
-from mcsim.estimators._variance.clusters import Groups
-from mcsim.estimators._variance.names import Vcov
-from mcsim.estimators._variance.setting import CELLS, TIE, Setting, key_of
+from mcsim.estimators._variance.names import CELLS, TIE, Groups, Setting, Vcov, key_of
 
 FLOOR = 1e-20  # of the squared scores before projection, below which a variance is rounding error
 FARTHEST = 1e4  # standard errors from the estimate beyond which an accepted null has no end
