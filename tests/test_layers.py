@@ -93,9 +93,9 @@ INSIDES = {
         "_regression",
         "_variance",
         "_linear_model",
-        "_native _explanation _dummies _fit",
-        "_formula",
+        "_native _explanation _fit",
         "_parsing",
+        "_formula",
         "_expression _elsewhere",
     ],
     "generators": [

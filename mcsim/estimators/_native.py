@@ -16,9 +16,16 @@ from mcsim._core.records import Estimate, Panel, require_panel
 from mcsim._data.schema import Schema
 from mcsim._definitions.public_names import public_name, public_part
 from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
-from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
 from mcsim.estimators._explanation import explain_failure
-from mcsim.estimators._formula import check_columns, parse_treatment_formula, with_axes
+from mcsim.estimators._formula import (
+    Names,
+    check_columns,
+    faults_of_categories,
+    spread,
+    with_axes,
+    with_dummies,
+)
+from mcsim.estimators._parsing import parse_treatment_formula
 
 
 @runtime_checkable

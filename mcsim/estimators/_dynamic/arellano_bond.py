@@ -11,7 +11,7 @@ from mcsim.estimators._dynamic.differences import LaggedLevels, read_differences
 from mcsim.estimators._dynamic.gmm import gmm, specification_tests, too_few
 from mcsim.estimators._expression import Apply, Number, Term
 from mcsim.estimators._fit import Variance, estimates_of_terms, worst
-from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._native import (
     NativeEstimator,
     faults_of_names,
@@ -19,6 +19,7 @@ from mcsim.estimators._native import (
     names_of,
     native,
 )
+from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.options import labels, spelled_terms
 
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}

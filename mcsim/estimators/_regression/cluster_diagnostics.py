@@ -14,8 +14,13 @@ from jaxtyping import Array, Float
 from mcsim._core.numerics import require_float64
 from mcsim._core.records import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.estimators._dummies import spread, with_dummies
-from mcsim.estimators._formula import INTERCEPT, RegressionFormula, check_columns
+from mcsim.estimators._formula import (
+    INTERCEPT,
+    RegressionFormula,
+    check_columns,
+    spread,
+    with_dummies,
+)
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression.fixed_effects import read_with_effects

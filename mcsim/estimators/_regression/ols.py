@@ -8,10 +8,11 @@ from typing import Any, Literal
 from jaxtyping import Array, Key
 
 from mcsim._core.records import Estimate, Panel
-from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._linear_model.data import differences, read_regression, unit_means
 from mcsim.estimators._linear_model.least_squares import SOLVERS, fit_linear
 from mcsim.estimators._native import NativeEstimator, faults_of_names, makes_estimator
+from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.options import (
     REFITTED,
     Inference,

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core.records import Estimate, Panel
 from mcsim.estimators._fit import statistic, worst
-from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._linear_model.data import (
     Cells,
     Columns,
@@ -25,6 +25,7 @@ from mcsim.estimators._linear_model.least_squares import (
     products,
 )
 from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.options import (
     REFITTED,
     Inference,
