@@ -161,11 +161,11 @@ def require_axes(formula: RegressionFormula) -> None:
 Nominal = Mapping[str, int | None]
 """The nominal columns of a panel, with the number of their categories where it is known."""
 
-Names = Mapping[str, tuple[str, ...]]
+DummyNames = Mapping[str, tuple[str, ...]]
 """The coefficients in the place of one: ``"g[1]"`` and ``"g[2]"`` in that of ``"g"``."""
 
 
-def with_dummies(formula: Any, nominal: Nominal) -> tuple[Any, Names]:
+def with_dummies(formula: Any, nominal: Nominal) -> tuple[Any, DummyNames]:
     """Return a formula with dummies in place of nominal columns, and the names of coefficients.
 
     Parameters
@@ -203,14 +203,14 @@ def faults_of_categories(formula: Any, columns: Iterable[str]) -> list[str]:
     ]
 
 
-def spread(terms: Sequence[str], names: Names) -> tuple[str, ...]:
+def spread(terms: Sequence[str], names: DummyNames) -> tuple[str, ...]:
     """Return coefficients by name, dummies in the place of their column."""
     return tuple(own for term in terms for own in names.get(term, (term,)))
 
 
 def _regression_with_dummies(
     formula: RegressionFormula, nominal: Nominal
-) -> tuple[RegressionFormula, Names]:
+) -> tuple[RegressionFormula, DummyNames]:
     kept = len(formula.endogenous)
     regressors, names = [], {}
     for text, term in zip(formula.names[kept:], formula.regressors, strict=True):

@@ -21,9 +21,8 @@ from mcsim._core.records import Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._cross_section.models import LeastSquares, Logit, least_squares, logit
 from mcsim.estimators._expression import design_matrix, evaluate
-from mcsim.estimators._fit import Fit, Variance, estimates_of, worst
 from mcsim.estimators._formula import TreatmentFormula
-from mcsim.estimators._native import Numerics
+from mcsim.estimators._native import Fit, Numerics, Variance, estimates_of, worst
 
 CONSTANT = 1e-12  # a column whose sd is below this share of its mean is rounding error
 

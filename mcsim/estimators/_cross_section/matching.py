@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mcsim.estimators._cross_section.att import Arms, on_arms
 from mcsim.estimators._cross_section.models import least_squares
-from mcsim.estimators._fit import Fit, Variance, worst
+from mcsim.estimators._native import Fit, Variance, worst
 
 TIE = 1e-5  # squared distances (in standard deviations) closer than this are ties
 CHUNK = 64  # units matched at a time: memory stays at 64 x n whatever n is

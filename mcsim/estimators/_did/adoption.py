@@ -17,9 +17,9 @@ from mcsim._core.checks import plain
 from mcsim._core.records import Panel
 from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import Name
-from mcsim.estimators._fit import worst
 from mcsim.estimators._formula import RegressionFormula, TreatmentFormula
 from mcsim.estimators._linear_model.data import Regression, read_regression
+from mcsim.estimators._native import worst
 
 BOTH = ("unit", "time")
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mcsim._core.averages import ATT, at_event_times, named
 from mcsim._core.records import Estimate, Panel, Status
 from mcsim.estimators._did.adoption import Adoption, CohortPeriods
-from mcsim.estimators._fit import Variance, estimates_of_terms
+from mcsim.estimators._native import Variance, estimates_of_terms
 from mcsim.estimators._variance.names import cluster_sums, key_of, n_clusters, read_groups
 
 BOOTSTRAPS = ("bootstrap", "bootstrap:mammen")

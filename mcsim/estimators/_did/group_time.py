@@ -28,8 +28,8 @@ from mcsim.estimators._did.aggregation import (
     estimates_by_influence,
     share_alone,
 )
-from mcsim.estimators._fit import worst
 from mcsim.estimators._formula import TreatmentFormula
+from mcsim.estimators._native import worst
 
 Method = Literal["dr", "reg", "ipw"]
 Weights = Float[Array, " unit"]

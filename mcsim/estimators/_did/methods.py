@@ -8,15 +8,9 @@ from mcsim.errors import raise_all
 from mcsim.estimators._did.adoption import event_times
 from mcsim.estimators._did.group_time import diagnose_callaway_santanna, fit_callaway_santanna
 from mcsim.estimators._did.imputation import POOLED, diagnose_imputation, fit_imputation
-from mcsim.estimators._native import (
-    NativeEstimator,
-    faults_of_names,
-    makes_estimator,
-    names_of,
-    native,
-)
+from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._options import Names, faults_of_names, names_of, native
 from mcsim.estimators._parsing import parse_treatment_formula
-from mcsim.estimators._regression.options import Names
 
 CONTROLS = ("never", "notyet")
 AGGREGATIONS = ("simple", "event", "group", "calendar")

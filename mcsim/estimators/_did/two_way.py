@@ -23,12 +23,12 @@ from mcsim.estimators._did.adoption import (
 from mcsim.estimators._formula import TreatmentFormula, check_columns, with_dummies
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
-from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator, native
+from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator
+from mcsim.estimators._options import Names, native
 from mcsim.estimators._parsing import parse_treatment_formula
 from mcsim.estimators._regression.fixed_effects import as_counted
 from mcsim.estimators._regression.options import (
     Inference,
-    Names,
     Resampling,
     diagnose_regression,
     regression,

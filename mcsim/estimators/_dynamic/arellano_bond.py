@@ -10,17 +10,23 @@ from mcsim.errors import did_you_mean, raise_all
 from mcsim.estimators._dynamic.differences import LaggedLevels, read_differences
 from mcsim.estimators._dynamic.gmm import gmm, specification_tests, too_few
 from mcsim.estimators._expression import Apply, Number, Term
-from mcsim.estimators._fit import Variance, estimates_of_terms, worst
 from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._native import (
     NativeEstimator,
-    faults_of_names,
+    Variance,
+    estimates_of_terms,
     makes_estimator,
+    worst,
+)
+from mcsim.estimators._options import (
+    faults_of_names,
+    faults_of_terms,
     names_of,
     native,
+    spelled_terms,
 )
 from mcsim.estimators._parsing import parse_regression
-from mcsim.estimators._regression.options import labels, spelled_terms
+from mcsim.estimators._regression.options import labels
 
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}
 
@@ -113,7 +119,10 @@ def arellano_bond(
     terms = spelled_terms(term, parsed.names, parsed.names)
     known = _VCOV.get(steps, ()) if isinstance(steps, int) else ()
     names = names_of(vcov) if vcov is not None else known[:1]
-    faults = [*faults_of_terms(parsed, terms, estimand), *faults_of_lags(instrument_lags)]
+    faults = [
+        *faults_of_terms(terms, estimand, parsed.names, "arellano_bond"),
+        *faults_of_lags(instrument_lags),
+    ]
     if known:
         faults += faults_of_names("vcov", names, known, f"arellano_bond(steps={steps})")
     else:
@@ -235,22 +244,6 @@ def faults_of_lags(lags: tuple[int, int | None]) -> list[str]:
         f"instrument_lags: got {lags!r}, expected (nearest, farthest) with nearest at least 2, the "
         "farthest not below it, or None for all there are"
     ]
-
-
-def faults_of_terms(
-    formula: RegressionFormula, terms: tuple[str, ...], estimand: str | None
-) -> list[str]:
-    """Return what is wrong with the terms to report, and with their label."""
-    faults = [
-        f"term: {name!r} is not a term of the formula{did_you_mean(name, formula.names)}"
-        for name in terms
-        if name not in formula.names
-    ]
-    if not terms or len(set(terms)) < len(terms):
-        faults.append(f"term: got {terms}, expected at least one term and each once")
-    if estimand is not None and len(terms) != 1:
-        faults.append(f"estimand: got one label for {len(terms)} terms; choose one with term=")
-    return faults
 
 
 def _variables(formula: RegressionFormula) -> dict[str, Term]:

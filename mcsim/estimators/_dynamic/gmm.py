@@ -19,9 +19,9 @@ from mcsim._core.numerics import eigh
 from mcsim._core.records import Estimate
 from mcsim.estimators._dynamic.differences import Differences
 from mcsim.estimators._expression import lagged
-from mcsim.estimators._fit import statistic
 from mcsim.estimators._linear_model.data import generalized_inverse
 from mcsim.estimators._linear_model.least_squares import combine, invert
+from mcsim.estimators._native import statistic
 
 NEGLIGIBLE = 1e-12  # eigenvalue relative to the largest, below which a direction has no weight
 

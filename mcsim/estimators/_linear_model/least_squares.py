@@ -23,7 +23,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mcsim._core.numerics import cho_solve, cholesky, qr, solve_triangular
-from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model.data import (
     Cells,
     Columns,
@@ -33,6 +32,7 @@ from mcsim.estimators._linear_model.data import (
     count,
     sums_of_squares,
 )
+from mcsim.estimators._native import worst
 
 EXPLAINED = 1e-24  # share of a regressor's sum of squares, below which the effects explain it
 NEGLIGIBLE = 1e-14  # share of a column's length that others leave, below which QR calls it singular

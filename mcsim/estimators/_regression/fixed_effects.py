@@ -11,7 +11,6 @@ from jaxtyping import Array, Key
 
 from mcsim._core.records import Estimate, Panel
 from mcsim.errors import InputError, TooFewPeriods
-from mcsim.estimators._fit import first_status
 from mcsim.estimators._formula import RegressionFormula, require_axes
 from mcsim.estimators._linear_model.data import (
     Regression,
@@ -20,11 +19,11 @@ from mcsim.estimators._linear_model.data import (
     without_singletons,
 )
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
-from mcsim.estimators._native import NativeEstimator, makes_estimator, names_of
+from mcsim.estimators._native import NativeEstimator, first_status, makes_estimator
+from mcsim.estimators._options import Names, names_of
 from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.options import (
     Inference,
-    Names,
     Resampling,
     faults_of_parts,
     labels,

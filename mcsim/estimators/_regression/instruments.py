@@ -8,18 +8,17 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mcsim._core.numerics import eigvalsh, solve
 from mcsim._core.records import Estimate, Panel
-from mcsim.estimators._fit import statistic
 from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
-from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._native import NativeEstimator, makes_estimator, statistic
+from mcsim.estimators._options import Names
 from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.fixed_effects import read_with_effects
 from mcsim.estimators._regression.k_class import fit_k_class, instrument, liml_kappa
 from mcsim.estimators._regression.options import (
     SUMS,
     Inference,
-    Names,
     faults_of_parts,
     labels,
     regression,

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcsim._core.numerics import cholesky, eigvalsh, inv
-from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model.data import Cells, Columns, Regression, count, sums_of_squares
 from mcsim.estimators._linear_model.least_squares import (
     LinearFit,
@@ -23,6 +22,7 @@ from mcsim.estimators._linear_model.least_squares import (
     products,
     too_few,
 )
+from mcsim.estimators._native import worst
 
 
 class Instrumented(NamedTuple):

@@ -11,12 +11,12 @@ from mcsim._core.records import Estimate, Panel
 from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._linear_model.data import differences, read_regression, unit_means
 from mcsim.estimators._linear_model.least_squares import SOLVERS, fit_linear
-from mcsim.estimators._native import NativeEstimator, faults_of_names, makes_estimator
+from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._options import Names, faults_of_names
 from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.options import (
     REFITTED,
     Inference,
-    Names,
     Resampling,
     faults_of_parts,
     labels,

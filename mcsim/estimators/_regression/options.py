@@ -13,15 +13,17 @@ from jaxtyping import Array, Float
 from mcsim._core.checks import FINITE, at_least, faults_of, plain
 from mcsim._core.null_and_level import CONFIDENCE_LEVEL
 from mcsim._core.records import Panel, Status
-from mcsim.errors import did_you_mean, raise_all
+from mcsim.errors import raise_all
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula
 from mcsim.estimators._linear_model.data import Regression, read_regression
-from mcsim.estimators._native import (
-    NativeEstimator,
-    Numerics,
+from mcsim.estimators._native import NativeEstimator, Numerics
+from mcsim.estimators._options import (
+    Names,
     faults_of_names,
+    faults_of_terms,
     names_of,
     native,
+    spelled_terms,
 )
 from mcsim.estimators._variance.names import (
     KINDS,
@@ -41,7 +43,6 @@ SUMS_OF_CLUSTERS = ("CR0", "CR1", "CR2")
 
 TOLERATED = 1.1  # times the level, up to which the size of a test is not worth a note
 
-Names = str | Sequence[str]
 
 REFITTED = tuple(kind for kind in KINDS if kind != "RI")
 """All but randomization inference, which draws treatments of the panel as it is."""
@@ -111,7 +112,7 @@ def regression(
     raise_all(
         [
             *faults,
-            *_faults_of_terms(asked, terms, names, method),
+            *faults_of_terms(terms, asked.estimand, names, method),
             *_faults_of_clusters(vcov, cluster, known),
             *faults_of_names("ssc", (asked.ssc,), RULES, method),
             *faults_of_rule(asked.ssc, vcov, formula.effects),
@@ -162,37 +163,6 @@ def faults_of_parts(
     if instruments and not formula.endogenous:
         faults.append(f"has no instruments, which {method} needs; write 'y ~ x | d ~ z'")
     return [f"formula {str(formula)!r}: it {fault}" for fault in faults]
-
-
-def spelled_terms(
-    asked: Names | None, default: Sequence[str], names: Sequence[str]
-) -> tuple[str, ...]:
-    """Spell the terms as the formula does: spaces do not matter."""
-    if asked is None:
-        return tuple(default)
-    spelled = {name.replace(" ", ""): name for name in names}
-    return tuple(spelled.get(str(name).replace(" ", ""), str(name)) for name in names_of(asked))
-
-
-def _faults_of_terms(
-    asked: Inference, terms: tuple[str, ...], names: tuple[str, ...], method: str
-) -> list[str]:
-    faults = []
-    for unknown in dict.fromkeys(terms):
-        if unknown == INTERCEPT and unknown not in names:
-            faults.append(f"term: {method} has no {INTERCEPT!r}, which it takes out")
-        elif unknown not in names:
-            faults.append(f"term: {unknown!r} is not in the formula{did_you_mean(unknown, names)}")
-    if not terms or len(set(terms)) < len(terms):
-        faults.append(f"term: got {list(terms)}, expected at least one coefficient and each once")
-    if not isinstance(asked.estimand, str | None):
-        faults.append(f"estimand: got {asked.estimand!r}, expected a name")
-    elif asked.estimand is not None and len(terms) > 1:
-        faults.append(
-            f"estimand: {asked.estimand!r} labels one coefficient, there are {len(terms)}; choose "
-            "one with term="
-        )
-    return faults
 
 
 def _faults_of_clusters(

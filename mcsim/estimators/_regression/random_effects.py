@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core.records import Estimate, Panel
-from mcsim.estimators._fit import statistic, worst
 from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._linear_model.data import (
     Cells,
@@ -24,12 +23,12 @@ from mcsim.estimators._linear_model.least_squares import (
     fit_linear,
     products,
 )
-from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._native import NativeEstimator, makes_estimator, statistic, worst
+from mcsim.estimators._options import Names
 from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.options import (
     REFITTED,
     Inference,
-    Names,
     Resampling,
     faults_of_parts,
     labels,

@@ -7,14 +7,18 @@ from jaxtyping import Array, Key
 
 from mcsim._core.checks import at_least, faults_of_value, one_of, plain
 from mcsim._core.records import Estimate, Panel
-from mcsim.estimators._fit import Fit, Variance, estimates_of, statistic, worst
 from mcsim.estimators._formula import TreatmentFormula
 from mcsim.estimators._native import (
+    Fit,
     NativeEstimator,
     Numerics,
+    Variance,
+    estimates_of,
     makes_estimator,
-    native_of_treatment,
+    statistic,
+    worst,
 )
+from mcsim.estimators._options import native_of_treatment
 from mcsim.estimators._synthetic.effect import Weighting, block_of, effect_of, problem_of
 from mcsim.estimators._synthetic.variances import (
     bootstrap,

@@ -19,17 +19,17 @@ from jaxtyping import Array, Float, Key
 from mcsim._core.calendar import Calendar
 from mcsim._core.records import Estimate, Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._fit import Variance, estimates_of_terms
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit
+from mcsim.estimators._native import Variance, estimates_of_terms
 from mcsim.estimators._variance.leverage import (
     leverage_corrected_cells,
     leverage_corrected_clusters,
 )
 from mcsim.estimators._variance.names import (
-    Formula,
     Groups,
     Setting,
+    VarianceFormula,
     Vcov,
     cluster_sums,
     parse_vcov,
@@ -148,7 +148,7 @@ def _smoothed(
     return Variance(factor * ((series @ weights) * series).sum(axis=(1, 2)), df)
 
 
-FORMULAS: dict[str, Formula] = {
+FORMULAS: dict[str, VarianceFormula] = {
     "iid": iid,
     "HC0": heteroskedastic,
     "HC1": heteroskedastic,

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcsim._core.numerics import cholesky, eigh
-from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model.data import absorb
 from mcsim.estimators._linear_model.least_squares import LinearFit, combine, products
+from mcsim.estimators._native import Variance
 from mcsim.estimators._variance.names import (
     AXES,
     Groups,

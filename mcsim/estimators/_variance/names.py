@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core.records import Panel, Status
 from mcsim.errors import InputError, UnknownName, did_you_mean
-from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit
+from mcsim.estimators._native import Variance
 
 AXES = {"unit": -2, "time": -1}
 TIE = 1e-9  # relative difference below which two statistics are equal, on any machine
@@ -276,7 +276,7 @@ class Setting(NamedTuple):
     level: float
 
 
-Formula = Callable[[LinearFit, Vcov, Setting], Variance]
+VarianceFormula = Callable[[LinearFit, Vcov, Setting], Variance]
 """``formula(fit, vcov, setting)`` gives the variances of all terms (term,)."""
 
 

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim.errors import raise_all
-from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model.least_squares import LinearFit, absorb_all, products
+from mcsim.estimators._native import Variance
 from mcsim.estimators._variance.names import CELLS, TIE, Setting, Vcov, key_of
 
 MOST = 2**16  # units: a sorting key has as many bits for each of stratum and unit

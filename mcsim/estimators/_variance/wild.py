@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from mcsim.estimators._fit import Variance
 from mcsim.estimators._linear_model.data import generalized_inverse
 from mcsim.estimators._linear_model.least_squares import LinearFit
+from mcsim.estimators._native import Variance
 from mcsim.estimators._variance.names import CELLS, TIE, Groups, Setting, Vcov, key_of
 
 FLOOR = 1e-20  # of the squared scores before projection, below which a variance is rounding error
