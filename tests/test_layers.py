@@ -107,7 +107,7 @@ INSIDES = {
         "_scores",
         "_networks _options",
     ],
-    "_readers": ["read", "regressions causal", "estimates"],
+    "_readers": ["read", "libraries", "estimates"],
     "datasets": ["_files _packaged", "_registry"],
     "_data": [
         "plausibility",

@@ -2,7 +2,7 @@
 
 A result is read at once, because some objects change when they are used again. Its reader is chosen
 by the name of the result's module (`_READERS` of `read.py`); no library is imported for that. The
-readers themselves stand in `regressions.py` and `causal.py`, by the kind of library.
+readers themselves stand in `libraries.py`.
 """
 
 from mcsim._readers.estimates import DEFAULT_ESTIMAND as DEFAULT_ESTIMAND

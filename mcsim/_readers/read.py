@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 
 from mcsim._core.records import Estimate, Status
-from mcsim._readers.causal import of_diff_diff, of_doubleml, of_econml
 from mcsim._readers.estimates import UNNAMED, Coefficients, FullLabel, full_label, settled
-from mcsim._readers.regressions import of_linearmodels, of_pyfixest, of_statsmodels
+from mcsim._readers.libraries import (
+    of_diff_diff,
+    of_doubleml,
+    of_econml,
+    of_linearmodels,
+    of_pyfixest,
+    of_statsmodels,
+)
 from mcsim.errors import ContractError, raise_all
 
 Terms = str | Mapping[str, str] | None

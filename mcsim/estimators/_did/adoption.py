@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from mcsim._core.calendar import Calendar
-from mcsim._core.checks import plain
+from mcsim._core.checks import is_whole, plain
 from mcsim._core.records import Panel
 from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import Name
@@ -180,3 +180,27 @@ def at_horizons(cells: CohortPeriods, horizons: tuple[int, ...]) -> CohortPeriod
 def event_times(argument: Any) -> tuple[Any, ...]:
     """Return one event time or several, of any kind of sequence, as a tuple."""
     return tuple(plain(time) for time in np.ravel(np.asarray(argument, dtype=object)))
+
+
+def faults_of_cluster(cluster: Any, method: str) -> list[str]:
+    """Return what is wrong with the clusters of a method that has clusters of units alone."""
+    if isinstance(cluster, str) and cluster != "time":
+        return []
+    return [
+        f"cluster: got {cluster!r}, expected 'unit' or one column of groups of units, the clusters "
+        f"that {method} has; did and event_study have others"
+    ]
+
+
+def faults_of_horizons(horizons: tuple[Any, ...], *, negative: bool) -> list[str]:
+    """Return what is wrong with event times, before treatment only where ``negative``."""
+    wrong = [h for h in horizons if not is_whole(h) or (h < 0 and not negative)]
+    if wrong:
+        got = ", ".join(map(repr, wrong))
+        least = "" if negative else " of at least 0"
+        return [f"horizons: got {got}, expected event times{least}, whole numbers such as [0, 1]"]
+    if len(set(horizons)) < len(horizons):
+        return [f"horizons: got {horizons}, expected each once"]
+    if negative and not any(h >= 0 for h in horizons):
+        return [f"horizons: got {horizons}, expected at least one of 0 or more among them"]
+    return []

@@ -5,6 +5,7 @@ effect is linear in the outcomes; its weights on them are the adjoint of the imp
 variance is made of weights times residuals (their theorem 3).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,8 +15,15 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mcsim._core.averages import ATT, named
 from mcsim._core.calendar import Calendar
 from mcsim._core.records import Estimate, Panel, Status
-from mcsim.errors import InputError
-from mcsim.estimators._did.adoption import LEFT_OUT, Adoption, read_adoption
+from mcsim.errors import InputError, raise_all
+from mcsim.estimators._did.adoption import (
+    LEFT_OUT,
+    Adoption,
+    event_times,
+    faults_of_cluster,
+    faults_of_horizons,
+    read_adoption,
+)
 from mcsim.estimators._did.aggregation import (
     ALONE,
     Averages,
@@ -25,10 +33,15 @@ from mcsim.estimators._did.aggregation import (
 from mcsim.estimators._formula import TreatmentFormula
 from mcsim.estimators._linear_model.data import generalized_inverse
 from mcsim.estimators._linear_model.least_squares import EXPLAINED, invert
+from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._options import Names, faults_of_names, names_of, native
+from mcsim.estimators._parsing import parse_treatment_formula
 from mcsim.estimators._variance.names import read_groups
 
 POOLED = ("bjs:cohort", "bjs:event", "bjs:all")
 """Variances whose effects deviate from a mean over more than the cohort in the period."""
+
+CONSERVATIVE = ("bjs", "bjs:loo", *POOLED)
 
 Cells = Float[Array, "unit period"]
 Columns = Float[Array, "column unit period"]
@@ -51,6 +64,81 @@ class Untreated(NamedTuple):
     weight: Cells
     share: Cells
     inverse: Float[Array, "period period"]
+
+
+@makes_estimator(version=1)
+def imputation(
+    formula: str,
+    *,
+    horizons: int | Sequence[int] = (),
+    vcov: Names = "bjs",
+    cluster: str = "unit",
+) -> NativeEstimator:
+    """Impute untreated outcomes of treated cells from the untreated cells; average the differences.
+
+    Unit effects, period effects and covariates are fitted on the untreated cells. Effects that
+    cannot be imputed are left out of every average, as by ``autosample`` of did_imputation: of
+    units without an untreated period, and of periods without an untreated unit. Treatment is for
+    good. The panel may have gaps; a unit that is
+    not observed just before its first treated cell counts in ``"att"`` and in no horizon.
+
+    Parameters
+    ----------
+    formula : str
+        ``"outcome ~ treatment | covariates"``; covariates vary over time.
+    horizons : int or sequence of int
+        Event times to estimate beside the overall average; 0 is the first treated period.
+    vcov : str or sequence of str
+        ``"bjs"``, conservative: effects count by their deviation from the mean of the cohort in the
+        period. ``"bjs:loo"`` leaves the own effect out of that mean, for small cohorts. A cohort of
+        one unit has no deviation: ``"bjs:loo"`` is not defined there, and ``"bjs"`` is too small
+        (a note says by which share of the weight). ``"bjs:cohort"``, ``"bjs:event"`` and
+        ``"bjs:all"`` take the mean of the others in the cohort, at the event time, or in all
+        treated cells, as ``avgeffectsby`` with ``leaveout`` of did_imputation. All with the normal
+        distribution, and not defined where all weight is on one treated unit or cluster.
+    cluster : str
+        ``"unit"``, or a column of groups of units.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``, the mean
+        over the treated cells, and ``("att[0]", vcov)``, ... by event time. One without a cell that
+        can be imputed is ``INVALID_INPUT``, as is all of it where treatment is not 0/1 or given up;
+        collinear covariates are ``SINGULAR``.
+
+    Raises
+    ------
+    InputError
+        For a formula that cannot be parsed, an unknown variance or a negative horizon.
+
+    References
+    ----------
+    Borusyak, Jaravel & Spiess (2024), Review of Economic Studies 91: 3253-3285, theorems 1 and 3,
+    section 4.3 (pooling), appendix A.9 (leaving out).
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> y = [[1.0, 2.0, 3.0], [2.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
+    >>> d = [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
+    >>> estimates = imputation("y ~ d", horizons=[0, 1])(None, Panel({"y": y, "d": d}))
+    >>> {estimand: round(float(e.value), 6) for (estimand, _), e in estimates.items()}
+    {'att[0]': 1.0, 'att[1]': 2.0, 'att': 1.333333}
+    """
+    parsed, names = parse_treatment_formula(formula), names_of(vcov)
+    times = event_times(horizons)
+    faults = faults_of_names("vcov", names, CONSERVATIVE, "imputation")
+    faults += faults_of_cluster(cluster, "imputation")
+    raise_all(faults + faults_of_horizons(times, negative=False))
+    return native(
+        fit_imputation,
+        parsed,
+        diagnose_imputation,
+        horizons=times,
+        vcov=names,
+        cluster=cluster,
+    )
 
 
 def fit_imputation(
