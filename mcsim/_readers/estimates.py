@@ -25,7 +25,7 @@ _SAME = 1e-6  # relative to the half width: far below t(1e5) against normal
 
 
 UNNAMED = ""
-"""The estimand of an estimate without a label; the study fills it in."""
+"""The estimand of an estimate without a label, until a study fills it in."""
 
 DEFAULT_ESTIMAND = "estimate"
 """The estimand of an estimate without a label, in a study whose DGP has none or several."""
@@ -57,7 +57,7 @@ def full_label(label: Any) -> FullLabel:
 
 
 def label_all(estimates: Mapping[Any, Any]) -> dict[FullLabel, Any]:
-    """Return estimates by full label; two of one label are an error."""
+    """Return estimates by full label, or raise for two of one label."""
     if not estimates:
         raise ContractError("it returned an empty dict, expected an estimate")
     labeled = {full_label(label): estimate for label, estimate in estimates.items()}
@@ -69,9 +69,9 @@ def label_all(estimates: Mapping[Any, Any]) -> dict[FullLabel, Any]:
 def settled(estimate: Estimate) -> ndarray:
     """Return the status of estimates, elementwise.
 
-    A failure stays one. Otherwise a value, a p-value or an interval is a result. A value whose
-    standard error is not a number above zero, and that has no p-value or interval of its own, is
-    ``NO_SE``. An estimator that gives no standard error at all (NaN) has none that could fail.
+    A failure stays a failure. Otherwise a value, a p-value or an interval is a result. A value with
+    a standard error that is not a number above zero, and without a p-value or interval of its own,
+    is ``NO_SE``. An estimator that gives no standard error at all (NaN) has none that could fail.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def has_se(estimate: Estimate) -> ndarray:
 
 
 def has_own_inference(estimate: Estimate) -> ndarray:
-    """Return whether there is a p-value or an interval of the estimator's own, elementwise."""
+    """Return whether an estimate has a p-value or an interval of its own, elementwise."""
     given = [~np.isnan(_floats(part)) for part in (estimate.lower, estimate.upper)]
     return np.asarray(np.isfinite(_floats(estimate.p_value)) | (given[0] & given[1]))
 
@@ -127,7 +127,7 @@ class Coefficients(NamedTuple):
     converged : bool
         Whether the fit converged.
     first_is_main : bool
-        Whether the first coefficient is the one to take where no term is named.
+        Whether the first coefficient is taken where no term is named.
     """
 
     names: Sequence[str]
@@ -169,7 +169,7 @@ def numbers(values: Any) -> Float[ndarray, " term"]:
 
 
 def _with_distribution(printed: Estimate, dfs: tuple[float, ...], level: float) -> Estimate:
-    """Replace limits and p-value by the degrees of freedom that give them, where some do."""
+    """Replace limits and p-value by the degrees of freedom that give them, if there are any."""
     value, se, lower, upper, _, p_value, status = printed
     bare = printed._replace(lower=math.nan, upper=math.nan, p_value=math.nan)
     if not has_se(printed):

@@ -1,8 +1,8 @@
 """Readers of fitted results, library by library: coefficients with the inference that is printed.
 
-A reader takes a fitted result and returns `Coefficients`, or raises `ContractError` with what to
-return instead. None of them imports its library. Regressions are those of statsmodels, linearmodels
-and pyfixest; causal effects those of diff-diff, DoubleML and econml.
+A reader takes a fitted result and returns `Coefficients`, or raises `ContractError` with a remedy.
+None of them imports its library. First the regressions of statsmodels, linearmodels and pyfixest,
+then the causal effects of diff-diff, DoubleML and econml.
 """
 
 import math
@@ -91,7 +91,7 @@ def of_pyfixest(result: Any) -> Coefficients:
 def of_statsmodels(result: Any) -> Coefficients:
     """Read ``params, bse, conf_int(), pvalues`` of a result of statsmodels, and its convergence.
 
-    Intervals are t or z by ``use_t``, which robust and clustered covariances have to be asked for;
+    Intervals are t or z by ``use_t``, which users have to set for robust and clustered covariances;
     t has G - 1 df under clusters.
     """
     kind, params = type(result).__name__, getattr(result, "params", None)
@@ -132,11 +132,11 @@ def _dfs(result: Any) -> tuple[float, ...]:
 
 
 def _converged(result: Any) -> bool:
-    """Return whether a fit of statsmodels converged: by its flags, and where a flag cannot say.
+    """Return whether a fit of statsmodels converged: by its flags, and by checks beyond them.
 
     Robust and quantile regressions (RLM, QuantReg) stop at their iteration limit with a warning and
-    no flag. Under separation the flag of a binary or count model says yes: its likelihood rises
-    without end, by less and less, while coefficients and standard errors run away.
+    no flag. Under separation the flag of a binary or count model is True: its likelihood rises
+    without end, by less and less, while coefficients and standard errors diverge.
     """
     flags = getattr(result, "mle_retvals", None) or {}
     flagged = bool(flags.get("converged", True)) and bool(getattr(result, "converged", True))
@@ -188,7 +188,7 @@ def _separated(result: Any) -> bool:
 
 
 def _newton_step(result: Any) -> float:
-    """Return how far a Newton step moves a linear predictor; infinite where it is not defined."""
+    """Return the largest change of a linear predictor by a Newton step; infinite if undefined."""
     model, params = result.model, np.asarray(result.params, dtype=float)
     options = {"scale": 1.0} if type(model).__name__ == "GLM" else {}
     step = np.asarray(result.normalized_cov_params) @ np.asarray(model.score(params, **options))

@@ -119,7 +119,7 @@ def check_columns(names: Iterable[str], panel: Panel) -> None:
 
 
 def in_order(effects: Sequence[str]) -> tuple[str, ...]:
-    """Effects that have our names stand in one order, whatever the formula's."""
+    """Return effects named ``unit`` and ``time`` in this order; others in the formula's."""
     if set(effects) <= set(EFFECTS):
         return tuple(effect for effect in EFFECTS if effect in effects)
     return tuple(effects)
@@ -150,16 +150,16 @@ def with_axes(formula: Any, unit: str, time: str) -> Any:
 
 
 def require_axes(formula: RegressionFormula) -> None:
-    """Raise if effects still stand under the user's names, whose meaning only a schema has."""
+    """Raise if effects stand under the user's names, which only a schema can translate."""
     if formula.own_effects:
         raise InputError(
-            f"formula {str(formula)!r}: nothing says what {' and '.join(formula.own_effects)} are "
-            "here; write 'y ~ x | unit + time', or give the schema of the data (schema=) as well"
+            f"formula {str(formula)!r}: the effects {' and '.join(formula.own_effects)} are not "
+            "known here; write 'y ~ x | unit + time', or give the schema of the data (schema=) too"
         )
 
 
 Nominal = Mapping[str, int | None]
-"""The nominal columns of a panel, with the number of their categories where it is known."""
+"""The nominal columns of a panel, with the number of their categories, or None if it is unknown."""
 
 DummyNames = Mapping[str, tuple[str, ...]]
 """The coefficients in the place of one: ``"g[1]"`` and ``"g[2]"`` in that of ``"g"``."""
@@ -195,7 +195,7 @@ def with_dummies(formula: Any, nominal: Nominal) -> tuple[Any, DummyNames]:
 
 
 def faults_of_categories(formula: Any, columns: Iterable[str]) -> list[str]:
-    """Say of columns that they are categories, where a formula makes no dummies of them."""
+    """Return the faults of categorical columns, of which a formula makes no dummies there."""
     return [
         f"formula {str(formula)!r}: {name!r} is categorical; make a 0/1 column of each level but "
         "one, for instance with pandas.get_dummies"

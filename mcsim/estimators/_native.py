@@ -49,7 +49,7 @@ Pure, so that it can be jitted and vmapped; static are the formula and the optio
 """
 
 Diagnosis = Callable[..., Mapping[str, Array]]
-"""``diagnosis(panel, formula, **options)`` gives numbers by what they count; see `Diagnosed`."""
+"""``diagnosis(panel, formula, **options)`` gives numbers by name; see `Diagnosed`."""
 
 
 HOLDS_NO_DATA = "an estimator holds no data; mcsim.estimate({}, panel) estimates on them"
@@ -58,13 +58,13 @@ HOLDS_NO_DATA = "an estimator holds no data; mcsim.estimate({}, panel) estimates
 def makes_estimator(version: int = 1) -> Callable[[Maker], Maker]:
     """Return a decorator of the public functions that make an estimator.
 
-    A store knows the estimator by the name of the public function and by this version.
+    A store identifies the estimator by the name of the public function and by this version.
 
     Parameters
     ----------
     version : int
         The definition version. Raise it when the estimates on the same data change, so that a run
-        on a store of before stops and does not mix rows of both.
+        on an older store stops and does not mix rows of both.
     """
 
     def decorate(make: Any) -> Any:
@@ -97,7 +97,7 @@ class NativeEstimator:
     options : tuple of (str, value)
         The method's options, its variances (``vcov``) among them.
     groups : tuple of str
-        The clusters of its variances; no part of what it is, since its options decide them.
+        The clusters of its variances; no part of the definition, since the options decide them.
     diagnosis : callable, optional
         The function that `diagnose` calls; part of the numerics and not of the definition.
     made_by : str
@@ -114,7 +114,7 @@ class NativeEstimator:
     made_by: str = field(default="", compare=False, repr=False)
 
     def definition(self) -> dict[str, Any]:
-        """Return what it is for a store: the public function that made it, formula, options."""
+        """Return its definition for a store: the public function that made it, formula, options."""
         made_by = self.made_by or (self.name, self.numerics)
         return {"estimator": made_by, "formula": self.formula, "options": self.options}
 
@@ -132,7 +132,7 @@ class NativeEstimator:
     if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("_"):  # asked by Python or JAX, which know what to do without
+            if name.startswith("_"):  # Python and JAX look for such names, and do without
                 raise AttributeError(name)
             made = f"{self.name}({str(self.formula)!r})"
             raise UnknownAttribute(f"{made}.{name}: {HOLDS_NO_DATA.format(made)}")
@@ -155,7 +155,7 @@ class NativeEstimator:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Which of ``"null"`` and ``"level"`` its own p-values and limits depend on."""
+        """The options, ``"null"`` and ``"level"``, on which its own p-values and limits depend."""
         return tuple(name for name, _ in self.options if name in ("null", "level"))
 
     def with_null_and_level(self, null: float, level: float) -> "NativeEstimator":
@@ -172,13 +172,13 @@ class NativeEstimator:
         return self._at(null, level)
 
     def _at(self, null: float, level: float) -> "NativeEstimator":
-        """Fill in a null and a level that the user left open."""
+        """Fill in the null and the level where the user gave none."""
         asked = {"null": float(null), "level": float(level)}
         options = tuple((n, asked.get(n) if v is None else v) for n, v in self.options)
         return self if options == self.options else replace(self, options=options)
 
     def diagnose(self, panel: Panel, /) -> Mapping[str, Array]:
-        """Return numbers that a reader should know beside the estimate, by their names.
+        """Return the numbers to report as notes beside the estimate, by name.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class NativeEstimator:
         return self.diagnosis(panel, formula, **options)
 
     def explain(self, panel: Panel, /) -> str:
-        """Return why it fails on a panel of numbers, in a sentence; see `Explained`.
+        """Return the reason why it fails on a panel of numbers, as a sentence; see `Explained`.
 
         Raises
         ------
@@ -202,7 +202,7 @@ class NativeEstimator:
         return explain_failure(formula, panel)
 
     def with_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> "NativeEstimator":
-        """Return the estimator for data of a schema, whose names of unit and time it then knows.
+        """Return the estimator for data of a schema, with its names of unit and time translated.
 
         Raises
         ------
@@ -256,14 +256,14 @@ def _of_dummies(estimator: NativeEstimator, names: DummyNames) -> dict[str, Any]
 
 
 def _alone(value: Any) -> Any:
-    """One name in a tuple is shown as it is usually written, without the tuple."""
+    """Return the one name of a tuple without the tuple, as users write it."""
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
 class Variance(NamedTuple):
     """A variance of an estimate, the degrees of freedom of its t reference, own limits and p-value.
 
-    A method that tests without a standard error leaves the variance NaN and gives a p-value.
+    A method that tests without a standard error has a NaN variance and a p-value.
     """
 
     variance: Any
@@ -303,7 +303,7 @@ def first_status(status: Any, other: Any) -> Int[Array, "*many"]:
 
 
 def estimates_of(fit: Fit, estimand: str) -> dict[tuple[str, str], Estimate]:
-    """Turn a fit into one estimate per variance; after a failure every number is NaN.
+    """Return one estimate of a fit per variance; after a failure every number is NaN.
 
     Where the value exists and its variance does not, the value stays: its status is NO_SE.
     """

@@ -24,7 +24,7 @@ def native(
 ) -> NativeEstimator:
     """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``.
 
-    ``groups`` are the clusters of its variances, by default those of its option ``cluster``.
+    ``groups`` are the clusters of its variances; default: its option ``cluster``.
     """
     name = numerics.__name__.removeprefix("fit_")
     groups = groups if groups is not None else names_of(options.get("cluster") or ())
@@ -74,7 +74,7 @@ def native_of_treatment(
 
 
 def names_of(argument: Any) -> tuple[Any, ...]:
-    """Return one name or several as a tuple; anything else stands alone, for its fault."""
+    """Return one name or several as a tuple; any other value alone, for the check to refuse."""
     if isinstance(argument, str) or not isinstance(argument, Iterable):
         return (argument,)
     return tuple(argument)
@@ -83,7 +83,7 @@ def names_of(argument: Any) -> tuple[Any, ...]:
 def faults_of_names(
     argument: str, names: tuple[str, ...], known: Sequence[str], method: str
 ) -> list[str]:
-    """Return what is wrong with names chosen among the known ones of a method."""
+    """Return the faults of names chosen among the known ones of a method."""
     faults = [
         f"{argument}: {method} has no {argument} {unknown!r}{did_you_mean(unknown, known)}"
         for unknown in names
@@ -97,7 +97,7 @@ def faults_of_names(
 def spelled_terms(
     asked: Names | None, default: Sequence[str], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Spell the terms as the formula does: spaces do not matter."""
+    """Spell the terms as the formula does, whatever their spaces."""
     if asked is None:
         return tuple(default)
     spelled = {name.replace(" ", ""): name for name in names}
@@ -107,7 +107,7 @@ def spelled_terms(
 def faults_of_terms(
     terms: tuple[str, ...], estimand: str | None, names: Sequence[str], method: str
 ) -> list[str]:
-    """Return what is wrong with the coefficients to report, among those named, and their label."""
+    """Return the faults of the coefficients to report, of the known names, and of their label."""
     faults = []
     for unknown in dict.fromkeys(terms):
         if unknown == INTERCEPT and unknown not in names:

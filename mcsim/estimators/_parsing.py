@@ -25,7 +25,7 @@ from mcsim.estimators._formula import EFFECTS, RegressionFormula, TreatmentFormu
 _CALLS = ("I", "log", "sqrt", "exp")
 _ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _OPERATORS = ("~", "|", "+", ":", "*")
-_LONGEST = 5_000  # characters; a formula that a person wrote is far below
+_LONGEST = 5_000  # characters; a formula written by hand is far below
 _MOST = 1_000  # terms; products of 12 columns have 4,095, for which formulaic takes 11 seconds
 
 _TERMS = {
@@ -35,7 +35,7 @@ _TERMS = {
     "*": lambda a, b: a + b + a * b,
     ":": lambda a, b: a * b,
 }
-"""The number of terms that an operator makes of its two sides; the last ones bind most."""
+"""The number of terms of an operator's result, from those of its two sides; the last bind most."""
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def parse_treatment_formula(text: str) -> TreatmentFormula:
     Raises
     ------
     InputError
-        For anything else: the message names the piece and what to write instead.
+        For anything else: the message names the piece and its remedy.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def parse_regression(text: str, *, own_names: bool = False) -> RegressionFormula
         or two periods of the calendar before. A constant is always there (``y ~ 1`` has nothing
         else); effects are ``unit``, ``time`` or both.
     own_names : bool
-        Whether effects may stand under the user's names of them, for `with_axes` to translate.
+        Whether effects may have the user's names of the axes, which `with_axes` translates.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def parse_regression(text: str, *, own_names: bool = False) -> RegressionFormula
     Raises
     ------
     InputError
-        For anything else: the message names the piece and what to write instead.
+        For anything else: the message names the piece and its remedy.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def parse_regression(text: str, *, own_names: bool = False) -> RegressionFormula
 
 
 def _faults_of_effects(terms: list, own_names: bool) -> list[str]:
-    """Effects are names of the panel's axes, ours or the user's; which ones, a schema knows."""
+    """Return the faults of effects: each must name an axis, or with ``own_names`` be a column."""
     or_own = " or the names that your data have for them" if own_names else ""
     faults = [
         f"{str(term)!r} is not a fixed effect, expected unit or time (the panel's own axes){or_own}"
@@ -168,7 +168,7 @@ def _faults_of_effects(terms: list, own_names: bool) -> list[str]:
 
 
 def _split_instruments(text: Any) -> tuple[Any, str]:
-    """Split off the last part where it has a ``~`` of its own."""
+    """Split off the last part of a formula if it has a ``~`` of its own."""
     if isinstance(text, str) and "|" in text:
         main, tail = text.rsplit("|", 1)
         if "~" in tail and "~" in main:
@@ -190,7 +190,7 @@ def _instruments_of(tail: str, text: str) -> tuple[list, list]:
 
 
 def _faults_of_sides(formula: RegressionFormula) -> list[str]:
-    """A term may stand on one side only; one with a lag of the outcome is another term."""
+    """Return the terms that stand on two sides; a lag of the outcome is another term."""
     sides = (formula.outcome, *formula.endogenous, *formula.regressors)
     twice = {term for term, count in Counter(sides).items() if count > 1}
     twice |= set(formula.instruments).intersection(sides)
@@ -201,14 +201,14 @@ def _faults_of_sides(formula: RegressionFormula) -> list[str]:
 
 @_without_warnings()
 def _split_formula(text: str, example: str, *, constant: bool = False) -> tuple[list, list[list]]:
-    """Split a formula into formulaic's terms: those left of ``~``, and each part right of it.
+    """Split a formula into formulaic's terms: left of ``~``, and in each part right of it.
 
     Parameters
     ----------
     text : str
         The formula.
     example : str
-        One that the message shows if this one is none.
+        A valid formula, for the message.
     constant : bool
         Whether a 1 may stand for the constant, which is always there: ``y ~ 1``.
     """
@@ -238,7 +238,7 @@ def _split_formula(text: str, example: str, *, constant: bool = False) -> tuple[
 
 
 def _why_not(text: str, example: str) -> str:
-    """Say why a text is no formula, of which nothing could be read."""
+    """Return the reason for which a text cannot be parsed as a formula."""
     calls = re.findall(r"[\w.]+\([^()]*\)", text)
     written = [f"{call}: {remedy}" for call in calls if (remedy := written_here(call))]
     if written:
@@ -248,7 +248,7 @@ def _why_not(text: str, example: str) -> str:
 
 
 def _number_of_terms(tokens: Sequence[Token]) -> int:
-    """Return how many terms a formula has, at most; 0 if it has no operands where it must.
+    """Return the largest possible number of terms of a formula; 0 if operands are missing.
 
     Operators wait on a stack until one comes that binds less.
     """
@@ -340,7 +340,7 @@ def _whitelisted(term: Any, text: str) -> Term:
 
 
 def _expression(node: ast.AST) -> Expression:  # noqa: PLR0911  one case, one return
-    """Turn Python's syntax tree into ours; whatever is not on the whitelist is refused."""
+    """Turn Python's syntax tree into an `Expression`, or raise for nodes not on the whitelist."""
     match node:
         case ast.Name(name) if "__" not in name:
             return Name(name)

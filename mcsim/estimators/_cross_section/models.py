@@ -73,8 +73,8 @@ def logit(
     """Fit P(d = 1 | x) by Newton's method; column 0 of ``x`` is the intercept.
 
     The iterations start at the share of ones; a step that moves a linear predictor by more than 5
-    is shortened, or a rare treatment would overshoot. Under separation the estimates run away by
-    steps that do not shrink, and the flag says not converged.
+    is shortened, or a rare treatment would overshoot. Under separation the steps do not shrink, the
+    estimates diverge, and ``converged`` is False.
     """
     share = (weight * d).sum() / weight.sum()
     start = jnp.zeros(x.shape[1]).at[0].set(jnp.log(share / (1.0 - share)))

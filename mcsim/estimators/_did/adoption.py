@@ -1,4 +1,4 @@
-"""Adoption of a treatment: who starts when, and the cohorts and periods that a panel can have.
+"""Adoption of a treatment: first treated periods of units, and cells of cohorts and periods.
 
 A cohort is the position of the first treated period, of which there are as many as periods; a unit
 that never adopts has the position after the last. Shapes follow from the number of periods alone
@@ -110,7 +110,7 @@ def read_treatment(
 
 
 def read_adoption(formula: TreatmentFormula, panel: Panel, *, balanced: bool = False) -> Adoption:
-    """Read who adopts when, off a panel whose treatment is absorbing."""
+    """Read the units' first treated periods off a panel whose treatment is absorbing."""
     data = read_treatment(formula, panel, balanced=balanced)
     on = data.x[0] == 1
     n_periods = on.shape[1]
@@ -183,7 +183,7 @@ def event_times(argument: Any) -> tuple[Any, ...]:
 
 
 def faults_of_cluster(cluster: Any, method: str) -> list[str]:
-    """Return what is wrong with the clusters of a method that has clusters of units alone."""
+    """Return the faults of the clusters of a method that has clusters of units alone."""
     if isinstance(cluster, str) and cluster != "time":
         return []
     return [
@@ -193,7 +193,7 @@ def faults_of_cluster(cluster: Any, method: str) -> list[str]:
 
 
 def faults_of_horizons(horizons: tuple[Any, ...], *, negative: bool) -> list[str]:
-    """Return what is wrong with event times, before treatment only where ``negative``."""
+    """Return the faults of event times; times before treatment are allowed if ``negative``."""
     wrong = [h for h in horizons if not is_whole(h) or (h < 0 and not negative)]
     if wrong:
         got = ", ".join(map(repr, wrong))

@@ -74,7 +74,7 @@ def callaway_santanna(
     formula : str
         ``"outcome ~ treatment | covariates"``; a covariate's value is that of the base period.
     control : {"never", "notyet"}
-        Units that are never treated, or those and all that are not treated yet.
+        Units that are never treated, or all units that are not treated yet.
     aggregation : {"simple", "event", "group", "calendar"}
         ``"simple"`` averages over all treated cells. The others give averages by event time, by
         cohort and by period, and over them: by cohort weighted with the cohorts' sizes, else the
@@ -91,8 +91,8 @@ def callaway_santanna(
         ``"influence"``, by the influence function, cohort sizes taken as estimates;
         ``"bootstrap"``, its multiplier bootstrap with Rademacher signs, or ``"bootstrap:mammen"``.
         All with the normal distribution. Not defined where all weight is on one treated unit or
-        cluster; where only some cohorts are of one, it is too small, and a note says by which share
-        of the weight.
+        cluster; where only some cohorts are of one, it is too small, and a note reports the share
+        of the weight on them.
     cluster : str
         ``"unit"``, or a column of groups of units.
     resamples : int
@@ -105,7 +105,7 @@ def callaway_santanna(
         over treated cells; by event time ``"att[-2]"``, ``"att[0]"``, ..., and their mean
         ``"att[0..3]"``; by cohort ``"att[g=3]"`` and over them ``"att[group]"``; by period
         ``"att[t=3]"`` and over them ``"att[calendar]"``: positions, counted from 0. Where
-        ``horizons`` choose cells, the label says which: ``"att[group, 0..1]"``. One that a
+        ``horizons`` choose cells, the label names them: ``"att[group, 0..1]"``. One that a
         replication does not have is ``INVALID_INPUT`` there, as is all of it where treatment is not
         0/1 or given up, or there is no control; collinear covariates are ``SINGULAR``, a logit that
         separates is ``NONCONVERGED``.
@@ -173,7 +173,7 @@ def fit_callaway_santanna(
     cluster: str,
     resamples: int,
 ) -> dict[tuple[str, str], Estimate]:
-    """Effects of cells, averaged; variances by influence functions."""
+    """Estimate and average the effects of cells, with variances by influence functions."""
     adoption = read_adoption(formula, panel, balanced=True)
     cells = cells_of(adoption.data.calendar, base)
     if horizons is not None:
@@ -195,7 +195,7 @@ def diagnose_callaway_santanna(
 ) -> dict[str, Float[Array, ""]]:
     """Count the treated cells that no average holds, and the weight on cohorts of one unit.
 
-    Whichever horizons are asked for.
+    The counts do not depend on the horizons of the estimator.
     """
     adoption = read_adoption(formula, panel, balanced=True)
     n_periods = adoption.data.shape[1]
@@ -229,7 +229,7 @@ def _from_means(adoption: Adoption, cells: CohortPeriods, control: str) -> Group
     step = np.eye(n_periods)[cells.period] - np.eye(n_periods)[cells.base]
 
     def combine(weights: Float[Array, "target cell"]) -> Float[Array, "target unit"]:
-        """Units of a cohort share their weights on the outcomes, and a constant."""
+        """Return units' influences: those of a cohort share weights on outcomes, and a constant."""
         loading = jnp.einsum("ac,ch,ct->aht", weights, share - weight, step)
         constant = weights @ (share * means[0][:, None] - weight * means[1][:, None])
         return (loading[:, adoption.start] * y).sum(axis=2) - constant[:, adoption.start]
@@ -320,7 +320,7 @@ def effect_on_treated(
 
 
 def _adjusted(change, treated, control, share, x, method):
-    """Value, influence, and whether the models are singular or converged."""
+    """Return value and influence, and whether the models are singular and converged."""
     singular, converged = jnp.asarray(False), jnp.asarray(True)
     rest, by_regression = change, jnp.zeros_like(x)
     if method != "ipw":
@@ -342,7 +342,7 @@ def _adjusted(change, treated, control, share, x, method):
 
 
 def standardize(x: Float[Array, "covariate unit period"]) -> Float[Array, "covariate unit period"]:
-    """Center and scale covariates: nothing depends on it but the digits of the logit."""
+    """Center and scale covariates, which changes nothing but the digits of the logit."""
     centered = x - x.mean(axis=(1, 2), keepdims=True)
     spread = jnp.sqrt((centered**2).mean(axis=(1, 2), keepdims=True))
     return centered / jnp.where(spread > 0, spread, 1.0)

@@ -92,7 +92,7 @@ def imputation(
         ``"bjs"``, conservative: effects count by their deviation from the mean of the cohort in the
         period. ``"bjs:loo"`` leaves the own effect out of that mean, for small cohorts. A cohort of
         one unit has no deviation: ``"bjs:loo"`` is not defined there, and ``"bjs"`` is too small
-        (a note says by which share of the weight). ``"bjs:cohort"``, ``"bjs:event"`` and
+        (a note reports the share of the weight). ``"bjs:cohort"``, ``"bjs:event"`` and
         ``"bjs:all"`` take the mean of the others in the cohort, at the event time, or in all
         treated cells, as ``avgeffectsby`` with ``leaveout`` of did_imputation. All with the normal
         distribution, and not defined where all weight is on one treated unit or cluster.
@@ -150,7 +150,7 @@ def fit_imputation(
     vcov: tuple[str, ...],
     cluster: str,
 ) -> dict[tuple[str, str], Estimate]:
-    """Effects imputed where that is possible, and averaged; the conservative variance."""
+    """Impute effects where possible and average them, with conservative variances."""
     adoption = read_adoption(formula, panel)
     _check_horizons(horizons, adoption.data.calendar)
     treated = adoption.treated * adoption.data.observed
@@ -239,7 +239,7 @@ def _predict(columns: Columns, model: Untreated) -> Columns:
 
 
 def _imputable(untreated: Cells) -> Bool[Array, "unit period"]:
-    """Whether unit and period meet in the untreated cells, directly or through others."""
+    """Return the cells whose unit and period are linked by untreated cells, also through others."""
     linked = untreated.T @ untreated > 0
     for _ in range(max(len(linked) - 1, 1).bit_length()):
         linked = (linked.astype(float) @ linked.astype(float)) > 0
@@ -255,7 +255,10 @@ def _targets(adoption: Adoption, counted: Cells, horizons: tuple[int, ...]) -> T
 
 
 def _errors(adoption: Adoption, counted: Cells, rest: Cells, *, leave_out: bool) -> Cells:
-    """Residuals; effects less their mean over the cohort in the period, own one left out or not."""
+    """Return residuals; for effects, less their mean over the cohort in the period.
+
+    ``leave_out`` leaves the own effect out of that mean.
+    """
     member = (adoption.start == jnp.arange(rest.shape[1])[:, None]).astype(float)
     number = member @ counted
     mean = (member @ (counted * rest)) / jnp.maximum(number, 1.0)
@@ -288,7 +291,7 @@ def _errors_by(
 def _pooled_errors(
     name: str, adoption: Adoption, rest: Cells, weights: Targets, cluster: str, panel: Panel
 ) -> Targets:
-    """Return residuals; effects less those of other clusters, by cohort, by event time, or of all.
+    """Return residuals; for effects, less the mean of other clusters by cohort, event time, or all.
 
     Their mean weighs clusters with their cells squared, the paper's equation (8), as avgeffectsby
     of did_imputation for Stata has it; with leaveout, own effects count by 1 - their share in it.
@@ -303,7 +306,7 @@ def _pooled_errors(
     own = read_groups({cluster}, panel).of_unit.get(cluster, jnp.arange(len(rest)))
 
     def of_cluster(cells: Targets) -> Float[Array, "target group unit"]:
-        """Sums over each unit's cluster."""
+        """Return sums over each unit's cluster."""
         sums = jnp.einsum("aut,utg->agu", cells, of)
         flat = sums.reshape(-1, len(rest))
         return jax.vmap(lambda row: jax.ops.segment_sum(row, own, len(rest))[own])(flat).reshape(
@@ -328,7 +331,7 @@ def _pooled_errors(
 def _statuses(
     adoption: Adoption, weights: Targets, collinear: Bool[Array, ""]
 ) -> Int[Array, " target"]:
-    """Status of each target: without a cell to average it is not identified."""
+    """Return the status of each target, which is not identified without a cell to average."""
     found = jnp.where(collinear, Status.SINGULAR, Status.OK)
     found = jnp.where(weights.any(axis=(1, 2)), found, Status.INVALID_INPUT)
     return jnp.where(adoption.status == Status.OK, found, adoption.status).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""Arellano & Bond's GMM in first differences: the estimator, and the variables it instruments."""
+"""Arellano & Bond's GMM in first differences: the estimator and its instrumented variables."""
 
 from collections.abc import Sequence
 
@@ -52,17 +52,17 @@ def arellano_bond(
     formula : str
         ``"n ~ lag(n) + lag(n, 2) + w + lag(w) + k"``. Lags of the outcome are instrumented by its
         levels of two and more periods ago, the other regressors by their own differences. Unit
-        effects are always differenced out, so that ``| unit`` says nothing more; ``| time`` (or
+        effects are always differenced out, so that ``| unit`` changes nothing; ``| time`` (or
         ``| unit + time``) gives every differenced equation an intercept, its own instrument. A last
         part ``| d ~ z`` takes the difference of ``z`` as the instrument of ``d``.
     steps : {2, 1}
         One step weights the moments as if the errors in levels were independent and alike; two
         steps weight by their covariance at the first step's residuals.
     term : str or sequence of str, optional
-        The coefficients that are wanted, as the formula writes them but for spaces; default all but
-        the period effects.
+        The coefficients to report, as the formula writes them (spaces do not matter); default all
+        but the period effects.
     estimand : str, optional
-        A label for the one term that is wanted, in place of its text.
+        The label of the one coefficient that ``term`` chooses; its text by default.
     vcov : str or sequence of str, optional
         In one step ``"robust"`` (the default; clustered by unit) or ``"conventional"``; in two
         ``"windmeijer"`` (the default; Windmeijer's correction) or ``"conventional"``, which takes
@@ -159,7 +159,7 @@ def fit_arellano_bond(
     collapse: bool,
     tests: bool,
 ) -> dict[tuple[str, str], Estimate]:
-    """GMM on the differenced equations, in one step or two."""
+    """Estimate the differenced equations by GMM, in one step or two."""
     levels = instrumented_terms(formula, predetermined or (), endogenous or (), instrument_lags)
     own = own_instruments(formula, levels)
     data = read_differences(formula, panel, levels, own, collapse)
@@ -205,7 +205,7 @@ def own_instruments(
 def faults_of_variables(
     formula: RegressionFormula, predetermined: Sequence[str], endogenous: Sequence[str]
 ) -> list[str]:
-    """Return what is wrong with the names of predetermined and endogenous variables."""
+    """Return the faults of the names of predetermined and endogenous variables."""
     known = _variables(formula)
     faults = []
     if formula.outcome not in (_base(term) for term in known.values()):
@@ -236,7 +236,7 @@ def faults_of_variables(
 
 
 def faults_of_lags(lags: tuple[int, int | None]) -> list[str]:
-    """The nearest level that is a valid instrument is two periods old."""
+    """Return the faults of the lags of levels; the nearest valid one is two periods old."""
     match lags:
         case (int(nearest), int() | None as farthest) if 2 <= nearest <= (farthest or nearest):
             return []

@@ -78,7 +78,7 @@ class Regression(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """The counts that decide degrees of freedom.
+    """The counts on which degrees of freedom depend.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ def _stack(terms: tuple[Term, ...], panel: Panel, periods: tuple[int, ...]) -> C
 
 
 def _weight(terms: tuple[Term, ...], mask: Array, calendar: Calendar) -> Cells:
-    """Observed is a cell of which every term is known."""
+    """Return 1 for cells in which every term is observed, else 0."""
     known = [observed_cells(term, mask, calendar) for term in terms if columns_of(term)]
     return jnp.stack(known).all(axis=0).astype(float)
 
@@ -224,13 +224,13 @@ def _absorb_balanced(columns: AnyColumns, effects: tuple[str, ...]) -> AnyColumn
 
 
 def _mean(columns: AnyColumns, weight: Cells, axes: tuple[int, ...]) -> Float[Array, "..."]:
-    """Weighted means, kept as axes of length one; 0 where nothing is observed."""
+    """Return weighted means, with axes of length one kept; 0 where nothing is observed."""
     total = weight.sum(axis=axes, keepdims=True)
     return (weight * columns).sum(axis=axes, keepdims=True) / jnp.maximum(total, 1.0)
 
 
 def _absorb_both(columns: AnyColumns, weight: Cells) -> AnyColumns:
-    """Project off both dummies; the shorter axis is the one whose equations are solved."""
+    """Project off both dummies, by the normal equations of the shorter axis."""
     if weight.shape[1] > weight.shape[0]:
         return _absorb_both(columns.swapaxes(-1, -2), weight.T).swapaxes(-1, -2)
     within = weight * (columns - _mean(columns, weight, (-1,)))
@@ -309,7 +309,7 @@ def between_periods(data: Regression, start: int, stop: int) -> Regression:
 def without_singletons(data: Regression, effects: tuple[str, ...]) -> Regression:
     """Leave out units and periods with one observation, which their effects explain entirely.
 
-    They say nothing about slopes, and would count in degrees of freedom (Correia 2015).
+    They do not change slopes, but would count in degrees of freedom (Correia 2015).
     """
     if data.weight is None or not effects:
         return data
@@ -335,7 +335,7 @@ def _each(
     weight: Cells | None,
     periods: Sequence[int] | None = None,
 ) -> Regression:
-    """Do the same to outcome, regressors and instruments, along their last two axes.
+    """Apply a change to outcome, regressors and instruments, along their last two axes.
 
     ``periods`` are the positions of the periods that are left; None: all.
     """

@@ -47,7 +47,7 @@ class LinearFit(NamedTuple):
     Attributes
     ----------
     coef : array (term,)
-        The coefficients that were asked for.
+        The coefficients to report.
     loading : array (term, unit, period)
         Their weights on the outcome: ``coef`` is the sum of loading times outcome.
     residual : array (unit, period)
@@ -123,8 +123,8 @@ def fit_linear(
     effects : tuple of {"unit", "time"}
         Absorbed; without any, the constant is.
     terms : tuple of int
-        Positions of the coefficients that are wanted; the number of regressors is the position of
-        the constant, which only a regression without effects has.
+        Positions of the coefficients to report; the number of regressors is the position of the
+        constant, which only a regression without effects has.
     constant : bool
         False, without effects: nothing is absorbed.
     solver : {"cholesky", "qr"}
@@ -157,7 +157,7 @@ def absorb_all(
 
 
 def explained(x: Columns, left: Float[Array, " regressor"]) -> Bool[Array, ""]:
-    """Whether the sums of squares left of some regressors are nothing but rounding errors."""
+    """Return whether the sums of squares left of some regressors are rounding errors."""
     return (left <= EXPLAINED * sums_of_squares(x)).any()
 
 
@@ -169,7 +169,7 @@ def parameters(counts: Counts, absorbed: tuple[str, ...] | None = None) -> Float
 
 
 def too_few(counts: Counts) -> Bool[Array, ""]:
-    """Whether there are no more observations than parameters."""
+    """Return whether there are no more observations than parameters."""
     return jnp.asarray(counts.observations - parameters(counts) <= 0)
 
 
@@ -179,8 +179,8 @@ def _of_terms(
     """Return coefficients and loadings; the constant is the mean that slopes leave unexplained."""
     n_slopes = len(solution.coef)
     if n_slopes not in terms:
-        wanted = jnp.asarray(terms, dtype=int)
-        return solution.coef[wanted], combine(solution.root[wanted], solution.basis)
+        chosen = jnp.asarray(terms, dtype=int)
+        return solution.coef[chosen], combine(solution.root[chosen], solution.basis)
     share = data.observed / data.observed.sum()
     means = products(data.x, share[None])[:, 0]
     slopes = jnp.eye(n_slopes)
@@ -194,7 +194,7 @@ def _of_terms(
 
 
 def by_cholesky(x: Columns, y: Cells) -> Solution:
-    """Solve the normal equations; one step of refinement gives back digits that they cost."""
+    """Solve the normal equations; one step of refinement restores the digits lost."""
     gram = products(x, x)
     inverse, collinear = invert(gram)
     coef = inverse @ products(x, y[None])[:, 0]
@@ -239,7 +239,7 @@ SOLVERS: dict[str, Callable[[Columns, Cells], Solution]] = {
     "cholesky": by_cholesky,
     "qr": by_qr,
 }
-"""How least squares are solved, by name."""
+"""The solvers of least squares, by name."""
 
 
 class Inverse(NamedTuple):

@@ -1,4 +1,4 @@
-"""Can the clusters of a panel carry a standard error? Sizes, leverage, effective number.
+"""Diagnostics of the clusters of a regression: sizes, leverage, effective number.
 
 Sources: Carter, Schnepel & Steigerwald (2017, Review of Economics and Statistics 99: 698-709);
 MacKinnon, Nielsen & Webb (2023, Stata Journal 23: 942-982).
@@ -128,7 +128,7 @@ def cluster_diagnostics(
     if int(fit.status) or any(int(status) for status in groups.status.values()):
         raise InputError(
             f"panel: {str(formula)!r} with clusters by {cluster!r} cannot be estimated on it; the "
-            "status of its estimates tells whether it is collinear, too small, or holds NaN"
+            "status of its estimates shows whether it is collinear, too small, or holds NaN"
         )
     sizes = _of_clusters(data.observed, cluster, groups)
     present = sizes > 0
@@ -181,7 +181,7 @@ def _checked(estimator: NativeEstimator, term: str | None) -> tuple[dict, Regres
 
 
 def _regression_of(formula: Any) -> str:
-    """Say which regression a difference in differences is."""
+    """Return the end of a message that names the regression of a difference in differences."""
     slopes = str(formula).replace(" | ", " + ")
     return f"; its regression is fixed_effects('{slopes} | unit + time')"
 
@@ -208,7 +208,7 @@ def _coefficients_without(
 
 
 def _labels(panel: Panel, cluster: str, groups: Groups, number: int) -> np.ndarray:
-    """Return positions, or the value of the column in each group of units."""
+    """Return the label of each cluster: its position, or the column's value in it."""
     if cluster in AXES:
         return np.arange(number)
     seen = np.ones((panel.n_units, panel.n_periods)) if panel.mask is None else panel.mask

@@ -86,7 +86,7 @@ def fixed_effects(
 
         The last two give a p-value and limits of their own, and no standard error.
     cluster : str or sequence of str
-        The clusters of names that do not say theirs in brackets: ``"unit"``, ``"time"``, or a
+        The clusters of names without clusters in brackets: ``"unit"``, ``"time"``, or a
         column that is constant over a unit's periods.
     ssc : {"fixest-0.13", "pyfixest-0.60", "stata-xtreg", "stata-areg", "linearmodels", \
 "jackknife", "none"}
@@ -152,7 +152,7 @@ def fit_fixed_effects(
     ssc: str,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on the data less their unit and period means."""
+    """Regress by least squares on the data less their unit and period means."""
     data = read_with_effects(formula, panel, ssc)
     fit = fit_linear(data, formula.effects, formula.positions(term))
     return infer(key, data, fit, panel, term=labels(term, estimand), ssc=ssc, **inference)
@@ -194,8 +194,8 @@ def half_panel_jackknife(
 
     Twice the estimate of the whole panel, less the mean of the estimates of its two halves: the
     bias of order 1/T cancels. With an odd number of periods the middle one goes to the first half
-    and then to the second, and the mean is over both cuts. Halves weigh equally, however long they
-    are: that of one period more does not count for more.
+    and then to the second, and the mean is over both cuts. Halves weigh equally, also where one is
+    a period longer.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def fit_half_panel_jackknife(
     estimand: str | None,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
-    """Twice the whole less the mean of the halves, in coefficients and in influences."""
+    """Estimate twice the whole less the mean of the halves, in coefficients and influences."""
     data = read_regression(formula, panel)
     _check_halves(data, panel, formula)
     fit = jackknifed(data, formula.effects, formula.positions(term))
@@ -297,7 +297,7 @@ def jackknifed(data: Regression, effects: tuple[str, ...], terms: tuple[int, ...
 
 
 def _halves(n_periods: int) -> list[tuple[int, int]]:
-    """The periods of the halves, as (first, one after the last); of both cuts if odd."""
+    """Return the periods of the halves, as (first, one after the last); of both cuts if odd."""
     cuts = sorted({n_periods // 2, n_periods - n_periods // 2})
     return [half for cut in cuts for half in ((0, cut), (cut, n_periods))]
 

@@ -104,10 +104,10 @@ def fit_k_class(
     residual = y - combine(coef, x)
     correction = inverse @ products(partly, residual[None])[:, 0]
     counts = count(data, len(x), effects)
-    wanted = jnp.asarray(terms, dtype=int)
+    chosen = jnp.asarray(terms, dtype=int)
     return LinearFit(
-        coef=(coef + correction)[wanted],
-        loading=combine(inverse[wanted], fitted),
+        coef=(coef + correction)[chosen],
+        loading=combine(inverse[chosen], fitted),
         residual=residual - combine(correction, x),
         x=fitted,
         inverse=inverse,

@@ -95,7 +95,7 @@ def fit_ols(
     solver: str,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on the data less their means."""
+    """Regress by least squares on the data less their means."""
     data = read_regression(formula, panel)
     fit = fit_linear(data, (), formula.positions(term), solver=solver)
     return infer(key, data, fit, panel, term=labels(term, estimand), **inference)
@@ -164,7 +164,7 @@ def fit_between(
     estimand: str | None,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on unit means."""
+    """Regress by least squares on unit means."""
     means = unit_means(read_regression(formula, panel))
     fit = fit_linear(means, (), formula.positions(term))
     return infer(key, means, fit, panel, term=labels(term, estimand), **inference)
@@ -247,7 +247,7 @@ def fit_first_difference(
     trend: bool,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on differences, without a constant unless there is a trend."""
+    """Regress by least squares on differences, without a constant unless there is a trend."""
     data = differences(read_regression(formula, panel))
     fit = fit_linear(
         data,

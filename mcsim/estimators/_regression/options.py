@@ -39,9 +39,9 @@ from mcsim.estimators._variance.names import (
 from mcsim.estimators._variance.small_sample import RULES, faults_of_rule
 
 SUMS_OF_CLUSTERS = ("CR0", "CR1", "CR2")
-"""Variances that are there with one treated cluster, and far too small."""
+"""Variances that are defined with one treated cluster, but far too small."""
 
-TOLERATED = 1.1  # times the level, up to which the size of a test is not worth a note
+TOLERATED = 1.1  # size of a test relative to its level, above which there is a note
 
 
 REFITTED = tuple(kind for kind in KINDS if kind != "RI")
@@ -144,7 +144,7 @@ def labels(term: tuple[str, ...], estimand: str | None) -> tuple[str, ...]:
 def faults_of_parts(
     formula: RegressionFormula, method: str, *, effects: str = "", instruments: bool = False
 ) -> list[str]:
-    """Return which parts of a formula a method cannot use.
+    """Return the faults of a formula with parts that a method cannot use.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def diagnose_regression(
     resamples: int = 0,
     **options: Any,
 ) -> dict[str, Float[Array, ""]]:
-    """Return where a variance has no clusters, rests on one treated, or a bootstrap on few."""
+    """Return notes on variances without clusters or with one treated, and bootstraps of few."""
     specs = [parse_vcov(name, cluster) for name in vcov]
     groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
     crossing = _crossing(specs, groups)
@@ -217,7 +217,7 @@ def diagnose_regression(
 
 
 def attainable_size(alpha: float, n_clusters: Float[Array, ""]) -> Float[Array, ""]:
-    """Return how often a test by all vectors of signs rejects a true null.
+    """Return the probability that a test by all vectors of signs rejects a true null.
 
     The p-value is the share of the 2^(G-1) vectors, up to the sign of all, with a statistic beyond
     that of the data: one of 0, 1, ..., over that number, each as likely as the next.
@@ -237,14 +237,14 @@ def treated_clusters(
     cluster: str,
     groups: Groups,
 ) -> Float[Array, ""]:
-    """Return in how many clusters a column of zeros and ones is ever 1; NaN for another column."""
+    """Return the number of clusters in which a 0/1 column is ever 1; NaN for another column."""
     binary = ((column == 0) | (column == 1)).all() & (column == 1).any()
     treated = cluster_sums((column * observed)[None], (cluster,), groups) > 0
     return jnp.where(binary, treated.sum().astype(float), jnp.nan)
 
 
 def _crossing(specs: list[Vcov], groups: Groups) -> dict[str, Float[Array, ""]]:
-    """Return which variances are not defined, since their clusters are no groups of units."""
+    """Return the variances that are not defined, since their clusters are no groups of units."""
     return {
         f"share of panels without inference by {spec.name}, since {name!r} changes within units or "
         "is missing": (groups.status[name] != Status.OK).astype(float)
@@ -257,7 +257,7 @@ def _crossing(specs: list[Vcov], groups: Groups) -> dict[str, Float[Array, ""]]:
 def _rests_on_one(
     data: Regression, positions: tuple[int, ...], spec: Vcov, groups: Groups
 ) -> Float[Array, ""]:
-    """Whether one of the coefficients is of a treatment that one cluster alone has."""
+    """Return 1 if one of the coefficients is of a treatment that one cluster alone has, else 0."""
     numbers = [
         treated_clusters(data.x[position], data.observed, name, groups)
         for position in positions

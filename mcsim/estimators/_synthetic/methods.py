@@ -2,7 +2,7 @@
 
 The variances are algorithms 2 to 4 of Arkhangelsky, Athey, Hirshberg, Imbens & Wager (2021), and
 the jackknife with weights fitted anew, with which the jackknife's coverage in their Table 4 agrees
-(with algorithm 3, that keeps the weights, it does not).
+(algorithm 3, which keeps the weights, does not agree).
 """
 
 from collections.abc import Callable, Sequence
@@ -232,7 +232,7 @@ def fit_difp(
 
 
 def _fit(key, panel, formula, weighting: Weighting, *, vcov, resamples, solver):
-    """Fit once, and again for each resample of each variance."""
+    """Estimate the effect, and again for each resample of each variance."""
     block = block_of(formula, panel)
     problem = problem_of(block, weighting)
 
@@ -277,7 +277,7 @@ def _configure(
 
 
 def bootstrap(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> Squared:
-    """Resample units, with all weights refitted; undefined with one treated unit."""
+    """Return the variance over resampled units, weights refitted; NaN with one treated unit."""
 
     def draw(key: Key[Array, ""]) -> Array:
         n = block.treated.size
@@ -300,7 +300,7 @@ def bootstrap(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -
 
 
 def placebo(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> Squared:
-    """Treat as many controls as there are treated units; undefined without controls to spare."""
+    """Return the variance over placebo treatments of controls; NaN with too few controls."""
     n1 = block.treated.sum().astype(int)
 
     def replicate(key: Key[Array, ""]) -> Effect:
@@ -314,7 +314,7 @@ def placebo(refit: Refit, block: Block, key: Key[Array, ""], resamples: int) -> 
 
 
 def jackknife(effect: Effect, block: Block) -> Squared:
-    """Leave out each unit in turn, all weights kept; undefined with one treated unit."""
+    """Return the jackknife variance over units, weights kept; NaN with one treated unit."""
     n1, n = block.treated.sum(), block.treated.size
     treated_mean, control_mean = block.treated @ effect.change / n1, effect.units @ effect.change
     without_treated = (n1 * treated_mean - effect.change) / (n1 - 1.0) - control_mean
@@ -326,7 +326,7 @@ def jackknife(effect: Effect, block: Block) -> Squared:
 
 
 def refitted_jackknife(refit: Refit, block: Block) -> Squared:
-    """Leave out each unit in turn and refit all weights; undefined with one unit in an arm."""
+    """Return the jackknife variance over units, weights refitted; NaN with one unit in an arm."""
     n = block.treated.size
 
     def without(unit: Array) -> Effect:
@@ -339,7 +339,7 @@ def refitted_jackknife(refit: Refit, block: Block) -> Squared:
 
 
 def _variance(replicate: Callable[[Array], Effect], key: Key[Array, ""], resamples: int) -> Squared:
-    """Variance, divisor n, of the effect over replicates; NaN if one of them failed."""
+    """Return the variance (divisor n) of the effect over replicates; NaN if one of them failed."""
     effects = lax.map(replicate, jax.random.split(key, resamples))
     return jnp.where(effects.converged.all(), jnp.var(effects.value), jnp.nan)
 

@@ -1,4 +1,4 @@
-"""Names of variances, such as ``"CR2:BM"``, ``"CR1(state)"``, ``"DK(3)"``, and what they stand for.
+"""Names of variances, such as ``"CR2:BM"`` and ``"CR1(state)"``, and the arguments of formulas.
 
 A name gives the formula, after a colon the reference distribution or the weights, in brackets the
 clusters or the number of lags. The text itself labels the inference of an estimate. Every formula
@@ -106,7 +106,7 @@ def spelled(name: str) -> str:
 def faults_of_vcov(
     names: tuple[str, ...], cluster: str | tuple[str, ...], known: tuple[str, ...] = KINDS
 ) -> list[str]:
-    """Return what is wrong with names of variances, for a method that has some kinds."""
+    """Return the faults of names of variances, for a method that has some kinds."""
     faults = [fault for name in names for fault in _faults_of_name(name, cluster, known)]
     if not names or len(set(map(str, names))) < len(names):
         faults.append(f"vcov: got {names}, expected at least one name and each once")
@@ -114,7 +114,7 @@ def faults_of_vcov(
 
 
 def _faults_of_unused(names: tuple[str, ...], cluster: str | tuple[str, ...]) -> list[str]:
-    """Say that clusters were given which no variance has: inference would ignore them."""
+    """Return the fault of clusters that no variance uses: inference would ignore them."""
     given = (cluster,) if isinstance(cluster, str) else tuple(cluster)
     used = any(_split(name)[0] in CLUSTERED and not _split(name)[2] for name in names)
     if used or given == UNIT:
@@ -163,7 +163,7 @@ def _clusters(argument: str) -> tuple[str, ...]:
 
 
 class Groups(NamedTuple):
-    """Groups of units by column, and whether they are groups.
+    """Groups of units by column, and the status of each column.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ class Groups(NamedTuple):
 
 
 def read_groups(clusters: set[str], panel: Panel) -> Groups:
-    """Read the columns that are clusters above the unit."""
+    """Read the columns of clusters above the unit off a panel."""
     found = {name: group_of_units(name, panel) for name in sorted(clusters.difference(AXES))}
     return Groups(
         {name: group for name, (group, _) in found.items()},
@@ -210,7 +210,7 @@ def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[
 def cluster_sums(
     cells: Float[Array, "column unit period"], clusters: tuple[str, ...], groups: Groups
 ) -> Float[Array, "column *cluster"]:
-    """Return sums over the cells of each cluster; of two, over those where they meet."""
+    """Return sums over the cells of each cluster; of two ways, over the cells of each pair."""
     if "unit" not in clusters:
         above = [groups.of_unit[name] for name in clusters if name in groups.of_unit]
         cells = _group_sums(cells, above) if above else cells.sum(axis=-2, keepdims=True)
@@ -234,7 +234,7 @@ def cluster_grams(
 def n_clusters(
     observed: Float[Array, "unit period"], clusters: tuple[str, ...], groups: Groups
 ) -> Float[Array, ""]:
-    """Return how many clusters have an observation."""
+    """Return the number of clusters with an observation."""
     return (cluster_sums(observed[None], clusters, groups) > 0).sum().astype(float)
 
 
@@ -281,7 +281,7 @@ VarianceFormula = Callable[[LinearFit, Vcov, Setting], Variance]
 
 
 def key_of(key: Key[Array, ""] | None, name: str) -> Key[Array, ""]:
-    """Return the key of one variance; it does not depend on the others that are asked for.
+    """Return the key of one variance, which does not depend on the other variances.
 
     Raises
     ------

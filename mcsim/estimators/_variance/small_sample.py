@@ -78,7 +78,7 @@ def for_cells(rule: str, vcov: Vcov, counts: Counts) -> SmallSample:
 
 
 def faults_of_rule(rule: str, names: Sequence[str], effects: Sequence[str]) -> list[str]:
-    """Return which variances a rule refuses, of a regression with some absorbed effects."""
+    """Return the faults of variances that a rule refuses beside absorbed effects."""
     if rule != PYFIXEST or not effects:
         return []
     return [
@@ -93,8 +93,8 @@ def faults_of_rule(rule: str, names: Sequence[str], effects: Sequence[str]) -> l
 def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSample:
     """Return the rule for CR0 to CR3 with some number of clusters.
 
-    Fewer than two clusters leave no variance. Fewer than regressors leave one of each coefficient;
-    it is the variance of several together that has no inverse then.
+    Fewer than two clusters leave no variance. With fewer clusters than regressors each coefficient
+    has a variance, but the variance of several together has no inverse.
     """
     factor, kind, n = 1.0, vcov.kind, counts.observations
     if kind == "CR1" or (kind == "CR3" and rule in FIXEST):
@@ -140,7 +140,7 @@ def not_nested(effects: tuple[str, ...], clusters: tuple[str, ...]) -> tuple[str
 
 
 def _for_sums(rule: str, counts: Counts, clusters: tuple[str, ...], number: Any) -> Any:
-    """The factor of CR1."""
+    """Return the factor of CR1."""
     n = counts.observations
     if rule == "none":
         return 1.0
@@ -157,5 +157,5 @@ def _for_sums(rule: str, counts: Counts, clusters: tuple[str, ...], number: Any)
 
 
 def _ratio(numerator: Any, denominator: Any) -> Any:
-    """A quotient that is infinite, and no exception, where nothing is left."""
+    """Return a quotient, infinite where the denominator is 0."""
     return jnp.asarray(numerator, float) / jnp.asarray(denominator, float)
