@@ -430,9 +430,9 @@ def test_it_shows_itself_as_it_was_written():
     [
         ("y ~ x", {}, "got no lag of the outcome, expected lag\\(y\\)"),
         ("log(y) ~ lag(y)", {}, "expected lag\\(log\\(y\\)\\)"),
-        ("y ~ lag(y) + x", {"term": "z"}, "term: 'z' is not a term"),
+        ("y ~ lag(y) + x", {"term": "z"}, "term: 'z' is not in the formula"),
         ("y ~ lag(y) + x", {"term": ()}, "at least one coefficient"),
-        ("y ~ lag(y) + x", {"estimand": "alpha"}, "one label for 2 terms"),
+        ("y ~ lag(y) + x", {"estimand": "alpha"}, "labels one coefficient, there are 2"),
         ("y ~ lag(y) + x", {"steps": 3}, "steps: got 3"),
         ("y ~ lag(y) + x", {"vcov": "robust"}, "has no vcov 'robust'"),
         ("y ~ lag(y) + x", {"steps": 1, "vcov": "windmeijer"}, "has no vcov 'windmeijer'"),
