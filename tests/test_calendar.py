@@ -30,7 +30,7 @@ from mcsim.estimators import (
     ols,
 )
 from mcsim.estimators._expression import evaluate
-from mcsim.estimators._formula import parse_regression
+from mcsim.estimators._parsing import parse_regression
 from mcsim.generators import GaussianCopula
 
 YEARS = [2000, 2001, 2002, 2004, 2005, 2007]

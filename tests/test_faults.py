@@ -193,7 +193,7 @@ def rows_of_failing(function, cause, workers=0, **options):
         (stopping, "error", "Stop"),
         (closing_its_output, "error", "ValueError: after the end"),
         (out_of_memory, "oom", "oom: MemoryError"),
-        (wrong_type, "error", "ContractError: the estimator returned str, which no reader knows"),
+        (wrong_type, "error", "ContractError: the estimator returned str, which mcsim does not"),
         (wrong_status, "error", "ContractError: the estimate's status is 77"),
         (telling, "nonconverged", "nonconverged"),
     ],

@@ -16,7 +16,7 @@ from mcsim.estimators._expression import (
     longest_lag,
     observed_cells,
 )
-from mcsim.estimators._formula import parse_regression, parse_treatment_formula
+from mcsim.estimators._parsing import parse_regression, parse_treatment_formula
 
 PANEL = Panel(
     {

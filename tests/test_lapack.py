@@ -9,7 +9,7 @@ import pytest
 from jax.scipy.linalg import cho_solve, solve_triangular
 
 from mcsim import Panel
-from mcsim._core.records import numerics as _numerics
+from mcsim._core import numerics
 from mcsim.estimators import fixed_effects, liml, ols
 
 MATRICES = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 20, 20)))
@@ -43,7 +43,7 @@ def twice_batched(function):
 @pytest.mark.parametrize("name", THEIRS)
 def test_a_loop_over_matrices_has_the_bits_of_a_batch(name):
     theirs, arrays = THEIRS[name]
-    ours = getattr(_numerics, name)
+    ours = getattr(numerics, name)
     found, expected = (jax.jit(twice_batched(f))(*arrays) for f in (ours, theirs))
     jax.tree.map(np.testing.assert_array_equal, tuple(found), tuple(expected))
     assert {len(shape) for shape in shapes_for_lapack(twice_batched(ours), *arrays)} == {2}
@@ -52,13 +52,13 @@ def test_a_loop_over_matrices_has_the_bits_of_a_batch(name):
 
 def test_a_matrix_of_one_number_has_the_bits_of_lapack():
     numbers = jnp.asarray([2.5, 0.0, -1e-300]).reshape(3, 1, 1)
-    found, expected = jax.vmap(_numerics.eigh)(numbers), jnp.linalg.eigh(numbers)
+    found, expected = jax.vmap(numerics.eigh)(numbers), jnp.linalg.eigh(numbers)
     jax.tree.map(np.testing.assert_array_equal, found, tuple(expected))
 
 
 def test_an_argument_that_is_not_batched_is_that_of_every_matrix():
     right = jnp.ones(20)
-    found = jax.vmap(_numerics.solve, in_axes=(0, None))(MATRICES[0], right)
+    found = jax.vmap(numerics.solve, in_axes=(0, None))(MATRICES[0], right)
     expected = jnp.stack([jnp.linalg.solve(matrix, right) for matrix in MATRICES[0]])
     np.testing.assert_array_equal(found, expected)
 
@@ -66,7 +66,7 @@ def test_an_argument_that_is_not_batched_is_that_of_every_matrix():
 def test_derivatives_are_those_of_the_functions():
     ours, theirs = (
         jax.grad(lambda grams: jax.vmap(f)(grams).sum())(GRAMS[0])  # noqa: B023
-        for f in (_numerics.eigvalsh, jnp.linalg.eigvalsh)
+        for f in (numerics.eigvalsh, jnp.linalg.eigvalsh)
     )
     np.testing.assert_array_equal(ours, theirs)
 

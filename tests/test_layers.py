@@ -92,10 +92,11 @@ INSIDES = {
         "_regression",
         "_variance",
         "_linear_model",
-        "_native _explanation _dummies _fit",
-        "_formula",
+        "_options",
+        "_native _explanation",
         "_parsing",
-        "_expression _algebra _elsewhere",
+        "_formula",
+        "_expression _elsewhere",
     ],
     "generators": [
         "_storage _ensemble",
@@ -105,7 +106,7 @@ INSIDES = {
         "_scores",
         "_networks _options",
     ],
-    "_readers": ["read", "regressions causal", "coefficients", "estimates"],
+    "_readers": ["read", "libraries", "estimates"],
     "datasets": ["_sources"],
     "_data": [
         "plausibility",

@@ -75,7 +75,9 @@ def test_a_dgp_without_a_schema_does_not_know_the_names():
         y, x = jax.random.normal(key, (2, UNITS, 4))
         return Sample(Panel({"y": y, "x": jnp.abs(x)}), {"x": 0.0})
 
-    with pytest.raises(InputError, match="nothing says what fcode and year are here; write 'y ~ x"):
+    with pytest.raises(
+        InputError, match="the effects fcode and year are not known here; write 'y ~ x"
+    ):
         mcsim.run(Study(bare, PAIRS[0][1]), reps=2, workers=0, progress=False)
 
 

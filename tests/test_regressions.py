@@ -16,12 +16,9 @@ from mcsim import Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators import _native
 from mcsim.estimators._formula import INTERCEPT
-from mcsim.estimators._regression.between import between
-from mcsim.estimators._regression.first_difference import first_difference
-from mcsim.estimators._regression.fixed_effects import fixed_effects
+from mcsim.estimators._regression.fixed_effects import fixed_effects, half_panel_jackknife
 from mcsim.estimators._regression.instruments import iv_2sls, liml
-from mcsim.estimators._regression.jackknife import half_panel_jackknife
-from mcsim.estimators._regression.pooled import ols
+from mcsim.estimators._regression.ols import between, first_difference, ols
 from mcsim.estimators._regression.random_effects import random_effects
 
 NIST = Path(__file__).parent / "data" / "nist"

@@ -11,15 +11,13 @@ import pytest
 from mcsim import Panel
 from mcsim._core.records import Status
 from mcsim.errors import InputError
-from mcsim.estimators._formula import parse_regression
 from mcsim.estimators._linear_model.data import read_regression
 from mcsim.estimators._linear_model.least_squares import fit_linear
+from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.fixed_effects import fixed_effects
-from mcsim.estimators._regression.pooled import ols
-from mcsim.estimators._variance.clusters import read_groups
-from mcsim.estimators._variance.names import parse_vcov
+from mcsim.estimators._regression.ols import ols
+from mcsim.estimators._variance.names import Setting, key_of, parse_vcov, read_groups
 from mcsim.estimators._variance.randomization import shuffle
-from mcsim.estimators._variance.setting import Setting, key_of
 from mcsim.estimators._variance.wild import (
     Moments,
     _clusters,

@@ -203,15 +203,15 @@ def test_a_store_that_was_never_filled(tmp_path):
 
 
 def test_a_disk_that_is_full_ends_the_run_and_a_resume_completes_it(monkeypatch, tmp_path):
-    from mcsim._results.results import store_files as _store_files
+    from mcsim._results import store_files
 
     def full(file, content):
         if file.suffix == ".parquet":
             raise StoreError(f"store: {file} cannot be written: No space left on device")
         write(file, content)
 
-    write = _store_files.write_bytes
-    monkeypatch.setattr(_store_files, "write_bytes", full)
+    write = store_files.write_bytes
+    monkeypatch.setattr(store_files, "write_bytes", full)
     with pytest.raises(StoreError, match="No space left"):
         rows_of(store=tmp_path / "s")
     monkeypatch.undo()

@@ -101,7 +101,7 @@ def public_part(module: str) -> str:
 
     Examples
     --------
-    >>> public_part("mcsim.estimators._regression.pooled")
+    >>> public_part("mcsim.estimators._regression.ols")
     'mcsim.estimators'
     """
     path = itertools.takewhile(lambda part: not part.startswith("_"), module.split("."))

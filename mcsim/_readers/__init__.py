@@ -1,12 +1,12 @@
 """Readers of the results of host functions: an `Estimate`, a fitted result, or a dict of either.
 
 A result is read at once, because some objects change when they are used again. Its reader is chosen
-by the name of the result's module (`_READERS` of `_read.py`); no library is imported for that. The
-readers themselves stand in `_regressions.py` and `_causal.py`, by the kind of library.
+by the name of the result's module (`_READERS` of `read.py`); no library is imported for that. The
+readers themselves stand in `libraries.py`.
 """
 
+from mcsim._readers.estimates import DEFAULT_ESTIMAND as DEFAULT_ESTIMAND
 from mcsim._readers.estimates import UNNAMED as UNNAMED
-from mcsim._readers.estimates import UNTOLD as UNTOLD
 from mcsim._readers.estimates import FullLabel as FullLabel
 from mcsim._readers.estimates import full_label as full_label
 from mcsim._readers.estimates import has_se as has_se

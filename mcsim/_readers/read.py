@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from mcsim._core.records import Estimate, Status
-from mcsim._readers.causal import of_diff_diff, of_doubleml, of_econml
-from mcsim._readers.coefficients import Coefficients
-from mcsim._readers.estimates import UNNAMED, FullLabel, full_label, settled
-from mcsim._readers.regressions import of_linearmodels, of_pyfixest, of_statsmodels
+from mcsim._readers.estimates import UNNAMED, Coefficients, FullLabel, full_label, settled
+from mcsim._readers.libraries import (
+    of_diff_diff,
+    of_doubleml,
+    of_econml,
+    of_linearmodels,
+    of_pyfixest,
+    of_statsmodels,
+)
 from mcsim.errors import ContractError, raise_all
 
 Terms = str | Mapping[str, str] | None
@@ -87,7 +92,7 @@ def _parts(result: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _require_different(results: Mapping[Any, Any]) -> None:
-    """Refuse one fit under two labels: both would have its last variance."""
+    """Raise if one fit stands under two labels: both would have its last variance."""
     first: dict[int, Any] = {}
     for label, one in results.items():
         if not isinstance(one, Estimate | Real) and id(one) in first:
@@ -132,7 +137,7 @@ def _coefficients(result: Any, whose: str) -> Coefficients:
 
 
 def _remedy(result: Any) -> str:
-    """Say what to return in place of a result that no reader takes."""
+    """Return the remedy for a result that has no reader."""
     if result is None:
         return ", so that its function has no return statement, or returns nothing"
     if isinstance(result, Real | tuple | list | np.ndarray):
@@ -140,7 +145,7 @@ def _remedy(result: Any) -> str:
     if callable(result):
         return ": call it, or return mcsim.Estimate(value, se)"
     return (
-        ", which no reader knows: return mcsim.Estimate(value, se), or use "
+        ", which mcsim does not read: return mcsim.Estimate(value, se), or use "
         "@host(extract=lambda result: mcsim.Estimate(...))"
     )
 
@@ -163,7 +168,7 @@ def _plain(estimate: Estimate) -> Estimate:
 
 
 def _faults_of_limits(estimate: Estimate) -> list[str]:
-    """Return what is wrong with the limits of an estimate, where ``lower`` stands after ``se``."""
+    """Return the faults of the limits of an estimate; ``lower`` stands after ``se``."""
     value, _, lower, upper, *_ = estimate
     given = {"lower": lower, "upper": upper}
     alone = [name for name, limit in given.items() if not math.isnan(limit)]

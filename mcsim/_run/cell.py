@@ -23,7 +23,7 @@ from mcsim._core.records import SUCCESSES, WITH_RESULT, Estimate, Panel, Status
 from mcsim._data.schema import Schema
 from mcsim._host.pool import LOOK_EVERY, WorkerPool
 from mcsim._host.worker import Outcome
-from mcsim._readers import UNTOLD, FullLabel, settled
+from mcsim._readers import DEFAULT_ESTIMAND, FullLabel, settled
 from mcsim._results.caveats import means_of
 from mcsim._results.failures import Named, sentence_of_first_block, store_reasons, without_success
 from mcsim._results.store import Store
@@ -242,7 +242,7 @@ class CellRunner:
 
     def _single_estimand(self, truth: Mapping[str, Any]) -> str:
         estimands = without_synonyms(self.plan, {*truth, *self.truth.values})
-        return estimands.pop() if len(estimands) == 1 else UNTOLD
+        return estimands.pop() if len(estimands) == 1 else DEFAULT_ESTIMAND
 
     def _write(
         self,

@@ -13,7 +13,7 @@ from mcsim._core.averages import ATT, read_average
 from mcsim._core.keys import Stream
 from mcsim._core.records import Panel
 from mcsim._host.pool import WorkerPool
-from mcsim._readers import UNNAMED, UNTOLD, FullLabel
+from mcsim._readers import DEFAULT_ESTIMAND, UNNAMED, FullLabel
 from mcsim._results.store import Store
 from mcsim._results.store_records import OwnTruthRecord, TruthRecord
 from mcsim._run.compiled import readable_errors
@@ -89,9 +89,13 @@ def warn_without_truth(dgp: str, estimates: Iterable[tuple[str, str]], known: se
     unknown: dict[str, list[str]] = {}
     for estimator, estimand in sorted(set(estimates)):
         if estimand not in known:
-            unknown.setdefault(estimator, []).append(estimand or UNTOLD)
+            unknown.setdefault(estimator, []).append(estimand or DEFAULT_ESTIMAND)
     for estimator, estimands in unknown.items():
-        why = _unnamed(dgp, known) if estimands == [UNTOLD] else _unknown(dgp, estimands, known)
+        why = (
+            _unnamed(dgp, known)
+            if estimands == [DEFAULT_ESTIMAND]
+            else _unknown(dgp, estimands, known)
+        )
         warnings.warn(
             f"estimator {estimator!r}: {why}; bias and coverage will be missing",
             UserWarning,

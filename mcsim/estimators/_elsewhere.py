@@ -43,7 +43,7 @@ _NAMES = {
 
 
 def written_here(piece: str) -> str:
-    """Return mcsim's spelling of a piece of a formula from elsewhere; empty if it is none.
+    """Return mcsim's spelling of a piece of another program's formula; empty if it is none.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Why an estimator fails on a panel: the values that its formula does not allow."""
+"""Reasons for which an estimator fails on a panel: values that its formula does not allow."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,12 +28,12 @@ _SHOWN = 3  # values of a treatment, in a sentence
 
 
 def explain_failure(formula: Any, panel: Panel) -> str:
-    """Say in a sentence why an estimator fails on a panel, the first reason that is found.
+    """Return the first reason for which an estimator fails on a panel, as a sentence.
 
     Parameters
     ----------
     formula : Formula
-        Of a treatment or a regression; of others nothing is known.
+        Of a treatment or a regression; for others there is no explanation.
     panel : Panel
         Numbers, not tracers.
 
@@ -44,7 +44,7 @@ def explain_failure(formula: Any, panel: Panel) -> str:
 
     Examples
     --------
-    >>> from mcsim.estimators._formula import parse_treatment_formula
+    >>> from mcsim.estimators._parsing import parse_treatment_formula
     >>> panel = Panel({"hours": [30.0, 40.0], "union": [1.0, 0.0]})
     >>> explain_failure(parse_treatment_formula("union ~ hours"), panel)
     "treatment 'hours' must hold 0 and 1, got 30, 40; are outcome and treatment swapped?"
@@ -66,7 +66,7 @@ def explain_failure(formula: Any, panel: Panel) -> str:
 
 
 def _no_numbers(terms: tuple[Term, ...], panel: Panel) -> Iterator[str]:
-    """Yield the terms without a value where their columns have one, as logs of 0 have none."""
+    """Yield the terms that have no value where their columns have one, such as logs of 0."""
     for term in terms:
         names = columns_of(term)
         known = _observed(term, panel)
@@ -83,7 +83,7 @@ def _no_numbers(terms: tuple[Term, ...], panel: Panel) -> Iterator[str]:
 
 
 def _of_treatment(formula: TreatmentFormula, panel: Panel) -> Iterator[str]:
-    """Yield why a panel has no treated to compare with untreated."""
+    """Yield the reasons for which a panel has no treated and untreated cells to compare."""
     name, d = formula.treatment, _numbers(panel, formula.treatment)
     seen = _mask(panel) & np.isfinite(d)
     values = np.unique(d[seen])
@@ -110,7 +110,7 @@ def _of_treatment(formula: TreatmentFormula, panel: Panel) -> Iterator[str]:
 
 
 def _of_adoption(name: str, on: Cells, seen: Cells) -> Iterator[str]:
-    """Yield why a panel shows no change from untreated to treated."""
+    """Yield the reasons for which a panel shows no change from untreated to treated."""
     ever = on.any(axis=1)
     start = np.where(ever, on.argmax(axis=1), on.shape[1])
     if not (seen & ~on)[ever & (start > 0)].any():
@@ -131,7 +131,7 @@ def _of_adoption(name: str, on: Cells, seen: Cells) -> Iterator[str]:
 
 
 def _of_regressors(formula: RegressionFormula, panel: Panel) -> Iterator[str]:
-    """Yield why a panel does not identify the coefficients."""
+    """Yield the reasons for which a panel does not identify the coefficients."""
     terms = (*formula.endogenous, *formula.regressors)
     seen = _mask(panel)
     for term in formula.terms:
@@ -166,7 +166,7 @@ def _is_constant_along(column: Values, seen: Cells, axis: int | tuple[int, int])
 
 
 def _written(factor: Expression) -> str:
-    """A factor as formulas write it."""
+    """Write a factor as in a formula."""
     match factor:
         case Name(name):
             return name

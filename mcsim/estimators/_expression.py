@@ -13,7 +13,7 @@ from mcsim._core.records import Calendar, Panel
 def lagged(
     values: Float[Array, "unit period"], periods: int, calendar: Calendar
 ) -> Float[Array, "unit period"]:
-    """Return the values of some periods of the calendar ago; NaN where there were none."""
+    """Return the values of some periods before on the calendar; NaN where there were none."""
     if calendar.consecutive:
         before = jnp.full_like(values[:, :periods], jnp.nan)
         return jnp.concatenate([before, values[:, : values.shape[1] - periods]], axis=1)
@@ -55,7 +55,7 @@ class Number:
 class Apply:
     """A function of `FUNCTIONS`, applied; or ``lag``, which needs the panel's calendar.
 
-    ``level`` is no function that a formula may name: `_dummies` makes dummies with it.
+    ``level`` is no function that a formula may name: `with_dummies` makes dummies with it.
     """
 
     function: str
@@ -83,12 +83,12 @@ def names_in(expression: Expression) -> Iterator[str]:
 
 
 def longest_lag(term: Term) -> int:
-    """Return how many periods back a term looks."""
+    """Return the number of periods of the longest lag of a term."""
     return max(_longest_lag(factor) for factor in term)
 
 
 def periods_of(term: Term, calendar: Calendar) -> tuple[int, ...]:
-    """Return the positions of the periods of which the panel has every lag that a term needs."""
+    """Return the positions of the periods for which the panel has every lag of a term."""
     known = [_periods(factor, calendar) for factor in term]
     return tuple(sorted(set.intersection(*known)))
 
@@ -131,7 +131,10 @@ def _value(expression: Expression, panel: Panel) -> Any:
 
 
 def _whole_lag(inner: Expression, periods: int, calendar: Calendar) -> tuple[Expression, int]:
-    """Take ``lag(lag(x))`` as ``lag(x, 2)``: the period between need not be in the panel."""
+    """Return a lag with inner lags added to it: ``lag(lag(x))`` is ``lag(x, 2)``.
+
+    The period between need not be in the panel.
+    """
     match inner:
         case Apply("lag", (deeper, Number(more))) if not calendar.consecutive:
             return _whole_lag(deeper, periods + int(more), calendar)

@@ -1,14 +1,18 @@
-"""Formulas as econometricians write them, parsed once: of a treatment, or of a regression."""
+"""Formulas of a treatment or a regression, parsed: their columns, effects and dummies.
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+A nominal column of the panel enters as dummies of its categories, coded as R codes factors. A
+category loses its first level where the term without it is in the formula (the constant always is),
+and keeps all of them elsewhere, as in ``y ~ x:g``, which has a slope in every group.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from mcsim._core.records import Panel
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.estimators._expression import Term, columns_of
-from mcsim.estimators._parsing import is_column, split_formula, whitelisted
+from mcsim.estimators._expression import Apply, Expression, Name, Number, Term, columns_of
 
 EFFECTS = ("unit", "time")
 """The fixed effects that a regression may have."""
@@ -48,66 +52,6 @@ class TreatmentFormula:
         """The columns that the formula uses, each once."""
         names = (name for term in (self.outcome, *self.covariates) for name in columns_of(term))
         return tuple(dict.fromkeys((self.treatment, *names)))
-
-
-def parse_treatment_formula(text: str) -> TreatmentFormula:
-    """Parse ``"outcome ~ treatment | covariate + covariate"``; the covariates may be left out.
-
-    Parameters
-    ----------
-    text : str
-        Covariates are columns, products ``a:b`` and ``a*b``, ``log(x)``, ``sqrt(x)``, ``exp(x)``
-        and arithmetic inside ``I(...)``, such as ``I(age**2)``. An intercept is always there.
-
-    Returns
-    -------
-    TreatmentFormula
-
-    Raises
-    ------
-    InputError
-        For anything else: the message names the piece and what to write instead.
-
-    Examples
-    --------
-    >>> str(parse_treatment_formula("re78 ~ treat | age*educ + I(age**2)"))
-    're78 ~ treat | age + educ + age:educ + I(age ** 2)'
-    """
-    lhs, parts = split_formula(text, "y ~ d | x1 + x2")
-    faults = []
-    if len(lhs) != 1 or len(lhs[0].factors) != 1:
-        faults.append("the outcome must be one column or a function of one")
-    if len(parts) > 2:
-        faults.append(f"got {len(parts)} parts after '~', expected at most two")
-    treatments = [str(term) for term in parts[0]]
-    if len(treatments) != 1 or not is_column(parts[0][0]):
-        faults.append(f"the treatment must be one column, got {' + '.join(treatments)!r}")
-    raise_all([f"formula {text!r}: {fault}; write 'y ~ d | x1 + x2'" for fault in faults])
-    covariates = parts[1] if len(parts) == 2 else []
-    formula = TreatmentFormula(
-        text=f"{lhs[0]} ~ {treatments[0]}"
-        + (f" | {' + '.join(map(str, covariates))}" if covariates else ""),
-        outcome=whitelisted(lhs[0], text),
-        treatment=treatments[0],
-        covariates=tuple(whitelisted(term, text) for term in covariates),
-    )
-    reused = {formula.treatment, *columns_of(formula.outcome)}.intersection(
-        name for term in formula.covariates for name in columns_of(term)
-    )
-    raise_all([f"formula {text!r}: {name!r} stands on two sides" for name in sorted(reused)])
-    return formula
-
-
-def check_columns(names: Iterable[str], panel: Panel) -> None:
-    """Raise one InputError for all the columns that the panel does not have."""
-    raise_all(
-        [
-            f"column {name!r} of the formula is not in the panel"
-            + (_AXIS if name in EFFECTS else did_you_mean(name, panel))
-            for name in names
-            if name not in panel
-        ]
-    )
 
 
 @dataclass(frozen=True)
@@ -162,81 +106,20 @@ class RegressionFormula:
         return tuple(known.index(name) for name in names)
 
 
-def parse_regression(text: str, *, own_names: bool = False) -> RegressionFormula:
-    """Parse ``"y ~ x1 + x2 | unit + time"``; instruments stand last, ``"| d ~ z"``.
-
-    Parameters
-    ----------
-    text : str
-        Terms as in `parse_treatment_formula`, and ``lag(x)`` or ``lag(x, 2)``, the unit's value one
-        or two periods of the calendar before. A constant is always there (``y ~ 1`` has nothing
-        else); effects are ``unit``, ``time`` or both.
-    own_names : bool
-        Whether effects may stand under the user's names of them, for `with_axes` to translate.
-
-    Returns
-    -------
-    RegressionFormula
-
-    Raises
-    ------
-    InputError
-        For anything else: the message names the piece and what to write instead.
-
-    Examples
-    --------
-    >>> parse_regression("lwage ~ union + I(exper**2) | unit + time").names
-    ('union', 'I(exper ** 2)')
-    >>> str(parse_regression("y ~ w | unit | d ~ z1 + z2"))
-    'y ~ w | unit | d ~ z1 + z2'
-    """
-    main, tail = _split_instruments(text)
-    lhs, parts = split_formula(main, "y ~ x1 + x2 | unit + time", constant=True)
-    endogenous, instruments = _instruments_of(tail, text)
-    effects = [str(term) for term in parts[1]] if len(parts) == 2 else []
-    faults = []
-    if len(lhs) != 1 or len(lhs[0].factors) != 1:
-        faults.append("the outcome must be one column or a function of one")
-    if len(parts) > 2:
-        faults.append(f"got {len(parts)} parts after '~', expected regressors and effects")
-    faults += _faults_of_effects(parts[1] if len(parts) == 2 else [], own_names)
-    raise_all([f"formula {text!r}: {fault}; write 'y ~ x1 + x2 | unit + time'" for fault in faults])
-    names = [str(term) for term in (*endogenous, *parts[0])]
-    pieces = [f"{lhs[0]} ~ {' + '.join(map(str, parts[0])) or '1'}"]
-    pieces += [" + ".join(effects)] if effects else []
-    if endogenous:
-        pieces.append(f"{' + '.join(map(str, endogenous))} ~ {' + '.join(map(str, instruments))}")
-    formula = RegressionFormula(
-        text=" | ".join(pieces),
-        outcome=whitelisted(lhs[0], text),
-        names=tuple(names),
-        regressors=tuple(whitelisted(term, text) for term in parts[0]),
-        effects=_in_order(effects),
-        endogenous=tuple(whitelisted(term, text) for term in endogenous),
-        instruments=tuple(whitelisted(term, text) for term in instruments),
+def check_columns(names: Iterable[str], panel: Panel) -> None:
+    """Raise one InputError for all the columns that the panel does not have."""
+    raise_all(
+        [
+            f"column {name!r} of the formula is not in the panel"
+            + (_AXIS if name in EFFECTS else did_you_mean(name, panel))
+            for name in names
+            if name not in panel
+        ]
     )
-    raise_all([f"formula {text!r}: {fault}" for fault in _faults_of_sides(formula)])
-    return formula
 
 
-def _faults_of_effects(terms: list, own_names: bool) -> list[str]:
-    """Effects are names of the panel's axes, ours or the user's; which ones, a schema knows."""
-    or_own = " or the names that your data have for them" if own_names else ""
-    faults = [
-        f"{str(term)!r} is not a fixed effect, expected unit or time (the panel's own axes){or_own}"
-        for term in terms
-        if str(term) not in EFFECTS and not (own_names and is_column(term))
-    ]
-    if len(terms) > len(EFFECTS):
-        faults.append(
-            f"got the effects {' + '.join(map(str, terms))}, expected at most unit and time (the "
-            "panel's own axes); those of another column are its dummies, made of a category"
-        )
-    return faults
-
-
-def _in_order(effects: Sequence[str]) -> tuple[str, ...]:
-    """Effects that have our names stand in one order, whatever the formula's."""
+def in_order(effects: Sequence[str]) -> tuple[str, ...]:
+    """Return effects named ``unit`` and ``time`` in this order; others in the formula's."""
     if set(effects) <= set(EFFECTS):
         return tuple(effect for effect in EFFECTS if effect in effects)
     return tuple(effects)
@@ -263,45 +146,126 @@ def with_axes(formula: Any, unit: str, time: str) -> Any:
             if effect not in axes
         ]
     )
-    return replace(formula, effects=_in_order([axes[effect] for effect in formula.effects]))
+    return replace(formula, effects=in_order([axes[effect] for effect in formula.effects]))
 
 
 def require_axes(formula: RegressionFormula) -> None:
-    """Raise if effects still stand under the user's names, whose meaning only a schema has."""
+    """Raise if effects stand under the user's names, which only a schema can translate."""
     if formula.own_effects:
         raise InputError(
-            f"formula {str(formula)!r}: nothing says what {' and '.join(formula.own_effects)} are "
-            "here; write 'y ~ x | unit + time', or give the schema of the data (schema=) as well"
+            f"formula {str(formula)!r}: the effects {' and '.join(formula.own_effects)} are not "
+            "known here; write 'y ~ x | unit + time', or give the schema of the data (schema=) too"
         )
 
 
-def _split_instruments(text: Any) -> tuple[Any, str]:
-    """Split off the last part where it has a ``~`` of its own."""
-    if isinstance(text, str) and "|" in text:
-        main, tail = text.rsplit("|", 1)
-        if "~" in tail and "~" in main:
-            return main, tail
-    return text, ""
+Nominal = Mapping[str, int | None]
+"""The nominal columns of a panel, with the number of their categories, or None if it is unknown."""
+
+DummyNames = Mapping[str, tuple[str, ...]]
+"""The coefficients in the place of one: ``"g[1]"`` and ``"g[2]"`` in that of ``"g"``."""
 
 
-def _instruments_of(tail: str, text: str) -> tuple[list, list]:
-    if not tail:
-        return [], []
-    endogenous, parts = split_formula(tail, "y ~ x | d ~ z1 + z2")
-    if len(parts) != 1 or not endogenous or len(parts[0]) < len(endogenous):
-        raise InputError(
-            f"formula {text!r}: got {len(endogenous)} endogenous regressors and "
-            f"{len(parts[0])} instruments, expected at least as many instruments; write "
-            "'y ~ x | d ~ z1 + z2'"
-        )
-    return endogenous, parts[0]
+def with_dummies(formula: Any, nominal: Nominal) -> tuple[Any, DummyNames]:
+    """Return a formula with dummies in place of nominal columns, and the names of coefficients.
+
+    Parameters
+    ----------
+    formula : RegressionFormula or TreatmentFormula
+        Returned as it is if it has no nominal column.
+    nominal : mapping of str to int or None
+        Of the panel that the formula is for.
+
+    Raises
+    ------
+    InputError
+        For a nominal column whose categories are not known, or that stands where numbers must: as
+        outcome or treatment, endogenous, or within a function.
+    """
+    if not set(formula.columns).intersection(nominal):
+        return formula, {}
+    if isinstance(formula, TreatmentFormula):
+        numbers, right = (*columns_of(formula.outcome), formula.treatment), formula.covariates
+        raise_all(faults_of_categories(formula, _refused(numbers, right, nominal)))
+        covariates = [own for term in right for own, _ in _dummies(term, right, nominal)]
+        return replace(formula, covariates=tuple(covariates)), {}
+    numbers = [name for term in (formula.outcome, *formula.endogenous) for name in columns_of(term)]
+    right = (*formula.regressors, *formula.instruments)
+    raise_all(faults_of_categories(formula, _refused(numbers, right, nominal)))
+    return _regression_with_dummies(formula, nominal)
 
 
-def _faults_of_sides(formula: RegressionFormula) -> list[str]:
-    """A term may stand on one side only; one with a lag of the outcome is another term."""
-    sides = (formula.outcome, *formula.endogenous, *formula.regressors)
-    twice = {term for term, count in Counter(sides).items() if count > 1}
-    twice |= set(formula.instruments).intersection(sides)
+def faults_of_categories(formula: Any, columns: Iterable[str]) -> list[str]:
+    """Return the faults of categorical columns, of which a formula makes no dummies there."""
     return [
-        f"{' '.join(columns_of(term))!r} stands on two sides" for term in sorted(twice, key=str)
+        f"formula {str(formula)!r}: {name!r} is categorical; make a 0/1 column of each level but "
+        "one, for instance with pandas.get_dummies"
+        for name in dict.fromkeys(columns)
     ]
+
+
+def spread(terms: Sequence[str], names: DummyNames) -> tuple[str, ...]:
+    """Return coefficients by name, dummies in the place of their column."""
+    return tuple(own for term in terms for own in names.get(term, (term,)))
+
+
+def _regression_with_dummies(
+    formula: RegressionFormula, nominal: Nominal
+) -> tuple[RegressionFormula, DummyNames]:
+    kept = len(formula.endogenous)
+    regressors, names = [], {}
+    for text, term in zip(formula.names[kept:], formula.regressors, strict=True):
+        dummies = _dummies(term, formula.regressors, nominal)
+        regressors += [own for own, _ in dummies]
+        names[text] = tuple(_name(text, levels) for _, levels in dummies)
+    margins = (*formula.regressors, *formula.instruments)
+    instruments = [
+        own for term in formula.instruments for own, _ in _dummies(term, margins, nominal)
+    ]
+    expanded = replace(
+        formula,
+        names=(*formula.names[:kept], *spread(formula.names[kept:], names)),
+        regressors=tuple(regressors),
+        instruments=tuple(instruments),
+    )
+    return expanded, names
+
+
+def _refused(numbers: Iterable[str], right: tuple[Term, ...], nominal: Nominal) -> list[str]:
+    """Return the nominal columns that cannot become dummies where they stand."""
+    within = [
+        name
+        for term in right
+        for factor in term
+        for name in columns_of((factor,))
+        if not isinstance(factor, Name) or nominal.get(name, 0) is None
+    ]
+    return [name for name in (*numbers, *within) if name in nominal]
+
+
+def _dummies(
+    term: Term, margins: tuple[Term, ...], nominal: Nominal
+) -> list[tuple[Term, tuple[int | None, ...]]]:
+    """Return the term for each combination of categories, with the level of each factor."""
+    known = {frozenset(), *map(frozenset, margins)}
+    levels: list[Iterable[int | None]] = []
+    for factor in term:
+        if isinstance(factor, Name) and (number := nominal.get(factor.name)) is not None:
+            levels.append(range(frozenset(term) - {factor} in known, number))
+        else:
+            levels.append([None])
+    return [
+        (tuple(map(_dummy, term, combination)), combination) for combination in product(*levels)
+    ]
+
+
+def _dummy(factor: Expression, level: int | None) -> Expression:
+    return factor if level is None else Apply("level", (factor, Number(level)))
+
+
+def _name(text: str, levels: tuple[int | None, ...]) -> str:
+    """Write ``x:g`` with its level as ``x:g[2]``."""
+    marks = ["" if level is None else f"[{level}]" for level in levels]
+    factors = text.split(":")
+    if len(factors) != len(marks):
+        return text + "".join(marks)
+    return ":".join(factor + mark for factor, mark in zip(factors, marks, strict=True))

@@ -1,24 +1,35 @@
-"""Native estimators: a formula, options and a pure function, as one immutable configuration."""
+"""Native estimators: a formula, options and a pure function, as one immutable configuration.
+
+The function (``numerics``) computes a `Fit`, or coefficients and their variances, and returns them
+as estimates with `estimates_of` or `estimates_of_terms`.
+"""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
-from jaxtyping import Array, Key
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.machine import require_float64
 from mcsim._core.protocols import LEVEL, NULL, check_agreement
-from mcsim._core.records import Estimate, Panel, require_panel
+from mcsim._core.records import Estimate, Panel, Status, require_panel
 from mcsim._data.schema import Schema
 from mcsim._definitions.public_names import public_name, public_part
-from mcsim.errors import InputError, UnknownAttribute, did_you_mean, raise_all
-from mcsim.estimators._dummies import Names, faults_of_categories, spread, with_dummies
+from mcsim.errors import InputError, UnknownAttribute, raise_all
 from mcsim.estimators._explanation import explain_failure
-from mcsim.estimators._formula import check_columns, parse_treatment_formula, with_axes
+from mcsim.estimators._formula import (
+    DummyNames,
+    check_columns,
+    faults_of_categories,
+    spread,
+    with_axes,
+    with_dummies,
+)
 
 
 @runtime_checkable
@@ -38,7 +49,7 @@ Pure, so that it can be jitted and vmapped; static are the formula and the optio
 """
 
 Diagnosis = Callable[..., Mapping[str, Array]]
-"""``diagnosis(panel, formula, **options)`` gives numbers by what they count; see `Diagnosed`."""
+"""``diagnosis(panel, formula, **options)`` gives numbers by name; see `Diagnosed`."""
 
 
 HOLDS_NO_DATA = "an estimator holds no data; mcsim.estimate({}, panel) estimates on them"
@@ -47,13 +58,13 @@ HOLDS_NO_DATA = "an estimator holds no data; mcsim.estimate({}, panel) estimates
 def makes_estimator(version: int = 1) -> Callable[[Maker], Maker]:
     """Return a decorator of the public functions that make an estimator.
 
-    A store knows the estimator by the name of the public function and by this version.
+    A store identifies the estimator by the name of the public function and by this version.
 
     Parameters
     ----------
     version : int
         The definition version. Raise it when the estimates on the same data change, so that a run
-        on a store of before stops and does not mix rows of both.
+        on an older store stops and does not mix rows of both.
     """
 
     def decorate(make: Any) -> Any:
@@ -86,7 +97,7 @@ class NativeEstimator:
     options : tuple of (str, value)
         The method's options, its variances (``vcov``) among them.
     groups : tuple of str
-        The clusters of its variances; no part of what it is, since its options decide them.
+        The clusters of its variances; no part of the definition, since the options decide them.
     diagnosis : callable, optional
         The function that `diagnose` calls; part of the numerics and not of the definition.
     made_by : str
@@ -103,7 +114,7 @@ class NativeEstimator:
     made_by: str = field(default="", compare=False, repr=False)
 
     def definition(self) -> dict[str, Any]:
-        """Return what it is for a store: the public function that made it, formula, options."""
+        """Return its definition for a store: the public function that made it, formula, options."""
         made_by = self.made_by or (self.name, self.numerics)
         return {"estimator": made_by, "formula": self.formula, "options": self.options}
 
@@ -121,7 +132,7 @@ class NativeEstimator:
     if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("_"):  # asked by Python or JAX, which know what to do without
+            if name.startswith("_"):  # Python and JAX look for such names, and do without
                 raise AttributeError(name)
             made = f"{self.name}({str(self.formula)!r})"
             raise UnknownAttribute(f"{made}.{name}: {HOLDS_NO_DATA.format(made)}")
@@ -144,7 +155,7 @@ class NativeEstimator:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Which of ``"null"`` and ``"level"`` its own p-values and limits depend on."""
+        """The options, ``"null"`` and ``"level"``, on which its own p-values and limits depend."""
         return tuple(name for name, _ in self.options if name in ("null", "level"))
 
     def with_null_and_level(self, null: float, level: float) -> "NativeEstimator":
@@ -161,13 +172,13 @@ class NativeEstimator:
         return self._at(null, level)
 
     def _at(self, null: float, level: float) -> "NativeEstimator":
-        """Fill in a null and a level that the user left open."""
+        """Fill in the null and the level where the user gave none."""
         asked = {"null": float(null), "level": float(level)}
         options = tuple((n, asked.get(n) if v is None else v) for n, v in self.options)
         return self if options == self.options else replace(self, options=options)
 
     def diagnose(self, panel: Panel, /) -> Mapping[str, Array]:
-        """Return numbers that a reader should know beside the estimate, by their names.
+        """Return the numbers to report as notes beside the estimate, by name.
 
         Raises
         ------
@@ -180,7 +191,7 @@ class NativeEstimator:
         return self.diagnosis(panel, formula, **options)
 
     def explain(self, panel: Panel, /) -> str:
-        """Return why it fails on a panel of numbers, in a sentence; see `Explained`.
+        """Return the reason why it fails on a panel of numbers, as a sentence; see `Explained`.
 
         Raises
         ------
@@ -191,7 +202,7 @@ class NativeEstimator:
         return explain_failure(formula, panel)
 
     def with_schema(self, schema: Schema, nominal: Mapping[str, int | None]) -> "NativeEstimator":
-        """Return the estimator for data of a schema, whose names of unit and time it then knows.
+        """Return the estimator for data of a schema, with its names of unit and time translated.
 
         Raises
         ------
@@ -230,7 +241,7 @@ def _on_panel(estimator: NativeEstimator, panel: Panel) -> tuple[Any, dict[str, 
     return formula, _of_dummies(estimator, names) if names else dict(estimator.options)
 
 
-def _of_dummies(estimator: NativeEstimator, names: Names) -> dict[str, Any]:
+def _of_dummies(estimator: NativeEstimator, names: DummyNames) -> dict[str, Any]:
     """Return the options with dummies in place of the nominal columns that they name."""
     options = dict(estimator.options)
     for option in ("term", "predetermined", "endogenous"):
@@ -244,87 +255,119 @@ def _of_dummies(estimator: NativeEstimator, names: Names) -> dict[str, Any]:
     return options
 
 
-def native(
-    numerics: Numerics,
-    formula: Formula,
-    diagnosis: Diagnosis | None = None,
-    /,
-    *,
-    groups: tuple[str, ...] | None = None,
-    **options: Any,
-) -> NativeEstimator:
-    """Return the estimator called after its numerics, ``fit_ols`` giving ``ols``.
-
-    ``groups`` are the clusters of its variances, by default those of its option ``cluster``.
-    """
-    name = numerics.__name__.removeprefix("fit_")
-    groups = groups if groups is not None else names_of(options.get("cluster") or ())
-    return NativeEstimator(name, formula, numerics, tuple(options.items()), groups, diagnosis)
-
-
-def native_of_treatment(
-    numerics: Numerics,
-    formula: str,
-    vcov: str | Sequence[str],
-    known: Sequence[str],
-    faults: Sequence[str] = (),
-    *,
-    covariates: Literal["none", "optional", "needed"] = "optional",
-    otherwise: str = " or take another method",
-    **options: Any,
-) -> NativeEstimator:
-    """Return the estimator of a treatment's effect, or raise all faults of its arguments at once.
-
-    Parameters
-    ----------
-    numerics
-        As `native` takes them.
-    formula : str
-        ``"outcome ~ treatment | covariates"``.
-    vcov : str or sequence of str
-        Its variances, of the ``known`` ones.
-    faults : sequence of str
-        Faults of the method's own options, found by the caller.
-    covariates : {"none", "optional", "needed"}
-        Whether the method has them.
-    otherwise : str
-        The end of the remedy for covariates, where it has none.
-    **options
-        The method's own options.
-    """
-    method, names = numerics.__name__.removeprefix("fit_"), names_of(vcov)
-    parsed = parse_treatment_formula(formula)
-    found = faults_of_names("vcov", names, known, method)
-    if covariates == "none" and parsed.covariates:
-        remedy = f"write '{parsed.text.split(' | ')[0]}'{otherwise}"
-        found.append(f"formula {formula!r}: {method} uses no covariates; {remedy}")
-    if covariates == "needed" and not parsed.covariates:
-        found.append(f"formula {formula!r}: {method} needs covariates; write 'y ~ d | x1 + x2'")
-    raise_all([*found, *faults])
-    return native(numerics, parsed, vcov=names, **options)
-
-
-def names_of(argument: Any) -> tuple[Any, ...]:
-    """Return one name or several as a tuple; anything else stands alone, for its fault."""
-    if isinstance(argument, str) or not isinstance(argument, Iterable):
-        return (argument,)
-    return tuple(argument)
-
-
-def faults_of_names(
-    argument: str, names: tuple[str, ...], known: Sequence[str], method: str
-) -> list[str]:
-    """Return what is wrong with names chosen among the known ones of a method."""
-    faults = [
-        f"{argument}: {method} has no {argument} {unknown!r}{did_you_mean(unknown, known)}"
-        for unknown in names
-        if unknown not in known
-    ]
-    if not names or len(set(map(str, names))) < len(names):
-        faults.append(f"{argument}: got {names}, expected at least one name and each once")
-    return faults
-
-
 def _alone(value: Any) -> Any:
-    """One name in a tuple is shown as it is usually written, without the tuple."""
+    """Return the one name of a tuple without the tuple, as users write it."""
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+class Variance(NamedTuple):
+    """A variance of an estimate, the degrees of freedom of its t reference, own limits and p-value.
+
+    A method that tests without a standard error has a NaN variance and a p-value.
+    """
+
+    variance: Any
+    df: Any = jnp.inf
+    lower: Any = jnp.nan
+    upper: Any = jnp.nan
+    p_value: Any = jnp.nan
+
+
+class Fit(NamedTuple):
+    """An estimate and its variances.
+
+    Attributes
+    ----------
+    value : array ()
+    variances : mapping of str to Variance
+        By the name of the variance; NaN where it is not defined.
+    status : int array ()
+        A `Status`.
+    """
+
+    value: Float[Array, ""]
+    variances: Mapping[str, Variance]
+    status: Int[Array, ""]
+
+
+def worst(status: Any, invalid: Any, singular: Any, converged: Any = True) -> Int[Array, ""]:
+    """Combine statuses and faults; the status of the data comes first, then in the order given."""
+    fitted = jnp.where(converged, Status.OK, Status.NONCONVERGED)
+    fitted = jnp.where(singular, Status.SINGULAR, fitted)
+    return first_status(status, jnp.where(invalid, Status.INVALID_INPUT, fitted))
+
+
+def first_status(status: Any, other: Any) -> Int[Array, "*many"]:
+    """Return the first of two statuses that is not ``OK``, elementwise."""
+    return jnp.where(status == Status.OK, other, status).astype(jnp.int32)
+
+
+def estimates_of(fit: Fit, estimand: str) -> dict[tuple[str, str], Estimate]:
+    """Return one estimate of a fit per variance; after a failure every number is NaN.
+
+    Where the value exists and its variance does not, the value stays: its status is NO_SE.
+    """
+    return {
+        (estimand, name): _estimate_by(fit, variance) for name, variance in fit.variances.items()
+    }
+
+
+def estimates_of_terms(
+    names: Sequence[str],
+    coef: Float[Array, " term"],
+    variances: Mapping[str, Variance],
+    status: Int[Array, "*term"],
+) -> dict[tuple[str, str], Estimate]:
+    """Return an estimate for every term and variance.
+
+    A part of a variance, or a status, that has no axes is common to all terms.
+    """
+    estimates = {}
+    for position, name in enumerate(names):
+        of_term = {
+            label: Variance(*(_at(part, position) for part in variance))
+            for label, variance in variances.items()
+        }
+        estimates |= estimates_of(Fit(coef[position], of_term, _at(status, position)), name)
+    return estimates
+
+
+def statistic(value: Any, status: Any, *, p_value: Any = jnp.nan, df: Any = jnp.inf) -> Estimate:
+    """Return a number without a standard error as an estimate; NaN after a failure.
+
+    A number that is not finite though nothing failed is ``INVALID_INPUT``.
+    """
+    defined = (jnp.asarray(status) == Status.OK) & jnp.isfinite(value)
+    nan = jnp.full((), jnp.nan)
+    return Estimate(
+        value=jnp.where(defined, value, nan),
+        se=nan,
+        lower=nan,
+        upper=nan,
+        df=jnp.where(defined, jnp.asarray(df, dtype=float), nan),
+        p_value=jnp.where(defined, p_value, nan),
+        status=first_status(status, jnp.where(defined, Status.OK, Status.INVALID_INPUT)),
+    )
+
+
+def _at(part: Any, position: int) -> Any:
+    """Return the part of one term; a part without axes is common to all terms."""
+    return part[position] if jnp.ndim(part) else part
+
+
+def _estimate_by(fit: Fit, variance: Variance) -> Estimate:
+    failed = (fit.status != Status.OK) | ~jnp.isfinite(fit.value)
+    known = ~failed & jnp.isfinite(variance.variance)
+    tested = ~failed & jnp.isfinite(jnp.asarray(variance.p_value))
+    nan = jnp.full((), jnp.nan)
+    status = jnp.where(failed & (fit.status == Status.OK), Status.NAN, fit.status)
+    status = jnp.where(~failed & ~known & ~tested, Status.NO_SE, status)
+    return Estimate(
+        value=jnp.where(failed, nan, fit.value),
+        se=jnp.where(known, jnp.sqrt(jnp.where(known, variance.variance, 0.0)), nan),
+        lower=jnp.where(failed, nan, variance.lower),
+        upper=jnp.where(failed, nan, variance.upper),
+        df=jnp.where(known, jnp.asarray(variance.df, dtype=float), nan),
+        p_value=jnp.where(tested, variance.p_value, nan),
+        status=status.astype(jnp.int32),
+    )

@@ -9,6 +9,7 @@ import ast
 import keyword
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,12 +19,13 @@ from formulaic.parser.types import Token
 
 from mcsim.errors import InputError, raise_all
 from mcsim.estimators._elsewhere import written_here
-from mcsim.estimators._expression import Apply, Expression, Name, Number, Term, names_in
+from mcsim.estimators._expression import Apply, Expression, Name, Number, Term, columns_of, names_in
+from mcsim.estimators._formula import EFFECTS, RegressionFormula, TreatmentFormula, in_order
 
 _CALLS = ("I", "log", "sqrt", "exp")
 _ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _OPERATORS = ("~", "|", "+", ":", "*")
-_LONGEST = 5_000  # characters; a formula that a person wrote is far below
+_LONGEST = 5_000  # characters; a formula written by hand is far below
 _MOST = 1_000  # terms; products of 12 columns have 4,095, for which formulaic takes 11 seconds
 
 _TERMS = {
@@ -33,7 +35,7 @@ _TERMS = {
     "*": lambda a, b: a + b + a * b,
     ":": lambda a, b: a * b,
 }
-"""The number of terms that an operator makes of its two sides; the last ones bind most."""
+"""The number of terms of an operator's result, from those of its two sides; the last bind most."""
 
 
 @contextmanager
@@ -44,16 +46,169 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
+def parse_treatment_formula(text: str) -> TreatmentFormula:
+    """Parse ``"outcome ~ treatment | covariate + covariate"``; the covariates may be left out.
+
+    Parameters
+    ----------
+    text : str
+        Covariates are columns, products ``a:b`` and ``a*b``, ``log(x)``, ``sqrt(x)``, ``exp(x)``
+        and arithmetic inside ``I(...)``, such as ``I(age**2)``. An intercept is always there.
+
+    Returns
+    -------
+    TreatmentFormula
+
+    Raises
+    ------
+    InputError
+        For anything else: the message names the piece and its remedy.
+
+    Examples
+    --------
+    >>> str(parse_treatment_formula("re78 ~ treat | age*educ + I(age**2)"))
+    're78 ~ treat | age + educ + age:educ + I(age ** 2)'
+    """
+    lhs, parts = _split_formula(text, "y ~ d | x1 + x2")
+    faults = []
+    if len(lhs) != 1 or len(lhs[0].factors) != 1:
+        faults.append("the outcome must be one column or a function of one")
+    if len(parts) > 2:
+        faults.append(f"got {len(parts)} parts after '~', expected at most two")
+    treatments = [str(term) for term in parts[0]]
+    if len(treatments) != 1 or not _is_column(parts[0][0]):
+        faults.append(f"the treatment must be one column, got {' + '.join(treatments)!r}")
+    raise_all([f"formula {text!r}: {fault}; write 'y ~ d | x1 + x2'" for fault in faults])
+    covariates = parts[1] if len(parts) == 2 else []
+    formula = TreatmentFormula(
+        text=f"{lhs[0]} ~ {treatments[0]}"
+        + (f" | {' + '.join(map(str, covariates))}" if covariates else ""),
+        outcome=_whitelisted(lhs[0], text),
+        treatment=treatments[0],
+        covariates=tuple(_whitelisted(term, text) for term in covariates),
+    )
+    reused = {formula.treatment, *columns_of(formula.outcome)}.intersection(
+        name for term in formula.covariates for name in columns_of(term)
+    )
+    raise_all([f"formula {text!r}: {name!r} stands on two sides" for name in sorted(reused)])
+    return formula
+
+
+def parse_regression(text: str, *, own_names: bool = False) -> RegressionFormula:
+    """Parse ``"y ~ x1 + x2 | unit + time"``; instruments stand last, ``"| d ~ z"``.
+
+    Parameters
+    ----------
+    text : str
+        Terms as in `parse_treatment_formula`, and ``lag(x)`` or ``lag(x, 2)``, the unit's value one
+        or two periods of the calendar before. A constant is always there (``y ~ 1`` has nothing
+        else); effects are ``unit``, ``time`` or both.
+    own_names : bool
+        Whether effects may have the user's names of the axes, which `with_axes` translates.
+
+    Returns
+    -------
+    RegressionFormula
+
+    Raises
+    ------
+    InputError
+        For anything else: the message names the piece and its remedy.
+
+    Examples
+    --------
+    >>> parse_regression("lwage ~ union + I(exper**2) | unit + time").names
+    ('union', 'I(exper ** 2)')
+    >>> str(parse_regression("y ~ w | unit | d ~ z1 + z2"))
+    'y ~ w | unit | d ~ z1 + z2'
+    """
+    main, tail = _split_instruments(text)
+    lhs, parts = _split_formula(main, "y ~ x1 + x2 | unit + time", constant=True)
+    endogenous, instruments = _instruments_of(tail, text)
+    effects = [str(term) for term in parts[1]] if len(parts) == 2 else []
+    faults = []
+    if len(lhs) != 1 or len(lhs[0].factors) != 1:
+        faults.append("the outcome must be one column or a function of one")
+    if len(parts) > 2:
+        faults.append(f"got {len(parts)} parts after '~', expected regressors and effects")
+    faults += _faults_of_effects(parts[1] if len(parts) == 2 else [], own_names)
+    raise_all([f"formula {text!r}: {fault}; write 'y ~ x1 + x2 | unit + time'" for fault in faults])
+    names = [str(term) for term in (*endogenous, *parts[0])]
+    pieces = [f"{lhs[0]} ~ {' + '.join(map(str, parts[0])) or '1'}"]
+    pieces += [" + ".join(effects)] if effects else []
+    if endogenous:
+        pieces.append(f"{' + '.join(map(str, endogenous))} ~ {' + '.join(map(str, instruments))}")
+    formula = RegressionFormula(
+        text=" | ".join(pieces),
+        outcome=_whitelisted(lhs[0], text),
+        names=tuple(names),
+        regressors=tuple(_whitelisted(term, text) for term in parts[0]),
+        effects=in_order(effects),
+        endogenous=tuple(_whitelisted(term, text) for term in endogenous),
+        instruments=tuple(_whitelisted(term, text) for term in instruments),
+    )
+    raise_all([f"formula {text!r}: {fault}" for fault in _faults_of_sides(formula)])
+    return formula
+
+
+def _faults_of_effects(terms: list, own_names: bool) -> list[str]:
+    """Return the faults of effects: each must name an axis, or with ``own_names`` be a column."""
+    or_own = " or the names that your data have for them" if own_names else ""
+    faults = [
+        f"{str(term)!r} is not a fixed effect, expected unit or time (the panel's own axes){or_own}"
+        for term in terms
+        if str(term) not in EFFECTS and not (own_names and _is_column(term))
+    ]
+    if len(terms) > len(EFFECTS):
+        faults.append(
+            f"got the effects {' + '.join(map(str, terms))}, expected at most unit and time (the "
+            "panel's own axes); those of another column are its dummies, made of a category"
+        )
+    return faults
+
+
+def _split_instruments(text: Any) -> tuple[Any, str]:
+    """Split off the last part of a formula if it has a ``~`` of its own."""
+    if isinstance(text, str) and "|" in text:
+        main, tail = text.rsplit("|", 1)
+        if "~" in tail and "~" in main:
+            return main, tail
+    return text, ""
+
+
+def _instruments_of(tail: str, text: str) -> tuple[list, list]:
+    if not tail:
+        return [], []
+    endogenous, parts = _split_formula(tail, "y ~ x | d ~ z1 + z2")
+    if len(parts) != 1 or not endogenous or len(parts[0]) < len(endogenous):
+        raise InputError(
+            f"formula {text!r}: got {len(endogenous)} endogenous regressors and "
+            f"{len(parts[0])} instruments, expected at least as many instruments; write "
+            "'y ~ x | d ~ z1 + z2'"
+        )
+    return endogenous, parts[0]
+
+
+def _faults_of_sides(formula: RegressionFormula) -> list[str]:
+    """Return the terms that stand on two sides; a lag of the outcome is another term."""
+    sides = (formula.outcome, *formula.endogenous, *formula.regressors)
+    twice = {term for term, count in Counter(sides).items() if count > 1}
+    twice |= set(formula.instruments).intersection(sides)
+    return [
+        f"{' '.join(columns_of(term))!r} stands on two sides" for term in sorted(twice, key=str)
+    ]
+
+
 @_without_warnings()
-def split_formula(text: str, example: str, *, constant: bool = False) -> tuple[list, list[list]]:
-    """Split a formula into formulaic's terms: those left of ``~``, and each part right of it.
+def _split_formula(text: str, example: str, *, constant: bool = False) -> tuple[list, list[list]]:
+    """Split a formula into formulaic's terms: left of ``~``, and in each part right of it.
 
     Parameters
     ----------
     text : str
         The formula.
     example : str
-        One that the message shows if this one is none.
+        A valid formula, for the message.
     constant : bool
         Whether a 1 may stand for the constant, which is always there: ``y ~ 1``.
     """
@@ -83,7 +238,7 @@ def split_formula(text: str, example: str, *, constant: bool = False) -> tuple[l
 
 
 def _why_not(text: str, example: str) -> str:
-    """Say why a text is no formula, of which nothing could be read."""
+    """Return the reason for which a text cannot be parsed as a formula."""
     calls = re.findall(r"[\w.]+\([^()]*\)", text)
     written = [f"{call}: {remedy}" for call in calls if (remedy := written_here(call))]
     if written:
@@ -93,7 +248,7 @@ def _why_not(text: str, example: str) -> str:
 
 
 def _number_of_terms(tokens: Sequence[Token]) -> int:
-    """Return how many terms a formula has, at most; 0 if it has no operands where it must.
+    """Return the largest possible number of terms of a formula; 0 if operands are missing.
 
     Operators wait on a stack until one comes that binds less.
     """
@@ -159,12 +314,12 @@ def _fault_of_name(name: str) -> str:
     return ""
 
 
-def is_column(term: Any) -> bool:
+def _is_column(term: Any) -> bool:
     return len(term.factors) == 1 and term.factors[0].eval_method.value == "lookup"
 
 
 @_without_warnings()
-def whitelisted(term: Any, text: str) -> Term:
+def _whitelisted(term: Any, text: str) -> Term:
     """Return a term of formulaic as trees of its factors, or raise for one not on the whitelist."""
     for piece in (str(factor.expr) for factor in term.factors):
         if remedy := written_here(piece):
@@ -185,7 +340,7 @@ def whitelisted(term: Any, text: str) -> Term:
 
 
 def _expression(node: ast.AST) -> Expression:  # noqa: PLR0911  one case, one return
-    """Turn Python's syntax tree into ours; whatever is not on the whitelist is refused."""
+    """Turn Python's syntax tree into an `Expression`, or raise for nodes not on the whitelist."""
     match node:
         case ast.Name(name) if "__" not in name:
             return Name(name)

@@ -18,8 +18,8 @@ CALLS = 300
 
 BATCHES = """
 import jax.numpy
-from mcsim._core.records import numerics as _numerics
-_numerics._eigh = jax.numpy.linalg.eigh
+from mcsim._core import numerics
+numerics._eigh = jax.numpy.linalg.eigh
 """
 
 PROGRAM = f"""

@@ -230,7 +230,7 @@ MISTAKES = [
     Mistake(
         "a column of a frame",
         host(lambda frame: frame["y"]),
-        f"{ALL}ContractError: the estimator returned Series, which no reader knows: return",
+        f"{ALL}ContractError: the estimator returned Series, which mcsim does not read: return",
     ),
     Mistake(
         "a function that was not called",

@@ -435,7 +435,7 @@ FORMULAS = [
     Mistake(
         "own names without a schema",
         on_panel(fixed_effects("y ~ x | fcode + year"), schema=None),
-        "estimator 'fixed_effects': formula 'y ~ x | fcode + year': nothing says what fcode and",
+        "estimator 'fixed_effects': formula 'y ~ x | fcode + year': the effects fcode and year",
     ),
     Mistake(
         "three effects",

@@ -6,8 +6,8 @@ the data is data too: a status in place of an exception.
 Each function gives the estimate and its variances by name. A ``"sandwich"`` sums the squares of
 each unit's influence on the estimate, that of the estimated nuisance parameters included (stacked
 M-estimation: Newey & McFadden 1994, section 6). ``"aimm2024"`` is the formula of Athey, Imbens,
-Metzger & Munro (2024), which takes the nuisances as known and does not center: it is there to
-reproduce their tables.
+Metzger & Munro (2024), which takes the nuisance parameters as known and does not center: with it
+their tables can be reproduced.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,10 @@ from jaxtyping import Array, Float, Int
 
 from mcsim._core.records import Estimate, Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._algebra import LeastSquares, Logit, least_squares, logit
+from mcsim.estimators._cross_section.models import LeastSquares, Logit, least_squares, logit
 from mcsim.estimators._expression import design_matrix, evaluate
-from mcsim.estimators._fit import Fit, Variance, estimates_of, worst
 from mcsim.estimators._formula import TreatmentFormula
-from mcsim.estimators._native import Numerics
+from mcsim.estimators._native import Fit, Numerics, Variance, estimates_of, worst
 
 CONSTANT = 1e-12  # a column whose sd is below this share of its mean is rounding error
 
@@ -127,7 +126,7 @@ def standardize(
 
 @on_arms
 def fit_difference_in_means(arms: Arms, vcov: Sequence[str]) -> Fit:
-    """Mean of the treated less mean of the controls."""
+    """Return the mean of the treated less the mean of the controls."""
     y, n1, n0 = arms.y, arms.n_treated, arms.n_control
     mean1, mean0 = mean(y, arms.treated), mean(y, arms.control)
     squares1 = (arms.treated * (y - mean1) ** 2).sum()
@@ -150,13 +149,13 @@ def fit_difference_in_means(arms: Arms, vcov: Sequence[str]) -> Fit:
 
 
 def _bell_mccaffrey(n1, n0):
-    """Degrees of freedom of HC2 with two groups (Imbens & Kolesar 2016)."""
+    """Return the degrees of freedom of HC2 with two groups (Imbens & Kolesar 2016)."""
     return (n1 + n0) ** 2 * (n1 - 1) * (n0 - 1) / (n1**2 * (n1 - 1) + n0**2 * (n0 - 1))
 
 
 @on_arms
 def fit_outcome_regression(arms: Arms, vcov: Sequence[str]) -> Fit:
-    """Mean over the treated of outcome less the controls' regression."""
+    """Return the mean over the treated of the outcome less the controls' regression."""
     x = arms.regressors
     outcome = least_squares(x, arms.y, arms.control)
     value = mean(outcome.residual, arms.treated)
@@ -169,7 +168,7 @@ def fit_outcome_regression(arms: Arms, vcov: Sequence[str]) -> Fit:
 
 @on_arms
 def fit_ipw(arms: Arms, vcov: Sequence[str], trim: float | None = None) -> Fit:
-    """Mean of the treated less the mean of the controls weighted by their odds of treatment."""
+    """Return the mean of the treated less that of the controls, weighted by odds of treatment."""
     x = arms.regressors
     score = logit(x, arms.treated, arms.treated + arms.control)
     kept = _trim(arms, score, trim)
@@ -184,7 +183,7 @@ def fit_ipw(arms: Arms, vcov: Sequence[str], trim: float | None = None) -> Fit:
 
 @on_arms
 def fit_aipw(arms: Arms, vcov: Sequence[str], trim: float | None = None) -> Fit:
-    """Outcome regression, its residuals among the controls weighted by their odds of treatment."""
+    """Return the effect by outcome regression, with residuals of the controls weighted by odds."""
     x = arms.regressors
     outcome = least_squares(x, arms.y, arms.control)
     score = logit(x, arms.treated, arms.treated + arms.control)
@@ -210,7 +209,7 @@ def mean(
 
 
 def _trim(arms: Arms, score: Logit, trim: float | None) -> Arms:
-    """Drop units whose propensity exceeds ``trim``; the models stay fitted on all."""
+    """Drop units whose propensity score exceeds ``trim``; the models stay fitted on all."""
     if trim is None:
         return arms
     kept = (score.probability <= trim).astype(float)
@@ -222,7 +221,7 @@ def _trim(arms: Arms, score: Logit, trim: float | None) -> Arms:
 
 
 def _relative_odds(kept: Arms, score: Logit) -> Float[Array, " unit"]:
-    """Odds of treatment of the controls, the largest set to 1 so that none overflows."""
+    """Return the controls' odds of treatment, scaled so that the largest is 1: none overflows."""
     largest = jnp.where(kept.control > 0, score.predictor, -jnp.inf).max()
     return jnp.where(kept.control > 0, jnp.exp(score.predictor - largest), 0.0)
 
@@ -232,13 +231,13 @@ def _odds(kept: Arms, score: Logit) -> Float[Array, " unit"]:
 
 
 def _influence_of_means(values, treated, weight):
-    """Influence of each unit on mean(values; treated) - mean(values; weight)."""
+    """Return the influence of each unit on mean(values; treated) - mean(values; weight)."""
     first = treated * (values - mean(values, treated)) / treated.sum()
     return first - weight * (values - mean(values, weight)) / weight.sum()
 
 
 def _influence_of_logit(score: Logit, x, arms: Arms, weight, values):
-    """Influence on mean(values; weight) through the estimated odds."""
+    """Return the influence of each unit on mean(values; weight) through the estimated odds."""
     gradient = mean(x * (values - mean(values, weight))[:, None], weight)
     observed = arms.treated + arms.control
     scores = observed * (arms.treated - score.probability)
@@ -246,7 +245,7 @@ def _influence_of_logit(score: Logit, x, arms: Arms, weight, values):
 
 
 def _influence_of_regression(outcome: LeastSquares, x, control, gradient):
-    """Influence on gradient'coef through the controls' regression."""
+    """Return the influence of each unit on gradient'coef through the controls' regression."""
     return control * outcome.residual * (x @ (outcome.inverse_gram @ gradient))
 
 
@@ -258,7 +257,10 @@ def _variances(vcov: Sequence[str], influence, terms, kept: Arms) -> dict[str, V
 
 
 def _aimm2024(terms, kept: Arms):
-    """Sample variance of the terms per unit, over n: odds not normalized, outcome not centered."""
+    """Return the sample variance of the terms per unit over n, without normalizing or centering.
+
+    The odds are not normalized, the outcome is not centered.
+    """
     units = kept.treated + kept.control
     n = units.sum()
     scaled = terms * n / kept.n_treated

@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.estimators._algebra import least_squares
 from mcsim.estimators._cross_section.att import Arms, on_arms
-from mcsim.estimators._fit import Fit, Variance, worst
+from mcsim.estimators._cross_section.models import least_squares
+from mcsim.estimators._native import Fit, Variance, worst
 
 TIE = 1e-5  # squared distances (in standard deviations) closer than this are ties
-CHUNK = 64  # units matched at a time: memory stays at 64 x n whatever n is
+CHUNK = 64  # units matched at a time: memory stays at 64 x n for every n
 
 
 class Matches(NamedTuple):
-    """Who was matched, without the matrix of pairs.
+    """The matches of treated units, summed over pairs.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Matches(NamedTuple):
 
 @on_arms
 def fit_matching(arms: Arms, vcov: Sequence[str], n_neighbors: int = 1) -> Fit:
-    """Mean over the treated of outcome less the matches' outcome, corrected for their distance."""
+    """Return the mean difference between the treated and their matches, corrected for distance."""
     x, n1 = arms.regressors, arms.n_treated
     matches = match(arms, jnp.column_stack([x, arms.y]), n_neighbors)
     outcome = least_squares(x, arms.y, matches.uses)
@@ -82,7 +82,7 @@ def match(arms: Arms, columns: Float[Array, "unit column"], n_neighbors: int) ->
 
 
 def _reuse_variance(arms: Arms, reuse: Float[Array, " unit"]) -> Float[Array, ""]:
-    """Sum over controls of reuse times the outcome's variance given the covariates.
+    """Return the sum over controls of reuse times the outcome's variance given the covariates.
 
     That variance comes from the nearest other control (Abadie & Imbens 2006, section 4, J = 1; all
     of them where several are tied). Only controls matched more than once need it.
@@ -99,7 +99,7 @@ def _reuse_variance(arms: Arms, reuse: Float[Array, " unit"]) -> Float[Array, ""
 
 
 def _shares(distance: Float[Array, "row unit"], n_neighbors: int) -> Float[Array, "row unit"]:
-    """Spread a weight of 1 evenly over the nearest units of each row and those tied with them."""
+    """Spread a weight of 1 evenly over the nearest units of each row and their ties."""
     matched = distance <= _smallest(distance, n_neighbors)[:, None] + TIE
     return matched / matched.sum(axis=1, keepdims=True)
 
@@ -123,7 +123,7 @@ def _smallest(distance: Float[Array, "row unit"], rank: int) -> Float[Array, " r
 def _squared_distances(
     x: Float[Array, "unit covariate"], ids: Int[Array, " row"]
 ) -> Float[Array, "row unit"]:
-    """Squared distances from the units ``ids`` to all, column by column: exact where equal."""
+    """Return squared distances from the units ``ids`` to all, by column: exact where equal."""
     distances = jnp.zeros((ids.size, x.shape[0]))
     for column in x.T:
         distances += (column[ids][:, None] - column) ** 2

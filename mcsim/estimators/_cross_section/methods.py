@@ -11,12 +11,8 @@ from mcsim.estimators._cross_section.att import (
     fit_outcome_regression,
 )
 from mcsim.estimators._cross_section.matching import fit_matching
-from mcsim.estimators._native import (
-    NativeEstimator,
-    Numerics,
-    makes_estimator,
-    native_of_treatment,
-)
+from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator
+from mcsim.estimators._options import native_of_treatment
 
 _MEANS = ("iid", "HC1", "HC2", "HC3", "aimm2024")
 _MODELS = ("sandwich", "aimm2024")

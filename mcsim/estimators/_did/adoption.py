@@ -1,4 +1,4 @@
-"""Adoption of a treatment: who starts when, and the cohorts and periods that a panel can have.
+"""Adoption of a treatment: first treated periods of units, and cells of cohorts and periods.
 
 A cohort is the position of the first treated period, of which there are as many as periods; a unit
 that never adopts has the position after the last. Shapes follow from the number of periods alone
@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from mcsim._core.checks import plain
+from mcsim._core.checks import is_whole, plain
 from mcsim._core.records import Calendar, Panel
 from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import Name
-from mcsim.estimators._fit import worst
 from mcsim.estimators._formula import RegressionFormula, TreatmentFormula
 from mcsim.estimators._linear_model.data import Regression, read_regression
+from mcsim.estimators._native import worst
 
 BOTH = ("unit", "time")
 
@@ -109,7 +109,7 @@ def read_treatment(
 
 
 def read_adoption(formula: TreatmentFormula, panel: Panel, *, balanced: bool = False) -> Adoption:
-    """Read who adopts when, off a panel whose treatment is absorbing."""
+    """Read the units' first treated periods off a panel whose treatment is absorbing."""
     data = read_treatment(formula, panel, balanced=balanced)
     on = data.x[0] == 1
     n_periods = on.shape[1]
@@ -179,3 +179,27 @@ def at_horizons(cells: CohortPeriods, horizons: tuple[int, ...]) -> CohortPeriod
 def event_times(argument: Any) -> tuple[Any, ...]:
     """Return one event time or several, of any kind of sequence, as a tuple."""
     return tuple(plain(time) for time in np.ravel(np.asarray(argument, dtype=object)))
+
+
+def faults_of_cluster(cluster: Any, method: str) -> list[str]:
+    """Return the faults of the clusters of a method that has clusters of units alone."""
+    if isinstance(cluster, str) and cluster != "time":
+        return []
+    return [
+        f"cluster: got {cluster!r}, expected 'unit' or one column of groups of units, the clusters "
+        f"that {method} has; did and event_study have others"
+    ]
+
+
+def faults_of_horizons(horizons: tuple[Any, ...], *, negative: bool) -> list[str]:
+    """Return the faults of event times; times before treatment are allowed if ``negative``."""
+    wrong = [h for h in horizons if not is_whole(h) or (h < 0 and not negative)]
+    if wrong:
+        got = ", ".join(map(repr, wrong))
+        least = "" if negative else " of at least 0"
+        return [f"horizons: got {got}, expected event times{least}, whole numbers such as [0, 1]"]
+    if len(set(horizons)) < len(horizons):
+        return [f"horizons: got {horizons}, expected each once"]
+    if negative and not any(h >= 0 for h in horizons):
+        return [f"horizons: got {horizons}, expected at least one of 0 or more among them"]
+    return []

@@ -18,13 +18,12 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from mcsim._core.averages import ATT, at_event_times, named
 from mcsim._core.records import Estimate, Panel, Status
 from mcsim.estimators._did.adoption import Adoption, CohortPeriods
-from mcsim.estimators._fit import Variance, estimates_of_terms
-from mcsim.estimators._variance.clusters import cluster_sums, n_clusters, read_groups
-from mcsim.estimators._variance.setting import key_of
+from mcsim.estimators._native import Variance, estimates_of_terms
+from mcsim.estimators._variance.names import cluster_sums, key_of, n_clusters, read_groups
 
 BOOTSTRAPS = ("bootstrap", "bootstrap:mammen")
 ALONE = "share of the weight on cohorts of one treated unit or cluster, without an error of its own"
-QUARTILES = 1.3489795003921634  # between those of the standard normal distribution
+QUARTILES = 1.3489795003921634  # interquartile range of the standard normal distribution
 GOLDEN = (1 + 5**0.5) / 2
 
 
@@ -114,7 +113,7 @@ def estimates_by_influence(
     """Return an estimate for every average and variance, with the normal distribution.
 
     Fewer than two clusters have no variance, nor has an average over one treated unit or cluster,
-    whose deviation from its own mean is none.
+    whose deviation from its own mean is zero.
     """
     sums, several = cluster_influence(averages.influence, cluster, panel)
     treated, _ = cluster_influence(averages.treated.astype(float), cluster, panel)
@@ -142,7 +141,7 @@ class GroupTime(NamedTuple):
     status : int array (cell,)
     combine : callable
         From weights (target, cell) to the contribution of each unit to the errors of the weighted
-        sums, (target, unit); the influences on all cells are never all there unless they must be.
+        sums, (target, unit). A method computes the influences on all cells only if it needs them.
     """
 
     value: Float[Array, " cell"]
@@ -157,8 +156,8 @@ def aggregate(
     """Return averages and their labels; that over all parts stands last.
 
     By cohort, the last weighs the cohorts' averages with their sizes; by event time and by period
-    it is the plain mean of the present ones, from event time 0 on. Of one event time alone it
-    is that event time's.
+    it is the plain mean of the present ones, from event time 0 on. With one event time alone it is
+    the average of that event time.
     """
     window = _window(cells, adoption.data.shape[1])
     if aggregation == "simple":
@@ -181,7 +180,7 @@ def aggregate(
 
 
 def _window(cells: CohortPeriods, n_periods: int) -> list[int]:
-    """Return the event times after adoption that count; empty where all that there can be do."""
+    """Return the event times after adoption that count; empty where all possible ones do."""
     times = np.unique(cells.event[cells.event >= 0]).tolist()
     return [] if times == list(range(n_periods - 1)) else times
 
@@ -223,7 +222,7 @@ def _over_cohorts(
 def _average(
     adoption: Adoption, cells: CohortPeriods, effects: GroupTime, weights: Float[Array, "part cell"]
 ) -> Averages:
-    """Average over the cells that there are, with weights times the size of the cohort."""
+    """Average effects over the present cells, with weights times the size of the cohort."""
     cohorts = np.arange(adoption.data.shape[1] + 1)
     size = (adoption.start == cohorts[:, None]).sum(axis=1)
     weights = weights * effects.present
@@ -244,7 +243,7 @@ def _average(
 
 
 def _with_mean(averages: Averages, post: Bool[Array, " part"]) -> Averages:
-    """Append the mean of the parts after treatment that there are."""
+    """Append the mean of the present parts after treatment."""
     counted = (post & (averages.status != Status.INVALID_INPUT)).astype(float)
     number = counted.sum()
     share = counted / jnp.maximum(number, 1.0)

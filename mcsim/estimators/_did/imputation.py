@@ -5,6 +5,7 @@ effect is linear in the outcomes; its weights on them are the adjoint of the imp
 variance is made of weights times residuals (their theorem 3).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,15 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core.averages import ATT, named
 from mcsim._core.records import Calendar, Estimate, Panel, Status
-from mcsim.errors import InputError
-from mcsim.estimators._algebra import generalized_inverse, invert
-from mcsim.estimators._did.adoption import LEFT_OUT, Adoption, read_adoption
+from mcsim.errors import InputError, raise_all
+from mcsim.estimators._did.adoption import (
+    LEFT_OUT,
+    Adoption,
+    event_times,
+    faults_of_cluster,
+    faults_of_horizons,
+    read_adoption,
+)
 from mcsim.estimators._did.aggregation import (
     ALONE,
     Averages,
@@ -23,11 +30,17 @@ from mcsim.estimators._did.aggregation import (
     share_alone,
 )
 from mcsim.estimators._formula import TreatmentFormula
-from mcsim.estimators._linear_model.least_squares import EXPLAINED
-from mcsim.estimators._variance.clusters import read_groups
+from mcsim.estimators._linear_model.data import generalized_inverse
+from mcsim.estimators._linear_model.least_squares import EXPLAINED, invert
+from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._options import Names, faults_of_names, names_of, native
+from mcsim.estimators._parsing import parse_treatment_formula
+from mcsim.estimators._variance.names import read_groups
 
 POOLED = ("bjs:cohort", "bjs:event", "bjs:all")
 """Variances whose effects deviate from a mean over more than the cohort in the period."""
+
+CONSERVATIVE = ("bjs", "bjs:loo", *POOLED)
 
 Cells = Float[Array, "unit period"]
 Columns = Float[Array, "column unit period"]
@@ -52,6 +65,81 @@ class Untreated(NamedTuple):
     inverse: Float[Array, "period period"]
 
 
+@makes_estimator(version=1)
+def imputation(
+    formula: str,
+    *,
+    horizons: int | Sequence[int] = (),
+    vcov: Names = "bjs",
+    cluster: str = "unit",
+) -> NativeEstimator:
+    """Impute untreated outcomes of treated cells from the untreated cells; average the differences.
+
+    Unit effects, period effects and covariates are fitted on the untreated cells. Effects that
+    cannot be imputed are left out of every average, as by ``autosample`` of did_imputation: of
+    units without an untreated period, and of periods without an untreated unit. Treatment is for
+    good. The panel may have gaps; a unit that is
+    not observed just before its first treated cell counts in ``"att"`` and in no horizon.
+
+    Parameters
+    ----------
+    formula : str
+        ``"outcome ~ treatment | covariates"``; covariates vary over time.
+    horizons : int or sequence of int
+        Event times to estimate beside the overall average; 0 is the first treated period.
+    vcov : str or sequence of str
+        ``"bjs"``, conservative: effects count by their deviation from the mean of the cohort in the
+        period. ``"bjs:loo"`` leaves the own effect out of that mean, for small cohorts. A cohort of
+        one unit has no deviation: ``"bjs:loo"`` is not defined there, and ``"bjs"`` is too small
+        (a note reports the share of the weight). ``"bjs:cohort"``, ``"bjs:event"`` and
+        ``"bjs:all"`` take the mean of the others in the cohort, at the event time, or in all
+        treated cells, as ``avgeffectsby`` with ``leaveout`` of did_imputation. All with the normal
+        distribution, and not defined where all weight is on one treated unit or cluster.
+    cluster : str
+        ``"unit"``, or a column of groups of units.
+
+    Returns
+    -------
+    NativeEstimator
+        Called as ``estimator(key, panel)``; its estimates are labeled ``("att", vcov)``, the mean
+        over the treated cells, and ``("att[0]", vcov)``, ... by event time. One without a cell that
+        can be imputed is ``INVALID_INPUT``, as is all of it where treatment is not 0/1 or given up;
+        collinear covariates are ``SINGULAR``.
+
+    Raises
+    ------
+    InputError
+        For a formula that cannot be parsed, an unknown variance or a negative horizon.
+
+    References
+    ----------
+    Borusyak, Jaravel & Spiess (2024), Review of Economic Studies 91: 3253-3285, theorems 1 and 3,
+    section 4.3 (pooling), appendix A.9 (leaving out).
+
+    Examples
+    --------
+    >>> from mcsim import Panel
+    >>> y = [[1.0, 2.0, 3.0], [2.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
+    >>> d = [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
+    >>> estimates = imputation("y ~ d", horizons=[0, 1])(None, Panel({"y": y, "d": d}))
+    >>> {estimand: round(float(e.value), 6) for (estimand, _), e in estimates.items()}
+    {'att[0]': 1.0, 'att[1]': 2.0, 'att': 1.333333}
+    """
+    parsed, names = parse_treatment_formula(formula), names_of(vcov)
+    times = event_times(horizons)
+    faults = faults_of_names("vcov", names, CONSERVATIVE, "imputation")
+    faults += faults_of_cluster(cluster, "imputation")
+    raise_all(faults + faults_of_horizons(times, negative=False))
+    return native(
+        fit_imputation,
+        parsed,
+        diagnose_imputation,
+        horizons=times,
+        vcov=names,
+        cluster=cluster,
+    )
+
+
 def fit_imputation(
     key: Key[Array, ""] | None,
     panel: Panel,
@@ -61,7 +149,7 @@ def fit_imputation(
     vcov: tuple[str, ...],
     cluster: str,
 ) -> dict[tuple[str, str], Estimate]:
-    """Effects imputed where that is possible, and averaged; the conservative variance."""
+    """Impute effects where possible and average them, with conservative variances."""
     adoption = read_adoption(formula, panel)
     _check_horizons(horizons, adoption.data.calendar)
     treated = adoption.treated * adoption.data.observed
@@ -150,7 +238,7 @@ def _predict(columns: Columns, model: Untreated) -> Columns:
 
 
 def _imputable(untreated: Cells) -> Bool[Array, "unit period"]:
-    """Whether unit and period meet in the untreated cells, directly or through others."""
+    """Return the cells whose unit and period are linked by untreated cells, also through others."""
     linked = untreated.T @ untreated > 0
     for _ in range(max(len(linked) - 1, 1).bit_length()):
         linked = (linked.astype(float) @ linked.astype(float)) > 0
@@ -166,7 +254,10 @@ def _targets(adoption: Adoption, counted: Cells, horizons: tuple[int, ...]) -> T
 
 
 def _errors(adoption: Adoption, counted: Cells, rest: Cells, *, leave_out: bool) -> Cells:
-    """Residuals; effects less their mean over the cohort in the period, own one left out or not."""
+    """Return residuals; for effects, less their mean over the cohort in the period.
+
+    ``leave_out`` leaves the own effect out of that mean.
+    """
     member = (adoption.start == jnp.arange(rest.shape[1])[:, None]).astype(float)
     number = member @ counted
     mean = (member @ (counted * rest)) / jnp.maximum(number, 1.0)
@@ -199,7 +290,7 @@ def _errors_by(
 def _pooled_errors(
     name: str, adoption: Adoption, rest: Cells, weights: Targets, cluster: str, panel: Panel
 ) -> Targets:
-    """Return residuals; effects less those of other clusters, by cohort, by event time, or of all.
+    """Return residuals; for effects, less the mean of other clusters by cohort, event time, or all.
 
     Their mean weighs clusters with their cells squared, the paper's equation (8), as avgeffectsby
     of did_imputation for Stata has it; with leaveout, own effects count by 1 - their share in it.
@@ -214,7 +305,7 @@ def _pooled_errors(
     own = read_groups({cluster}, panel).of_unit.get(cluster, jnp.arange(len(rest)))
 
     def of_cluster(cells: Targets) -> Float[Array, "target group unit"]:
-        """Sums over each unit's cluster."""
+        """Return sums over each unit's cluster."""
         sums = jnp.einsum("aut,utg->agu", cells, of)
         flat = sums.reshape(-1, len(rest))
         return jax.vmap(lambda row: jax.ops.segment_sum(row, own, len(rest))[own])(flat).reshape(
@@ -239,7 +330,7 @@ def _pooled_errors(
 def _statuses(
     adoption: Adoption, weights: Targets, collinear: Bool[Array, ""]
 ) -> Int[Array, " target"]:
-    """Status of each target: without a cell to average it is not identified."""
+    """Return the status of each target, which is not identified without a cell to average."""
     found = jnp.where(collinear, Status.SINGULAR, Status.OK)
     found = jnp.where(weights.any(axis=(1, 2)), found, Status.INVALID_INPUT)
     return jnp.where(adoption.status == Status.OK, found, adoption.status).astype(jnp.int32)

@@ -19,14 +19,19 @@ from mcsim.estimators._did.adoption import (
     read_adoption,
     read_treatment,
 )
-from mcsim.estimators._dummies import with_dummies
-from mcsim.estimators._formula import TreatmentFormula, check_columns, parse_treatment_formula
+from mcsim.estimators._formula import TreatmentFormula, check_columns, with_dummies
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
-from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator, native
-from mcsim.estimators._regression.diagnosis import diagnose_regression
+from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator
+from mcsim.estimators._options import Names, native
+from mcsim.estimators._parsing import parse_treatment_formula
 from mcsim.estimators._regression.fixed_effects import as_counted
-from mcsim.estimators._regression.options import Inference, Names, Resampling, regression
+from mcsim.estimators._regression.options import (
+    Inference,
+    Resampling,
+    diagnose_regression,
+    regression,
+)
 from mcsim.estimators._variance.inference import infer
 
 ENDS = ("binned", "restricted", "dropped")
@@ -103,7 +108,7 @@ def event_study(
     """Estimate effects by periods since treatment started, by two-way fixed effects with dummies.
 
     Event time 0 is the first treated period. Unbiased where cohorts have the same effects; where
-    they differ, `callaway_santanna` and `imputation` average over cohorts as one would wish. (The
+    they differ, `callaway_santanna` and `imputation` average over cohorts with chosen weights. (The
     interaction-weighted estimates of Sun & Abraham (2021) on a balanced panel without covariates
     are those of ``callaway_santanna(..., aggregation="event", base="universal")``.)
 
@@ -164,7 +169,7 @@ def event_study(
 def fit_did(
     key: Key[Array, ""] | None, panel: Panel, formula: TreatmentFormula, *, ssc: str, **options: Any
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on treatment, covariates, unit and period effects."""
+    """Regress the outcome on treatment, covariates, unit and period effects."""
     data = as_counted(read_treatment(formula, panel), BOTH, ssc)
     fit = fit_linear(data, BOTH, (0,))
     return infer(key, data, fit, panel, term=(ATT,), ssc=ssc, **options)
@@ -182,7 +187,7 @@ def fit_event_study(
     ssc: str,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on a dummy for each event time but the reference, and on the effects."""
+    """Regress the outcome on dummies of event times but the reference, and on the effects."""
     adoption = read_adoption(formula, panel)
     times = tuple(e for e in range(-leads, lags + 1) if e not in reference)
     _check_event_times([e for e in times if -leads < e < lags], adoption.data.calendar)
@@ -198,7 +203,7 @@ def fit_event_study(
 def diagnose_two_way(
     panel: Panel, formula: TreatmentFormula, **options: Any
 ) -> dict[str, Float[Array, ""]]:
-    """Return the notes on clusters, as of the regression on the treatment."""
+    """Return the notes on clusters of the regression on the treatment."""
     regression_of = as_regression(formula)
     return diagnose_regression(panel, regression_of, term=regression_of.names[:1], **options)
 
@@ -253,7 +258,7 @@ def twfe_weights(panel: Panel, formula: str) -> Float[Array, "unit period"]:
 
 
 def _faults_of_window(leads: Any, lags: Any, reference: tuple[Any, ...]) -> list[str]:
-    """Return what is wrong with a window of event times, and with the ones that have no dummy."""
+    """Return the faults of a window of event times, and of the event times without a dummy."""
     faults = faults_of_value("leads", leads, at_least(0))
     faults += faults_of_value("lags", lags, at_least(0))
     if faults:
@@ -282,7 +287,7 @@ def _check_event_times(times: Sequence[int], calendar: Calendar) -> None:
 def _with_dummies(
     adoption: Adoption, leads: int, lags: int, times: tuple[int, ...], ends: str
 ) -> Regression:
-    """Put a dummy of each event time in the treatment's place; the ends are treated as asked."""
+    """Put a dummy of each event time in the treatment's place, with ends as in `event_study`."""
     data = adoption.data
     n_periods = data.shape[1]
     event = adoption.event
@@ -302,7 +307,7 @@ def _with_dummies(
 def _labels(
     times: tuple[int, ...], leads: int, lags: int, n_periods: int, ends: str
 ) -> tuple[tuple[str, ...], str]:
-    """Name the coefficients and the mean of those from 0 on.
+    """Name the coefficients, and their mean from event time 0 on.
 
     An end is binned where a unit that is seen before its treatment can have event times beyond it.
     """
@@ -316,7 +321,7 @@ def _labels(
 
 
 def _with_average(fit: LinearFit, post: tuple[int, ...]) -> LinearFit:
-    """Append the mean of some coefficients, which is a coefficient like them."""
+    """Append the mean of some coefficients as another coefficient."""
     chosen = jnp.asarray(post)
     return fit._replace(
         coef=jnp.append(fit.coef, fit.coef[chosen].mean()),
@@ -327,7 +332,7 @@ def _with_average(fit: LinearFit, post: tuple[int, ...]) -> LinearFit:
 def _two_way(
     fit: Numerics, formula: str, asked: Inference, faults: Sequence[str] = (), **options: Any
 ) -> NativeEstimator:
-    """Check the options as of any regression; the terms are the method's own."""
+    """Return the estimator, its options checked as those of any regression."""
     parsed = parse_treatment_formula(formula)
     checked = dict(regression(fit, as_regression(parsed), asked, faults, **options).options)
     del checked["term"], checked["estimand"]

@@ -1,4 +1,4 @@
-"""Arellano & Bond's GMM in first differences: the estimator, and the variables it instruments."""
+"""Arellano & Bond's GMM in first differences: the estimator and its instrumented variables."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,23 @@ from mcsim.errors import did_you_mean, raise_all
 from mcsim.estimators._dynamic.differences import LaggedLevels, read_differences
 from mcsim.estimators._dynamic.gmm import gmm, specification_tests, too_few
 from mcsim.estimators._expression import Apply, Number, Term
-from mcsim.estimators._fit import Variance, estimates_of_terms, worst
-from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._native import (
     NativeEstimator,
-    faults_of_names,
+    Variance,
+    estimates_of_terms,
     makes_estimator,
+    worst,
+)
+from mcsim.estimators._options import (
+    faults_of_names,
+    faults_of_terms,
     names_of,
     native,
+    spelled_terms,
 )
-from mcsim.estimators._regression.options import labels, spelled_terms
+from mcsim.estimators._parsing import parse_regression
+from mcsim.estimators._regression.options import labels
 
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}
 
@@ -45,17 +52,17 @@ def arellano_bond(
     formula : str
         ``"n ~ lag(n) + lag(n, 2) + w + lag(w) + k"``. Lags of the outcome are instrumented by its
         levels of two and more periods ago, the other regressors by their own differences. Unit
-        effects are always differenced out, so that ``| unit`` says nothing more; ``| time`` (or
+        effects are always differenced out, so that ``| unit`` changes nothing; ``| time`` (or
         ``| unit + time``) gives every differenced equation an intercept, its own instrument. A last
         part ``| d ~ z`` takes the difference of ``z`` as the instrument of ``d``.
     steps : {2, 1}
         One step weights the moments as if the errors in levels were independent and alike; two
         steps weight by their covariance at the first step's residuals.
     term : str or sequence of str, optional
-        The coefficients that are wanted, as the formula writes them but for spaces; default all but
-        the period effects.
+        The coefficients to report, as the formula writes them (spaces do not matter); default all
+        but the period effects.
     estimand : str, optional
-        A label for the one term that is wanted, in place of its text.
+        The label of the one coefficient that ``term`` chooses; its text by default.
     vcov : str or sequence of str, optional
         In one step ``"robust"`` (the default; clustered by unit) or ``"conventional"``; in two
         ``"windmeijer"`` (the default; Windmeijer's correction) or ``"conventional"``, which takes
@@ -112,7 +119,10 @@ def arellano_bond(
     terms = spelled_terms(term, parsed.names, parsed.names)
     known = _VCOV.get(steps, ()) if isinstance(steps, int) else ()
     names = names_of(vcov) if vcov is not None else known[:1]
-    faults = [*faults_of_terms(parsed, terms, estimand), *faults_of_lags(instrument_lags)]
+    faults = [
+        *faults_of_terms(terms, estimand, parsed.names, "arellano_bond"),
+        *faults_of_lags(instrument_lags),
+    ]
     if known:
         faults += faults_of_names("vcov", names, known, f"arellano_bond(steps={steps})")
     else:
@@ -149,7 +159,7 @@ def fit_arellano_bond(
     collapse: bool,
     tests: bool,
 ) -> dict[tuple[str, str], Estimate]:
-    """GMM on the differenced equations, in one step or two."""
+    """Estimate the differenced equations by GMM, in one step or two."""
     levels = instrumented_terms(formula, predetermined or (), endogenous or (), instrument_lags)
     own = own_instruments(formula, levels)
     data = read_differences(formula, panel, levels, own, collapse)
@@ -195,7 +205,7 @@ def own_instruments(
 def faults_of_variables(
     formula: RegressionFormula, predetermined: Sequence[str], endogenous: Sequence[str]
 ) -> list[str]:
-    """Return what is wrong with the names of predetermined and endogenous variables."""
+    """Return the faults of the names of predetermined and endogenous variables."""
     known = _variables(formula)
     faults = []
     if formula.outcome not in (_base(term) for term in known.values()):
@@ -226,7 +236,7 @@ def faults_of_variables(
 
 
 def faults_of_lags(lags: tuple[int, int | None]) -> list[str]:
-    """The nearest level that is a valid instrument is two periods old."""
+    """Return the faults of the lags of levels; the nearest valid one is two periods old."""
     match lags:
         case (int(nearest), int() | None as farthest) if 2 <= nearest <= (farthest or nearest):
             return []
@@ -234,22 +244,6 @@ def faults_of_lags(lags: tuple[int, int | None]) -> list[str]:
         f"instrument_lags: got {lags!r}, expected (nearest, farthest) with nearest at least 2, the "
         "farthest not below it, or None for all there are"
     ]
-
-
-def faults_of_terms(
-    formula: RegressionFormula, terms: tuple[str, ...], estimand: str | None
-) -> list[str]:
-    """Return what is wrong with the terms to report, and with their label."""
-    faults = [
-        f"term: {name!r} is not a term of the formula{did_you_mean(name, formula.names)}"
-        for name in terms
-        if name not in formula.names
-    ]
-    if not terms or len(set(terms)) < len(terms):
-        faults.append(f"term: got {terms}, expected at least one term and each once")
-    if estimand is not None and len(terms) != 1:
-        faults.append(f"estimand: got one label for {len(terms)} terms; choose one with term=")
-    return faults
 
 
 def _variables(formula: RegressionFormula) -> dict[str, Term]:

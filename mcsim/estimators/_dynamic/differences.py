@@ -40,11 +40,12 @@ class Levels(NamedTuple):
     Attributes
     ----------
     places : tuple of int
-        The places of the periods in which the variable is there: a lagged one is not in the first.
+        The places of the periods in which the variable is defined; a lagged one is not in the
+        first.
     nearest : int
-        How many periods back the nearest level is.
+        Number of periods from an equation back to the nearest level.
     farthest : int or None
-        How many periods back the farthest is; None for all there are.
+        The same for the farthest level; None for all.
     """
 
     places: tuple[int, ...]
@@ -58,9 +59,9 @@ class Layout(NamedTuple):
     Attributes
     ----------
     column, equation : int array (cell,)
-        Where each cell comes from and where it stands.
+        The source column and the equation of each cell.
     sizes : tuple of int
-        How many cells each instrument has.
+        Number of cells of each instrument.
     """
 
     column: np.ndarray
@@ -137,7 +138,7 @@ def _cells_of_levels(variable: Levels, column: int, equations: Calendar) -> list
 
 
 def _collapsed(cells: Iterable[tuple[int, Cell]]) -> Iterator[list[Cell]]:
-    """Put the cells of one lag together."""
+    """Group the cells by lag."""
     for _, group in groupby(sorted(cells), key=lambda pair: pair[0]):
         yield [cell for _, cell in group]
 
@@ -166,7 +167,7 @@ class Differences(NamedTuple):
     use : array (unit, equation) or None
         1 where an equation can be used and 0 elsewhere; None where every one can.
     layout : Layout
-        Which instrument each cell belongs to.
+        The instrument of each cell.
     n_slopes : int
         Regressors that are not dummies.
     status : int array ()

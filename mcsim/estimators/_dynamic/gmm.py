@@ -16,10 +16,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mcsim._core.numerics import eigh
 from mcsim._core.records import Calendar, Estimate
-from mcsim.estimators._algebra import combine, generalized_inverse, invert
 from mcsim.estimators._dynamic.differences import Differences
 from mcsim.estimators._expression import lagged
-from mcsim.estimators._fit import statistic
+from mcsim.estimators._linear_model.data import generalized_inverse
+from mcsim.estimators._linear_model.least_squares import combine, invert
+from mcsim.estimators._native import statistic
 
 NEGLIGIBLE = 1e-12  # eigenvalue relative to the largest, below which a direction has no weight
 
@@ -163,12 +164,12 @@ def windmeijer(first: Step, second: Step, cross: Cross) -> Float[Array, "regress
 
 
 def n_equations(data: Differences) -> Float[Array, ""] | int:
-    """Return how many equations are used, over all units."""
+    """Return the number of equations that are used, over all units."""
     return data.y.size if data.use is None else data.use.sum()
 
 
 def too_few(data: Differences) -> Bool[Array, ""]:
-    """Whether there are no more equations than coefficients, or a single unit."""
+    """Return whether there are no more equations than coefficients, or a single unit."""
     units = len(data.y) if data.use is None else data.use.any(axis=1).sum()
     return jnp.asarray((n_equations(data) <= len(data.x)) | (units < 2))
 
@@ -195,7 +196,7 @@ def _solve(data: Differences, cross: Cross, covariance: Array) -> Step:
 
 
 def _unidentified(data: Differences) -> Float[Array, "regressor regressor"] | float:
-    """One on the diagonal of a period's dummy where no unit is observed: its coefficient is 0."""
+    """Return 1 on the diagonal for dummies of periods without observed units: coefficients of 0."""
     if data.use is None or len(data.x) == data.n_slopes:
         return 0.0
     empty = data.use.sum(axis=0) == 0

@@ -1,18 +1,24 @@
-"""The arrays of a regression: outcome, regressors and instruments where they are observed.
+"""The data of a regression: arrays, less effects, as means, or as differences.
 
 Shapes stay fixed while the number of observations varies: a cell that is not observed has weight 0
 and zeros in every column. A panel without gaps has no weights at all, which is the fast path. A
 fault of the data is data too: a status in place of an exception.
+
+Every transformation treats outcome, regressors and instruments alike. Without effects the constant
+is absorbed. Balanced panels need means only. With gaps, two effects are projected off exactly and
+without iteration: unit means first, then the dummies of the periods through their own normal
+equations, whose order is the number of periods.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
 from mcsim._core.records import Calendar, Panel, Status
-from mcsim.errors import InputError, UnknownName, did_you_mean
+from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import (
     Term,
     columns_of,
@@ -23,8 +29,13 @@ from mcsim.estimators._expression import (
 )
 from mcsim.estimators._formula import RegressionFormula
 
+NEGLIGIBLE = 1e-9  # pivot of a dummy, relative to its diagonal, below which it is redundant
+
 Columns = Float[Array, "column unit period"]
 Cells = Float[Array, "unit period"]
+
+AnyColumns = Float[Array, "*column unit period"]
+"""One column or several."""
 
 
 class Regression(NamedTuple):
@@ -66,7 +77,7 @@ class Regression(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """The counts that decide degrees of freedom.
+    """The counts on which degrees of freedom depend.
 
     Attributes
     ----------
@@ -139,28 +150,6 @@ def in_periods(
     return array[..., jnp.asarray(periods)]
 
 
-def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[Array, ""]]:
-    """Return the group of every unit as a number below the number of units, and a status.
-
-    The number is the position of the group's first unit in sorted order: it has gaps, but needs no
-    shape that depends on the data. A group that changes over a unit's observed periods is
-    ``INVALID_INPUT``.
-    """
-    if column not in panel:
-        raise UnknownName(
-            f"cluster: {column!r} is not a column of the panel{did_you_mean(column, panel)}; its "
-            "own axes are called 'unit' and 'time'"
-        )
-    values = jnp.asarray(panel[column], dtype=jnp.float64)
-    seen = jnp.ones(values.shape, bool) if panel.mask is None else panel.mask
-    highest = jnp.where(seen, values, -jnp.inf).max(axis=1)
-    lowest = jnp.where(seen, values, jnp.inf).min(axis=1)
-    wrong = (seen & ~jnp.isfinite(values)).any() | (highest > lowest).any()
-    code = jnp.where(seen.any(axis=1), highest, jnp.inf)
-    group = jnp.searchsorted(jnp.sort(code), code).astype(jnp.int32)
-    return group, jnp.where(wrong, Status.INVALID_INPUT, Status.OK).astype(jnp.int32)
-
-
 def count(data: Regression, slopes: int, effects: tuple[str, ...], constant: bool = True) -> Counts:
     """Count observations, units and periods."""
     if data.weight is None:
@@ -188,6 +177,173 @@ def _stack(terms: tuple[Term, ...], panel: Panel, periods: tuple[int, ...]) -> C
 
 
 def _weight(terms: tuple[Term, ...], mask: Array, calendar: Calendar) -> Cells:
-    """Observed is a cell of which every term is known."""
+    """Return 1 for cells in which every term is observed, else 0."""
     known = [observed_cells(term, mask, calendar) for term in terms if columns_of(term)]
     return jnp.stack(known).all(axis=0).astype(float)
+
+
+def absorb(
+    columns: AnyColumns, effects: tuple[str, ...], weight: Cells | None = None
+) -> AnyColumns:
+    """Return columns less their projection on the effects, 0 where the weight is.
+
+    Parameters
+    ----------
+    columns : array (..., unit, period)
+        One column or several.
+    effects : tuple of {"unit", "time"}
+        None of them absorbs the constant.
+    weight : array (unit, period), optional
+        1 where observed, 0 elsewhere.
+    """
+    if weight is None:
+        return _absorb_balanced(columns, effects)
+    columns = weight * (columns - _mean(columns, weight, (-2, -1)))
+    match effects:
+        case ("unit",):
+            return weight * (columns - _mean(columns, weight, (-1,)))
+        case ("time",):
+            return weight * (columns - _mean(columns, weight, (-2,)))
+        case ("unit", "time"):
+            return _absorb_both(columns, weight)
+    return columns
+
+
+def _absorb_balanced(columns: AnyColumns, effects: tuple[str, ...]) -> AnyColumns:
+    match effects:
+        case ("unit",):
+            return columns - columns.mean(axis=-1, keepdims=True)
+        case ("time",):
+            return columns - columns.mean(axis=-2, keepdims=True)
+        case ("unit", "time"):
+            over_time = columns.mean(axis=-1, keepdims=True)
+            over_units = columns.mean(axis=-2, keepdims=True)
+            return columns - over_time - (over_units - over_time.mean(axis=-2, keepdims=True))
+    return columns - columns.mean(axis=(-2, -1), keepdims=True)
+
+
+def _mean(columns: AnyColumns, weight: Cells, axes: tuple[int, ...]) -> Float[Array, "..."]:
+    """Return weighted means, with axes of length one kept; 0 where nothing is observed."""
+    total = weight.sum(axis=axes, keepdims=True)
+    return (weight * columns).sum(axis=axes, keepdims=True) / jnp.maximum(total, 1.0)
+
+
+def _absorb_both(columns: AnyColumns, weight: Cells) -> AnyColumns:
+    """Project off both dummies, by the normal equations of the shorter axis."""
+    if weight.shape[1] > weight.shape[0]:
+        return _absorb_both(columns.swapaxes(-1, -2), weight.T).swapaxes(-1, -2)
+    within = weight * (columns - _mean(columns, weight, (-1,)))
+    shared = (weight / jnp.maximum(weight.sum(axis=1, keepdims=True), 1.0)).T @ weight
+    normal = jnp.diag(weight.sum(axis=0)) - shared
+    effect = within.sum(axis=-2) @ generalized_inverse(normal)
+    left = within - weight * effect[..., None, :]
+    return weight * (left - _mean(left, weight, (-1,)))
+
+
+def generalized_inverse(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """Return an inverse of a Gram matrix of dummies on its range, leaving out redundant columns.
+
+    Sweeps column after column (Goodnight 1979) and skips columns that others before explain.
+    """
+
+    def sweep(p, a):
+        pivot = a[p, p]
+        redundant = ~(pivot > NEGLIGIBLE * gram[p, p])
+        row = (a[p] / jnp.where(redundant, 1.0, pivot)).at[p].set(1.0 / pivot)
+        swept = (a.at[:, p].set(0.0) - a[:, p][:, None] * row).at[p].set(row)
+        dropped = a.at[p].set(0.0).at[:, p].set(0.0)
+        return jnp.where(redundant, dropped, swept)
+
+    return jax.lax.fori_loop(0, len(gram), sweep, gram)
+
+
+def unit_means(data: Regression) -> Regression:
+    """Return means over a unit's observed periods, as a panel of one period."""
+    n_cells = data.observed.sum(axis=1, keepdims=True)
+    weight = None if data.weight is None else (n_cells > 0).astype(float)
+    return _each(data, lambda array: _means(array, n_cells), weight, (0,))
+
+
+def quasi_demeaned(data: Regression, theta: Float[Array, "unit 1"]) -> Regression:
+    """Return the data less the share ``theta`` of their unit means."""
+    observed = data.observed
+    n_cells = observed.sum(axis=1, keepdims=True)
+    return _each(
+        data, lambda array: observed * (array - theta * _means(array, n_cells)), data.weight
+    )
+
+
+def differences(data: Regression) -> Regression:
+    """Return changes from the period before on the calendar, where both are observed.
+
+    Raises
+    ------
+    InputError
+        If no period has one before it: known when the program is traced.
+    """
+    later, earlier = data.calendar.adjacent
+    if not later:
+        raise TooFewPeriods(
+            "panel: differences need at least 2 periods (after lags) of which one follows the "
+            f"other, got {data.calendar}"
+        )
+
+    def change(array: Array) -> Array:
+        if data.calendar.consecutive:
+            return jnp.diff(array)
+        return in_periods(array, later) - in_periods(array, earlier)
+
+    if data.weight is None:
+        return _each(data, change, None, later)
+    weight = in_periods(data.weight, later) * in_periods(data.weight, earlier)
+    return _each(data, lambda array: weight * change(array), weight, later)
+
+
+def between_periods(data: Regression, start: int, stop: int) -> Regression:
+    """Return the periods from the position ``start`` to the one before ``stop``."""
+    weight = None if data.weight is None else data.weight[:, start:stop]
+    return _each(data, lambda array: array[..., start:stop], weight, range(start, stop))
+
+
+def without_singletons(data: Regression, effects: tuple[str, ...]) -> Regression:
+    """Leave out units and periods with one observation, which their effects explain entirely.
+
+    They do not change slopes, but would count in degrees of freedom (Correia 2015).
+    """
+    if data.weight is None or not effects:
+        return data
+    axes = [{"unit": 1, "time": 0}[effect] for effect in effects]
+
+    def leave_out(weight: Cells) -> Cells:
+        for axis in axes:
+            weight = weight * (weight.sum(axis=axis, keepdims=True) > 1)
+        return weight
+
+    # Without a unit, a period may have one observation left: again until nothing changes.
+    weight, _ = jax.lax.while_loop(
+        lambda state: (state[0] != state[1]).any(),
+        lambda state: (leave_out(state[0]), state[0]),
+        (leave_out(data.weight), data.weight),
+    )
+    return _each(data, lambda array: jnp.where(weight > 0, array, 0.0), weight)
+
+
+def _each(
+    data: Regression,
+    change: Callable[[Array], Array],
+    weight: Cells | None,
+    periods: Sequence[int] | None = None,
+) -> Regression:
+    """Apply a change to outcome, regressors and instruments, along their last two axes.
+
+    ``periods`` are the positions of the periods that are left; None: all.
+    """
+    y, x, z = (change(array) for array in (data.y, data.x, data.z))
+    calendar = data.calendar if periods is None else data.calendar.take(periods)
+    return Regression(y, x, z, weight, data.status, calendar)
+
+
+def _means(
+    array: Float[Array, "*column unit period"], n_cells: Float[Array, "unit 1"]
+) -> Float[Array, "*column unit 1"]:
+    return array.sum(axis=-1, keepdims=True) / jnp.maximum(n_cells, 1.0)

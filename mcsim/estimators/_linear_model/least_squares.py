@@ -7,30 +7,38 @@ influence of a cell, and the robust variances are sums of squares of sums of inf
 The normal equations are solved by Cholesky, or least squares by QR: speed or digits. On the NIST
 reference sets (tests/test_regressions.py) Cholesky with one step of refinement loses twice the
 digits that the condition of the scaled regressors costs, QR loses them once.
+
+Gram matrices are scaled to unit diagonal before they are inverted (`invert`): the squared pivots
+are then 1 - R2 of each column on the columns before it, which separates singular from poor designs.
+Sums of products, combinations and inverses of a few columns are written out in closed form, which
+under vmap beats a batched LAPACK call several times over.
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim._core.numerics import qr, solve_triangular
-from mcsim.estimators._algebra import combine, invert, products
-from mcsim.estimators._fit import worst
+from mcsim._core.numerics import cho_solve, cholesky, qr, solve_triangular
 from mcsim.estimators._linear_model.data import (
     Cells,
     Columns,
     Counts,
     Regression,
+    absorb,
     count,
     sums_of_squares,
 )
-from mcsim.estimators._linear_model.transforms import absorb
+from mcsim.estimators._native import worst
 
 EXPLAINED = 1e-24  # share of a regressor's sum of squares, below which the effects explain it
-
 NEGLIGIBLE = 1e-14  # share of a column's length that others leave, below which QR calls it singular
+
+COLLINEAR = 1e-10  # 1 - R2 of a column on the others, below which the design is singular
+FEW = 6  # columns up to which sums and factors are written out
 
 
 class LinearFit(NamedTuple):
@@ -39,7 +47,7 @@ class LinearFit(NamedTuple):
     Attributes
     ----------
     coef : array (term,)
-        The coefficients that were asked for.
+        The coefficients to report.
     loading : array (term, unit, period)
         Their weights on the outcome: ``coef`` is the sum of loading times outcome.
     residual : array (unit, period)
@@ -115,8 +123,8 @@ def fit_linear(
     effects : tuple of {"unit", "time"}
         Absorbed; without any, the constant is.
     terms : tuple of int
-        Positions of the coefficients that are wanted; the number of regressors is the position of
-        the constant, which only a regression without effects has.
+        Positions of the coefficients to report; the number of regressors is the position of the
+        constant, which only a regression without effects has.
     constant : bool
         False, without effects: nothing is absorbed.
     solver : {"cholesky", "qr"}
@@ -149,7 +157,7 @@ def absorb_all(
 
 
 def explained(x: Columns, left: Float[Array, " regressor"]) -> Bool[Array, ""]:
-    """Whether the sums of squares left of some regressors are nothing but rounding errors."""
+    """Return whether the sums of squares left of some regressors are rounding errors."""
     return (left <= EXPLAINED * sums_of_squares(x)).any()
 
 
@@ -161,7 +169,7 @@ def parameters(counts: Counts, absorbed: tuple[str, ...] | None = None) -> Float
 
 
 def too_few(counts: Counts) -> Bool[Array, ""]:
-    """Whether there are no more observations than parameters."""
+    """Return whether there are no more observations than parameters."""
     return jnp.asarray(counts.observations - parameters(counts) <= 0)
 
 
@@ -171,8 +179,8 @@ def _of_terms(
     """Return coefficients and loadings; the constant is the mean that slopes leave unexplained."""
     n_slopes = len(solution.coef)
     if n_slopes not in terms:
-        wanted = jnp.asarray(terms, dtype=int)
-        return solution.coef[wanted], combine(solution.root[wanted], solution.basis)
+        chosen = jnp.asarray(terms, dtype=int)
+        return solution.coef[chosen], combine(solution.root[chosen], solution.basis)
     share = data.observed / data.observed.sum()
     means = products(data.x, share[None])[:, 0]
     slopes = jnp.eye(n_slopes)
@@ -186,7 +194,7 @@ def _of_terms(
 
 
 def by_cholesky(x: Columns, y: Cells) -> Solution:
-    """Solve the normal equations; one step of refinement gives back digits that they cost."""
+    """Solve the normal equations; one step of refinement restores the digits lost."""
     gram = products(x, x)
     inverse, collinear = invert(gram)
     coef = inverse @ products(x, y[None])[:, 0]
@@ -231,4 +239,68 @@ SOLVERS: dict[str, Callable[[Columns, Cells], Solution]] = {
     "cholesky": by_cholesky,
     "qr": by_qr,
 }
-"""How least squares are solved, by name."""
+"""The solvers of least squares, by name."""
+
+
+class Inverse(NamedTuple):
+    """The inverse of a Gram matrix, and whether it has none."""
+
+    matrix: Float[Array, "regressor regressor"]
+    singular: Bool[Array, ""]
+
+
+def products(
+    a: Float[Array, "left *cell"], b: Float[Array, "right *cell"]
+) -> Float[Array, "left right"]:
+    """Return the sums of products of two sets of columns over all cells."""
+    if not (len(a) and len(b)):
+        return jnp.zeros((len(a), len(b)))
+    if max(len(a), len(b)) > FEW:
+        return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
+    # Written out, the columns are fused with their computation and never stored as a stack.
+    sums = {}
+    for i, j in ((i, j) for i in range(len(a)) for j in range(len(b))):
+        sums[i, j] = sums[j, i] if a is b and j < i else (a[i] * b[j]).sum()
+    return jnp.stack([jnp.stack([sums[i, j] for j in range(len(b))]) for i in range(len(a))])
+
+
+def combine(
+    coef: Float[Array, "*many column"], columns: Float[Array, "column *cell"]
+) -> Float[Array, "..."]:
+    """Return linear combinations of columns."""
+    if not 0 < len(columns) <= FEW or coef.ndim > 2 or not len(coef):
+        return jnp.tensordot(coef, columns, axes=1)
+    if coef.ndim == 1:
+        return reduce(add, (c * column for c, column in zip(coef, columns, strict=True)))
+    return jnp.stack([combine(row, columns) for row in coef])
+
+
+def invert(gram: Float[Array, "regressor regressor"]) -> Inverse:
+    """Invert a Gram matrix; NaN and a flag where it is singular."""
+    scale = 1.0 / jnp.sqrt(jnp.diagonal(gram))
+    scaled = gram * scale[:, None] * scale
+    if len(gram) <= FEW:
+        inverse, pivots = _invert_few(scaled)
+        singular = ~(pivots.min(initial=1.0) > COLLINEAR)  # NaN counts as singular
+        inverse = inverse * scale[:, None] * scale
+    else:
+        factor = cholesky(scaled)
+        singular = ~((jnp.diagonal(factor) ** 2).min() > COLLINEAR)
+        inverse = cho_solve(factor, jnp.diag(scale)) * scale[:, None]
+    return Inverse(jnp.where(singular, jnp.nan, inverse), singular)
+
+
+def _invert_few(gram: Float[Array, "k k"]) -> tuple[Float[Array, "k k"], Float[Array, " k"]]:
+    """Return the inverse by Gauss-Jordan steps and the pivots, with every step written out."""
+    k, a, pivots = len(gram), [list(row) for row in gram], []
+    for p in range(k):
+        pivot = a[p][p]
+        pivots.append(pivot)
+        row = [1.0 / pivot if j == p else a[p][j] / pivot for j in range(k)]
+        for i in range(k):
+            if i != p:
+                a[i] = [(0.0 if j == p else a[i][j]) - a[i][p] * row[j] for j in range(k)]
+        a[p] = row
+    if not k:
+        return gram, jnp.ones(0)
+    return jnp.stack([jnp.stack(row) for row in a]), jnp.stack(pivots)

@@ -1,4 +1,4 @@
-"""Can the clusters of a panel carry a standard error? Sizes, leverage, effective number.
+"""Diagnostics of the clusters of a regression: sizes, leverage, effective number.
 
 Sources: Carter, Schnepel & Steigerwald (2017, Review of Economics and Statistics 99: 698-709);
 MacKinnon, Nielsen & Webb (2023, Stata Journal 23: 942-982).
@@ -14,13 +14,17 @@ from jaxtyping import Array, Float
 from mcsim._core.machine import require_float64
 from mcsim._core.records import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
-from mcsim.estimators._dummies import spread, with_dummies
-from mcsim.estimators._formula import INTERCEPT, RegressionFormula, check_columns
+from mcsim.estimators._formula import (
+    INTERCEPT,
+    RegressionFormula,
+    check_columns,
+    spread,
+    with_dummies,
+)
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
-from mcsim.estimators._regression.diagnosis import treated_clusters
 from mcsim.estimators._regression.fixed_effects import read_with_effects
-from mcsim.estimators._variance.clusters import AXES, Groups, cluster_sums, read_groups
+from mcsim.estimators._regression.options import treated_clusters
 from mcsim.estimators._variance.leverage import (
     POWERS,
     cluster_leverage,
@@ -28,6 +32,7 @@ from mcsim.estimators._variance.leverage import (
     lost_without,
     nested_in,
 )
+from mcsim.estimators._variance.names import AXES, Groups, cluster_sums, read_groups
 
 METHODS = ("ols", "fixed_effects")
 
@@ -123,7 +128,7 @@ def cluster_diagnostics(
     if int(fit.status) or any(int(status) for status in groups.status.values()):
         raise InputError(
             f"panel: {str(formula)!r} with clusters by {cluster!r} cannot be estimated on it; the "
-            "status of its estimates tells whether it is collinear, too small, or holds NaN"
+            "status of its estimates shows whether it is collinear, too small, or holds NaN"
         )
     sizes = _of_clusters(data.observed, cluster, groups)
     present = sizes > 0
@@ -176,7 +181,7 @@ def _checked(estimator: NativeEstimator, term: str | None) -> tuple[dict, Regres
 
 
 def _regression_of(formula: Any) -> str:
-    """Say which regression a difference in differences is."""
+    """Return the end of a message that names the regression of a difference in differences."""
     slopes = str(formula).replace(" | ", " + ")
     return f"; its regression is fixed_effects('{slopes} | unit + time')"
 
@@ -203,7 +208,7 @@ def _coefficients_without(
 
 
 def _labels(panel: Panel, cluster: str, groups: Groups, number: int) -> np.ndarray:
-    """Return positions, or the value of the column in each group of units."""
+    """Return the label of each cluster: its position, or the column's value in it."""
     if cluster in AXES:
         return np.arange(number)
     seen = np.ones((panel.n_units, panel.n_periods)) if panel.mask is None else panel.mask

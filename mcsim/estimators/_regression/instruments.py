@@ -8,17 +8,17 @@ from jaxtyping import Array, Bool, Float, Key
 
 from mcsim._core.numerics import eigvalsh, solve
 from mcsim._core.records import Estimate, Panel
-from mcsim.estimators._fit import statistic
-from mcsim.estimators._formula import RegressionFormula, parse_regression
+from mcsim.estimators._formula import RegressionFormula
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
-from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._native import NativeEstimator, makes_estimator, statistic
+from mcsim.estimators._options import Names
+from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.fixed_effects import read_with_effects
 from mcsim.estimators._regression.k_class import fit_k_class, instrument, liml_kappa
 from mcsim.estimators._regression.options import (
     SUMS,
     Inference,
-    Names,
     faults_of_parts,
     labels,
     regression,
@@ -165,14 +165,14 @@ def liml(
 def fit_iv_2sls(
     key: Key[Array, ""] | None, panel: Panel, formula: RegressionFormula, **options: Any
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on projections of the regressors on the instruments."""
+    """Regress on projections of the regressors on the instruments."""
     return _fit(key, panel, formula, fuller=None, **options)
 
 
 def fit_liml(
     key: Key[Array, ""] | None, panel: Panel, formula: RegressionFormula, **options: Any
 ) -> dict[tuple[str, str], Estimate]:
-    """The k-class with the kappa of limited-information maximum likelihood."""
+    """Estimate the k-class with the kappa of limited-information maximum likelihood."""
     return _fit(key, panel, formula, **options)
 
 
@@ -189,7 +189,7 @@ def _fit(
     ssc: str,
     cluster: tuple[str, ...],
 ) -> dict[tuple[str, str], Estimate]:
-    """A member of the k-class and its first stage; without Fuller's constant, kappa is 1."""
+    """Estimate a member of the k-class and its first stage; without ``fuller``, kappa is 1."""
     data = read_with_effects(formula, panel, ssc)
     effects, terms, names = formula.effects, formula.positions(term), labels(term, estimand)
     design = instrument(data, effects, len(formula.endogenous))
@@ -208,7 +208,7 @@ def _fit(
 
 
 def _with_inverse(fit: LinearFit, terms: tuple[int, ...]) -> LinearFit:
-    """Loadings whose squares sum to the inverse's diagonal: LIML's variance in iid errors."""
+    """Return the fit with loadings for iid errors: their squares sum to the inverse's diagonal."""
     squares = (fit.loading**2).sum(axis=(1, 2))
     scale = jnp.sqrt(jnp.diagonal(fit.inverse)[jnp.asarray(terms, dtype=int)] / squares)
     return fit._replace(loading=scale[:, None, None] * fit.loading)
@@ -219,7 +219,7 @@ def _faults_of_first_stage(formula: RegressionFormula, first_stage: bool) -> lis
         return []
     return [
         f"first_stage: formula {str(formula)!r} has {len(formula.endogenous)} endogenous "
-        "regressors, and the F of one first stage tells little; expected one, or first_stage=False"
+        "regressors, of which one first stage's F is no test; expected one, or first_stage=False"
     ]
 
 
@@ -240,7 +240,7 @@ def first_stage_statistics(
     reduced = data._replace(y=data.x[0], x=jnp.concatenate([data.z, data.x[1:]]))
     fit = fit_linear(reduced, effects, tuple(range(n)))
     pairs = [(i, j) for i in range(n) for j in range(i, n)]
-    # Covariances from variances of sums: any formula of variances will do.
+    # Covariances follow from variances of sums, under every formula of variances.
     sums = fit._replace(
         coef=jnp.stack([fit.coef[i] if i == j else fit.coef[i] + fit.coef[j] for i, j in pairs]),
         loading=jnp.stack(
@@ -274,7 +274,7 @@ def _wald(
 
 
 def _has_full_rank(matrix: Float[Array, "term term"]) -> Bool[Array, ""]:
-    """Whether a variance has an inverse: that of more terms than clusters - 1 has none."""
+    """Return whether a variance has an inverse: with more terms than clusters - 1 it has none."""
     scale = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
     scaled = matrix / jnp.outer(scale, scale)
     values = eigvalsh(jnp.where(jnp.isfinite(scaled), scaled, 0.0))

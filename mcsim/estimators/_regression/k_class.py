@@ -11,16 +11,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcsim._core.numerics import cholesky, eigvalsh, inv
-from mcsim.estimators._algebra import combine, invert, products
-from mcsim.estimators._fit import worst
 from mcsim.estimators._linear_model.data import Cells, Columns, Regression, count, sums_of_squares
 from mcsim.estimators._linear_model.least_squares import (
     LinearFit,
     absorb_all,
+    combine,
     explained,
+    invert,
     parameters,
+    products,
     too_few,
 )
+from mcsim.estimators._native import worst
 
 
 class Instrumented(NamedTuple):
@@ -102,10 +104,10 @@ def fit_k_class(
     residual = y - combine(coef, x)
     correction = inverse @ products(partly, residual[None])[:, 0]
     counts = count(data, len(x), effects)
-    wanted = jnp.asarray(terms, dtype=int)
+    chosen = jnp.asarray(terms, dtype=int)
     return LinearFit(
-        coef=(coef + correction)[wanted],
-        loading=combine(inverse[wanted], fitted),
+        coef=(coef + correction)[chosen],
+        loading=combine(inverse[chosen], fitted),
         residual=residual - combine(correction, x),
         x=fitted,
         inverse=inverse,

@@ -1,24 +1,48 @@
-"""The options that all regressions share, checked together and once."""
+"""The options of regressions, checked together, and the notes on their clusters.
+
+`regression` makes an estimator of any method: it checks the options that all of them share, and
+attaches the diagnosis: too few clusters, one treated cluster, columns that are no groups of units.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
 from mcsim._core.checks import FINITE, at_least, faults_of, plain
 from mcsim._core.protocols import CONFIDENCE_LEVEL
-from mcsim.errors import did_you_mean, raise_all
+from mcsim._core.records import Panel, Status
+from mcsim.errors import raise_all
 from mcsim.estimators._formula import INTERCEPT, RegressionFormula
-from mcsim.estimators._native import (
-    NativeEstimator,
-    Numerics,
+from mcsim.estimators._linear_model.data import Regression, read_regression
+from mcsim.estimators._native import NativeEstimator, Numerics
+from mcsim.estimators._options import (
+    Names,
     faults_of_names,
+    faults_of_terms,
     names_of,
     native,
+    spelled_terms,
 )
-from mcsim.estimators._regression.diagnosis import diagnose_regression
-from mcsim.estimators._variance.names import KINDS, faults_of_vcov, parse_vcov, spelled
+from mcsim.estimators._variance.names import (
+    KINDS,
+    Groups,
+    Vcov,
+    cluster_sums,
+    faults_of_vcov,
+    n_clusters,
+    parse_vcov,
+    read_groups,
+    spelled,
+)
 from mcsim.estimators._variance.small_sample import RULES, faults_of_rule
 
-Names = str | Sequence[str]
+SUMS_OF_CLUSTERS = ("CR0", "CR1", "CR2")
+"""Variances that are defined with one treated cluster, but far too small."""
+
+TOLERATED = 1.1  # size of a test relative to its level, above which there is a note
+
 
 REFITTED = tuple(kind for kind in KINDS if kind != "RI")
 """All but randomization inference, which draws treatments of the panel as it is."""
@@ -88,7 +112,7 @@ def regression(
     raise_all(
         [
             *faults,
-            *_faults_of_terms(asked, terms, names, method),
+            *faults_of_terms(terms, asked.estimand, names, method),
             *_faults_of_clusters(vcov, cluster, known),
             *faults_of_names("ssc", (asked.ssc,), RULES, method),
             *faults_of_rule(asked.ssc, vcov, formula.effects),
@@ -120,7 +144,7 @@ def labels(term: tuple[str, ...], estimand: str | None) -> tuple[str, ...]:
 def faults_of_parts(
     formula: RegressionFormula, method: str, *, effects: str = "", instruments: bool = False
 ) -> list[str]:
-    """Return which parts of a formula a method cannot use.
+    """Return the faults of a formula with parts that a method cannot use.
 
     Parameters
     ----------
@@ -141,37 +165,6 @@ def faults_of_parts(
     return [f"formula {str(formula)!r}: it {fault}" for fault in faults]
 
 
-def spelled_terms(
-    asked: Names | None, default: Sequence[str], names: Sequence[str]
-) -> tuple[str, ...]:
-    """Spell the terms as the formula does: spaces do not matter."""
-    if asked is None:
-        return tuple(default)
-    spelled = {name.replace(" ", ""): name for name in names}
-    return tuple(spelled.get(str(name).replace(" ", ""), str(name)) for name in names_of(asked))
-
-
-def _faults_of_terms(
-    asked: Inference, terms: tuple[str, ...], names: tuple[str, ...], method: str
-) -> list[str]:
-    faults = []
-    for unknown in dict.fromkeys(terms):
-        if unknown == INTERCEPT and unknown not in names:
-            faults.append(f"term: {method} has no {INTERCEPT!r}, which it takes out")
-        elif unknown not in names:
-            faults.append(f"term: {unknown!r} is not in the formula{did_you_mean(unknown, names)}")
-    if not terms or len(set(terms)) < len(terms):
-        faults.append(f"term: got {list(terms)}, expected at least one coefficient and each once")
-    if not isinstance(asked.estimand, str | None):
-        faults.append(f"estimand: got {asked.estimand!r}, expected a name")
-    elif asked.estimand is not None and len(terms) > 1:
-        faults.append(
-            f"estimand: {asked.estimand!r} labels one coefficient, there are {len(terms)}; choose "
-            "one with term="
-        )
-    return faults
-
-
 def _faults_of_clusters(
     vcov: tuple[str, ...], cluster: tuple[str, ...], known: tuple[str, ...]
 ) -> list[str]:
@@ -186,3 +179,88 @@ def _as_options(asked: Resampling) -> dict[str, Any]:
         "null": None if asked.null is None else float(asked.null),
         "level": None if asked.level is None else float(asked.level),
     }
+
+
+def diagnose_regression(
+    panel: Panel,
+    formula: RegressionFormula,
+    *,
+    term: tuple[str, ...],
+    vcov: tuple[str, ...],
+    cluster: tuple[str, ...],
+    level: float = 0.95,
+    resamples: int = 0,
+    **options: Any,
+) -> dict[str, Float[Array, ""]]:
+    """Return notes on variances without clusters or with one treated, and bootstraps of few."""
+    specs = [parse_vcov(name, cluster) for name in vcov]
+    groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
+    crossing = _crossing(specs, groups)
+    signs = [s for s in specs if s.kind == "wild" and s.variant != "webb"]
+    sums = [s for s in specs if s.kind in SUMS_OF_CLUSTERS]
+    if not signs and not sums:
+        return crossing
+    data = read_regression(formula, panel)
+    positions = formula.positions(tuple(name for name in term if name != INTERCEPT))
+    found = {
+        f"{spec.name} rests on one treated cluster": _rests_on_one(data, positions, spec, groups)
+        for spec in sums
+    }
+    alpha = round(1.0 - level, 12)
+    for spec in signs:
+        number = n_clusters(data.observed, spec.clusters, groups)
+        size = attainable_size(alpha, number)
+        coarse = (2.0**number <= resamples) & (size > TOLERATED * alpha)
+        name = f"{spec.name} has so few clusters that a test at {alpha:.3g} rejects true nulls at"
+        found[name] = jnp.where(coarse, size, 0.0)
+    return found | crossing
+
+
+def attainable_size(alpha: float, n_clusters: Float[Array, ""]) -> Float[Array, ""]:
+    """Return the probability that a test by all vectors of signs rejects a true null.
+
+    The p-value is the share of the 2^(G-1) vectors, up to the sign of all, with a statistic beyond
+    that of the data: one of 0, 1, ..., over that number, each as likely as the next.
+
+    Examples
+    --------
+    >>> [float(attainable_size(0.05, jnp.asarray(float(number)))) for number in (3, 6, 8)]
+    [0.25, 0.0625, 0.0546875]
+    """
+    vectors = 2.0 ** (n_clusters - 1.0)
+    return jnp.minimum(jnp.ceil(alpha * vectors) / vectors, 1.0)
+
+
+def treated_clusters(
+    column: Float[Array, "unit period"],
+    observed: Float[Array, "unit period"],
+    cluster: str,
+    groups: Groups,
+) -> Float[Array, ""]:
+    """Return the number of clusters in which a 0/1 column is ever 1; NaN for another column."""
+    binary = ((column == 0) | (column == 1)).all() & (column == 1).any()
+    treated = cluster_sums((column * observed)[None], (cluster,), groups) > 0
+    return jnp.where(binary, treated.sum().astype(float), jnp.nan)
+
+
+def _crossing(specs: list[Vcov], groups: Groups) -> dict[str, Float[Array, ""]]:
+    """Return the variances that are not defined, since their clusters are no groups of units."""
+    return {
+        f"share of panels without inference by {spec.name}, since {name!r} changes within units or "
+        "is missing": (groups.status[name] != Status.OK).astype(float)
+        for spec in specs
+        for name in spec.clusters
+        if name in groups.status
+    }
+
+
+def _rests_on_one(
+    data: Regression, positions: tuple[int, ...], spec: Vcov, groups: Groups
+) -> Float[Array, ""]:
+    """Return 1 if one of the coefficients is of a treatment that one cluster alone has, else 0."""
+    numbers = [
+        treated_clusters(data.x[position], data.observed, name, groups)
+        for position in positions
+        for name in spec.clusters
+    ]
+    return (jnp.stack(numbers) == 1).any().astype(float) if numbers else jnp.zeros(())

@@ -6,17 +6,29 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from mcsim._core.records import Estimate, Panel
-from mcsim.estimators._algebra import combine, generalized_inverse, products
-from mcsim.estimators._fit import statistic, worst
-from mcsim.estimators._formula import RegressionFormula, parse_regression
-from mcsim.estimators._linear_model.data import Cells, Columns, Regression, read_regression
-from mcsim.estimators._linear_model.least_squares import EXPLAINED, absorb_all, fit_linear
-from mcsim.estimators._linear_model.transforms import quasi_demeaned, unit_means
-from mcsim.estimators._native import NativeEstimator, makes_estimator
+from mcsim.estimators._formula import RegressionFormula
+from mcsim.estimators._linear_model.data import (
+    Cells,
+    Columns,
+    Regression,
+    generalized_inverse,
+    quasi_demeaned,
+    read_regression,
+    unit_means,
+)
+from mcsim.estimators._linear_model.least_squares import (
+    EXPLAINED,
+    absorb_all,
+    combine,
+    fit_linear,
+    products,
+)
+from mcsim.estimators._native import NativeEstimator, makes_estimator, statistic, worst
+from mcsim.estimators._options import Names
+from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.options import (
     REFITTED,
     Inference,
-    Names,
     Resampling,
     faults_of_parts,
     labels,
@@ -33,7 +45,7 @@ class Components(NamedTuple):
     sigma2_u, sigma2_e : array ()
         Variances of the unit effects (not below 0) and of the rest.
     theta : array (unit, 1)
-        Share of its means that each unit's data are less of.
+        Share of its means that is subtracted from each unit's data.
     status : int array ()
         ``INVALID_INPUT`` where degrees of freedom are missing.
     """
@@ -132,7 +144,7 @@ def fit_random_effects(
     components: bool,
     **inference: Any,
 ) -> dict[tuple[str, str], Estimate]:
-    """Least squares on the data less a share of their unit means, the constant included."""
+    """Regress on the data and the constant, less a share of their unit means."""
     data = read_regression(formula, panel)
     error = swamy_arora(data)
     with_constant = data._replace(
@@ -179,13 +191,13 @@ def _unexplained(
 
 
 def _varying(left: Columns, x: Columns) -> Columns:
-    """Columns after absorbing; 0 where there is nothing left but rounding errors."""
+    """Return columns after absorbing, with 0 for columns of rounding errors."""
     share = (left**2).sum(axis=(1, 2)) > EXPLAINED * (x**2).sum(axis=(1, 2))
     return jnp.where(share[:, None, None], left, 0.0)
 
 
 def _reported(error: Components, status: Int[Array, ""]) -> dict[tuple[str, str], Estimate]:
-    """The components as estimates without standard errors."""
+    """Return the components as estimates without standard errors."""
     present = error.theta > 0
     theta = jnp.where(present, error.theta, 0.0).sum() / jnp.maximum(present.sum(), 1)
     values = {

@@ -30,7 +30,7 @@ STOP = 1e-5  # root of the fall of the mean squared error at which that rule sto
 
 
 class Block(NamedTuple):
-    """Outcomes, and who is treated when.
+    """Outcomes, the treated and control units, and the periods before and after treatment.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ def block_of(formula: TreatmentFormula, panel: Panel) -> Block:
 
 
 def _noise(y, control, pre):
-    """Standard deviation, divisor n - 1, of the controls' first differences before treatment."""
+    """Return the standard deviation (divisor n - 1) of controls' differences before treatment."""
     change, counted = jnp.diff(y, axis=1), control[:, None] * pre[None, 1:]
     n = counted.sum()
     mean = (counted * change).sum() / n
@@ -163,7 +163,7 @@ class Problem(NamedTuple):
 
 
 def problem_of(block: Block, weighting: Weighting) -> Problem:
-    """Prepare a block for a method."""
+    """Return the products and the penalty of a block, for a method."""
     before = block.y * block.pre
     if weighting.intercept:
         before = (before - before.sum(axis=1, keepdims=True) / block.pre.sum()) * block.pre
@@ -186,7 +186,7 @@ def effect_of(
     problem : Problem
         The block.
     treated, control : array (unit,)
-        How often each unit is in the draw, as treated and as control.
+        Count of each unit in the draw, as treated and as control.
     weighting, solver
         The method.
     """
@@ -200,7 +200,7 @@ def effect_of(
 
 
 def _unit_weights(problem: Problem, treated_mean, control, solver: Solver) -> Weights:
-    """Match the treated units' mean before treatment."""
+    """Return unit weights that match the treated units' mean before treatment."""
     block = problem.block
     with_mean = problem.products @ treated_mean
     gram = problem.products - with_mean[:, None] - with_mean[None, :] + treated_mean @ with_mean
@@ -209,7 +209,7 @@ def _unit_weights(problem: Problem, treated_mean, control, solver: Solver) -> We
 
 
 def _period_weights(block: Block, control, weighting: Weighting, solver: Solver) -> Weights:
-    """Match the controls' mean after treatment, up to a constant."""
+    """Return period weights that match the controls' mean after treatment, up to a constant."""
     if weighting.periods == "none":
         return Weights(jnp.zeros_like(block.pre), jnp.array(True))
     if weighting.periods == "uniform":
@@ -222,7 +222,7 @@ def _period_weights(block: Block, control, weighting: Weighting, solver: Solver)
 
 
 def _solve(block: Block, gram, ridge, counts, n, solver: Solver) -> Weights:
-    """Add the ridge and solve, for a Gram matrix of sums over n periods or units."""
+    """Return the weights for a Gram matrix of sums over n periods or units, with a ridge."""
     allowed = counts > 0
     if solver == "aahiw2021":
         variance = n * block.noise**2

@@ -55,7 +55,7 @@ def simplex_weights(gram: Float[Array, "n n"], allowed: Bool[Array, " n"]) -> We
         Positive definite on the allowed ones. A ridge of less than 1e-10 of its largest diagonal
         entry is beyond what double precision resolves.
     allowed : bool array (n,)
-        Who may have a weight.
+        Positions that may have a weight.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def simplex_weights(gram: Float[Array, "n n"], allowed: Bool[Array, " n"]) -> We
 
 
 def _sweep_once(state: _Tableau, allowed: Bool[Array, " n"]) -> _Tableau:
-    """Go to the optimum of the active set and let one in, or to its boundary and let one out."""
+    """Move to the optimum of the active set and add one weight, or to its boundary and drop one."""
     n = state.point.size
     target = state.tableau[:n, n]  # the active weights; of the others, the gain of a little weight
     blocked = state.active & (target <= 0.0)
@@ -108,7 +108,7 @@ def _sweep_once(state: _Tableau, allowed: Bool[Array, " n"]) -> _Tableau:
 
 
 def _sweep(tableau: jax.Array, index: jax.Array, sign: jax.Array) -> jax.Array:
-    """Sweep a symmetric tableau on one index: sign 1 takes it into the inverse, -1 out of it."""
+    """Sweep a symmetric tableau on one index: into the inverse (sign 1) or out of it (-1)."""
     row = tableau[index]
     scaled = row / row[index]
     here = jnp.arange(row.size) == index
@@ -143,7 +143,7 @@ def frank_wolfe_weights(
     gram : array (n, n)
         Positive semidefinite.
     allowed : bool array (n,)
-        Who may have a weight.
+        Positions that may have a weight.
     least : array ()
         Stop when a step lowers ``w'Gw`` by no more than this.
     start : array (n,)

@@ -4,7 +4,7 @@ With H the hat matrix of all columns, effects included, a cluster's residuals ar
 (I - H_gg)^(-1/2) (CR2: Bell & McCaffrey 2002, Survey Methodology 28: 169-181; Pustejovsky & Tipton
 2018, Journal of Business & Economic Statistics 36: 672-683) or (I - H_gg)^(-1) (CR3, which deletes
 one cluster after the other). Effects that are constant within clusters leave H_gg as a projection
-that residuals never touch; the other columns are written out as W with W W' = H, and matrices of
+orthogonal to the residuals; the other columns are written out as W with W W' = H, and matrices of
 the size of a cluster become small ones: f(I - W W') W = W f(I - W'W).
 """
 
@@ -15,15 +15,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mcsim._core.numerics import cholesky, eigh
-from mcsim.estimators._algebra import combine, products
-from mcsim.estimators._fit import Variance
-from mcsim.estimators._linear_model.least_squares import LinearFit
-from mcsim.estimators._linear_model.transforms import absorb
-from mcsim.estimators._variance.clusters import AXES, Groups, cluster_grams, cluster_sums
-from mcsim.estimators._variance.names import Vcov
-from mcsim.estimators._variance.sandwich import rule_of_clusters
-from mcsim.estimators._variance.setting import Setting
-from mcsim.estimators._variance.small_sample import for_cells, not_nested
+from mcsim.estimators._linear_model.data import absorb
+from mcsim.estimators._linear_model.least_squares import LinearFit, combine, products
+from mcsim.estimators._native import Variance
+from mcsim.estimators._variance.names import (
+    AXES,
+    Groups,
+    Setting,
+    Vcov,
+    cluster_grams,
+    cluster_sums,
+)
+from mcsim.estimators._variance.small_sample import for_cells, not_nested, rule_of_clusters
 
 NEGLIGIBLE = 1e-10  # 1 - leverage of a direction, below which residuals have no part in it
 TOUCHED = 1e-14  # share of a loading's square in such directions that deletion would lose
@@ -71,7 +74,7 @@ class ClusterLeverage(NamedTuple):
 
 
 def leverage_corrected_cells(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
-    """HC2 and HC3; ``HC2:BM`` with the degrees of freedom of Bell & McCaffrey."""
+    """Return HC2 or HC3; ``HC2:BM`` with the degrees of freedom of Bell & McCaffrey."""
     factor, df = for_cells(setting.ssc, vcov, fit.counts)
     nested = fit.counts.effects[:1]
     w = directions(fit, nested)
@@ -89,7 +92,7 @@ def leverage_corrected_cells(fit: LinearFit, vcov: Vcov, setting: Setting) -> Va
 
 
 def leverage_corrected_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
-    """CR2 and CR3; ``CR2:BM`` with Satterthwaite degrees of freedom, errors taken as iid.
+    """Return CR2 or CR3; ``CR2:BM`` with Satterthwaite degrees of freedom for iid errors.
 
     Where I - H_gg is singular, CR2 takes a generalized inverse; CR3 does so where the coefficient
     is identified without the cluster, and is NaN elsewhere.
@@ -143,7 +146,7 @@ def cluster_leverage(fit: LinearFit, cluster: str, groups: Groups) -> ClusterLev
 
 
 def lost_without(clusters: ClusterLeverage) -> Bool[Array, "cluster term"]:
-    """Return which clusters a coefficient needs: without one of them it is not identified."""
+    """Return the clusters without which a coefficient is not identified."""
     squares = clusters.loading**2
     gone = (squares * ~clusters.left[..., None]).sum(axis=1)
     return gone > TOUCHED * squares.sum(axis=1)
@@ -174,7 +177,7 @@ def _dummies(fit: LinearFit, nested: tuple[str, ...]) -> Directions:
 
 
 def _share(fit: LinearFit, nested: tuple[str, ...]) -> Cells:
-    """Leverage that a nested effect has: one over the cells of its level, 0 where not observed."""
+    """Return the leverage of a nested effect: 1 / cells of its level, 0 where not observed."""
     if not nested:
         return jnp.zeros(fit.residual.shape)
     axis = 1 if nested == ("unit",) else 0
@@ -184,7 +187,7 @@ def _share(fit: LinearFit, nested: tuple[str, ...]) -> Cells:
 def _df_of_clusters(
     clusters: ClusterLeverage, cluster: str, scale: Float[Array, "cluster direction 1"]
 ) -> Terms:
-    """Satterthwaite: B = diag(d) - b'b is the form of the variance in iid errors."""
+    """Return Satterthwaite's df: B = diag(d) - b'b is the form of the variance in iid errors."""
     squares, scaled = clusters.squares[..., None], scale * clusters.loading
     d = (squares * scaled**2).sum(axis=1)
     b = jnp.einsum("gpq,gqj->gpj", clusters.vectors, squares * scaled)
@@ -206,7 +209,7 @@ def _df_of_cells(
     share: Cells,
     nested: tuple[str, ...],
 ) -> Terms:
-    """The same with every cell a cluster; the sum of q_s q_r H_sr^2 in pieces of H."""
+    """Return the same with every cell a cluster; the sum of q_s q_r H_sr^2 in pieces of H."""
     axis = 2 if nested == ("unit",) else 1
     outer = jnp.einsum("jnt,pnt,qnt->jpq", q, w, w)
     squares = (q**2 * (1.0 - 2.0 * leverage)).sum(axis=(1, 2)) + (outer**2).sum(axis=(1, 2))

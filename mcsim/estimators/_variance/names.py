@@ -1,13 +1,29 @@
-"""Names of variances: ``"CR2:BM"``, ``"CR1(state)"``, ``"CR1(unit + time)"``, ``"DK(3)"``.
+"""Names of variances, such as ``"CR2:BM"`` and ``"CR1(state)"``, and the arguments of formulas.
 
-A name says which formula, after a colon which reference distribution or weights, in brackets which
-clusters or how many lags. The text itself labels the inference of an estimate.
+A name gives the formula, after a colon the reference distribution or the weights, in brackets the
+clusters or the number of lags. The text itself labels the inference of an estimate. Every formula
+is called with a fit, the name as a `Vcov`, and a `Setting`: data, clusters, key and options.
 """
 
 import re
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from mcsim.errors import did_you_mean
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from mcsim._core.records import Panel, Status
+from mcsim.errors import InputError, UnknownName, did_you_mean
+from mcsim.estimators._linear_model.data import Regression
+from mcsim.estimators._linear_model.least_squares import LinearFit
+from mcsim.estimators._native import Variance
+
+AXES = {"unit": -2, "time": -1}
+TIE = 1e-9  # relative difference below which two statistics are equal, on any machine
+CELLS = 2**14  # numbers that one batch of draws holds
 
 CLUSTERED = ("CR0", "CR1", "CR2", "CR3", "wild", "RI")
 LAGGED = ("DK", "NW")
@@ -90,7 +106,7 @@ def spelled(name: str) -> str:
 def faults_of_vcov(
     names: tuple[str, ...], cluster: str | tuple[str, ...], known: tuple[str, ...] = KINDS
 ) -> list[str]:
-    """Return what is wrong with names of variances, for a method that has some kinds."""
+    """Return the faults of names of variances, for a method that has some kinds."""
     faults = [fault for name in names for fault in _faults_of_name(name, cluster, known)]
     if not names or len(set(map(str, names))) < len(names):
         faults.append(f"vcov: got {names}, expected at least one name and each once")
@@ -98,7 +114,7 @@ def faults_of_vcov(
 
 
 def _faults_of_unused(names: tuple[str, ...], cluster: str | tuple[str, ...]) -> list[str]:
-    """Say that clusters were given which no variance has: inference would ignore them."""
+    """Return the fault of clusters that no variance uses: inference would ignore them."""
     given = (cluster,) if isinstance(cluster, str) else tuple(cluster)
     used = any(_split(name)[0] in CLUSTERED and not _split(name)[2] for name in names)
     if used or given == UNIT:
@@ -144,3 +160,137 @@ def _split(name: str) -> tuple[str, str, str]:
 
 def _clusters(argument: str) -> tuple[str, ...]:
     return tuple(re.split(r"[+,]", argument))
+
+
+class Groups(NamedTuple):
+    """Groups of units by column, and the status of each column.
+
+    Attributes
+    ----------
+    of_unit : dict of column to array of int (unit,)
+        The group of every unit, a number below the number of units.
+    status : dict of column to int array ()
+    """
+
+    of_unit: Mapping[str, Int[Array, " unit"]]
+    status: Mapping[str, Int[Array, ""]]
+
+
+def read_groups(clusters: set[str], panel: Panel) -> Groups:
+    """Read the columns of clusters above the unit off a panel."""
+    found = {name: group_of_units(name, panel) for name in sorted(clusters.difference(AXES))}
+    return Groups(
+        {name: group for name, (group, _) in found.items()},
+        {name: status for name, (_, status) in found.items()},
+    )
+
+
+def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[Array, ""]]:
+    """Return the group of every unit as a number below the number of units, and a status.
+
+    The number is the position of the group's first unit in sorted order: it has gaps, but needs no
+    shape that depends on the data. A group that changes over a unit's observed periods is
+    ``INVALID_INPUT``.
+    """
+    if column not in panel:
+        raise UnknownName(
+            f"cluster: {column!r} is not a column of the panel{did_you_mean(column, panel)}; its "
+            "own axes are called 'unit' and 'time'"
+        )
+    values = jnp.asarray(panel[column], dtype=jnp.float64)
+    seen = jnp.ones(values.shape, bool) if panel.mask is None else panel.mask
+    highest = jnp.where(seen, values, -jnp.inf).max(axis=1)
+    lowest = jnp.where(seen, values, jnp.inf).min(axis=1)
+    wrong = (seen & ~jnp.isfinite(values)).any() | (highest > lowest).any()
+    code = jnp.where(seen.any(axis=1), highest, jnp.inf)
+    group = jnp.searchsorted(jnp.sort(code), code).astype(jnp.int32)
+    return group, jnp.where(wrong, Status.INVALID_INPUT, Status.OK).astype(jnp.int32)
+
+
+def cluster_sums(
+    cells: Float[Array, "column unit period"], clusters: tuple[str, ...], groups: Groups
+) -> Float[Array, "column *cluster"]:
+    """Return sums over the cells of each cluster; of two ways, over the cells of each pair."""
+    if "unit" not in clusters:
+        above = [groups.of_unit[name] for name in clusters if name in groups.of_unit]
+        cells = _group_sums(cells, above) if above else cells.sum(axis=-2, keepdims=True)
+    if "time" not in clusters:
+        cells = cells.sum(axis=-1, keepdims=True)
+    return cells
+
+
+def cluster_grams(
+    columns: Float[Array, "column unit period"], cluster: str, groups: Groups
+) -> Float[Array, "cluster column column"]:
+    """Return the sums of products of columns over the cells of each cluster."""
+    if cluster == "time":
+        return jnp.einsum("pnt,qnt->tpq", columns, columns)
+    of_unit = jnp.einsum("pnt,qnt->npq", columns, columns)
+    if cluster == "unit":
+        return of_unit
+    return jax.ops.segment_sum(of_unit, groups.of_unit[cluster], len(of_unit))
+
+
+def n_clusters(
+    observed: Float[Array, "unit period"], clusters: tuple[str, ...], groups: Groups
+) -> Float[Array, ""]:
+    """Return the number of clusters with an observation."""
+    return (cluster_sums(observed[None], clusters, groups) > 0).sum().astype(float)
+
+
+def _group_sums(
+    cells: Float[Array, "column unit period"], above: list[Int[Array, " unit"]]
+) -> Float[Array, "column group period"]:
+    group = above[0]
+    for other in above[1:]:
+        pair = group * len(group) + other
+        group = jnp.searchsorted(jnp.sort(pair), pair).astype(jnp.int32)
+    return jax.vmap(lambda column: jax.ops.segment_sum(column, group, len(group)))(cells)
+
+
+class Setting(NamedTuple):
+    """The arguments of a variance beside the fit.
+
+    Attributes
+    ----------
+    data : Regression
+        The data before anything was absorbed.
+    groups : Groups
+        The clusters above the unit.
+    ssc : str
+        Name of the small-sample rule.
+    key : Key or None
+        For methods that resample.
+    resamples : int
+        Draws of such methods.
+    null, level : float
+        The value that their p-values test; the level of their own limits.
+    """
+
+    data: Regression
+    groups: Groups
+    ssc: str
+    key: Key[Array, ""] | None
+    resamples: int
+    null: float
+    level: float
+
+
+VarianceFormula = Callable[[LinearFit, Vcov, Setting], Variance]
+"""``formula(fit, vcov, setting)`` gives the variances of all terms (term,)."""
+
+
+def key_of(key: Key[Array, ""] | None, name: str) -> Key[Array, ""]:
+    """Return the key of one variance, which does not depend on the other variances.
+
+    Raises
+    ------
+    InputError
+        If there is no key.
+    """
+    if key is None:
+        raise InputError(
+            f"key: got None, and {name!r} draws random numbers; expected a key, such as "
+            "mcsim.key(0), as the first argument of the estimator"
+        )
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))

@@ -13,11 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim.errors import raise_all
-from mcsim.estimators._algebra import products
-from mcsim.estimators._fit import Variance
-from mcsim.estimators._linear_model.least_squares import LinearFit, absorb_all
-from mcsim.estimators._variance.names import Vcov
-from mcsim.estimators._variance.setting import CELLS, TIE, Setting, key_of
+from mcsim.estimators._linear_model.least_squares import LinearFit, absorb_all, products
+from mcsim.estimators._native import Variance
+from mcsim.estimators._variance.names import CELLS, TIE, Setting, Vcov, key_of
 
 MOST = 2**16  # units: a sorting key has as many bits for each of stratum and unit
 COLLINEAR = 1e-10  # share of a permuted regressor's squares that the others leave, taken as none
@@ -59,8 +57,8 @@ def randomization(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
 
     A term's column is permuted across units, periods staying together, or across clusters within
     which it does not vary; other regressors stay where they are. The p-value, (1 + permutations
-    with a coefficient as large) / (1 + resamples), rejects no more often than its level if that is
-    how the column was assigned, however few the units. In a panel with gaps, only units that are
+    with a coefficient as large) / (1 + resamples), rejects no more often than its level if the
+    column was assigned that way, however few the units. In a panel with gaps, only units that are
     observed in the same periods change places. The limits are of an effect that all units share.
     """
     _check(fit, vcov, setting)
@@ -123,7 +121,7 @@ def _slots(fit: LinearFit, cluster: str, setting: Setting) -> Slots:
 
 
 def shuffle(key: Key[Array, ""], n_slots: int, stratum: Order | None) -> Order:
-    """Return a permutation within strata; random words are sorted, which carry their slot."""
+    """Return a permutation within strata, by sorting random words that hold their slots."""
     width = MOST.bit_length() - 1
     slot = jnp.arange(n_slots, dtype=jnp.uint64)
     words = (jax.random.bits(key, (n_slots,), jnp.uint32).astype(jnp.uint64) << width) | slot
@@ -189,10 +187,10 @@ def _p_value(
 
 
 def _limits(permuted: Permuted, alpha: float) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return how far below and above the estimate the test begins to reject: p < alpha.
+    """Return the distances below and above the estimate at which the test rejects: p < alpha.
 
-    A draw reaches as far as its coefficient is as large as the distance; the limit is where as many
-    draws as the test needs still do.
+    A draw reaches a distance if its coefficient is as large; the limit is the largest distance that
+    as many draws as the test needs still reach.
     """
     a, c = permuted
     need = math.ceil(round(alpha * (1 + len(a)), 9)) - 1

@@ -40,8 +40,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from mcsim.estimators._linear_model.data import Counts
-from mcsim.estimators._linear_model.least_squares import parameters
-from mcsim.estimators._variance.names import Vcov, parse_vcov
+from mcsim.estimators._linear_model.least_squares import LinearFit, parameters
+from mcsim.estimators._variance.names import (
+    Setting,
+    Vcov,
+    n_clusters,
+    parse_vcov,
+)
 
 PYFIXEST = "pyfixest-0.60"
 FIXEST = ("fixest-0.13", PYFIXEST)
@@ -73,7 +78,7 @@ def for_cells(rule: str, vcov: Vcov, counts: Counts) -> SmallSample:
 
 
 def faults_of_rule(rule: str, names: Sequence[str], effects: Sequence[str]) -> list[str]:
-    """Return which variances a rule refuses, of a regression with some absorbed effects."""
+    """Return the faults of variances that a rule refuses beside absorbed effects."""
     if rule != PYFIXEST or not effects:
         return []
     return [
@@ -88,8 +93,8 @@ def faults_of_rule(rule: str, names: Sequence[str], effects: Sequence[str]) -> l
 def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSample:
     """Return the rule for CR0 to CR3 with some number of clusters.
 
-    Fewer than two clusters leave no variance. Fewer than regressors leave one of each coefficient;
-    it is the variance of several together that has no inverse then.
+    Fewer than two clusters leave no variance. With fewer clusters than regressors each coefficient
+    has a variance, but the variance of several together has no inverse.
     """
     factor, kind, n = 1.0, vcov.kind, counts.observations
     if kind == "CR1" or (kind == "CR3" and rule in FIXEST):
@@ -98,6 +103,13 @@ def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSam
         factor = _ratio(number - 1, number)
     df = {"linearmodels": n - parameters(counts), "none": jnp.inf}.get(rule, number - 1)
     return SmallSample(jnp.where(number >= 2, factor, jnp.nan), df)
+
+
+def rule_of_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) -> SmallSample:
+    """Return factor and degrees of freedom; of two ways, with the number of the fewer clusters."""
+    numbers = [n_clusters(fit.observed, (name,), setting.groups) for name in vcov.clusters]
+    number = jnp.stack(numbers).min()
+    return for_clusters(setting.ssc, vcov, fit.counts, number)
 
 
 def for_kernel(rule: str, counts: Counts) -> SmallSample:
@@ -128,7 +140,7 @@ def not_nested(effects: tuple[str, ...], clusters: tuple[str, ...]) -> tuple[str
 
 
 def _for_sums(rule: str, counts: Counts, clusters: tuple[str, ...], number: Any) -> Any:
-    """The factor of CR1."""
+    """Return the factor of CR1."""
     n = counts.observations
     if rule == "none":
         return 1.0
@@ -145,5 +157,5 @@ def _for_sums(rule: str, counts: Counts, clusters: tuple[str, ...], number: Any)
 
 
 def _ratio(numerator: Any, denominator: Any) -> Any:
-    """A quotient that is infinite, and no exception, where nothing is left."""
+    """Return a quotient, infinite where the denominator is 0."""
     return jnp.asarray(numerator, float) / jnp.asarray(denominator, float)

@@ -12,12 +12,10 @@ import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from mcsim.estimators._algebra import generalized_inverse
-from mcsim.estimators._fit import Variance
+from mcsim.estimators._linear_model.data import generalized_inverse
 from mcsim.estimators._linear_model.least_squares import LinearFit
-from mcsim.estimators._variance.clusters import Groups
-from mcsim.estimators._variance.names import Vcov
-from mcsim.estimators._variance.setting import CELLS, TIE, Setting, key_of
+from mcsim.estimators._native import Variance
+from mcsim.estimators._variance.names import CELLS, TIE, Groups, Setting, Vcov, key_of
 
 FLOOR = 1e-20  # of the squared scores before projection, below which a variance is rounding error
 FARTHEST = 1e4  # standard errors from the estimate beyond which an accepted null has no end
@@ -28,7 +26,7 @@ Draws = Float[Array, " draw"]
 
 
 class Weights(NamedTuple):
-    """Random words that weights are read from, and which of the draws count.
+    """Random words from which weights are read, and the draws that count.
 
     Attributes
     ----------
@@ -183,7 +181,7 @@ def _scores(fit: LinearFit, cluster: str, groups: Groups) -> Scores:
 def _not_nested(
     fit: LinearFit, cluster: str
 ) -> tuple[Float[Array, "period dummy"], Float[Array, "dummy dummy"]]:
-    """Return how the other axis makes dummies, and an inverse of their Gram matrix.
+    """Return the dummies along the other axis, and an inverse of their Gram matrix.
 
     The dummies are less their projection on dummies of nested effects.
     """
@@ -206,7 +204,7 @@ def _not_nested(
 def _moments(
     scores: Scores, weights: Weights, variant: str, rank: Int[Array, " cluster"]
 ) -> Moments:
-    """Sum up every bootstrap sample, a batch of draws at a time."""
+    """Compute the moments of every bootstrap sample, a batch of draws at a time."""
     slots, columns = scores.loading.shape
     factors = [scores.loading, scores.residual]
     if slots <= 2 * columns:
@@ -252,7 +250,7 @@ def _p_value(moments: Moments, distance: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def _limits(moments: Moments, alpha: float) -> Float[Array, " 2"]:
-    """Return how far below and above the estimate the test begins to reject: p < alpha."""
+    """Return the distances below and above the estimate at which the test rejects: p < alpha."""
     se = jnp.sqrt(moments.actual[0])
     side = jnp.array([1.0, -1.0])  # a null below the estimate is at a positive distance
 
