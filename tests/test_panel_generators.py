@@ -31,7 +31,7 @@ from mcsim.generators import (
     UnitBootstrap,
     fit_many,
 )
-from mcsim.generators._references.gaussian import best_mixture
+from mcsim.generators._references.normals import best_mixture
 from mcsim.generators._scores.coding import complete, encode, fit_shocks, truncated_normal
 from mcsim.generators._scores.factor_model import (
     Autoregression,
