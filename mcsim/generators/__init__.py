@@ -3,7 +3,7 @@
 from mcsim.generators._adversarial.trainers import GAN as GAN
 from mcsim.generators._adversarial.trainers import WGAN as WGAN
 from mcsim.generators._autoregressive.trainer import Autoregressive as Autoregressive
-from mcsim.generators._cross_sections.fitted import FittedGenerator as FittedGenerator
+from mcsim.generators._cross_sections.drawing import FittedGenerator as FittedGenerator
 from mcsim.generators._ensemble import fit_many as fit_many
 from mcsim.generators._flow.trainer import Flow as Flow
 from mcsim.generators._macro import FittedMacroPanel as FittedMacroPanel

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from mcsim._core.calls import with_remedies
 from mcsim.generators._autoregressive.likelihood import layout_and_points, learn_cells
-from mcsim.generators._cross_sections.likelihood import learn_columns
 from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe, faults_of_order
+from mcsim.generators._cross_sections.training import learn_columns
 from mcsim.generators._options import (
     POSITIVE,
     SHARE,

@@ -38,7 +38,7 @@ from mcsim.generators._adversarial.vectors import Generated
 from mcsim.generators._autoregressive.distribution import CellOrder, Cells
 from mcsim.generators._autoregressive.trainer import Autoregressive
 from mcsim.generators._cross_sections.architecture import Architecture, Tables
-from mcsim.generators._cross_sections.fitted import FittedGenerator
+from mcsim.generators._cross_sections.drawing import FittedGenerator
 from mcsim.generators._cross_sections.levels import Levels, LevelsTable
 from mcsim.generators._cross_sections.mixture import Mixture, MixtureTable
 from mcsim.generators._flow.distribution import FlowDistribution, FlowParams, FlowPlan
