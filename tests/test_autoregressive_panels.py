@@ -12,17 +12,17 @@ from scipy.stats import truncnorm
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, FittedPanel, GaussianCopula, fit_many, load, save
-from mcsim.generators._autoregressive.distribution import RAKING_ROUNDS
-from mcsim.generators._autoregressive.innovations import (
+from mcsim.generators._autoregressive.distribution import (
+    RAKING_ROUNDS,
     Innovation,
     draw_innovation,
     innovation,
-    log_density,
     log_shares,
     middle,
     offsets_of,
     within,
 )
+from mcsim.generators._autoregressive.likelihood import log_density
 from mcsim.generators._training.steps import run_segment
 
 TINY = Autoregressive(hidden=(4,), components=2, steps=5, folds=2)

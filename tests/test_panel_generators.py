@@ -41,11 +41,11 @@ from mcsim.generators._scores.factor_model import (
     implied_moments,
     moments_of,
 )
-from mcsim.generators._scores.groups import fit_groups
 from mcsim.generators._scores.margins import fit_margin, scaled_levels
 from mcsim.generators._scores.vectors import (
     Layout,
     best_weight,
+    fit_groups,
     layout_of,
     recoloring,
     square_root,

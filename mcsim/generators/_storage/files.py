@@ -63,9 +63,8 @@ from mcsim.generators._references.normals import (
     Normal,
 )
 from mcsim.generators._scores.coding import Coding, Shocks
-from mcsim.generators._scores.groups import Groups
 from mcsim.generators._scores.margins import Margin
-from mcsim.generators._scores.vectors import Layout
+from mcsim.generators._scores.vectors import Groups, Layout
 from mcsim.generators._storage.trees import Classes, Tensors, decode_tree, encode_tree
 from mcsim.generators._training.fitted_panel import FittedPanel, Part
 from mcsim.generators._training.trainer import KEEPER, Source, Train

@@ -18,8 +18,8 @@ from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
 from mcsim.errors import did_you_mean, printable, raise_all
 from mcsim.generators._scores.coding import Coding, Shocks
-from mcsim.generators._scores.groups import Groups
 from mcsim.generators._scores.margins import Margin
+from mcsim.generators._scores.vectors import Groups
 
 CommonShocks = Literal["fixed", "redraw"]
 
