@@ -222,7 +222,9 @@ def test_bad_options(panel):
         TINY.fit(jax.random.key(0), Panel({"x": np.arange(40.0)}), progress=False)
     with pytest.raises(InputError, match=r"order: got \['wage'\], expected each column"):
         replace(TINY, order=("wage",)).fit(jax.random.key(0), panel, progress=False)
-    with pytest.raises(InputError, match="folds: got 1, expected an integer of at least 2, or 0"):
+    with pytest.raises(
+        InputError, match="folds: got 1, expected a whole number of at least 2, or 0"
+    ):
         Autoregressive(folds=1)
     with pytest.raises(TrainingDiverged, match="halve learning_rate"):
         replace(TINY, learning_rate=1e7, steps=60).fit(jax.random.key(0), panel, progress=False)

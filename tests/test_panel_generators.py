@@ -1049,7 +1049,7 @@ def test_one_period_is_refused_where_time_is_needed(trainer):
     ("options", "message"),
     [
         ({"common_shocks": "redrawn"}, "did you mean 'redraw'"),
-        ({"missing": "drop"}, "missing: got 'drop', expected 'error' or 'model'"),
+        ({"missing": "drop"}, "missing: got 'drop', expected one of 'error', 'model'"),
         ({"cluster": 3}, "expected the name of a column"),
         ({"common_shocks": "x", "missing": "y"}, "2 faults"),
     ],

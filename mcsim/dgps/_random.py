@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
+from mcsim._core.checks import is_whole
 from mcsim._core.records import Panel
-from mcsim.dgps._fields import is_whole
 from mcsim.dgps._units import first_observed
 
 

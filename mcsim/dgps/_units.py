@@ -8,8 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Int, Key
 
+from mcsim._core.checks import is_whole
 from mcsim._core.records import Panel
-from mcsim.dgps._fields import is_whole
 from mcsim.errors import did_you_mean
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import at_least, faults_of
 from mcsim.generators._adversarial.vectors import (
     Generated,
     Rates,
@@ -20,24 +21,24 @@ from mcsim.generators._adversarial.vectors import (
     learn_vectors,
 )
 from mcsim.generators._cross_sections.adversary import learn_columns
-from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe, faults_of_order
+from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe
 from mcsim.generators._networks import Params, apply
-from mcsim.generators._options import (
-    POSITIVE,
-    SHARE,
-    WEIGHT,
-    faults_of_choices,
-    faults_of_counts,
-    faults_of_numbers,
-    faults_of_switches,
-    faults_of_widths,
-    filled,
-)
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._training.fitted_panel import FittedPanel
 from mcsim.generators._training.panels import Learned, PanelRecipe, of_scores
 from mcsim.generators._training.steps import padded_rows, train_members
-from mcsim.generators._training.trainer import Trainer
+from mcsim.generators._training.trainer import (
+    Arch,
+    Count,
+    Names,
+    Positive,
+    Share,
+    Switch,
+    Trainer,
+    Weight,
+    Widths,
+    filled,
+)
 
 CROSS_SECTION_ONLY = (
     "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
@@ -137,50 +138,32 @@ class WGAN(Trainer[Any]):
     Panel(4 units x 1 period: treat, wage)
     """
 
-    hidden: tuple[int, ...] | None = None
-    critic_hidden: tuple[int, ...] | None = None
-    components: int = 5
-    steps: int | None = None
-    batch_size: int | None = None
-    critic_steps: int | None = None
-    learning_rate: float = 1e-3
-    critic_learning_rate: float = 1e-3
-    gradient_penalty: float = 10.0
-    moment_weight: float | None = None
-    likelihood_weight: float | None = None
-    outcome_weight: float = 5.0
-    outcome_share: float = 0.3
-    smallest_arm: float = 0.1
-    average: float = 0.998
-    temperature: float = 0.5
-    order: tuple[str, ...] | None = None
-    arch: Literal["mlp", "lstm"] = "mlp"
-    latent: int | None = None
-    calibrate: bool = True
+    hidden: Widths | None = None
+    critic_hidden: Widths | None = None
+    components: Count = 5
+    steps: Count | None = None
+    batch_size: Annotated[int, at_least(16)] | None = None
+    critic_steps: Count | None = None
+    learning_rate: Positive = 1e-3
+    critic_learning_rate: Positive = 1e-3
+    gradient_penalty: Weight = 10.0
+    moment_weight: Weight | None = None
+    likelihood_weight: Weight | None = None
+    outcome_weight: Weight = 5.0
+    outcome_share: Share = 0.3
+    smallest_arm: Share = 0.1
+    average: Share = 0.998
+    temperature: Positive = 0.5
+    order: Names | None = None
+    arch: Arch = "mlp"
+    latent: Count | None = None
+    calibrate: Switch = True
 
     lists: ClassVar[tuple[str, ...]] = ("hidden", "critic_hidden", "order")
 
     def faults(self) -> list[str]:
-        """Check the options."""
-        return [
-            *faults_of_widths(self, "hidden", "critic_hidden"),
-            *faults_of_counts(self, steps=1, critic_steps=1, components=1, latent=1, batch_size=16),
-            *faults_of_numbers(
-                self, POSITIVE, "learning_rate", "critic_learning_rate", "temperature"
-            ),
-            *faults_of_numbers(
-                self,
-                WEIGHT,
-                "gradient_penalty",
-                "moment_weight",
-                "likelihood_weight",
-                "outcome_weight",
-            ),
-            *faults_of_numbers(self, SHARE, "outcome_share", "smallest_arm", "average"),
-            *faults_of_choices(self, arch=("mlp", "lstm")),
-            *faults_of_switches(self, "calibrate"),
-            *faults_of_order(self.order),
-        ]
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe | CrossSectionRecipe:
         """Return the recipe: vectors of a panel, or the columns of a cross-section in turn."""
@@ -253,23 +236,17 @@ class GAN(Trainer[FittedPanel]):
     ['discriminator', 'generator']
     """
 
-    latent: int = 2
-    hidden: tuple[int, ...] = (16,)
-    arch: Literal["mlp", "lstm"] = "mlp"
-    steps: int = 1_000
-    batch_size: int = 12
-    learning_rate: float = 1e-4
-    calibrate: bool = False
+    latent: Count = 2
+    hidden: Widths = (16,)
+    arch: Arch = "mlp"
+    steps: Count = 1_000
+    batch_size: Annotated[int, at_least(2)] = 12
+    learning_rate: Positive = 1e-4
+    calibrate: Switch = False
 
     def faults(self) -> list[str]:
-        """Check the options."""
-        return [
-            *faults_of_counts(self, latent=1, steps=1, batch_size=2),
-            *faults_of_widths(self, "hidden"),
-            *faults_of_choices(self, arch=("mlp", "lstm")),
-            *faults_of_numbers(self, POSITIVE, "learning_rate"),
-            *faults_of_switches(self, "calibrate"),
-        ]
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: two networks against each other."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import at_least, faults_of
 from mcsim.errors import InputError
 from mcsim.generators._autoregressive.likelihood import (
     CellLikelihood,
@@ -19,18 +20,8 @@ from mcsim.generators._autoregressive.likelihood import (
     first_distribution,
     shares_of,
 )
-from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe, faults_of_order
+from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe
 from mcsim.generators._cross_sections.training import learn_columns
-from mcsim.generators._options import (
-    POSITIVE,
-    SHARE,
-    WEIGHT,
-    faults_of_counts,
-    faults_of_folds,
-    faults_of_numbers,
-    faults_of_widths,
-    filled,
-)
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import UnitNumbers
 from mcsim.generators._training.checks import require_paths
@@ -41,7 +32,17 @@ from mcsim.generators._training.steps import (
     padded_length,
     train_members,
 )
-from mcsim.generators._training.trainer import Trainer
+from mcsim.generators._training.trainer import (
+    Count,
+    Folds,
+    Names,
+    Positive,
+    Share,
+    Trainer,
+    Weight,
+    Widths,
+    filled,
+)
 
 CROSS_SECTION_ONLY = "dropout", "smallest_arm"
 PANEL_ONLY = "folds", "patience", "common_shocks", "cluster", "missing"
@@ -133,31 +134,23 @@ class Autoregressive(Trainer[Any]):
     Panel(4 units x 1 period: treat, wage)
     """
 
-    hidden: tuple[int, ...] | None = None
-    components: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    dropout: float | None = None
-    smallest_arm: float = 0.03
-    order: tuple[str, ...] | None = None
-    folds: int = 4
-    patience: int = 40
+    hidden: Widths | None = None
+    components: Count | None = None
+    steps: Count | None = None
+    batch_size: Annotated[int, at_least(16)] | None = None
+    learning_rate: Positive | None = None
+    weight_decay: Weight | None = None
+    dropout: Share | None = None
+    smallest_arm: Share = 0.03
+    order: Names | None = None
+    folds: Folds = 4
+    patience: Count = 40
 
     lists: ClassVar[tuple[str, ...]] = ("hidden", "order")
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the options."""
-        return [
-            *faults_of_widths(self, "hidden"),
-            *faults_of_counts(self, steps=1, components=1, patience=1, batch_size=16),
-            *faults_of_folds(self),
-            *faults_of_numbers(self, POSITIVE, "learning_rate"),
-            *faults_of_numbers(self, WEIGHT, "weight_decay"),
-            *faults_of_numbers(self, SHARE, "dropout", "smallest_arm"),
-            *faults_of_order(self.order),
-        ]
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe | CrossSectionRecipe:
         """Return the recipe: the cells of a panel, or the columns of a cross-section, in turn."""

@@ -17,11 +17,11 @@ from jaxtyping import Array, Float, Int
 from mcsim._core.calls import with_remedies
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
-from mcsim.errors import InputError, did_you_mean, printable, raise_all
+from mcsim.errors import did_you_mean, printable, raise_all
 from mcsim.generators._cross_sections.architecture import Architecture, Features, Tables, encode
 from mcsim.generators._cross_sections.levels import Levels
 from mcsim.generators._networks import Params, apply
-from mcsim.generators._training.fitted_panel import faults_of_given_values
+from mcsim.generators._training.fitted_panel import faults_of_given_values, faults_of_size
 
 CHUNK = 16_384  # rows that pass through the networks at once
 
@@ -114,8 +114,7 @@ class FittedGenerator:
         return self.schema.panel({name: columns[name][:, None] for name in self.schema.names})
 
     def _known(self, n_units: int, given: Mapping[str, Any]) -> dict[str, Array]:
-        if isinstance(n_units, bool) or not isinstance(n_units, (int, np.integer)) or n_units < 1:
-            raise InputError(f"n_units: got {n_units!r}, expected an integer of at least 1")
+        raise_all(faults_of_size("n_units", n_units))
         raise_all(self._faults_of_names(given))
         known = {name: jnp.asarray(given[name], jnp.float64) for name in given}
         known = {n: v[:, 0] if v.ndim == 2 and v.shape[1] == 1 else v for n, v in known.items()}

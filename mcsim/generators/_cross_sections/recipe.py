@@ -120,15 +120,6 @@ class CrossSectionRecipe:
         ]  # fmt: skip
 
 
-def faults_of_order(order: Any) -> list[str]:
-    """Check the option that says in which order columns are drawn."""
-    if order is None:
-        return []
-    if isinstance(order, tuple) and all(isinstance(name, str) for name in order):
-        return []
-    return [f"order: got {order!r}, expected a tuple of column names, or None"]
-
-
 def check_training(
     panel: Panel, given: Sequence[str], schema: Schema | None, order: tuple[str, ...] | None
 ) -> tuple[Schema, tuple[str, ...]]:

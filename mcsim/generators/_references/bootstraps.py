@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import Rule, faults_of, is_finite
 from mcsim._core.pytree import pytree
 from mcsim._data.schema import Schema
 from mcsim.errors import InputError
-from mcsim.generators._options import Rule, faults_of_numbers
 from mcsim.generators._scores.coding import Coding, Scores, Shocks, encode, shocks_of
 from mcsim.generators._scores.vectors import square_root
 from mcsim.generators._training.fitted_panel import CommonShocks, FittedPanel
@@ -26,10 +26,10 @@ from mcsim.generators._training.panels import (
     numpy_rng,
     of_scores,
 )
-from mcsim.generators._training.trainer import Trainer
+from mcsim.generators._training.trainer import ShockOption, Trainer
 
-BANDWIDTH: Rule = (
-    lambda value: value > 0,
+BANDWIDTH = Rule(
+    lambda value: is_finite(value) and value > 0,
     "a positive number, such as 0.4; UnitBootstrap draws the units as they are",
 )
 
@@ -142,8 +142,8 @@ class UnitBootstrap(Trainer[FittedPanel]):
     """
 
     def faults(self) -> list[str]:
-        """Return no fault: there are no options of its own."""
-        return []
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: units are kept as they are, gaps and all."""
@@ -238,11 +238,11 @@ class SmoothedBootstrap(Trainer[FittedPanel]):
     Panel(300 units x 5 periods: y)
     """
 
-    bandwidth: float = 0.4
+    bandwidth: Annotated[float, BANDWIDTH] = 0.4
 
     def faults(self) -> list[str]:
-        """Check the bandwidth."""
-        return faults_of_numbers(self, BANDWIDTH, "bandwidth")
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: a kernel around the units' scores."""
@@ -261,7 +261,7 @@ def _kernel(scores: Scores, bandwidth: float) -> Kernel:
     return Kernel(scores.vectors.astype(np.float32), root.astype(np.float32), np.float32(bandwidth))
 
 
-MEAN_LENGTH: Rule = lambda value: value >= 1, "a mean length of at least 1"
+MEAN_LENGTH = Rule(lambda value: is_finite(value) and value >= 1, "a mean length of at least 1")
 MIN_PERIODS = 4
 
 
@@ -353,12 +353,12 @@ class BlockBootstrap(Trainer[FittedPanel]):
     Panel(12 units x 200 periods: growth)
     """
 
-    common_shocks: CommonShocks = "redraw"
-    block: float | None = None
+    common_shocks: ShockOption = "redraw"
+    block: Annotated[float, MEAN_LENGTH] | None = None
 
     def faults(self) -> list[str]:
-        """Check the length of blocks, and what dates drawn anew rule out."""
-        faults = faults_of_numbers(self, MEAN_LENGTH, "block")
+        """Return the faults of the options, also of those that blocks of dates rule out."""
+        faults = faults_of(self)
         if self.common_shocks == "fixed":
             faults.append(
                 "common_shocks: got 'fixed', but blocks of dates are drawn anew in every panel; "

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import at_least, faults_of
 from mcsim._core.pytree import pytree
 from mcsim.errors import InputError
-from mcsim.generators._options import faults_of_counts
 from mcsim.generators._scores.coding import Scores, Shocks, fit_shocks
 from mcsim.generators._scores.factor_model import FactorModel, fit_factor_model
 from mcsim.generators._scores.vectors import (
@@ -26,7 +26,7 @@ from mcsim.generators._scores.vectors import (
 from mcsim.generators._training.checks import require_paths
 from mcsim.generators._training.fitted_panel import FittedPanel
 from mcsim.generators._training.panels import Learned, PanelRecipe, numpy_rng, of_scores
-from mcsim.generators._training.trainer import Trainer
+from mcsim.generators._training.trainer import Count, Trainer
 
 SHAPES = ("spherical", "diag", "full")
 PATIENCE = 2  # a shape is given up after so many numbers of components without a better BIC
@@ -86,8 +86,8 @@ class GaussianCopula(Trainer[FittedPanel]):
     """
 
     def faults(self) -> list[str]:
-        """Return no fault: there are no options of its own."""
-        return []
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: a normal distribution of scores."""
@@ -171,12 +171,12 @@ class GaussianMixture(Trainer[FittedPanel]):
     Panel(300 units x 4 periods: y)
     """
 
-    components: int | None = None
-    most: int = 8
+    components: Count | None = None
+    most: Count = 8
 
     def faults(self) -> list[str]:
-        """Check the numbers of components."""
-        return faults_of_counts(self, components=1, most=1)
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: a mixture of normals."""
@@ -320,12 +320,12 @@ class FactorVAR(Trainer[FittedPanel]):
     Panel(300 units x 10 periods: y)
     """
 
-    factors: int | None = None
-    lags: int | None = None
+    factors: Annotated[int, at_least(0)] | None = None
+    lags: Count | None = None
 
     def faults(self) -> list[str]:
-        """Check the numbers of factors and lags."""
-        return faults_of_counts(self, factors=0, lags=1)
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: a factor model, to which nothing is matched afterwards."""
