@@ -13,9 +13,9 @@ from mcsim.dgps import PotentialOutcomes
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, fit_many, load, model_cache, save
 from mcsim.generators._autoregressive.trainer import resolved
-from mcsim.generators._cross_sections import likelihood as training
+from mcsim.generators._cross_sections import training
 from mcsim.generators._cross_sections.levels import Levels
-from mcsim.generators._cross_sections.likelihood import apply_some
+from mcsim.generators._cross_sections.training import apply_some
 from mcsim.generators._networks import apply, initialize
 from mcsim.generators._training.steps import run_segment
 

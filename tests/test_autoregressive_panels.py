@@ -12,17 +12,17 @@ from scipy.stats import truncnorm
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, FittedPanel, GaussianCopula, fit_many, load, save
-from mcsim.generators._autoregressive.distribution import RAKING_ROUNDS
-from mcsim.generators._autoregressive.innovations import (
+from mcsim.generators._autoregressive.distribution import (
+    RAKING_ROUNDS,
     Innovation,
     draw_innovation,
     innovation,
-    log_density,
     log_shares,
     middle,
     offsets_of,
     within,
 )
+from mcsim.generators._autoregressive.likelihood import log_density
 from mcsim.generators._training.steps import run_segment
 
 TINY = Autoregressive(hidden=(4,), components=2, steps=5, folds=2)
@@ -224,7 +224,9 @@ def test_bad_options(panel):
         TINY.fit(jax.random.key(0), Panel({"x": np.arange(40.0)}), progress=False)
     with pytest.raises(InputError, match=r"order: got \['wage'\], expected each column"):
         replace(TINY, order=("wage",)).fit(jax.random.key(0), panel, progress=False)
-    with pytest.raises(InputError, match="folds: got 1, expected an integer of at least 2, or 0"):
+    with pytest.raises(
+        InputError, match="folds: got 1, expected a whole number of at least 2, or 0"
+    ):
         Autoregressive(folds=1)
     with pytest.raises(TrainingDiverged, match="halve learning_rate"):
         replace(TINY, learning_rate=1e7, steps=60).fit(jax.random.key(0), panel, progress=False)

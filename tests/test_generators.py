@@ -16,7 +16,8 @@ from mcsim.generators import WGAN, fit_many
 from mcsim.generators._cross_sections.architecture import allowed_levels, group_columns
 from mcsim.generators._cross_sections.levels import Levels
 from mcsim.generators._cross_sections.mixture import Mixture
-from mcsim.generators._cross_sections.preparation import _lift, generation_order, odds_of
+from mcsim.generators._cross_sections.recipe import generation_order
+from mcsim.generators._cross_sections.training import _lift, odds_of
 from mcsim.generators._training.steps import run_segment
 
 TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)

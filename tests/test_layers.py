@@ -104,7 +104,7 @@ INSIDES = {
         "_cross_sections",
         "_training",
         "_scores",
-        "_networks _options",
+        "_networks",
     ],
     "_readers": ["read", "libraries", "estimates"],
     "datasets": ["_sources"],

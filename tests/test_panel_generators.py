@@ -31,7 +31,7 @@ from mcsim.generators import (
     UnitBootstrap,
     fit_many,
 )
-from mcsim.generators._references.gaussian import best_mixture
+from mcsim.generators._references.normals import best_mixture
 from mcsim.generators._scores.coding import complete, encode, fit_shocks, truncated_normal
 from mcsim.generators._scores.factor_model import (
     Autoregression,
@@ -41,11 +41,11 @@ from mcsim.generators._scores.factor_model import (
     implied_moments,
     moments_of,
 )
-from mcsim.generators._scores.groups import fit_groups
 from mcsim.generators._scores.margins import fit_margin, scaled_levels
 from mcsim.generators._scores.vectors import (
     Layout,
     best_weight,
+    fit_groups,
     layout_of,
     recoloring,
     square_root,
@@ -1052,7 +1052,7 @@ def test_one_period_is_refused_where_time_is_needed(trainer):
     ("options", "message"),
     [
         ({"common_shocks": "redrawn"}, "did you mean 'redraw'"),
-        ({"missing": "drop"}, "missing: got 'drop', expected 'error' or 'model'"),
+        ({"missing": "drop"}, "missing: got 'drop', expected one of 'error', 'model'"),
         ({"cluster": 3}, "expected the name of a column"),
         ({"common_shocks": "x", "missing": "y"}, "2 faults"),
     ],

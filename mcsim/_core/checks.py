@@ -36,7 +36,7 @@ from typing import (
 import jax
 import numpy as np
 
-from mcsim.errors import InputError
+from mcsim.errors import InputError, did_you_mean
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -87,10 +87,13 @@ class Rule(NamedTuple):
         The test.
     expected : str
         The words after "expected".
+    hint : callable
+        Returns the words after those for a value that breaks the rule, or nothing.
     """
 
     holds: Callable[[Any], bool]
     expected: str
+    hint: Callable[[Any], str] = lambda got: ""
 
 
 FINITE = Rule(is_finite, "a finite number")
@@ -108,7 +111,14 @@ def one_of(*known: str) -> Rule:
     return Rule(
         lambda value: isinstance(value, str) and value in known,
         f"one of {', '.join(map(repr, known))}",
+        lambda value: _close_name(value, known),
     )
+
+
+def _close_name(value: Any, known: tuple[str, ...]) -> str:
+    """Return the name that may be meant, if one is close; the rule itself lists all of them."""
+    words = did_you_mean(str(value), known)
+    return words if words.endswith("?") else ""
 
 
 def faults_of_value(argument: str, got: Any, rule: Rule, *, or_none: bool = False) -> list[str]:
@@ -121,7 +131,8 @@ def faults_of_value(argument: str, got: Any, rule: Rule, *, or_none: bool = Fals
     """
     if rule.holds(got) or (or_none and got is None):
         return []
-    return [f"{argument}: got {got!r}, expected {rule.expected}{', or None' * or_none}"]
+    expected = rule.expected + ", or None" * or_none + rule.hint(got)
+    return [f"{argument}: got {got!r}, expected {expected}"]
 
 
 def faults_of(config: Any) -> list[str]:

@@ -10,17 +10,12 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import is_number
 from mcsim._core.design import Design
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim._data.schema import Schema
-from mcsim.dgps._fields import (
-    faults_of_flags,
-    faults_of_schema,
-    faults_of_sizes,
-    is_number,
-    with_factors,
-)
+from mcsim.dgps._fields import faults_of_flags, faults_of_schema, faults_of_sizes, with_factors
 from mcsim.dgps._random import codes_of, varying
 from mcsim.errors import did_you_mean, raise_all
 

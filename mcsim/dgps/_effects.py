@@ -15,9 +15,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core.averages import Average, Bin
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import is_whole
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Calendar, Panel
-from mcsim.dgps._fields import faults_of_numbers, is_whole
+from mcsim.dgps._fields import faults_of_numbers
 from mcsim.dgps._random import normals
 from mcsim.errors import raise_all
 

@@ -7,11 +7,11 @@ its range gives samples of NaN, which estimators mark.
 import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
-from numbers import Real
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mcsim._core.checks import is_number, is_whole
 from mcsim._core.design import Design
 from mcsim._data.schema import Schema
 
@@ -85,16 +85,6 @@ def faults_of_persistence(thing: Any, names: Iterable[str], why: str) -> list[st
         for name in names
         if is_number(getattr(thing, name)) and not -1 < getattr(thing, name) < 1
     ]
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Return whether a value is a plain number, not a tracer."""
-    return isinstance(value, (Real, np.number)) and not isinstance(value, bool)
-
-
-def is_whole(value: Any) -> TypeGuard[int]:
-    """Return whether a value is a whole number, not a tracer and not True or False."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> str:

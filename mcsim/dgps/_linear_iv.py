@@ -11,16 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import is_number
 from mcsim._core.design import Design
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
-from mcsim.dgps._fields import (
-    faults_of_numbers,
-    faults_of_sizes,
-    field_names,
-    is_number,
-    with_factors,
-)
+from mcsim.dgps._fields import faults_of_numbers, faults_of_sizes, field_names, with_factors
 from mcsim.dgps._random import normals
 from mcsim.errors import did_you_mean, raise_all
 

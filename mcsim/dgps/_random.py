@@ -13,8 +13,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
+from mcsim._core.checks import is_whole
 from mcsim._core.records import Panel
-from mcsim.dgps._fields import is_whole
 from mcsim.errors import did_you_mean
 
 

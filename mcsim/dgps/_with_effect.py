@@ -11,16 +11,12 @@ import numpy as np
 
 from mcsim._core.averages import ATT, named, read_average
 from mcsim._core.calls import with_remedies
-from mcsim._core.checks import faults_of_strings
+from mcsim._core.checks import faults_of_strings, is_number
 from mcsim._core.records import Panel
 from mcsim._data.schema import Column, Schema, infer_schema
 from mcsim.dgps._assignment.permuted import with_treatment
 from mcsim.dgps._ensemble import Ensemble, is_frame, is_generator, without_training_record
-from mcsim.dgps._fields import (
-    faults_of_schema,
-    faults_of_sizes,
-    is_number,
-)
+from mcsim.dgps._fields import faults_of_schema, faults_of_sizes
 from mcsim.dgps._imposed_effect import TruthOf, WithEffect
 from mcsim.dgps._untreated import Untreated, faults_of_untreated, untreated_source
 from mcsim.errors import did_you_mean, raise_all

@@ -1,19 +1,19 @@
 """Generators: learn the distribution of a data set, and draw panels of any size from it."""
 
-from mcsim.generators._adversarial.gan import GAN as GAN
-from mcsim.generators._adversarial.wgan import WGAN as WGAN
+from mcsim.generators._adversarial.trainers import GAN as GAN
+from mcsim.generators._adversarial.trainers import WGAN as WGAN
 from mcsim.generators._autoregressive.trainer import Autoregressive as Autoregressive
-from mcsim.generators._cross_sections.fitted import FittedGenerator as FittedGenerator
+from mcsim.generators._cross_sections.drawing import FittedGenerator as FittedGenerator
 from mcsim.generators._ensemble import fit_many as fit_many
 from mcsim.generators._flow.trainer import Flow as Flow
 from mcsim.generators._macro import FittedMacroPanel as FittedMacroPanel
 from mcsim.generators._macro import MacroPanel as MacroPanel
-from mcsim.generators._references.block_bootstrap import BlockBootstrap as BlockBootstrap
-from mcsim.generators._references.factor_var import FactorVAR as FactorVAR
-from mcsim.generators._references.gaussian import GaussianCopula as GaussianCopula
-from mcsim.generators._references.gaussian import GaussianMixture as GaussianMixture
-from mcsim.generators._references.unit_bootstrap import SmoothedBootstrap as SmoothedBootstrap
-from mcsim.generators._references.unit_bootstrap import UnitBootstrap as UnitBootstrap
+from mcsim.generators._references.bootstraps import BlockBootstrap as BlockBootstrap
+from mcsim.generators._references.bootstraps import SmoothedBootstrap as SmoothedBootstrap
+from mcsim.generators._references.bootstraps import UnitBootstrap as UnitBootstrap
+from mcsim.generators._references.normals import FactorVAR as FactorVAR
+from mcsim.generators._references.normals import GaussianCopula as GaussianCopula
+from mcsim.generators._references.normals import GaussianMixture as GaussianMixture
 from mcsim.generators._storage.files import load as load
 from mcsim.generators._storage.files import model_cache as model_cache
 from mcsim.generators._storage.files import save as save

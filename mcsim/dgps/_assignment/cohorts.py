@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import is_number, is_whole
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
-from mcsim.dgps._fields import faults_of_flags, is_number, is_whole
+from mcsim.dgps._fields import faults_of_flags
 from mcsim.dgps._random import (
     adoption_positions,
     cluster_count,

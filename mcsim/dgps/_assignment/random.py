@@ -9,9 +9,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import is_number, is_whole
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
-from mcsim.dgps._fields import faults_of_flags, is_number, is_whole, shown
+from mcsim.dgps._fields import faults_of_flags, shown
 from mcsim.dgps._random import (
     cluster_count,
     draw_adoption,

@@ -16,10 +16,11 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import is_number, is_whole
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, require_panel
 from mcsim.dgps._factor_model import faults_of_rank, standardized
-from mcsim.dgps._fields import faults_of_numbers, is_number, is_whole, shown
+from mcsim.dgps._fields import faults_of_numbers, shown
 from mcsim.dgps._random import draw_adoption, draw_order, faults_of_start, first_observed
 from mcsim.errors import InputError, did_you_mean, raise_all
 

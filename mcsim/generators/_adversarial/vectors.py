@@ -26,11 +26,11 @@ from jaxtyping import Array, Float
 
 from mcsim._core.pytree import pytree
 from mcsim.generators._networks import Network, Params, Reader, Writer, apply, initialize
-from mcsim.generators._options import filled
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import Layout, length_groups, log_lengths, square_root
 from mcsim.generators._training.panels import Learned
 from mcsim.generators._training.steps import Rows, numbers_of, padded_rows, train_members
+from mcsim.generators._training.trainer import filled
 
 Vectors = Float[Array, "row coordinate"]
 LARGE = 200  # units from which the wider networks are the default

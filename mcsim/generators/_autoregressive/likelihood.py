@@ -6,8 +6,7 @@ Williams & Zipser (1989), A learning algorithm for continually running fully rec
 networks, Neural Computation 1: 270-280, for teaching with the real past.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -16,33 +15,30 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from mcsim.errors import InputError
 from mcsim.generators._autoregressive.distribution import (
+    LEAST,
     CellOrder,
     Cells,
+    Innovation,
+    innovation,
+    log_shares,
+    masses,
+    middle,
     no_memory,
     recall,
     remember,
     see,
 )
-from mcsim.generators._autoregressive.innovations import innovation, log_density, middle
 from mcsim.generators._networks import Params, Sizes, apply, initialize
-from mcsim.generators._options import filled
 from mcsim.generators._scores.coding import Scores, Vectors
-from mcsim.generators._scores.vectors import UnitNumbers, structured_covariance
-from mcsim.generators._training.checks import require_paths
-from mcsim.generators._training.panels import CALIBRATION_UNITS, Learned
+from mcsim.generators._scores.vectors import structured_covariance
 from mcsim.generators._training.steps import (
     WORST,
     EarlyStopping,
     draw_batch,
-    folds_of,
     mean_over,
-    numbers_of,
-    padded_length,
     replicated,
     seen_by,
-    train_members,
 )
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
@@ -52,6 +48,7 @@ MOST_POINTS = 16  # a column with more has no tilts: its networks move latent sc
 PRIOR_UNITS = 20.0  # a period's shares are shrunk to those of all periods, by so many units
 LEAST_SHARE = 1e-4
 FAR = 1e6  # instead of infinite
+LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
 
 
 class Column(NamedTuple):
@@ -73,6 +70,41 @@ class Column(NamedTuple):
     points_low: Any
     points_high: Any
     at: Any
+
+
+def log_density(
+    distribution: Innovation,
+    value: Float[Array, " unit"],
+    ends: tuple[Array, Array],
+    points: tuple[Array, Array],
+    at: Float[Array, "unit point"],
+) -> Float[Array, " unit"]:
+    """Return the log density of values, or the log probability of what is known of them.
+
+    Parameters
+    ----------
+    distribution : Innovation
+    value : array (unit,)
+        Innovations.
+    ends : two arrays (unit,)
+        Between which an innovation lies; equal where it is known.
+    points : two arrays (unit, point)
+        Ends of the mass points' intervals.
+    at : array (unit, point)
+        One where a cell is at a mass point.
+    """
+    share, total = log_shares(distribution, *points)
+    weights = jnp.exp(distribution.log_weights)
+    z = (value[:, None] - distribution.means) / jnp.exp(distribution.log_scales)
+    dense = (
+        jax.nn.logsumexp(distribution.log_weights - 0.5 * z**2 - distribution.log_scales, axis=1)
+        - LOG_ROOT
+    )
+    inside = ends[0] < ends[1]
+    low, high = jnp.where(inside, ends[0], -1.0), jnp.where(inside, ends[1], 1.0)
+    mass = jnp.sum(weights * masses(distribution, low[:, None], high[:, None])[:, :, 0], axis=1)
+    loose = jnp.where(inside, jnp.log(mass + LEAST), dense) - total
+    return jnp.where(at.any(axis=1), jnp.sum(at * share, axis=1), loose)
 
 
 def first_distribution(
@@ -273,70 +305,3 @@ class CellLikelihood:
             likely = log_density(distribution, flat.value, ends, points, flat.at)
             total = total - likely.reshape(units, periods).mean(axis=1)
         return total / len(columns)
-
-
-def layout_and_points(scores: Scores) -> Hashable:
-    """Return the layout, and how many mass points columns have: networks tilt each."""
-    coding = scores.coding
-    return coding.layout, tuple(len(margin.points) for margin in coding.margins)
-
-
-def _resolved(config: Any) -> Any:
-    """Return the configuration for a panel: every None but ``order`` filled in."""
-    return filled(
-        config,
-        hidden=(16,),
-        components=3,
-        steps=400,
-        batch_size=1_024,
-        learning_rate=3e-3,
-        weight_decay=0.1,
-    )
-
-
-def learn_cells(
-    config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
-) -> list[Learned]:
-    """Learn one distribution per key, each from its scores; ``config`` is an `Autoregressive`."""
-    paths = scores[0].coding.layout.paths
-    if config.order is not None and sorted(config.order) != sorted(paths):
-        raise InputError(
-            f"order: got {list(config.order)}, expected each column that varies over time once: "
-            f"{list(paths)}"
-        )
-    config = _resolved(config)
-    require_paths(scores[0].coding.layout)
-    order = config.order or paths
-    distributions = [
-        first_distribution(own, order, config.hidden, config.components) for own in scores
-    ]
-    columns = [
-        cells_of(distribution, own) for distribution, own in zip(distributions, scores, strict=True)
-    ]
-    triples = [jax.random.split(key, 3) for key in keys]
-    longest = padded_length(own.vectors for own in scores)
-    data = [
-        _padded(own, known.rows, triple[0], config.folds, longest)
-        for own, known, triple in zip(columns, scores, triples, strict=True)
-    ]
-    algorithm = CellLikelihood(
-        distributions[0].order, config.folds, config.batch_size, config.patience
-    )
-    rates = numbers_of(config, Rates)
-    trained = train_members(algorithm, data, rates, [triple[1] for triple in triples], progress)
-    found = []
-    for distribution, own, triple, (state, losses) in zip(
-        distributions, columns, triples, trained, strict=True
-    ):
-        learned = replace(distribution, params=algorithm.learned(state))
-        offsets = learned.raked(triple[2], CALIBRATION_UNITS, shares_of(own))
-        found.append(Learned(replace(learned, offsets=np.asarray(offsets)), losses))
-    return found
-
-
-def _padded(
-    columns: tuple[Column, ...], rows: UnitNumbers, key: Array, folds: int, longest: int
-) -> Data:
-    place = np.resize(np.arange(len(rows)), longest)
-    padded = jax.tree.map(lambda leaf: np.asarray(leaf)[place], columns)
-    return Data(padded, folds_of(key, rows, folds, longest), np.int32(len(rows)))

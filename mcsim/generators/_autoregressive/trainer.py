@@ -1,24 +1,48 @@
 """Columns and periods in turn, each given those before, by maximum likelihood."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+import jax
+import numpy as np
+from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
-from mcsim.generators._autoregressive.likelihood import layout_and_points, learn_cells
-from mcsim.generators._cross_sections.likelihood import learn_columns
-from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe, faults_of_order
-from mcsim.generators._options import (
-    POSITIVE,
-    SHARE,
-    WEIGHT,
-    faults_of_counts,
-    faults_of_folds,
-    faults_of_numbers,
-    faults_of_widths,
+from mcsim._core.checks import at_least, faults_of
+from mcsim.errors import InputError
+from mcsim.generators._autoregressive.likelihood import (
+    CellLikelihood,
+    Column,
+    Data,
+    Rates,
+    cells_of,
+    first_distribution,
+    shares_of,
+)
+from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe
+from mcsim.generators._cross_sections.training import learn_columns
+from mcsim.generators._scores.coding import Scores
+from mcsim.generators._scores.vectors import UnitNumbers
+from mcsim.generators._training.checks import require_paths
+from mcsim.generators._training.panels import CALIBRATION_UNITS, Learned, PanelRecipe, of_scores
+from mcsim.generators._training.steps import (
+    folds_of,
+    numbers_of,
+    padded_length,
+    train_members,
+)
+from mcsim.generators._training.trainer import (
+    Count,
+    Folds,
+    Names,
+    Positive,
+    Share,
+    Trainer,
+    Weight,
+    Widths,
     filled,
 )
-from mcsim.generators._training.panels import PanelRecipe, of_scores
-from mcsim.generators._training.trainer import Trainer
 
 CROSS_SECTION_ONLY = "dropout", "smallest_arm"
 PANEL_ONLY = "folds", "patience", "common_shocks", "cluster", "missing"
@@ -110,31 +134,23 @@ class Autoregressive(Trainer[Any]):
     Panel(4 units x 1 period: treat, wage)
     """
 
-    hidden: tuple[int, ...] | None = None
-    components: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    dropout: float | None = None
-    smallest_arm: float = 0.03
-    order: tuple[str, ...] | None = None
-    folds: int = 4
-    patience: int = 40
+    hidden: Widths | None = None
+    components: Count | None = None
+    steps: Count | None = None
+    batch_size: Annotated[int, at_least(16)] | None = None
+    learning_rate: Positive | None = None
+    weight_decay: Weight | None = None
+    dropout: Share | None = None
+    smallest_arm: Share = 0.03
+    order: Names | None = None
+    folds: Folds = 4
+    patience: Count = 40
 
     lists: ClassVar[tuple[str, ...]] = ("hidden", "order")
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the options."""
-        return [
-            *faults_of_widths(self, "hidden"),
-            *faults_of_counts(self, steps=1, components=1, patience=1, batch_size=16),
-            *faults_of_folds(self),
-            *faults_of_numbers(self, POSITIVE, "learning_rate"),
-            *faults_of_numbers(self, WEIGHT, "weight_decay"),
-            *faults_of_numbers(self, SHARE, "dropout", "smallest_arm"),
-            *faults_of_order(self.order),
-        ]
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe | CrossSectionRecipe:
         """Return the recipe: the cells of a panel, or the columns of a cross-section, in turn."""
@@ -158,3 +174,70 @@ def resolved(trainer: Autoregressive, n_rows: int) -> Autoregressive:
         weight_decay=0.0 if large else 1.0,
         dropout=0.0 if large else 0.5,
     )
+
+
+def layout_and_points(scores: Scores) -> Hashable:
+    """Return the layout, and how many mass points columns have: networks tilt each."""
+    coding = scores.coding
+    return coding.layout, tuple(len(margin.points) for margin in coding.margins)
+
+
+def _resolved_for_panels(config: Any) -> Any:
+    """Return the configuration for a panel: every None but ``order`` filled in."""
+    return filled(
+        config,
+        hidden=(16,),
+        components=3,
+        steps=400,
+        batch_size=1_024,
+        learning_rate=3e-3,
+        weight_decay=0.1,
+    )
+
+
+def learn_cells(
+    config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
+) -> list[Learned]:
+    """Learn one distribution per key, each from its scores; ``config`` is an `Autoregressive`."""
+    paths = scores[0].coding.layout.paths
+    if config.order is not None and sorted(config.order) != sorted(paths):
+        raise InputError(
+            f"order: got {list(config.order)}, expected each column that varies over time once: "
+            f"{list(paths)}"
+        )
+    config = _resolved_for_panels(config)
+    require_paths(scores[0].coding.layout)
+    order = config.order or paths
+    distributions = [
+        first_distribution(own, order, config.hidden, config.components) for own in scores
+    ]
+    columns = [
+        cells_of(distribution, own) for distribution, own in zip(distributions, scores, strict=True)
+    ]
+    triples = [jax.random.split(key, 3) for key in keys]
+    longest = padded_length(own.vectors for own in scores)
+    data = [
+        _padded(own, known.rows, triple[0], config.folds, longest)
+        for own, known, triple in zip(columns, scores, triples, strict=True)
+    ]
+    algorithm = CellLikelihood(
+        distributions[0].order, config.folds, config.batch_size, config.patience
+    )
+    rates = numbers_of(config, Rates)
+    trained = train_members(algorithm, data, rates, [triple[1] for triple in triples], progress)
+    found = []
+    for distribution, own, triple, (state, losses) in zip(
+        distributions, columns, triples, trained, strict=True
+    ):
+        learned = replace(distribution, params=algorithm.learned(state))
+        offsets = learned.raked(triple[2], CALIBRATION_UNITS, shares_of(own))
+        found.append(Learned(replace(learned, offsets=np.asarray(offsets)), losses))
+    return found
+
+
+def _padded(
+    columns: tuple[Column, ...], rows: UnitNumbers, key: Array, folds: int, longest: int
+) -> Data:
+    place = np.resize(np.arange(len(rows)), longest)
+    padded = jax.tree.map(lambda leaf: np.asarray(leaf)[place], columns)
+    return Data(padded, folds_of(key, rows, folds, longest), np.int32(len(rows)))

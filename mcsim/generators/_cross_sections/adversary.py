@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from mcsim.generators._cross_sections.architecture import Architecture, Features, Tables
 from mcsim.generators._cross_sections.drawing import log_likelihood, relaxed_draw, relaxed_outcome
-from mcsim.generators._cross_sections.preparation import (
+from mcsim.generators._cross_sections.training import (
     ODDS_ENTRIES,
     Batches,
     LearnedColumns,

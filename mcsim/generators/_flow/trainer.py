@@ -6,7 +6,7 @@ Early stopping by units that replicas of the flow have not seen; decoupled weigh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,8 @@ import optax
 from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import at_least, faults_of
 from mcsim.generators._flow.distribution import FlowDistribution, FlowParams, FlowPlan
-from mcsim.generators._options import (
-    POSITIVE,
-    WEIGHT,
-    faults_of_counts,
-    faults_of_numbers,
-    faults_of_switches,
-    faults_of_widths,
-)
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import (
     Layout,
@@ -46,7 +39,7 @@ from mcsim.generators._training.steps import (
     seen_by,
     train_members,
 )
-from mcsim.generators._training.trainer import Trainer
+from mcsim.generators._training.trainer import Count, Positive, Switch, Trainer, Weight, Widths
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 AVERAGE = 0.95  # decay of the moving average of the parameters, which is judged and kept
@@ -111,28 +104,21 @@ class Flow(Trainer[FittedPanel]):
     (2,)
     """
 
-    rounds: int = 2
-    couplings: int = 0
-    hidden: tuple[int, ...] = (16,)
-    steps: int = 1_000
-    patience: int = 100
-    folds: int = 5
-    batch_size: int = 128
-    learning_rate: float = 1e-2
-    weight_decay: float = 1e-2
-    jitter: float = 0.05
-    calibrate: bool = True
+    rounds: Annotated[int, at_least(0)] = 2
+    couplings: Annotated[int, at_least(0)] = 0
+    hidden: Widths = (16,)
+    steps: Count = 1_000
+    patience: Count = 100
+    folds: Annotated[int, at_least(2)] = 5
+    batch_size: Count = 128
+    learning_rate: Positive = 1e-2
+    weight_decay: Weight = 1e-2
+    jitter: Weight = 0.05
+    calibrate: Switch = True
 
     def faults(self) -> list[str]:
-        """Check the options."""
-        counts = {"rounds": 0, "couplings": 0, "steps": 1, "patience": 1, "folds": 2}
-        return [
-            *faults_of_counts(self, batch_size=1, **counts),
-            *faults_of_widths(self, "hidden"),
-            *faults_of_numbers(self, POSITIVE, "learning_rate"),
-            *faults_of_numbers(self, WEIGHT, "weight_decay", "jitter"),
-            *faults_of_switches(self, "calibrate"),
-        ]
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: a flow that starts as the normal distribution."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import Rule, faults_of, is_whole
 from mcsim._core.records import Panel
 from mcsim._data.schema import Column, Schema, schema_of
 from mcsim.errors import Fault, Option, raise_all
@@ -20,20 +21,24 @@ from mcsim.generators._macro.simulated_moments import (
     target,
 )
 from mcsim.generators._macro.structural_model import realized_shocks
-from mcsim.generators._options import (
-    POSITIVE,
-    SHARE,
-    WEIGHT,
-    faults_of_choices,
-    faults_of_counts,
-    faults_of_numbers,
-    is_whole,
-)
 from mcsim.generators._training.steps import numbers_of, train_members
-from mcsim.generators._training.trainer import Source, fit, fit_members
+from mcsim.generators._training.trainer import (
+    Count,
+    Positive,
+    Share,
+    ShockOption,
+    Source,
+    Weight,
+    fit,
+    fit_members,
+    set_plain_options,
+)
 
 MIN_UNITS, MIN_PERIODS = 4, 20
 CELLS = 190_000  # that a step draws, about
+EVEN = Rule(
+    lambda value: is_whole(value) and value >= 4 and value % 2 == 0, "an even number of at least 4"
+)
 
 
 @with_remedies()
@@ -88,15 +93,16 @@ class MacroPanel:
     Panel(12 units x 60 periods: growth)
     """
 
-    steps: int = 500
-    panels: int | None = None
-    learning_rate: float = 0.02
-    average: float = 0.98
-    placebo_weight: float = 30.0
-    common_shocks: str = "redraw"
+    steps: Count = 500
+    panels: Annotated[int, EVEN] | None = None
+    learning_rate: Positive = 0.02
+    average: Share = 0.98
+    placebo_weight: Weight = 30.0
+    common_shocks: ShockOption = "redraw"
 
     def __post_init__(self):
-        raise_all(_faults_of_options(self))
+        set_plain_options(self)
+        raise_all(faults_of(self))
 
     @with_remedies()
     def fit(
@@ -231,20 +237,6 @@ def _panels_of_a_step(cells: int) -> int:
 
 def _center_and_scale(values: Float[np.ndarray, "unit period"]) -> tuple[float, float]:
     return float(values.mean()), float(values.std(axis=1, ddof=1).mean())
-
-
-def _faults_of_options(config: Any) -> list[str]:
-    """Return what is wrong with the options of a `MacroPanel`."""
-    faults = faults_of_counts(config, steps=1)
-    if config.panels is not None and not (is_whole(config.panels, 4) and config.panels % 2 == 0):
-        faults.append(f"panels: got {config.panels!r}, expected an even integer of at least 4")
-    return [
-        *faults,
-        *faults_of_numbers(config, POSITIVE, "learning_rate"),
-        *faults_of_numbers(config, SHARE, "average"),
-        *faults_of_numbers(config, WEIGHT, "placebo_weight"),
-        *faults_of_choices(config, common_shocks=("fixed", "redraw")),
-    ]
 
 
 def _faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any]) -> list[str]:

@@ -33,13 +33,12 @@ from mcsim._core.keys import digest
 from mcsim._data.schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
 from mcsim.errors import InputError, ModelFileError, raise_all, warn
-from mcsim.generators._adversarial.gan import GAN
+from mcsim.generators._adversarial.trainers import GAN, WGAN
 from mcsim.generators._adversarial.vectors import Generated
-from mcsim.generators._adversarial.wgan import WGAN
 from mcsim.generators._autoregressive.distribution import CellOrder, Cells
 from mcsim.generators._autoregressive.trainer import Autoregressive
 from mcsim.generators._cross_sections.architecture import Architecture, Tables
-from mcsim.generators._cross_sections.fitted import FittedGenerator
+from mcsim.generators._cross_sections.drawing import FittedGenerator
 from mcsim.generators._cross_sections.levels import Levels, LevelsTable
 from mcsim.generators._cross_sections.mixture import Mixture, MixtureTable
 from mcsim.generators._flow.distribution import FlowDistribution, FlowParams, FlowPlan
@@ -47,24 +46,25 @@ from mcsim.generators._flow.trainer import Flow
 from mcsim.generators._macro import FittedMacroPanel, MacroPanel
 from mcsim.generators._macro.structural_model import Common, StructuralModel
 from mcsim.generators._networks import Reader, Writer
-from mcsim.generators._references.block_bootstrap import BlockBootstrap, RealDates
-from mcsim.generators._references.factor_var import FactorDistribution, FactorVAR
-from mcsim.generators._references.gaussian import (
+from mcsim.generators._references.bootstraps import (
+    BlockBootstrap,
+    Kernel,
+    RealDates,
+    RealUnits,
+    SmoothedBootstrap,
+    UnitBootstrap,
+)
+from mcsim.generators._references.normals import (
+    FactorDistribution,
+    FactorVAR,
     GaussianCopula,
     GaussianMixture,
     MixtureOfNormals,
     Normal,
 )
-from mcsim.generators._references.unit_bootstrap import (
-    Kernel,
-    RealUnits,
-    SmoothedBootstrap,
-    UnitBootstrap,
-)
 from mcsim.generators._scores.coding import Coding, Shocks
-from mcsim.generators._scores.groups import Groups
 from mcsim.generators._scores.margins import Margin
-from mcsim.generators._scores.vectors import Layout
+from mcsim.generators._scores.vectors import Groups, Layout
 from mcsim.generators._storage.trees import Classes, Tensors, decode_tree, encode_tree
 from mcsim.generators._training.fitted_panel import FittedPanel, Part
 from mcsim.generators._training.trainer import KEEPER, Source, Train

@@ -1,4 +1,4 @@
-"""What is checked before a panel is learned: all faults of options and data in one message."""
+"""Check a panel before it is learned: all faults of the data in one message."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,6 @@ import numpy as np
 from mcsim._core.records import Panel, require_panel
 from mcsim._data.schema import Column, Schema, schema_of
 from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all, warn
-from mcsim.generators._options import faults_of_choices
 from mcsim.generators._scores.vectors import Layout
 
 MIN_UNITS = 8
@@ -17,16 +16,6 @@ MIN_GROUPS = 4
 MIN_LEVEL = 5  # units at each level of the given columns
 MANY_LEVELS = 16
 LONG = 8  # more coordinates per unit than this multiple of the units is too many
-
-
-def faults_of_panel_options(trainer: Any) -> list[str]:
-    """Return what is wrong with the options that all trainers of panels have."""
-    faults = faults_of_choices(
-        trainer, common_shocks=("fixed", "redraw"), missing=("error", "model")
-    )
-    if trainer.cluster is not None and not isinstance(trainer.cluster, str):
-        faults.append(f"cluster: got {trainer.cluster!r}, expected the name of a column, or None")
-    return faults
 
 
 def check_panel(

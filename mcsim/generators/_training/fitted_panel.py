@@ -12,14 +12,15 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import at_least, faults_of_value
 from mcsim._core.keys import require_key
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
 from mcsim.errors import did_you_mean, printable, raise_all
 from mcsim.generators._scores.coding import Coding, Shocks
-from mcsim.generators._scores.groups import Groups
 from mcsim.generators._scores.margins import Margin
+from mcsim.generators._scores.vectors import Groups
 
 CommonShocks = Literal["fixed", "redraw"]
 
@@ -269,9 +270,7 @@ class FittedPanel:
 
 def faults_of_size(name: str, value: Any) -> list[str]:
     """Check a number of units or periods."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        return [f"{name}: got {value!r}, expected an integer of at least 1"]
-    return []
+    return faults_of_value(name, value, at_least(1))
 
 
 def faults_of_periods(asked: Any, known: int | None) -> list[str]:

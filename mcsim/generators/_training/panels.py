@@ -20,12 +20,12 @@ from mcsim._data.schema import Schema
 from mcsim.errors import raise_all
 from mcsim.generators._scores.coding import Coding, Scores, Vectors, encode, shocks_of
 from mcsim.generators._scores.factor_model import factor_target
-from mcsim.generators._scores.groups import fit_groups
 from mcsim.generators._scores.margins import Margin
 from mcsim.generators._scores.vectors import (
     Layout,
     Square,
     UnitNumbers,
+    fit_groups,
     identities,
     recoloring,
     shrunk_covariance,

@@ -8,21 +8,86 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    runtime_checkable,
+)
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import Rule, at_least, is_finite, is_whole, one_of, plain
 from mcsim._core.keys import require_key
 from mcsim._core.records import Panel, require_panel
 from mcsim._data.schema import Schema
 from mcsim.errors import raise_all
-from mcsim.generators._training.checks import faults_of_panel_options
 from mcsim.generators._training.fitted_panel import CommonShocks
 
 Fitted = TypeVar("Fitted")
+
+
+def are_widths(value: Any) -> bool:
+    """Return whether a value is a tuple of widths of hidden layers."""
+    return isinstance(value, tuple) and all(is_whole(width) and width > 0 for width in value)
+
+
+Count = Annotated[int, at_least(1)]
+Switch = Annotated[bool, Rule(lambda value: isinstance(value, bool), "True or False")]
+Positive = Annotated[float, Rule(lambda value: is_finite(value) and value > 0, "a positive number")]
+Weight = Annotated[
+    float, Rule(lambda value: is_finite(value) and value >= 0, "a number of at least 0")
+]
+Share = Annotated[
+    float, Rule(lambda value: is_finite(value) and 0 <= value < 1, "a share from 0 to below 1")
+]
+Folds = Annotated[
+    int,
+    Rule(
+        lambda value: is_whole(value) and value >= 0 and value != 1,
+        "a whole number of at least 2, or 0 for none",
+    ),
+]
+Widths = Annotated[
+    tuple[int, ...],
+    Rule(lambda value: are_widths(value) and len(value) > 0, "a tuple of widths such as (64, 64)"),
+]
+WidthsOrNone = Annotated[
+    tuple[int, ...],
+    Rule(are_widths, "a tuple of widths such as (64, 64), or ()"),
+]
+Arch = Annotated[Literal["mlp", "lstm"], one_of("mlp", "lstm")]
+ShockOption = Annotated[CommonShocks, one_of("fixed", "redraw")]
+ColumnName = Annotated[str, Rule(lambda value: isinstance(value, str), "the name of a column")]
+Names = Annotated[
+    tuple[str, ...],
+    Rule(
+        lambda value: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
+        "a tuple of column names",
+    ),
+]
+
+
+def filled(trainer: Any, **defaults: Any) -> Any:
+    """Return the trainer with the options at None replaced by defaults."""
+    return replace(trainer, **{n: v for n, v in defaults.items() if getattr(trainer, n) is None})
+
+
+def set_plain_options(trainer: Any, lists: Sequence[str] = ()) -> None:
+    """Replace NumPy's numbers among the options by Python's own, and lists by tuples."""
+    for field in fields(trainer):
+        value = getattr(trainer, field.name)
+        if isinstance(value, tuple) or (isinstance(value, list) and field.name in lists):
+            value = tuple(map(plain, value))
+        object.__setattr__(trainer, field.name, plain(value))
 
 
 class Source(NamedTuple):
@@ -178,22 +243,20 @@ class Trainer(ABC, Generic[Fitted]):
         cells; generated panels are complete.
     """
 
-    common_shocks: CommonShocks = "fixed"
-    cluster: str | None = None
-    missing: Literal["error", "model"] = "error"
+    common_shocks: ShockOption = "fixed"
+    cluster: ColumnName | None = None
+    missing: Annotated[Literal["error", "model"], one_of("error", "model")] = "error"
 
     lists: ClassVar[tuple[str, ...]] = ()
     """Options that may come as lists."""
 
     def __post_init__(self):
-        for name in self.lists:
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        raise_all([*faults_of_panel_options(self), *self.faults()])
+        set_plain_options(self, self.lists)
+        raise_all(self.faults())
 
     @abstractmethod
     def faults(self) -> list[str]:
-        """Return what is wrong with the trainer's own options."""
+        """Return the faults of the options."""
 
     @abstractmethod
     def recipe(self, n_units: int, n_periods: int) -> Recipe:

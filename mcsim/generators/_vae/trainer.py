@@ -2,32 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import at_least, faults_of, one_of
 from mcsim.errors import InputError
 from mcsim.generators._networks import Network, Reader, Writer
-from mcsim.generators._options import (
-    POSITIVE,
-    WEIGHT,
-    faults_of_choices,
-    faults_of_counts,
-    faults_of_folds,
-    faults_of_numbers,
-    faults_of_switches,
-    faults_of_widths,
-    filled,
-)
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import Layout
 from mcsim.generators._training.fitted_panel import FittedPanel
 from mcsim.generators._training.panels import Learned, PanelRecipe, of_scores
 from mcsim.generators._training.steps import numbers_of, train_members
-from mcsim.generators._training.trainer import Trainer
+from mcsim.generators._training.trainer import (
+    Arch,
+    Count,
+    Folds,
+    Positive,
+    Switch,
+    Trainer,
+    Weight,
+    WidthsOrNone,
+    filled,
+)
 from mcsim.generators._vae.model import LatentDistribution, Plan, fit_latent_distribution
 from mcsim.generators._vae.training import Bound, Rates, first_autoencoder, training_data
 
@@ -38,8 +38,6 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "lstm": {"hidden": (16,), "batch_size": 128, "learning_rate": 3e-3},
 }
 LONG = 4  # periods from which a unit's volatility can be told
-
-Widths = tuple[int, ...]
 
 
 @with_remedies()
@@ -126,39 +124,26 @@ class VAE(Trainer[FittedPanel]):
     Panel(300 units x 5 periods: y)
     """
 
-    latent: int | None = None
-    hidden: Widths | None = None
-    arch: Literal["mlp", "lstm"] = "mlp"
-    likelihood: Literal["student", "normal"] = "student"
-    noise: bool = True
-    volatility: bool = True
-    skip: bool = True
-    latent_law: LatentDistribution = "posterior"
-    calibrate: bool = True
-    beta: float = 1.0
-    folds: int = 4
-    patience: int = 100
-    steps: int = 1_000
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float = 0.1
+    latent: Count | None = None
+    hidden: WidthsOrNone | None = None
+    arch: Arch = "mlp"
+    likelihood: Annotated[Literal["student", "normal"], one_of("student", "normal")] = "student"
+    noise: Switch = True
+    volatility: Switch = True
+    skip: Switch = True
+    latent_law: Annotated[LatentDistribution, one_of("posterior", "normal", "prior")] = "posterior"
+    calibrate: Switch = True
+    beta: Weight = 1.0
+    folds: Folds = 4
+    patience: Count = 100
+    steps: Count = 1_000
+    batch_size: Annotated[int, at_least(8)] | None = None
+    learning_rate: Positive | None = None
+    weight_decay: Weight = 0.1
 
     def faults(self) -> list[str]:
-        """Check the options."""
-        return [
-            *faults_of_choices(
-                self,
-                arch=("mlp", "lstm"),
-                likelihood=("student", "normal"),
-                latent_law=("posterior", "normal", "prior"),
-            ),
-            *faults_of_switches(self, "noise", "volatility", "skip", "calibrate"),
-            *faults_of_counts(self, latent=1, steps=1, batch_size=8, patience=1),
-            *faults_of_folds(self),
-            *faults_of_numbers(self, POSITIVE, "learning_rate"),
-            *faults_of_numbers(self, WEIGHT, "beta", "weight_decay"),
-            *(faults_of_widths(self, "hidden", least=0) or _faults_of_state(self)),
-        ]
+        """Return the faults of the options."""
+        return [*faults_of(self), *_faults_of_state(self)]
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: an autoencoder of scores."""
@@ -220,6 +205,6 @@ def _resolved(config: VAE) -> Any:
 
 def _faults_of_state(config: VAE) -> list[str]:
     """Check that an LSTM's state has one size."""
-    if config.arch != "lstm" or config.hidden is None or len(config.hidden) == 1:
+    if config.arch != "lstm" or not isinstance(config.hidden, tuple) or len(config.hidden) == 1:
         return []
     return [f"hidden: got {config.hidden!r}, expected one size of the LSTM's state, such as (32,)"]

@@ -1,8 +1,8 @@
-"""Bootstraps of units: whole rows of the data drawn with replacement, as they are or with noise."""
+"""Bootstraps: units of the data drawn with replacement, also with noise, and blocks of dates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.checks import Rule, faults_of, is_finite
 from mcsim._core.pytree import pytree
 from mcsim._data.schema import Schema
-from mcsim.generators._options import Rule, faults_of_numbers
+from mcsim.errors import InputError
 from mcsim.generators._scores.coding import Coding, Scores, Shocks, encode, shocks_of
 from mcsim.generators._scores.vectors import square_root
 from mcsim.generators._training.fitted_panel import CommonShocks, FittedPanel
 from mcsim.generators._training.panels import (
+    Columns,
     Learned,
     LearnedPopulation,
     PanelRecipe,
@@ -24,10 +26,10 @@ from mcsim.generators._training.panels import (
     numpy_rng,
     of_scores,
 )
-from mcsim.generators._training.trainer import Trainer
+from mcsim.generators._training.trainer import ShockOption, Trainer
 
-BANDWIDTH: Rule = (
-    lambda value: value > 0,
+BANDWIDTH = Rule(
+    lambda value: is_finite(value) and value > 0,
     "a positive number, such as 0.4; UnitBootstrap draws the units as they are",
 )
 
@@ -140,15 +142,15 @@ class UnitBootstrap(Trainer[FittedPanel]):
     """
 
     def faults(self) -> list[str]:
-        """Return no fault: there are no options of its own."""
-        return []
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: units are kept as they are, gaps and all."""
-        return PanelRecipe(self, _populations, completes=False)
+        return PanelRecipe(self, _unit_populations, completes=False)
 
 
-def _populations(
+def _unit_populations(
     config: UnitBootstrap,
     keys: Sequence[Array],
     members: Sequence[Units],
@@ -157,12 +159,12 @@ def _populations(
 ) -> list[LearnedPopulation]:
     """Keep the units, and find their scores."""
     return [
-        (_population(key, units, config.cluster, schema), {})
+        (_real_units(key, units, config.cluster, schema), {})
         for key, units in zip(keys, members, strict=True)
     ]
 
 
-def _population(key: Array, units: Units, cluster: str | None, schema: Schema) -> RealUnits:
+def _real_units(key: Array, units: Units, cluster: str | None, schema: Schema) -> RealUnits:
     columns, rows = units
     sizes = np.ones(len(rows), np.int64)
     if cluster is not None:
@@ -236,18 +238,18 @@ class SmoothedBootstrap(Trainer[FittedPanel]):
     Panel(300 units x 5 periods: y)
     """
 
-    bandwidth: float = 0.4
+    bandwidth: Annotated[float, BANDWIDTH] = 0.4
 
     def faults(self) -> list[str]:
-        """Check the bandwidth."""
-        return faults_of_numbers(self, BANDWIDTH, "bandwidth")
+        """Return the faults of the options."""
+        return faults_of(self)
 
     def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
         """Return the recipe: a kernel around the units' scores."""
-        return of_scores(self, learn)
+        return of_scores(self, learn_kernels)
 
 
-def learn(
+def learn_kernels(
     config: SmoothedBootstrap, keys: Sequence[Array], data: Sequence[Scores], progress: bool
 ) -> list[Learned]:
     """Keep the vectors, and take the root of each covariance."""
@@ -257,3 +259,142 @@ def learn(
 def _kernel(scores: Scores, bandwidth: float) -> Kernel:
     root = square_root(scores.covariance)
     return Kernel(scores.vectors.astype(np.float32), root.astype(np.float32), np.float32(bandwidth))
+
+
+MEAN_LENGTH = Rule(lambda value: is_finite(value) and value >= 1, "a mean length of at least 1")
+MIN_PERIODS = 4
+
+
+@pytree("columns", "block")
+@dataclass(frozen=True, eq=False)
+class RealDates:
+    """The dates of the data.
+
+    Attributes
+    ----------
+    columns : dict of str to array (unit, period)
+        Their cells, NaN where missing.
+    block : array ()
+        Mean number of dates in a block.
+    n_periods : int
+        Number of periods of the data.
+    complete : bool
+        Whether no cell is missing.
+    """
+
+    columns: dict[str, Any]
+    block: Any
+    n_periods: int
+    complete: bool
+
+    @property
+    def most_periods(self) -> None:
+        """How many it can draw: any number."""
+        return None
+
+    def draw(
+        self, key: Array, n_units: int, n_periods: int, common_shocks: CommonShocks
+    ) -> dict[str, Float[Array, "unit period"]]:
+        """Draw columns, NaN where a cell is missing."""
+        of_units, of_dates = jax.random.split(key)
+        unit, date = self._units(of_units, n_units), self._dates(of_dates, n_periods)
+        return {n: jnp.asarray(values)[unit][:, date] for n, values in self.columns.items()}
+
+    def _units(self, key: Array, n_units: int) -> Int[Array, " unit"]:
+        known = len(next(iter(self.columns.values())))
+        if n_units == known:
+            return jnp.arange(known)
+        return jax.random.choice(key, known, (n_units,), replace=n_units > known)
+
+    def _dates(self, key: Array, n_periods: int) -> Int[Array, " period"]:
+        """Draw runs of dates of geometric length, around a circle."""
+        of_starts, of_ends = jax.random.split(key)
+        starts = jax.random.randint(of_starts, (n_periods,), 0, self.n_periods)
+        place = jnp.arange(n_periods)
+        new = jax.random.uniform(of_ends, (n_periods,)) * self.block < 1
+        last = jax.lax.cummax(jnp.where(new | (place == 0), place, 0))
+        return (starts[last] + place - last) % self.n_periods
+
+
+@with_remedies()
+@dataclass(frozen=True, kw_only=True)
+class BlockBootstrap(Trainer[FittedPanel]):
+    """Blocks of dates of the data, drawn with replacement: for panels of few units, many periods.
+
+    All units of a date stay together, so cross-sectional dependence, heteroskedasticity and tails
+    are real, and common shocks are new in every panel; units are the data's. What lasts longer
+    than a block is lost: slow components, on which the variance of placebo effects rests. Meant for
+    stationary columns (growth, not levels).
+
+    Parameters
+    ----------
+    block : float, optional
+        Mean number of dates in a block, whose length is geometric; default the cube root of the
+        number of periods.
+    common_shocks : {"redraw"}
+        Dates are always drawn anew.
+    missing : {"error", "model"}
+        Missing cells are refused, or carried along in the mask of what is drawn.
+
+    References
+    ----------
+    Politis & Romano (1994), The stationary bootstrap, Journal of the American Statistical
+    Association 89: 1303-1313.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from mcsim import Panel
+    >>> panel = Panel({"growth": jax.random.normal(jax.random.key(1), (12, 80))})
+    >>> generator = BlockBootstrap(block=4).fit(jax.random.key(0), panel)
+    >>> generator
+    FittedPanel(BlockBootstrap: growth over 80 periods)
+    >>> generator.sample(jax.random.key(1), 12, 200)
+    Panel(12 units x 200 periods: growth)
+    """
+
+    common_shocks: ShockOption = "redraw"
+    block: Annotated[float, MEAN_LENGTH] | None = None
+
+    def faults(self) -> list[str]:
+        """Return the faults of the options, also of those that blocks of dates rule out."""
+        faults = faults_of(self)
+        if self.common_shocks == "fixed":
+            faults.append(
+                "common_shocks: got 'fixed', but blocks of dates are drawn anew in every panel; "
+                "UnitBootstrap keeps the dates"
+            )
+        if self.cluster is not None:
+            faults.append(
+                f"cluster: got {self.cluster!r}, but units are kept as they are, their groups too; "
+                "leave it out"
+            )
+        return faults
+
+    def recipe(self, n_units: int, n_periods: int) -> PanelRecipe:
+        """Return the recipe: dates are kept as they are, gaps and all."""
+        return PanelRecipe(self, _date_populations, whole_paths=False, completes=False)
+
+
+def _date_populations(
+    config: BlockBootstrap,
+    keys: Sequence[Array],
+    members: Sequence[Units],
+    schema: Schema,
+    progress: bool,
+) -> list[LearnedPopulation]:
+    """Keep the dates."""
+    return [(_real_dates(units.columns, config.block), {}) for units in members]
+
+
+def _real_dates(columns: Columns, block: float | None) -> RealDates:
+    periods = next(iter(columns.values())).shape[1]
+    if periods < MIN_PERIODS:
+        many = "s" if periods > 1 else ""
+        raise InputError(
+            f"panel: got {periods} period{many}, expected at least {MIN_PERIODS} to draw "
+            "blocks of; UnitBootstrap draws units"
+        )
+    length = max(periods ** (1 / 3), 1.0) if block is None else float(block)
+    complete = not any(np.isnan(values).any() for values in columns.values())
+    return RealDates(columns, np.float64(length), periods, complete)

@@ -1,6 +1,8 @@
-"""One step of maximum likelihood on rows of a cross-section, as a pure function for `lax.scan`.
+"""Rows that networks of cross-sections learn from, and the steps of maximum likelihood on them.
 
-Every column's network sees the real columns before it; hidden units drop out, and weights decay.
+A stratum is a joint value of the discrete given columns. Rows of the other strata are weighted by
+their odds of being in the smallest one, so that they look like it. Every column's network sees the
+real columns before it; hidden units drop out, and weights decay.
 
 References
 ----------
@@ -9,7 +11,7 @@ neural networks from overfitting, JMLR 15: 1929-1958. Loshchilov & Hutter (2019)
 decay regularization, ICLR.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,18 +22,137 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim.generators._cross_sections.architecture import Architecture, Features
+from mcsim.generators._cross_sections.architecture import Architecture, Features, Tables, represent
 from mcsim.generators._cross_sections.drawing import log_likelihood
-from mcsim.generators._cross_sections.preparation import (
-    Batches,
-    LearnedColumns,
-    Pool,
-    TrainingRows,
-    arm_rows,
-    training_rows,
-)
 from mcsim.generators._networks import Params, Sizes, initialize
 from mcsim.generators._training.steps import numbers_of, train_members
+
+ODDS_ENTRIES = 8_192  # length of the table that weighted rows are drawn from
+
+LearnedColumns = tuple[Any, tuple[Params, ...], Mapping[str, np.ndarray]]
+"""Training data with pools, targets and tables; parameters of the networks; losses by step."""
+
+
+class Pool(NamedTuple):
+    """Rows to draw from: the first ``count`` entries of ``rows``."""
+
+    rows: Any  # (entry,)
+    count: Any  # ()
+
+
+class TrainingRows(NamedTuple):
+    """Features of all rows, and by arm which of them to draw and which shares to rake to."""
+
+    tables: Tables
+    rows: Features
+    pools: tuple[Pool, ...]
+    targets: tuple[Any, ...]  # (arm, part) of each column, or None
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Rows per batch: in all, at least in each arm, and with a drawn outcome only."""
+
+    rows: int
+    smallest_arm: float
+    outcome_share: float
+
+
+def arm_rows(arms: np.ndarray, batches: Batches) -> tuple[int, ...]:
+    """Return the rows of each arm in a batch: their shares, lifted to the smallest allowed."""
+    share = np.bincount(arms) / len(arms)
+    floor = min(batches.smallest_arm, 1 / len(share))
+    share = np.maximum(share, floor)
+    big = share > floor
+    share[big] *= (1 - share[~big].sum()) / max(share[big].sum(), 1e-9)
+    rows = batches.rows - sum(outcome_rows(arms, batches))
+    return tuple(max(4, round(rows * part)) for part in share)
+
+
+def outcome_rows(arms: np.ndarray, batches: Batches) -> tuple[int, ...]:
+    """Return the rows of each arm whose outcome alone is drawn: half of a rare smallest arm."""
+    counts = np.bincount(arms)
+    count, rows = len(counts), round(batches.rows * batches.outcome_share)
+    smallest = int(counts.argmin())
+    if rows < 4 or count < 2 or counts[smallest] >= batches.smallest_arm * len(arms):
+        return (0,) * count
+    other = rows // 2 // (count - 1)
+    return tuple(rows // 2 if arm == smallest else other for arm in range(count))
+
+
+def training_rows(
+    architecture: Architecture, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
+) -> TrainingRows:
+    """Return the features of a panel, and what one member learns from, trained on ``rows``."""
+    tables = architecture.tables(columns, rows, arms)
+    by_arm = rows_by_arm(architecture, arms, rows)
+    longest = np.bincount(arms).tolist()
+    pools = tuple(pool_of(r, max(n, len(r))) for r, n in zip(by_arm, longest, strict=True))
+    targets = []
+    for head in architecture.drawn:
+        known = columns[head.name][rows], arms[rows], len(by_arm)
+        targets.append(Target(_lift(head.shares(*known), by_arm), head.moments(*known)))
+    return TrainingRows(tables, represent(architecture, tables, columns), pools, tuple(targets))
+
+
+def rows_by_arm(architecture: Architecture, arms: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each arm."""
+    return [rows[arms[rows] == arm] for arm in range(len(architecture.arms))]
+
+
+def _lift(shares: np.ndarray | None, by_arm: list[np.ndarray]) -> np.ndarray | None:
+    """Give the parts that an arm never showed half a row together: a share of 0 has no logarithm.
+
+    With half a row each, a small arm would take over all the heaps of a large one.
+    """
+    if shares is None:
+        return None
+    rows = np.array([[len(own)] for own in by_arm])
+    unseen = shares * rows < 0.5
+    each = 0.5 / rows / np.maximum(unseen.sum(axis=1, keepdims=True), 1)
+    shares = np.where(unseen, each, shares)
+    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def pool_of(rows: np.ndarray, length: int) -> Pool:
+    """Return rows as a pool of a length."""
+    padded = np.resize(rows, length)
+    return Pool(padded.astype(np.int32), np.int32(len(rows)))
+
+
+def odds_of(
+    rows: Float[np.ndarray, "row feature"], target: Float[np.ndarray, "target feature"]
+) -> Float[np.ndarray, " row"]:
+    """Return the odds that rows belong to the target, by a ridge logit (Newton's method)."""
+    x = np.concatenate([rows, target]).astype(np.float64)
+    x = np.concatenate([np.ones((len(x), 1)), x], axis=1)
+    y = np.r_[np.zeros(len(rows)), np.ones(len(target))]
+    ridge = np.full(x.shape[1], 1.0)
+    ridge[0] = 0.0
+    beta = np.zeros(x.shape[1])
+    beta[0] = np.log(len(target) / len(rows))
+    for _ in range(25):
+        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(ridge + 1e-9)
+        change = np.linalg.solve(hessian, x.T @ (y - p) - ridge * beta)
+        beta += change * min(1.0, 5.0 / np.abs(change).max())
+    return np.exp(np.clip(x[: len(rows)] @ beta, -30, 30))
+
+
+class Target(NamedTuple):
+    """What draws of a column are to have in each arm; None: it is left alone.
+
+    Attributes
+    ----------
+    shares : array (arm, part)
+        Of atoms and the rest, or of levels.
+    moments : array (arm, 3)
+        Number, mean and standard deviation of the training rows' values that are no atoms.
+    """
+
+    shares: Any
+    moments: Any
+
 
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
 FIRST_OUTPUTS = 0.1  # at the start, columns are drawn almost independently of each other
