@@ -81,8 +81,7 @@ INSIDES = {
         "_untreated",
         "_imposed_effect",
         "_assignment",
-        "_potential_outcomes _factor_model _interactive_effects _dynamic_panel _error_components "
-        "_linear_iv _bootstrap",
+        "_potential_outcomes _factor_model _dynamic_panel _linear_panels _linear_iv _bootstrap",
         "_effects _own_effect _ensemble",
         "_random",
         "_fields",
