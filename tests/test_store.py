@@ -203,7 +203,7 @@ def test_a_store_that_was_never_filled(tmp_path):
 
 
 def test_a_disk_that_is_full_ends_the_run_and_a_resume_completes_it(monkeypatch, tmp_path):
-    from mcsim._results.results import store_files as _store_files
+    from mcsim._results import store_files as _store_files
 
     def full(file, content):
         if file.suffix == ".parquet":
