@@ -42,7 +42,7 @@ INSIDES = {
         "_usage",
         "_frames",
     ],
-    "plots": ["_studies _training _fidelity", "_marginals"],
+    "plots": ["_studies _training", "_fidelity"],
     "_fidelity": [
         "fidelity",
         "_cross_sections _panels",
@@ -81,9 +81,8 @@ INSIDES = {
         "_untreated",
         "_imposed_effect",
         "_assignment",
-        "_potential_outcomes _factor_model _interactive_effects _dynamic_panel _error_components "
-        "_linear_iv _bootstrap",
-        "_effects _exchangeability _own_effect _ensemble",
+        "_potential_outcomes _factor_model _dynamic_panel _linear_panels _linear_iv _bootstrap",
+        "_effects _own_effect _ensemble",
         "_random",
         "_fields",
     ],

@@ -13,8 +13,7 @@ from mcsim import Design, Panel, Sample, from_frame
 from mcsim._definitions.describe import describe
 from mcsim._run.compiled import draw_chunk
 from mcsim.dgps import Bootstrap, at_random, by_exposure, permuted, with_effect
-from mcsim.dgps._exchangeability import pre_period_variances
-from mcsim.dgps._own_effect import OwnTreatment, own_effect, two_way_fit
+from mcsim.dgps._own_effect import OwnTreatment, own_effect, pre_period_variances, two_way_fit
 from mcsim.dgps._untreated import faults_of_untreated
 from mcsim.errors import InputError
 from mcsim.estimators import did, imputation

@@ -17,9 +17,9 @@ from mcsim.dgps._bootstrap import Bootstrap as Bootstrap
 from mcsim.dgps._dynamic_panel import DynamicPanel as DynamicPanel
 from mcsim.dgps._effects import by_exposure as by_exposure
 from mcsim.dgps._effects import heterogeneous as heterogeneous
-from mcsim.dgps._error_components import ErrorComponents as ErrorComponents
 from mcsim.dgps._factor_model import FactorModel as FactorModel
-from mcsim.dgps._interactive_effects import InteractiveEffects as InteractiveEffects
 from mcsim.dgps._linear_iv import LinearIV as LinearIV
+from mcsim.dgps._linear_panels import ErrorComponents as ErrorComponents
+from mcsim.dgps._linear_panels import InteractiveEffects as InteractiveEffects
 from mcsim.dgps._potential_outcomes import PotentialOutcomes as PotentialOutcomes
 from mcsim.dgps._with_effect import with_effect as with_effect

@@ -12,9 +12,16 @@ from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim.dgps._assignment.permuted import permuted
 from mcsim.dgps._ensemble import FIXED
-from mcsim.dgps._exchangeability import VarianceRatio, pre_period_variances
 from mcsim.dgps._imposed_effect import WithEffect
-from mcsim.dgps._own_effect import Cells, OwnEffect, OwnTreatment, own_effect, two_way_residual
+from mcsim.dgps._own_effect import (
+    Cells,
+    OwnEffect,
+    OwnTreatment,
+    VarianceRatio,
+    own_effect,
+    pre_period_variances,
+    two_way_residual,
+)
 from mcsim.dgps._random import numbered
 from mcsim.errors import did_you_mean, raise_all, warn
 

@@ -1,7 +1,7 @@
 """Figures of studies and generators; the only part that draws."""
 
 from mcsim.plots._fidelity import fidelity as fidelity
-from mcsim.plots._marginals import marginals as marginals
+from mcsim.plots._fidelity import marginals as marginals
 from mcsim.plots._studies import bias as bias
 from mcsim.plots._studies import comparison as comparison
 from mcsim.plots._studies import coverage as coverage

@@ -12,7 +12,7 @@ from mcsim._results.results import Results, require_results
 from mcsim._run.study import GENERATOR
 from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
 from mcsim.measures import Comparison
-from mcsim.plots._marginals import HIT, INK, MARKERS, MISS, PALE, plain
+from mcsim.plots._fidelity import HIT, INK, MARKERS, MISS, PALE, plain
 
 INTERVALS_DRAWN = 500
 

@@ -10,7 +10,7 @@ from mcsim._core.checks import is_whole
 from mcsim._core.records import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators import Latent
-from mcsim.plots._marginals import INK, MISS, PALE, plain
+from mcsim.plots._fidelity import INK, MISS, PALE, plain
 
 
 def losses(generator: Any) -> Figure:
