@@ -44,7 +44,7 @@ def explain_failure(formula: Any, panel: Panel) -> str:
 
     Examples
     --------
-    >>> from mcsim.estimators._formula import parse_treatment_formula
+    >>> from mcsim.estimators._parsing import parse_treatment_formula
     >>> panel = Panel({"hours": [30.0, 40.0], "union": [1.0, 0.0]})
     >>> explain_failure(parse_treatment_formula("union ~ hours"), panel)
     "treatment 'hours' must hold 0 and 1, got 30, 40; are outcome and treatment swapped?"
