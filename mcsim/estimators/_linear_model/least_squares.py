@@ -243,7 +243,7 @@ SOLVERS: dict[str, Callable[[Columns, Cells], Solution]] = {
 
 
 class Inverse(NamedTuple):
-    """The inverse of a Gram matrix, and whether it has none."""
+    """The inverse of a Gram matrix, and whether the matrix is singular."""
 
     matrix: Float[Array, "regressor regressor"]
     singular: Bool[Array, ""]

@@ -92,7 +92,7 @@ def fit_k_class(
     terms: tuple[int, ...],
     kappa: Float[Array, ""] | None = None,
 ) -> LinearFit:
-    """Solve for some kappa; None is 1, two-stage least squares.
+    """Solve the k-class for a kappa; None is 1, two-stage least squares.
 
     The loadings are of the projections, as in the robust variances of linearmodels; in LIML they
     weight errors, not outcomes.
