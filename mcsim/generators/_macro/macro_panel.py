@@ -37,7 +37,7 @@ from mcsim.generators._training.trainer import (
 MIN_UNITS, MIN_PERIODS = 4, 20
 CELLS = 190_000  # that a step draws, about
 EVEN = Rule(
-    lambda value: is_whole(value) and value >= 4 and value % 2 == 0, "an even number of at least 4"
+    lambda value: is_whole(value) and value >= 4 and value % 2 == 0, "an even integer of at least 4"
 )
 
 
