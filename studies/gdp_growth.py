@@ -36,7 +36,7 @@ PANELS = 200  # generated panels that statistics are averaged over
 CHAPTER = {  # affine coder of two latents whose draws are means; its losses weigh the latent law 59
     "vae_chapter": VAE(
         latent=2, hidden=(), beta=59.0, likelihood="normal", noise=False, volatility=False,
-        skip=False, latent_law="prior", calibrate=False, folds=0, steps=2500, batch_size=8,
+        skip=False, latent_distribution="prior", calibrate=False, folds=0, steps=2500, batch_size=8,
         learning_rate=1e-3,
     ),
     "gan_chapter": GAN(),

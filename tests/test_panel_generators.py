@@ -904,7 +904,7 @@ def test_members_with_few_units_and_many_copies(trainer):
     rows = [np.repeat([2, 5], 4), np.repeat([0, 1, 6], [1, 1, 6])]
     for fit in trainer.fit_members(mcsim.keys(0, 2), data, rows, progress=False):
         assert np.isfinite(fit.sample(KEY, 20)["y"]).all()
-    with pytest.raises(InputError, match="member 1 holds nothing but copies of one unit"):
+    with pytest.raises(InputError, match="member 1 holds nothing but duplicates of one unit"):
         trainer.fit_members(mcsim.keys(0, 2), data, [None, np.full(8, 3)], progress=False)
 
 

@@ -274,9 +274,11 @@ def test_draws_are_as_far_from_training_units_as_fresh_units_are(panel, generato
     assert 0.9 < nearest[1] / nearest[0] < 1.6
 
 
-@pytest.mark.parametrize("law", ["normal", "prior"])
-def test_other_latent_laws_have_the_moments_too(panel, law):
-    drawn = VAE(hidden=(8,), steps=20, folds=2, latent_law=law).fit(KEY, panel, progress=False)
+@pytest.mark.parametrize("kind", ["normal", "prior"])
+def test_other_latent_distributions_have_the_moments_too(panel, kind):
+    drawn = VAE(hidden=(8,), steps=20, folds=2, latent_distribution=kind).fit(
+        KEY, panel, progress=False
+    )
     values = np.asarray(drawn.sample(KEY, 20_000)["wage"])
     assert values.std() == pytest.approx(np.asarray(panel["wage"]).std(), rel=0.05)
 
@@ -292,8 +294,8 @@ def test_lstms_train_and_draw(panel):
 def test_without_noise_draws_are_the_means_of_few_factors_and_too_alike(panel):
     """The chapter's network: two latents, affine, no noise, a heavy divergence."""
     chapter = VAE(
-        latent=2, hidden=(), skip=False, noise=False, likelihood="normal", latent_law="prior",
-        calibrate=False, beta=60.0, folds=0, steps=600,
+        latent=2, hidden=(), skip=False, noise=False, likelihood="normal",
+        latent_distribution="prior", calibrate=False, beta=60.0, folds=0, steps=600,
     )  # fmt: skip
     generator = chapter.fit(KEY, panel, progress=False)
     vectors = np.asarray(generator.parts[0].distribution.draw(KEY, 500))
@@ -361,7 +363,7 @@ def test_units_are_encoded_moved_decoded_and_reconstructed(panel, generator):
     assert (np.asarray(moved["wage"]) != np.asarray(space.decode(where.mean)["wage"])).all()
 
 
-def test_the_latent_law_of_a_unit_is_the_same_after_saving(generator, panel, tmp_path):
+def test_the_latent_distribution_of_a_unit_is_the_same_after_saving(generator, panel, tmp_path):
     same = load_model(save(generator, tmp_path / "vae.safetensors"))
     np.testing.assert_array_equal(
         latent(same).encode(panel).mean, latent(generator).encode(panel).mean
@@ -400,7 +402,7 @@ def test_more_factors_than_cells_are_refused():
         ({"arch": "lsm"}, "arch: got 'lsm', expected one of 'mlp', 'lstm'; did you mean 'lstm'"),
         ({"arch": "transformer"}, "got 'transformer', expected one of 'mlp', 'lstm'$"),
         ({"likelihood": "poisson"}, "likelihood: got 'poisson'"),
-        ({"latent_law": "posteriors"}, "did you mean 'posterior'"),
+        ({"latent_distribution": "posteriors"}, "did you mean 'posterior'"),
         ({"noise": 1}, "noise: got 1, expected True or False"),
         ({"latent": 0}, "latent: got 0, expected a whole number of at least 1"),
         ({"hidden": 64}, r"hidden: got 64, expected a tuple of widths"),
@@ -410,7 +412,7 @@ def test_more_factors_than_cells_are_refused():
         ({"beta": -1.0}, "beta: got -1.0, expected a number of at least 0"),
         ({"learning_rate": 0.0}, "learning_rate: got 0.0, expected a positive number"),
         ({"weight_decay": float("nan")}, "weight_decay: got nan"),
-        ({"steps": 0, "batch_size": 1, "patience": 0}, r"steps[\s\S]*batch_size[\s\S]*patience"),
+        ({"steps": 0, "batch_size": 1, "patience": 0}, r"patience[\s\S]*steps[\s\S]*batch_size"),
     ],
 )  # fmt: skip
 def test_faults_of_options_are_sentences(options, message):

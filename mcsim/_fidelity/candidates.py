@@ -33,7 +33,7 @@ class Fit(NamedTuple):
     ----------
     generator : Generator
     train, held : array of int (unit,)
-        The units that it saw, and those that it did not; ``held`` is None if it saw all units.
+        The units that it saw and did not see; ``held`` is None if it saw all units.
     """
 
     generator: Any
@@ -42,7 +42,7 @@ class Fit(NamedTuple):
 
     @property
     def compared(self) -> Units:
-        """The units with which draws are compared: those that it did not see, if there are any."""
+        """The units with which draws are compared: held-out ones, if there are any."""
         return self.train if self.held is None else self.held
 
 
@@ -281,7 +281,7 @@ class FittedGaussian:
     Attributes
     ----------
     names, given : tuple of str
-        The columns, and those that ``sample`` is given.
+        The columns, and the columns that ``sample`` is given.
     means : array (stratum, column)
     factors : array (stratum, column, column)
         Symmetric square roots of the covariance matrices.

@@ -131,7 +131,7 @@ class Auc(NamedTuple):
 
 
 class Classifier(NamedTuple):
-    """A two-sample test of rows: the area under the ROC curve, .5 if rows cannot be told apart.
+    """A two-sample test of rows: the area under the ROC curve, .5 if rows cannot be classified.
 
     Gradient-boosted trees on histograms, as scikit-learn sets them, without early stopping.
 
@@ -274,7 +274,7 @@ def two_sample(
         Of the folds, the trees and the permutations.
     real, generated : array (unit, feature)
     ties : array (unit,)
-        Code of each generated unit, the same for those that are equal: they share a fold, or a
+        Code of each generated unit, the same for equal units: they share a fold, or a
         bootstrap's would give one another away.
     permutations : int
         Of the labels of the scored units.

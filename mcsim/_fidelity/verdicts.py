@@ -1,7 +1,7 @@
 """Verdicts: what a reader may use a generator for, in a sentence.
 
-A bar is no law of nature: it says how much worse than real data a generator may look. Where a
-measure cannot tell the bar from real data, the verdict says so.
+A bar is a convention: how much worse than real data a generator may look. Where a measure cannot
+resolve the bar from real data, the verdict says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ PASSES, FAILS, UNRESOLVED = "passes", "fails", "not resolvable"
 MISSING, REFERENCE = "missing", "reference"
 COPYING_RATIO, COPYING_POINTS = 0.5, 20.0  # of neighbors; percent of copies beyond chance
 CHANCE, AUC_SLACK = 0.5, 0.10
-AUC_BAR = CHANCE + AUC_SLACK  # from which a classifier tells rows apart
+AUC_BAR = CHANCE + AUC_SLACK  # from which a classifier separates rows
 COPYING = ("auc_training", "copies", "nn_ratio")  # measures that copying alone can fail
 
 RIGHT, WRONG = "right", "wrong"
@@ -129,7 +129,7 @@ def _passes(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
 
 
 def _copying(measures: Sequence[Record]) -> str:
-    """Return the warning of copies, about all rows or else about one arm."""
+    """Return the warning of repeated rows: of all rows, or else of one arm."""
     found = {(r["measure"], r["arm"]): r for r in measures}
     for arm in dict.fromkeys(r["arm"] for r in measures if r["measure"] == "copies"):
         copies, ratio = found["copies", arm], found["nn_ratio", arm]["value"]

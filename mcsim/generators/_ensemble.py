@@ -46,7 +46,7 @@ def fit_many(
     resample : {"folds", "bootstrap", None}
         Which rows a member sees. ``"folds"``: all but its fold, the folds being as many as members
         and stratified by the discrete given columns; ``"bootstrap"``: as many rows, drawn with
-        replacement within the same strata, and no copy of a row counts as another; None: all rows,
+        replacement within the same strata, and duplicates of a row count as one; None: all rows,
         so that members differ by key alone. If the trainer has a ``cluster``, whole clusters are
         held out or drawn.
 

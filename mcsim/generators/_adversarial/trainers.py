@@ -59,10 +59,10 @@ class WGAN(Trainer[Any]):
     are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
 
     In a panel of several periods, one network draws a unit's whole path, as normal scores whitened
-    by their covariance, so that no direction is too small for the critic to see; the critic is also
-    told how volatile a unit is. Means and covariance are matched; draws are recolored to the data's
+    by their covariance, so that no direction is too small for the critic, which also gets the
+    volatility of a unit. Means and covariance are matched; draws are recolored to the data's
     covariance, and margins are the data's. There are two recipes here too: below 200 units and
-    above. Options that are for one of the two kinds of data only are refused for the other.
+    above. Options for one of the two kinds of data are refused for the other.
 
     Parameters
     ----------
@@ -279,11 +279,11 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Game(VectorAdversary):
-    """The discriminator learns to tell real from generated, the generator to be taken for real."""
+    """The algorithm of a GAN: a discriminator of real and generated vectors against a generator."""
 
     @property
     def adam(self) -> Any:
-        """Adam as it is."""
+        """Adam with the usual decays."""
         return optax.scale_by_adam()
 
     @property
@@ -302,11 +302,11 @@ class Game(VectorAdversary):
     def critic_loss(
         self, critic: Params, real: Vectors, fake: Vectors, rates: Rates, key: Array
     ) -> tuple[Array, Array]:
-        """Return the cross entropy of telling half a batch of each apart."""
+        """Return the cross entropy of classifying half a batch of each."""
         half = max(self.batch_size // 2, 1)
-        told = jax.nn.softplus(-self.score(critic, real[:half]))
-        found = jax.nn.softplus(self.score(critic, fake[:half]))
-        loss = 0.5 * (told.mean() + found.mean())
+        of_real = jax.nn.softplus(-self.score(critic, real[:half]))
+        of_fake = jax.nn.softplus(self.score(critic, fake[:half]))
+        loss = 0.5 * (of_real.mean() + of_fake.mean())
         return loss, loss
 
     def generator_loss(self, fake: Vectors, critic: Params, rates: Rates) -> tuple[Array, Array]:

@@ -168,7 +168,7 @@ def adversaries(
 @pytree("root", "params")
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """The distribution of what a generator makes of noise.
+    """The distribution of a generator's vectors, of standard normal noise.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ class Generated:
     noise : int
         Size of the noise.
     root : array (coordinate, coordinate)
-        What the network's vectors are multiplied by.
+        Matrix by which the network's vectors are multiplied.
     params : pytree
         The network's parameters.
     """
@@ -210,7 +210,7 @@ class Losses(NamedTuple):
 class Wasserstein(VectorAdversary):
     """The critic learns the distance of two distributions, the generator to make it small.
 
-    The critic is told the lengths of ``groups`` of coordinates: how volatile a unit is.
+    The critic sees the lengths of ``groups`` of coordinates: how volatile a unit is.
     """
 
     groups: tuple[tuple[int, int], ...]
@@ -295,7 +295,7 @@ def learn_vectors(
 
 
 def _resolved(config: Any, data: Sequence[Scores]) -> Any:
-    """Return the options of a `WGAN` with those that are None chosen for a panel."""
+    """Replace the options of a `WGAN` at None by the defaults for a panel."""
     recurrent = config.arch == "lstm"
     large = max(len(scores.vectors) for scores in data) >= LARGE
     widths = (32,) if recurrent else (128, 128) if large else (64, 64)

@@ -2,7 +2,8 @@
 
 Conditional means and deviations are those of the normal copula. A network per column, the same in
 all periods, gives the distribution of the standardized innovation given the unit's past; before
-training it is the normal one. Later cells see a mass point as the middle of its interval.
+training it is the normal one. In features of later cells a mass point is the middle of its
+interval.
 
 An innovation is a mixture of normal components and tilted mass points. Components cover the whole
 line; a mass point is an interval of it. The components' probability of the interval is multiplied
@@ -81,8 +82,8 @@ class CellOrder:
         return slice(start, start + self.points[column])
 
 
-class Memory(NamedTuple):
-    """What units have done before a period; arrays (unit, column) or (unit, point)."""
+class History(NamedTuple):
+    """The cells of units before a period, summarized; arrays (unit, column) or (unit, point)."""
 
     last: Any  # scores
     before: Any
@@ -93,37 +94,37 @@ class Memory(NamedTuple):
     often: Any
 
 
-def no_memory(order: CellOrder, units: int) -> Memory:
-    """Return the memory before the first period."""
+def empty_history(order: CellOrder, units: int) -> History:
+    """Return the history before the first period."""
     cells = jnp.zeros((units, order.columns), jnp.float32)
     points = jnp.zeros((units, sum(order.points)), jnp.float32)
-    return Memory(cells, cells, cells, cells, cells, points, points)
+    return History(cells, cells, cells, cells, cells, points, points)
 
 
-def remember(memory: Memory, scores: Array, innovations: Array, at: Array) -> Memory:
-    """Return the memory after a period."""
-    total, squares = memory.total + scores, memory.squares + innovations**2
+def update_history(history: History, scores: Array, innovations: Array, at: Array) -> History:
+    """Return the history after a period."""
+    total, squares = history.total + scores, history.squares + innovations**2
     size = jnp.abs(innovations)
-    return Memory(scores, memory.last, total, size, squares, at, memory.often + at)
+    return History(scores, history.last, total, size, squares, at, history.often + at)
 
 
-def recall(
-    order: CellOrder, memory: Memory, traits: Array, period: Array
+def history_features(
+    order: CellOrder, history: History, traits: Array, period: Array
 ) -> Float[Array, "unit feature"]:
-    """Return what the networks of a period see of the past: levels, volatility, mass points."""
+    """Return the features of the past: levels, volatility, mass points, the calendar."""
     place = 2 * period / max(order.periods - 1, 1) - 1
     calendar = jnp.stack([jnp.ones(()), period == 0, period == 1, place, place**2 - 1 / 3])
     known = period.astype(jnp.float32)
     parts = [
-        jnp.broadcast_to(calendar.astype(jnp.float32), (len(memory.last), 5)),
+        jnp.broadcast_to(calendar.astype(jnp.float32), (len(history.last), 5)),
         traits,
-        memory.last,
-        memory.before,
-        memory.total / (known + 1),
-        memory.size,
-        jnp.log((memory.squares + 2) / (known + 2)),
-        memory.at,
-        memory.often / (known + 1),
+        history.last,
+        history.before,
+        history.total / (known + 1),
+        history.size,
+        jnp.log((history.squares + 2) / (known + 2)),
+        history.at,
+        history.often / (known + 1),
     ]
     return jnp.concatenate(parts, axis=1)
 
@@ -139,7 +140,7 @@ class Points(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A cell, or the cells of a period: scores, as later cells see them, and how they arose."""
+    """A cell, or the cells of a period: scores, features of later cells, and origins."""
 
     scores: Any
     seen: Any
@@ -176,7 +177,7 @@ class Cells:
     params: tuple[Params, ...]
 
     def draw(self, key: Array, n_units: int) -> Float[Array, "unit coordinate"]:
-        """Draw units: traits as the copula has them, then period after period."""
+        """Draw units: time-invariant coordinates by the copula, then period after period."""
         return _run(self, key, n_units, self.offsets, 0)[0][:, np.argsort(self.place)]
 
     def raked(
@@ -202,17 +203,17 @@ class Cells:
         points = jax.tree.map(jnp.asarray, points)
 
         def step(carry: tuple, now: tuple) -> tuple[tuple, tuple]:
-            memory, past = carry
+            history, past = carry
             period, rows, block, noise, points = now
-            context = recall(order, memory, traits, period)
+            context = history_features(order, history, traits, period)
             drawn = self._period(context, past @ rows.T, block, noise, points, rounds)
             start = first + period * order.columns
             past = jax.lax.dynamic_update_slice(past, drawn.innovations, (0, start))
-            memory = remember(memory, drawn.seen, drawn.innovations, drawn.at)
-            return (memory, past), (drawn.scores, drawn.offsets)
+            history = update_history(history, drawn.seen, drawn.innovations, drawn.at)
+            return (history, past), (drawn.scores, drawn.offsets)
 
         paths = jnp.zeros((n_units, len(root) - first), jnp.float32)
-        carry = no_memory(order, n_units), jnp.concatenate([known, paths], axis=1)
+        carry = empty_history(order, n_units), jnp.concatenate([known, paths], axis=1)
         now = jnp.arange(order.periods), rows, blocks, noise, points
         _, (scores, offsets) = jax.lax.scan(step, carry, now)
         cells = jnp.moveaxis(scores, 0, 1).reshape(n_units, -1)
@@ -230,7 +231,7 @@ class Cells:
             ends = Points(*(part[own] for part in points))
             deviation = block[column, column]
             cell = self._cell(column, context, mean, deviation, noise[column], ends, rounds)
-            context = see(context, cell.seen, cell.innovations, cell.at)
+            context = with_cell(context, cell.seen, cell.innovations, cell.at)
             found.append(cell)
         return Drawn(
             jnp.stack([cell.scores for cell in found], axis=1),
@@ -274,8 +275,8 @@ def _run(
     return distribution.run(key, n_units, shares, rounds)
 
 
-def see(context: Array, score: Array, value: Array, at: Array) -> Array:
-    """Return what the networks of the columns to come in a period see besides."""
+def with_cell(context: Array, score: Array, value: Array, at: Array) -> Array:
+    """Return the features of the next column's network: those of this one, and its cell."""
     return jnp.concatenate([context, score[:, None], value[:, None], at], axis=1)
 
 
@@ -338,8 +339,8 @@ def draw_innovation(
     count, points = distribution.means.shape[1], low.shape[1]
     mass, weights = masses(distribution, low, high), jnp.exp(distribution.log_weights)
     tilted = jnp.sum(weights[:, :, None] * mass, axis=1) * jnp.exp(distribution.tilts)
-    loose = weights * (1 - mass.sum(axis=2))
-    part = inverse_index(jnp.concatenate([loose, tilted], axis=1), uniforms[0])
+    off_points = weights * (1 - mass.sum(axis=2))
+    part = inverse_index(jnp.concatenate([off_points, tilted], axis=1), uniforms[0])
     chosen = jnp.minimum(part, count - 1)[:, None]
     mean = jnp.take_along_axis(distribution.means, chosen, axis=1)[:, 0]
     scale = jnp.exp(jnp.take_along_axis(distribution.log_scales, chosen, axis=1)[:, 0])

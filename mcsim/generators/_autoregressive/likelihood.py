@@ -20,14 +20,14 @@ from mcsim.generators._autoregressive.distribution import (
     CellOrder,
     Cells,
     Innovation,
+    empty_history,
+    history_features,
     innovation,
     log_shares,
     masses,
     middle,
-    no_memory,
-    recall,
-    remember,
-    see,
+    update_history,
+    with_cell,
 )
 from mcsim.generators._networks import Params, Sizes, apply, initialize
 from mcsim.generators._scores.coding import Scores, Vectors
@@ -43,7 +43,7 @@ from mcsim.generators._training.steps import (
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 WARM_UP = 20  # steps until the step size is reached
-SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where steps see some units only
+SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where a step has some units
 MOST_POINTS = 16  # a column with more has no tilts: its networks move latent scores only
 PRIOR_UNITS = 20.0  # a period's shares are shrunk to those of all periods, by so many units
 LEAST_SHARE = 1e-4
@@ -52,7 +52,7 @@ LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
 
 
 class Column(NamedTuple):
-    """A column's cells (unit, period): what its network sees, and what it is to say.
+    """A column's cells (unit, period): the input of its network, and the outcome.
 
     Attributes
     ----------
@@ -103,8 +103,8 @@ def log_density(
     inside = ends[0] < ends[1]
     low, high = jnp.where(inside, ends[0], -1.0), jnp.where(inside, ends[1], 1.0)
     mass = jnp.sum(weights * masses(distribution, low[:, None], high[:, None])[:, :, 0], axis=1)
-    loose = jnp.where(inside, jnp.log(mass + LEAST), dense) - total
-    return jnp.where(at.any(axis=1), jnp.sum(at * share, axis=1), loose)
+    off_points = jnp.where(inside, jnp.log(mass + LEAST), dense) - total
+    return jnp.where(at.any(axis=1), jnp.sum(at * share, axis=1), off_points)
 
 
 def first_distribution(
@@ -174,20 +174,20 @@ def teacher_forced(
     innovations: Float[Array, "unit period column"],
     means: Float[Array, "unit period column"],
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Return by column (unit, period, ...) what networks see, and mass points that cells hold."""
+    """Return by column (unit, period, ...) features of networks, and mass points of cells."""
     order = distribution.order
 
-    def step(memory: Any, now: tuple) -> tuple[Any, tuple]:
+    def step(history: Any, now: tuple) -> tuple[Any, tuple]:
         period, score, value, mean, low, high = now
-        context, features, places = recall(order, memory, traits, period), [], []
+        context, features, places = history_features(order, history, traits, period), [], []
         for column in range(order.columns):
             own, here = order.own(column), score[:, [column]]
             at = ((here > low[own]) & (here < high[own])).astype(jnp.float32)
             features.append(jnp.concatenate([context, mean[:, [column]]], axis=1))
-            context = see(context, score[:, column], value[:, column], at)
+            context = with_cell(context, score[:, column], value[:, column], at)
             places.append(at)
-        memory = remember(memory, score, value, jnp.concatenate(places, axis=1))
-        return memory, (tuple(features), tuple(places))
+        history = update_history(history, score, value, jnp.concatenate(places, axis=1))
+        return history, (tuple(features), tuple(places))
 
     swapped = (jnp.moveaxis(part, 1, 0) for part in (scores, innovations, means))
     now = (
@@ -196,7 +196,7 @@ def teacher_forced(
         jnp.asarray(distribution.low),
         jnp.asarray(distribution.high),
     )
-    _, found = jax.lax.scan(step, no_memory(order, len(scores)), now)
+    _, found = jax.lax.scan(step, empty_history(order, len(scores)), now)
     return jax.tree.map(lambda part: jnp.moveaxis(part, 0, 1), found)
 
 

@@ -110,7 +110,7 @@ class TrainingData(NamedTuple):
 
 
 class TrainingState(NamedTuple):
-    """What changes from step to step."""
+    """The state of a fit between two steps."""
 
     generator: tuple[Params, ...]
     average: tuple[Params, ...]
@@ -121,7 +121,7 @@ class TrainingState(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """What is recorded at every step, before its weights."""
+    """The losses of a step, before their weights."""
 
     critic: Any
     penalty: Any
@@ -295,7 +295,7 @@ def _descend(params: Any, update: Any, rate: Array) -> Any:
 def training_data(
     plan: Plan, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
 ) -> TrainingData:
-    """Return the features of a panel, and what a member trained on ``rows`` draws and matches."""
+    """Return the features of a panel, and the rows and moments of a member trained on ``rows``."""
     tables, features, pools, targets = training_rows(plan.architecture, columns, arms, rows)
     by_arm = rows_by_arm(plan.architecture, arms, rows)
     drawn, outcome = np.asarray(features.drawn), pools

@@ -98,7 +98,7 @@ def _largest_sets(sizes: Sequence[int]) -> list[list[int]]:
 
 
 class Tables(NamedTuple):
-    """What the training rows say, apart from the networks."""
+    """The tables of the training rows: all that is learned without networks."""
 
     given: tuple[Any, ...]
     drawn: tuple[Any, ...]

@@ -22,7 +22,7 @@ PRIOR_ROWS = 20.0  # an arm's shares are shrunk to those of all rows, by so many
 
 
 class LevelsTable(NamedTuple):
-    """What training rows say about a column; the last row of ``log_share`` is for unseen arms."""
+    """Shares and scales of a column in the training rows; the last row is for unseen arms."""
 
     log_share: Any  # (arm, level)
     center: Any  # (feature,)
@@ -60,7 +60,7 @@ class Levels:
 
     @property
     def n_indicators(self) -> int:
-        """How many features say which level it is."""
+        """Number of indicators of levels among the features."""
         return 0 if self.many else len(self.values) - 1
 
     @property
@@ -95,7 +95,7 @@ class Levels:
         return np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
 
     def moments(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> None:
-        """Levels are told by their shares."""
+        """Return None: shares describe levels."""
 
     def index(self, values: Array) -> Int[Array, " row"]:
         """Return the number of each value's level; -1 where it is no level."""

@@ -26,7 +26,10 @@ FARTHEST = 9.0  # scores beyond are not drawn
 
 
 class MixtureTable(NamedTuple):
-    """What training rows say about a column; scores run over (-reach, reach) between knots."""
+    """Shares and quantiles of a column in the training rows.
+
+    Between knots scores run over (-reach, reach).
+    """
 
     log_share: Any  # (arm, part)
     moves: Any  # (arm, 2): shift, and log of the stretch, of the components' scores
@@ -74,12 +77,12 @@ class Mixture:
     ) -> MixtureTable:
         """Describe training values (row,); ``everyone`` stands in where too few lie off atoms."""
         off = ~np.isin(values, self.atoms)
-        loose = values[off] if len(np.unique(values[off])) > 1 else everyone
-        loose = loose[~np.isin(loose, self.atoms)]
-        end = 0.5 / max(len(loose), 4)
+        others = values[off] if len(np.unique(values[off])) > 1 else everyone
+        others = others[~np.isin(others, self.atoms)]
+        end = 0.5 / max(len(others), 4)
         reach = float(norm.ppf(1 - end))
         scores = np.linspace(-reach, reach, self.n_knots)
-        knots = np.quantile(loose, np.clip((norm.cdf(scores) - end) / (1 - 2 * end), 0.0, 1.0))
+        knots = np.quantile(others, np.clip((norm.cdf(scores) - end) / (1 - 2 * end), 0.0, 1.0))
         ends = 0.5 * np.array([knots[1] - knots[0], knots[-1] - knots[-2]])
         room = np.minimum(ends, [knots[0] - self.lower, self.upper - knots[-1]])
         room = np.maximum(room, 1e-7 * (knots[-1] - knots[0]))
@@ -108,8 +111,8 @@ class Mixture:
         """Return number, mean and standard deviation (arm, 3) of the values that are no atoms."""
         off = ~np.isin(values, self.atoms)
         by_arm = [values[off & (arms == arm)] for arm in range(n_arms)]
-        told = [(len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_arm]
-        return np.asarray(told, np.float32)
+        known = [(len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_arm]
+        return np.asarray(known, np.float32)
 
     def index(self, values: Array) -> Int[Array, " row"]:
         """Return the number of the atom that each value is, else the number of atoms."""
@@ -174,11 +177,11 @@ class Mixture:
         shares, atoms = jax.nn.log_softmax(logits, axis=1), len(self.atoms)
         x = (score[:, None] - location) / scale
         parts = -jnp.abs(x) - 2 * jnp.log1p(jnp.exp(-jnp.abs(x))) - jnp.log(scale)
-        loose = jax.nn.logsumexp(shares[:, atoms:] + parts, axis=1)
+        continuous = jax.nn.logsumexp(shares[:, atoms:] + parts, axis=1)
         if not atoms:
-            return loose
+            return continuous
         fixed = jnp.take_along_axis(shares, jnp.minimum(code, atoms - 1)[:, None], axis=1)[:, 0]
-        return jnp.where(code < atoms, fixed, loose)
+        return jnp.where(code < atoms, fixed, continuous)
 
     def draw(
         self,
@@ -202,10 +205,10 @@ class Mixture:
         score = jnp.clip(score, -FARTHEST, FARTHEST)
         return self._finish(self.value(table, score), atom)
 
-    def loose(
+    def off_mass_points(
         self, table: MixtureTable, outputs: Array, arm: Array, uniforms: Float[Array, "row 2"]
     ) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
-        """Draw scores as if no value were an atom; return them and the probability of that."""
+        """Draw scores off mass points; return them, and the probability of no mass point."""
         logits, location, scale = self._distribution_of(table, outputs, arm)
         shares = jax.nn.softmax(logits, axis=1)[:, len(self.atoms) :]
         score = _component_score(

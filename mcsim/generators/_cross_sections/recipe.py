@@ -1,7 +1,7 @@
 """The recipe of cross-sections: checks, networks of the columns in turn, and raking after training.
 
 A network learns shares of mass points and categories up to a point or two, and one that is held
-back from overfitting draws too small the differences between strata and the variation of values.
+back from overfitting draws too small the differences between arms and the variation of values.
 Column after column, in the order of generation and over a large draw of the columns before, log
 shares are moved until the mean probabilities are the shares of the training rows; then the scores
 of values off mass points are shifted and stretched until they have their means and standard
@@ -296,7 +296,8 @@ def _moves(
     The targets are shrunk to the moments before, by a prior number of rows.
     """
     scores, weight = (
-        part.reshape(len(target), -1) for part in head.loose(table, outputs, arm, uniforms)
+        part.reshape(len(target), -1)
+        for part in head.off_mass_points(table, outputs, arm, uniforms)
     )
     weight = weight / weight.sum(axis=1, keepdims=True)
 

@@ -1,6 +1,6 @@
 """Rows that networks of cross-sections learn from, and the steps of maximum likelihood on them.
 
-A stratum is a joint value of the discrete given columns. Rows of the other strata are weighted by
+An arm is a joint value of the discrete given columns. Rows of the other arms are weighted by
 their odds of being in the smallest one, so that they look like it. Every column's network sees the
 real columns before it; hidden units drop out, and weights decay.
 
@@ -83,7 +83,7 @@ def outcome_rows(arms: np.ndarray, batches: Batches) -> tuple[int, ...]:
 def training_rows(
     architecture: Architecture, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
 ) -> TrainingRows:
-    """Return the features of a panel, and what one member learns from, trained on ``rows``."""
+    """Return the features of a panel, and the pools and targets of a member trained on ``rows``."""
     tables = architecture.tables(columns, rows, arms)
     by_arm = rows_by_arm(architecture, arms, rows)
     longest = np.bincount(arms).tolist()
@@ -140,7 +140,7 @@ def odds_of(
 
 
 class Target(NamedTuple):
-    """What draws of a column are to have in each arm; None: it is left alone.
+    """The shares and moments of a column in each arm, to which draws are raked; None: not at all.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ class Losses(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes from step to step."""
+    """The state of a fit between two steps."""
 
     params: tuple[Params, ...]
     adam: Any

@@ -29,7 +29,7 @@ from mcsim._core.pytree import pytree
 from mcsim.generators._networks import Sizes, apply, initialize
 
 LOG_2PI = math.log(2 * math.pi)
-SLOW = 0.02  # networks learn so much slower than what all units share
+SLOW = 0.02  # relative step size of networks, beside parameters that all units share
 Vectors = Float[Array, "unit coordinate"]
 LIGHTEST = 0.1  # of log tails: under much lighter ones than normal outliers would be impossible
 TINY = 1e-6
@@ -61,35 +61,35 @@ def bounded(free: Float[Array, "4 *any"], most: SinhArcsinh) -> SinhArcsinh:
 
 
 def forward(normal: Float[Array, "*any"], by: SinhArcsinh) -> Float[Array, "*any"]:
-    """SinhArcsinh normal values."""
-    bent = jnp.sinh(jnp.exp(-by.tail) * (jnp.arcsinh(normal) + by.skew))
-    return by.shift + jnp.exp(by.scale) * bent
+    """Transform normal values by a sinh-arcsinh."""
+    moved = jnp.sinh(jnp.exp(-by.tail) * (jnp.arcsinh(normal) + by.skew))
+    return by.shift + jnp.exp(by.scale) * moved
 
 
 def inverse(
-    bent: Float[Array, "*any"], by: SinhArcsinh
+    moved: Float[Array, "*any"], by: SinhArcsinh
 ) -> tuple[Float[Array, "*any"], Float[Array, "*any"]]:
     """Return the normal values, and the logarithms of the slopes of the way there."""
-    y = (bent - by.shift) * jnp.exp(-by.scale)
+    y = (moved - by.shift) * jnp.exp(-by.scale)
     angle = jnp.exp(by.tail) * jnp.arcsinh(y) - by.skew
     log_cosh = jnp.logaddexp(angle, -angle) - math.log(2)
     return jnp.sinh(angle), by.tail - by.scale + log_cosh - 0.5 * jnp.log1p(y**2)
 
 
 def forward_length(normal: Float[Array, "unit part"], by: SinhArcsinh) -> Float[Array, "unit part"]:
-    """SinhArcsinh the lengths of standard normal vectors."""
+    """Transform the lengths of standard normal vectors by a sinh-arcsinh."""
     length, sd = _log_length(normal)
     return normal * jnp.exp(sd * (forward(length, by) - length))
 
 
 def inverse_length(
-    bent: Float[Array, "unit part"], by: SinhArcsinh
+    moved: Float[Array, "unit part"], by: SinhArcsinh
 ) -> tuple[Float[Array, "unit part"], Float[Array, " unit"]]:
     """Return the normal vectors, and the log determinants of the way there."""
-    length, sd = _log_length(bent)
-    straight, slope = inverse(length, by)
-    growth = sd * (straight - length)
-    return bent * jnp.exp(growth), slope[:, 0] + bent.shape[1] * growth[:, 0]
+    length, sd = _log_length(moved)
+    normal, slope = inverse(length, by)
+    growth = sd * (normal - length)
+    return moved * jnp.exp(growth), slope[:, 0] + moved.shape[1] * growth[:, 0]
 
 
 def _log_length(vectors: Float[Array, "unit part"]) -> tuple[Float[Array, "unit 1"], float]:
@@ -118,7 +118,7 @@ class FlowPlan:
     widths : tuple of int
         Number of coordinates of each column.
     groups : tuple of (int, int)
-        First and last (exclusive) coordinates of the groups whose lengths are bent.
+        First and last (exclusive) coordinates of the groups whose lengths are transformed.
     turns : int
         Number of rotated layers.
     couplings : int
@@ -150,7 +150,7 @@ class FlowPlan:
     @cached_property
     def networks(self) -> tuple[Sizes, ...]:
         """Layer sizes of the networks; their inputs start with a constant."""
-        return tuple((1 + len(kept), *self.hidden, 4 * len(bent)) for kept, bent in self.halves)
+        return tuple((1 + len(kept), *self.hidden, 4 * len(moved)) for kept, moved in self.halves)
 
     def initialize(self, key: Array) -> FlowParams:
         """Return parameters under which nothing is transformed."""
@@ -160,11 +160,11 @@ class FlowPlan:
         return FlowParams(radial, turned, networks)
 
     def forward(self, params: FlowParams, turns: Array, normal: Vectors) -> Vectors:
-        """Turn standard normal vectors into whitened ones of the distribution."""
+        """Transform standard normal vectors into whitened ones of the distribution."""
         z = normal
         for layer in reversed(range(self.couplings)):
-            kept, bent = self.halves[layer]
-            z = z.at[:, bent].set(forward(z[:, bent], self._coupled(params, layer, z[:, kept])))
+            kept, moved = self.halves[layer]
+            z = z.at[:, moved].set(forward(z[:, moved], self._coupled(params, layer, z[:, kept])))
         z = jax.lax.scan(self._rotated_forward, z, (turns, params.turned), reverse=True)[0]
         for number in reversed(range(len(self.groups))):
             place = slice(*self.groups[number])
@@ -179,12 +179,12 @@ class FlowPlan:
         z, total = whitened, jnp.full(len(whitened), -0.5 * self.size * LOG_2PI, jnp.float32)
         for number, group in enumerate(self.groups):
             own = bounded(params.radial[number], MOST_RADIAL)
-            straight, slope = inverse_length(z[:, slice(*group)], own)
-            z, total = z.at[:, slice(*group)].set(straight), total + slope
+            normal, slope = inverse_length(z[:, slice(*group)], own)
+            z, total = z.at[:, slice(*group)].set(normal), total + slope
         (z, total), _ = jax.lax.scan(self._rotated_inverse, (z, total), (turns, params.turned))
-        for layer, (kept, bent) in enumerate(self.halves):
-            straight, slope = inverse(z[:, bent], self._coupled(params, layer, z[:, kept]))
-            z, total = z.at[:, bent].set(straight), total + slope.sum(axis=1)
+        for layer, (kept, moved) in enumerate(self.halves):
+            normal, slope = inverse(z[:, moved], self._coupled(params, layer, z[:, kept]))
+            z, total = z.at[:, moved].set(normal), total + slope.sum(axis=1)
         return total - 0.5 * (z**2).sum(axis=1)
 
     def _rotated_forward(self, z: Vectors, layer: tuple[Array, Array]) -> tuple[Vectors, None]:
@@ -224,7 +224,7 @@ class FlowDistribution:
     turns : array (layer, coordinate, coordinate)
         The rotations before the rotated layers.
     params : FlowParams
-        What was learned.
+        The learned parameters.
     """
 
     plan: FlowPlan

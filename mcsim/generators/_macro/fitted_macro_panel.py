@@ -1,4 +1,4 @@
-"""What a fit to a macro panel returns: panels of any number of units and periods."""
+"""A fitted macro panel: draws panels of any number of units and periods."""
 
 import math
 from collections.abc import Mapping
@@ -46,9 +46,9 @@ class FittedMacroPanel:
     model : StructuralModel
         The fitted parameters.
     center, scale : array ()
-        What turns the model's units into those of the data.
+        Location and scale of the data, in which the model's units are expressed.
     realized : Common
-        The data's common shocks, as far as they can be told from units' own.
+        The data's common shocks, as far as the panel identifies them.
     losses : dict of str to array (step,)
         ``"moments"``: mean squared miss of the moments, in sampling variances; ``"placebo"``: the
         relative miss of the variance of a placebo estimate. Both as estimated from one step's
@@ -149,7 +149,7 @@ def _caveats_of_placebos(losses: Mapping[str, np.ndarray]) -> tuple[str, ...]:
         return ()
     return (
         f"Placebo estimates vary {'more' if ratio > 1 else 'less'} than on the data, by over "
-        f"{WIDEST - 1:.0%}: MacroPanel has no such law (a unit with a trend or a break of its "
+        f"{WIDEST - 1:.0%}: MacroPanel cannot reproduce it (a unit with a trend or a break of its "
         "own?), or too few steps.",
     )
 
@@ -157,7 +157,7 @@ def _caveats_of_placebos(losses: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 def _faults_of_sample(
     generator: Any, n_units: Any, n_periods: Any, given: Mapping[str, Any] | None
 ) -> list[str]:
-    """Return what is wrong with the arguments of ``sample``."""
+    """Return the faults of the arguments of ``sample``."""
     faults = faults_of_size("n_units", n_units)
     wrong: list[str] = faults_of_size("n_periods", n_periods)
     redrawn = Option("generator.with_shocks('redraw')", "common_shocks", "redraw")

@@ -37,7 +37,7 @@ from mcsim.generators._training.trainer import (
 MIN_UNITS, MIN_PERIODS = 4, 20
 CELLS = 190_000  # that a step draws, about
 EVEN = Rule(
-    lambda value: is_whole(value) and value >= 4 and value % 2 == 0, "an even number of at least 4"
+    lambda value: is_whole(value) and value >= 4 and value % 2 == 0, "an even integer of at least 4"
 )
 
 
@@ -258,8 +258,8 @@ def _faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any])
         )
     if any(chosen is not None and len(np.unique(chosen)) < len(chosen) for chosen in rows):
         faults.append(
-            "resample: a bootstrap sample holds units twice, and MacroPanel would take copies for "
-            "units that move together; take resample='folds', or None"
+            "resample: a bootstrap sample holds units twice, and MacroPanel would take duplicates "
+            "for units that move together; take resample='folds', or None"
         )
     fewest = min(panel.n_units if chosen is None else len(chosen) for chosen in rows)
     if fewest < MIN_UNITS:

@@ -61,7 +61,7 @@ class Target(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step hands to the next; parameters as one vector, which compiles faster."""
+    """The state of a fit between two steps; parameters as one vector, which compiles faster."""
 
     parameters: Float[Array, " parameter"]
     average: Float[Array, " parameter"]
@@ -169,7 +169,7 @@ def _adam() -> optax.GradientTransformation:
 
 
 def lags_of(n_periods: int) -> tuple[int, ...]:
-    """Return the lags that a panel of so many periods tells about."""
+    """Return the lags that a panel of so many periods identifies."""
     return tuple(lag for lag in LAGS if lag <= n_periods // 5)
 
 
@@ -224,7 +224,7 @@ def moments(values: Float[Array, "unit period"]) -> dict[str, Array]:
 
 
 def placebo_parts(residuals: Float[Array, "unit period"]) -> Float[Array, " unit"]:
-    """Return what each unit adds to a number that the variance of a placebo estimate follows.
+    """Return each unit's part in the variance of a placebo estimate.
 
     Half of the units adopt, at dates drawn evenly from the middle half of the periods. The
     numerator of a two-way estimate sums the two-way residuals of adopters after their dates; its

@@ -109,10 +109,10 @@ class RealUnits:
 class UnitBootstrap(Trainer[FittedPanel]):
     """Units of the data, drawn with replacement: every path is a real one.
 
-    The reference for all that a distribution of units can keep. It copies: what it draws must not
-    leave the house of the data, and a generator is better only where new units matter. Missing
-    cells stay missing. With ``common_shocks="redraw"`` a path is shifted, on the scale of normal
-    scores, by the redrawn minus the realized means of the periods.
+    The reference for all that a distribution of units can keep. It repeats units:
+    draws are as confidential as the data, and a generator is better only where new units matter.
+    Missing cells stay missing. With ``common_shocks="redraw"`` a path is shifted, on the scale of
+    normal scores, by the redrawn minus the realized means of the periods.
 
     Parameters
     ----------

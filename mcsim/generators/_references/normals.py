@@ -114,7 +114,7 @@ class MixtureOfNormals:
     means : array (component, coordinate)
         Means.
     roots : array (component, coordinate, coordinate)
-        What turns standard normals (from the left) into deviations from the mean.
+        Roots by which standard normals are multiplied (from the left).
     """
 
     weights: Any
@@ -250,7 +250,7 @@ class FactorDistribution:
     root : array (coordinate, coordinate)
         Symmetric root of the covariance of unit effects and autoregression.
     factors : array (factor, coordinate)
-        What a unit with a loading of one adds.
+        Vector of a factor: added to a unit with a loading of one.
     shocks : Shocks
         The distribution of the factors' paths, as rows (factor and column, period).
     """

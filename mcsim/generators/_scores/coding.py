@@ -92,7 +92,7 @@ class Coding:
         return self._decoded(Margin.value, vectors)
 
     def numbers(self, vectors: Float[Array, "unit coordinate"]) -> Float[Array, "unit coordinate"]:
-        """Return what the value of each coordinate counts as: `Margin.number`."""
+        """Return the number by which each coordinate's value counts: `Margin.number`."""
         return self._decoded(Margin.number, vectors)
 
     def _decoded(self, decode: Callable[[Margin, Array], Array], vectors: Array) -> Array:
@@ -113,7 +113,7 @@ class Coding:
 
 
 class Scores(NamedTuple):
-    """What a generator learns from.
+    """The scores of units, of which a generator learns the distribution.
 
     Attributes
     ----------
@@ -336,7 +336,7 @@ def _fit_path(path: Float[np.ndarray, " period"]) -> _Path:
 
 
 def _fit_line(path: np.ndarray, terms: int) -> _Path:
-    """Fit a level, or a level and a slope, and the persistence of what they leave.
+    """Fit a level, or a level and a slope, and the persistence of the residuals.
 
     A line takes the slow part out of a short path. The persistence is the one under which residuals
     have, in the ratio of expectations, the first autocorrelation that is found.

@@ -200,7 +200,7 @@ def factor_target(sample: Square, units: int, layout: Layout) -> Square:
     """Return the covariance of the model, with as many factors as predict best (AIC)."""
     if layout.periods < DYNAMIC_PERIODS or not layout.paths:
         return stationary(sample, layout)
-    model = fit_factor_model(sample, units, layout, None, None, price=2.0)
+    model = fit_factor_model(sample, units, layout, None, None, penalty=2.0)
     return model.covariance + model.factors.T @ model.factors
 
 
@@ -210,21 +210,21 @@ def fit_factor_model(
     layout: Layout,
     factors: int | None,
     lags: int | None,
-    price: float | None = None,
+    penalty: float | None = None,
 ) -> FactorModel:
     """Fit to second moments.
 
-    Numbers of factors and lags that are None are chosen by an information criterion; ``price`` is
+    Numbers of factors and lags that are None are chosen by an information criterion; ``penalty`` is
     what a parameter costs, by default the logarithm of the number of units (BIC).
     """
-    price = float(np.log(units)) if price is None else price
+    penalty = float(np.log(units)) if penalty is None else penalty
     dynamic = layout.periods >= DYNAMIC_PERIODS
     most = min(MOST_FACTORS, len(layout.paths) * (layout.periods - 1) // 3, units // 4) * dynamic
     orders = range(1, MOST_LAGS + 1) if lags is None else [lags]
     orders = sorted({min(order, layout.periods - 3) * dynamic for order in orders})
     alone = [_given_factors(second, second[:0], layout, order, None) for order in orders]
     misfits = [units * _misfit(model, second) for model in alone]
-    costs = [price * order * len(layout.paths) ** 2 for order in orders]
+    costs = [penalty * order * len(layout.paths) ** 2 for order in orders]
     place = int(np.argmin(np.add(misfits, costs)))
     best, order = alone[place], orders[place]
     if factors is not None:
@@ -233,7 +233,7 @@ def fit_factor_model(
     for number in range(1, most + 1):
         model = _with_factors(alone[place], second, units, layout, number, order)
         free = number * len(second) - number * (number - 1) / 2
-        criterion = units * _misfit(model, second) + price * free
+        criterion = units * _misfit(model, second) + penalty * free
         if criterion >= least:
             break
         best, least = model, criterion

@@ -42,7 +42,7 @@ class Margin:
         Values that own an interval of scores, in its order, and its ends (infinite at the outer
         ends).
     numbers : array (point,)
-        What they count as, ascending: the values, or the numbers of levels without an order.
+        The numbers by which they count, ascending: values, or numbers of levels without an order.
     knots, scores : array (knot,)
         Values and scores between which it is linear.
     slopes : array (2,)
@@ -70,7 +70,7 @@ class Margin:
         return self._of(self.points, score)
 
     def number(self, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
-        """Return what the values of scores count as."""
+        """Return the numbers by which the values of scores count."""
         return self._of(self.numbers, score)
 
     def _of(self, points: Any, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
@@ -80,8 +80,8 @@ class Margin:
         inside = jnp.interp(score, self.scores, self.knots)
         below = jnp.maximum(self.scores[0] - score, 0.0) * self.slopes[0]
         above = jnp.maximum(score - self.scores[-1], 0.0) * self.slopes[1]
-        inside -= _bent(below, self.knots[0] - self.lower)
-        inside += _bent(above, self.upper - self.knots[-1])
+        inside -= _saturated(below, self.knots[0] - self.lower)
+        inside += _saturated(above, self.upper - self.knots[-1])
         inside = jnp.clip(inside, self.lower, self.upper)
         return jnp.rint(inside) if self.integer else inside
 
@@ -134,8 +134,8 @@ def _shares_below(scores: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.clip(np.mean(ranks, axis=0) / len(scores), 0.25 / len(scores), 1 - 0.25 / len(scores))
 
 
-def _bent(run: Float[Array, "*any"], room: Any) -> Float[Array, "*any"]:
-    """Return a run towards a bound, bent so that it never gets there: no mass piles up on it."""
+def _saturated(run: Float[Array, "*any"], room: Any) -> Float[Array, "*any"]:
+    """Return a distance that saturates before a bound: no mass piles up on it."""
     bounded = jnp.where(jnp.isfinite(room), jnp.maximum(room, 1e-300), 1.0)
     return jnp.where(jnp.isfinite(room), -bounded * jnp.expm1(-run / bounded), run)
 
@@ -157,7 +157,7 @@ def fit_margin(column: Column, values: np.ndarray, levels: np.ndarray | None = N
     points = distinct if discrete else distinct[np.isin(distinct, column.atoms)]
     first, last = (np.searchsorted(cells, points, side) / len(cells) for side in ("left", "right"))
     least = 0.25 / len(cells)
-    probability, knots = _loose_knots(cells, points)
+    probability, knots = _knots_off_points(cells, points)
     probability = np.concatenate([probability, first + least, last - least])
     knots = np.concatenate([knots, points, points])
     order = np.lexsort((knots, probability))
@@ -177,7 +177,7 @@ def _padded(table: np.ndarray) -> np.ndarray:
     return np.append(table, np.repeat(table[-1:], -len(table) % BUCKET))
 
 
-def _loose_knots(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _knots_off_points(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mid-ranks and values of the cells that are no points, at most so many."""
     values, start, counts = np.unique(cells, return_index=True, return_counts=True)
     keep = ~np.isin(values, points)

@@ -269,7 +269,7 @@ def _log_likelihood(scores: np.ndarray, covariance: Square) -> float:
     return -0.5 * float((scores * cho_solve(factor, scores.T).T).sum() + len(scores) * logarithm)
 
 
-LEAST_COMPANY = 0.1  # other units in a group, on average: where there are hardly any
+LEAST_OTHERS = 0.1  # other units in a group, on average: where there are hardly any
 MOST_SHARED = 0.99  # of the variance
 Means = Float[np.ndarray, "group coordinate"]
 Sizes = Int[np.ndarray, " group"]
@@ -284,11 +284,11 @@ class Groups:
     Attributes
     ----------
     name : str
-        The column that tells the groups apart.
+        The column that identifies the groups.
     sizes : array (group,)
         Units in each group of the data.
     within : array (coordinate, coordinate)
-        What turns a unit's vector into its deviation from the group.
+        Matrix from a unit's vector to its deviation from the group.
     between : array (coordinate, coordinate)
         Root of the covariance of the groups' effects.
     """
@@ -328,8 +328,8 @@ def fit_groups(
     sums = np.stack([np.bincount(group, column, len(sizes)) for column in vectors.T], axis=1)
     means = sums / sizes[:, None]
     variances, directions = _effects(means, sizes, covariance)
-    told = _directions_that_tell(means, sizes, identities(rows[first]), covariance)
-    variances[told:] = 0.0
+    kept = _predictive_directions(means, sizes, identities(rows[first]), covariance)
+    variances[kept:] = 0.0
     between = directions * np.sqrt(variances)
     inside = positive(covariance - between @ between.T)
     return Groups(name, sizes, recoloring(covariance, inside), between)
@@ -340,13 +340,13 @@ def _effects(means: Means, sizes: Sizes, covariance: Square) -> tuple[Variances,
     units, count = sizes.sum(), len(sizes)
     typical = (units - (sizes**2).sum() / units) / (count - 1)
     spread = (means * sizes[:, None]).T @ means / (count - 1)
-    company = max(typical - 1, LEAST_COMPANY)
-    variances, directions = np.linalg.eigh((spread - covariance) / company)
+    others = max(typical - 1, LEAST_OTHERS)
+    variances, directions = np.linalg.eigh((spread - covariance) / others)
     most = MOST_SHARED * _along(directions, covariance)
     return np.clip(variances, 0.0, most)[::-1].copy(), directions[:, ::-1]
 
 
-def _directions_that_tell(
+def _predictive_directions(
     means: Means, sizes: Sizes, number: UnitNumbers, covariance: Square
 ) -> int:
     """Return in how many directions effects make the means of left-out groups most likely.

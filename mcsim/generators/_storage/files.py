@@ -137,6 +137,7 @@ FORMER: Mapping[str, str] = {
     "Skeleton": "StructuralModel",
     "FittedMacroPanel.skeleton": "model",
     "Part.law": "distribution",
+    "VAE.latent_law": "latent_distribution",
     "StructuralModel.calm": "volatility_persistence",
     "StructuralModel.factor_calm": "factor_volatility_persistence",
     "StructuralModel.factor_swing": "factor_vol_of_vol",

@@ -64,7 +64,7 @@ def check_panel(
 
 
 def faults_of_column(column: Column, values: np.ndarray) -> list[str]:
-    """Check a column's values against what the schema says."""
+    """Check a column's values against the schema."""
     faults = []
     outside = int(((values < column.lower) | (values > column.upper)).sum())
     if outside:
@@ -112,7 +112,7 @@ def _faults_of_size(panel: Panel) -> list[str]:
     unit = "unit" if panel.n_units == 1 else "units"
     return [
         f"panel: got {panel.n_units} {unit}, expected at least {MIN_UNITS} to learn from; a single "
-        "series has no law of units"
+        "series shows no distribution of units"
     ]
 
 
@@ -190,8 +190,8 @@ def _faults_of_given(columns: dict[str, np.ndarray], given: tuple[str, ...]) -> 
 def _faults_of_levels(given: tuple[str, ...], counts: np.ndarray) -> list[str]:
     if len(counts) > MANY_LEVELS:
         return [
-            f"given: {list(given)} has {len(counts)} joint values, this generator fits a law to "
-            f"each of at most {MANY_LEVELS}; give fewer columns, or use WGAN or Autoregressive"
+            f"given: {list(given)} has {len(counts)} joint values, this generator learns each of "
+            f"at most {MANY_LEVELS} apart; give fewer columns, or use WGAN or Autoregressive"
         ]
     if len(counts) == 1:
         return [f"given: {list(given)} is constant, an arm is empty; drop it from given"]
@@ -228,7 +228,7 @@ def _faults_of_cluster(
 
 
 def _warn_of_changes(columns: dict[str, np.ndarray], rare: bool) -> None:
-    """Warn of what scores cannot say: that cells hardly ever change, or go one way only.
+    """Warn of columns that scores cannot reproduce: cells hardly ever change, or go one way only.
 
     ``rare``: whether to warn of the first.
     """

@@ -54,7 +54,7 @@ class ShockedDistribution(Distribution, Protocol):
 
 @runtime_checkable
 class Population(Protocol):
-    """What units with one set of given values are drawn from; a pytree."""
+    """The population of the units with one set of given values; a pytree."""
 
     @property
     def n_periods(self) -> int:
@@ -90,9 +90,9 @@ class Part:
     distribution : Distribution
         Of the vectors.
     recolor : array (coordinate, coordinate) or None
-        What gives drawn vectors the covariance of the training data.
+        Matrix that gives drawn vectors the covariance of the training data.
     margins : tuple of Margin
-        Those of the coding, moved so that drawn vectors give the training data's margins.
+        Margins of the coding, requantiled so that drawn vectors have the training data's.
     shocks : Shocks
         The means of the periods.
     groups : Groups or None
@@ -125,11 +125,11 @@ class Part:
         self, key: Array, n_units: int, n_periods: int, common_shocks: CommonShocks
     ) -> dict[str, Float[Array, "unit period"]]:
         """Draw columns."""
-        of_law, of_shocks, of_groups = jax.random.split(key, 3)
+        of_distribution, of_shocks, of_groups = jax.random.split(key, 3)
         distribution = self.distribution
         if common_shocks == "redraw" and isinstance(distribution, ShockedDistribution):
             distribution = distribution.redrawn(jax.random.fold_in(of_shocks, 1))
-        vectors = distribution.draw(of_law, n_units).astype(jnp.float64)
+        vectors = distribution.draw(of_distribution, n_units).astype(jnp.float64)
         if self.recolor is not None:
             vectors = vectors @ self.recolor.T
         extra = {}
@@ -163,9 +163,9 @@ class FittedPanel:
     levels : tuple of tuple of float
         The values of ``given`` that the data hold, one part for each.
     parts : tuple of Population
-        What is drawn from.
+        The populations.
     losses : dict of str to array (step,)
-        What training recorded; empty for generators that are not trained by steps.
+        Recorded losses; empty for generators that are not trained by steps.
     rows : array of int, or None
         The units that it was trained on; None: all.
     """
@@ -320,7 +320,7 @@ def _draw(
 def faults_of_given_values(
     names: Sequence[str], values: Sequence[Array], seen: Collection[tuple[float, ...]] | None
 ) -> list[str]:
-    """Return what is wrong with the values of given columns, taken together.
+    """Return the faults of the values of given columns, taken together.
 
     Parameters
     ----------

@@ -136,8 +136,8 @@ def _units(columns: Mapping[str, np.ndarray], rows: UnitNumbers, cluster: str | 
 
 def _faults_of_duplicates(members: Sequence[Units]) -> list[str]:
     return [
-        f"resample: the bootstrap sample of member {m} holds nothing but copies of one unit; take "
-        "other keys, or resample='folds'"
+        f"resample: the bootstrap sample of member {m} holds nothing but duplicates of one unit; "
+        "take other keys, or resample='folds'"
         for m, units in enumerate(members)
         if len(units.rows) > 1 and not identities(units.rows).any()
     ]
@@ -278,18 +278,20 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
     """Return the matrix and the margins that give draws the second moments of the data.
 
     First those of scores, then those of values: where a margin is steep, equal changes of scores
-    are unequal changes of values, and what tests see is how much values change.
+    are unequal changes of values, and tests use the changes of values.
     """
     coding = scores.coding
     real = np.asarray(_numbers(coding, scores.vectors))
     center, spread = real.mean(axis=0), real.std(axis=0)
     varies = spread > 1e-9 * np.abs(center)
     spread = np.where(varies, spread, 1.0)
-    told = varies & _told_by_many(np.where(varies, (real - center) / spread, 1.0), coding.layout)
+    reliable = varies & _rests_on_many(
+        np.where(varies, (real - center) / spread, 1.0), coding.layout
+    )
 
     def standard(values: Vectors, vectors: Vectors) -> Vectors:
-        """Standardize values; where the data's do not tell variances, scores stand for them."""
-        return np.where(told, (values - center) / spread, vectors)
+        """Standardize values; without reliable variances, take scores."""
+        return np.where(reliable, (values - center) / spread, vectors)
 
     known = standard(real, scores.vectors)
     aim = shrunk_covariance(known, coding.layout, scores.rows, factor_target, scores.weight)
@@ -303,8 +305,8 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
     return recolor, coding.moved(drawn @ recolor.T, scores)
 
 
-def _told_by_many(standardized: Vectors, layout: Layout) -> Bool[np.ndarray, " coordinate"]:
-    """Say of which columns variances are not made up by a few units, as they are by heavy tails."""
+def _rests_on_many(standardized: Vectors, layout: Layout) -> Bool[np.ndarray, " coordinate"]:
+    """Return the coordinates of columns whose variances rest on more than a few units."""
     squares = np.square(standardized)
     share = np.square(squares).sum(axis=0) / squares.sum(axis=0) ** 2  # one over the units
     shares = np.array([share[layout.place(name)].mean() for name in layout.names])

@@ -36,7 +36,7 @@ WORST = 1e3  # loss of held-out units: an outlier that training never saw is no 
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """What is static in a fit, hashable; state, data and losses are pytrees of arrays."""
+    """The static part of a fit, hashable; state, data and losses are pytrees of arrays."""
 
     @property
     def remedy(self) -> str:
@@ -52,7 +52,7 @@ class Algorithm(Protocol):
         ...
 
     def finished(self, state: Any) -> Array:
-        """Say after a segment whether further steps are in vain."""
+        """Return after a segment whether training should stop."""
         ...
 
 
@@ -172,7 +172,7 @@ def _member(tree: Any, member: int) -> Any:
 
 
 def _trim(losses: Any, count: int) -> Any:
-    """Return the first ``count`` steps, in NumPy: those after the last were skipped."""
+    """Return the first ``count`` steps, in NumPy: later ones were skipped."""
     return jax.tree.map(lambda loss: np.asarray(loss)[..., :count], losses)
 
 
@@ -256,7 +256,7 @@ def draw_rows(key: Array, count: Any, size: int) -> Int[Array, " row"]:
 
 
 def draw_batch(key: Array, units: Any, count: Any, size: int) -> tuple[Any, Array]:
-    """Take all padded units, or draw some if there are more than ``size``; say which are real.
+    """Take all padded units, or draw some if there are more than ``size``; mark the real ones.
 
     ``units`` is a pytree of arrays (unit, ...), of which the first ``count`` are real.
     """

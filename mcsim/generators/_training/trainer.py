@@ -214,7 +214,7 @@ def fit_members(
 
 
 def _faults_of_kind(trainer: Any, refused: tuple[str, ...], periods: int) -> list[str]:
-    """Return which options are for data of the other kind."""
+    """Return the options for data of the other kind, as faults."""
     kind, came = "a panel of several periods", "one period"
     if periods > 1:
         kind, came = "a cross-section", f"{periods} periods"

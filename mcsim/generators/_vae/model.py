@@ -63,7 +63,7 @@ class Gaussian(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is static in an autoencoder.
+    """The static part of an autoencoder: its layout and networks.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Plan:
     latent : int
         Number of latent coordinates.
     decoder, encoder : Network
-        From z to means and log scales; from what the encoder sees to means and log variances of z.
+        From z to means and log scales; from the encoder's input to means and log variances of z.
     skip : bool
         Whether means and log scales are linear besides.
     noisy, student : bool
@@ -110,9 +110,9 @@ class Autoencoder:
     ----------
     plan : Plan
     params : dict
-        What is learned.
+        The learned parameters.
     residual : array (coordinate, coordinate)
-        What takes the linear factors out of vectors, for the encoder to see deviations.
+        Projection of vectors off the linear factors: their deviations, which the encoder sees.
     spread : array (coordinate,)
         Standard deviations of these deviations.
     """
@@ -131,8 +131,8 @@ class Autoencoder:
     def decode(self, z: Latent) -> Noise:
         """Return means and scales of the coordinates given latent rows."""
         plan, params, size = self.plan, self.params, self.plan.layout.size
-        bent = apply(plan.decoder, params["decoder"], z)
-        mean, scale = params["center"] + bent[:, :size], params["log_scale"] + bent[:, size:]
+        outputs = apply(plan.decoder, params["decoder"], z)
+        mean, scale = params["center"] + outputs[:, :size], params["log_scale"] + outputs[:, size:]
         if plan.skip:
             mean += z @ params["loadings"]
             scale += (z @ params["volatility"])[:, plan.columns]
@@ -143,12 +143,12 @@ class Autoencoder:
     def encode(self, vectors: Vectors) -> Gaussian:
         """Return the latent distribution given vectors."""
         plan, params = self.plan, self.params
-        bent = apply(plan.encoder, params["encoder"], self.seen(vectors))
-        mean = params["origin"] + bent[:, : plan.latent]
+        outputs = apply(plan.encoder, params["encoder"], self.seen(vectors))
+        mean = params["origin"] + outputs[:, : plan.latent]
         if plan.skip:
             seen = jnp.concatenate([vectors, self.volatility(vectors)], axis=1)
             mean += seen @ params["weights"]
-        log_variance = params["log_variance"] + bent[:, plan.latent :]
+        log_variance = params["log_variance"] + outputs[:, plan.latent :]
         return Gaussian(mean, jnp.clip(log_variance, LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE))
 
     def log_squares(self, vectors: Vectors) -> Vectors:
@@ -162,7 +162,7 @@ class Autoencoder:
         return squares.reshape(len(vectors), len(layout.paths), layout.periods).mean(axis=2)
 
     def seen(self, vectors: Vectors) -> Float[Array, "unit input"]:
-        """Return what the encoder's network sees: vectors, and how far from the factors they lie.
+        """Return the input of the encoder's network: vectors, and their distances from the factors.
 
         Column by column, paths first, as an LSTM reads them.
         """
@@ -205,8 +205,8 @@ class Autoencoder:
         if not self.plan.student:
             return normal
         df = self.df
-        bent = jnp.square((8 * df + 3) / (8 * df + 1) * normal) / df
-        ratio = jnp.where(bent > 1e-4, jnp.expm1(bent) / jnp.maximum(bent, 1e-4), 1.0)
+        square = jnp.square((8 * df + 3) / (8 * df + 1) * normal) / df
+        ratio = jnp.where(square > 1e-4, jnp.expm1(square) / jnp.maximum(square, 1e-4), 1.0)
         return (8 * df + 3) / (8 * df + 1) * normal * jnp.sqrt(ratio)
 
 
@@ -248,7 +248,7 @@ class Decoded:
     means, scales : array (component, latent)
         Of the components' coordinates, which are independent before ``root``.
     root : array (latent, latent)
-        What turns deviations (from the left) into those of z.
+        Root by which deviations are multiplied (from the left) for those of z.
     """
 
     model: Autoencoder
@@ -286,17 +286,17 @@ def fit_latent_distribution(
     Density estimation for statistics and data analysis, section 6.4.
     """
     latent = model.plan.latent
-    one, turn = np.ones((1, latent)), np.eye(latent)
+    one, identity = np.ones((1, latent)), np.eye(latent)
     encode = jax.jit(Autoencoder.encode)
     found = encode(model, jnp.asarray(vectors, jnp.float32))
     means, variances = np.asarray(found.mean, np.float64), np.exp(np.asarray(found.log_variance))
     if kind == "posterior":
         center, shrunk = means.mean(axis=0), np.sqrt(1 - BANDWIDTH**2)
-        parts = center + shrunk * (means - center), np.sqrt(variances + BANDWIDTH**2), turn
+        parts = center + shrunk * (means - center), np.sqrt(variances + BANDWIDTH**2), identity
     elif kind == "normal":
         between = np.cov(means, rowvar=False, ddof=0).reshape(latent, latent)
         covariance = between + np.diag(variances.mean(axis=0))
         parts = means.mean(axis=0)[None], one, np.linalg.cholesky(covariance).T
     else:
-        parts = 0 * one, one, turn
+        parts = 0 * one, one, identity
     return Decoded(model, *(part.astype(np.float32) for part in parts))

@@ -31,13 +31,14 @@ from mcsim.generators._training.trainer import (
 from mcsim.generators._vae.model import LatentDistribution, Plan, fit_latent_distribution
 from mcsim.generators._vae.training import Bound, Rates, first_autoencoder, training_data
 
+LatentOption = Annotated[LatentDistribution, one_of("posterior", "normal", "prior")]
 LATENT = 2, 12  # fewest and most latent coordinates by default
 SHARE = 4  # coordinates of a unit for each of them
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {"hidden": (64,), "batch_size": 256, "learning_rate": 1e-3},
     "lstm": {"hidden": (16,), "batch_size": 128, "learning_rate": 3e-3},
 }
-LONG = 4  # periods from which a unit's volatility can be told
+LONG = 4  # periods from which a unit's volatility is identified
 
 
 @with_remedies()
@@ -70,7 +71,7 @@ class VAE(Trainer[FittedPanel]):
         Whether each path has a latent coordinate more, for the scale of its noise; from 4 periods.
     skip : bool
         Whether decoder and encoder have linear parts besides their networks, and start there.
-    latent_law : {"posterior", "normal", "prior"}
+    latent_distribution : {"posterior", "normal", "prior"}
         What latent rows are drawn from: the mixture of the training units' posteriors, smoothed by
         a kernel; a normal with its moments; or the standard normal.
     calibrate : bool
@@ -101,8 +102,8 @@ class VAE(Trainer[FittedPanel]):
     Notes
     -----
     Draws have latent rows like those of training units, up to their uncertainty and a kernel. With
-    the noise they lie as far from training units as fresh units do; `mcsim.fidelity` tells
-    (memorization), and ``latent_law="normal"`` leaves no trace of single units.
+    the noise they lie as far from training units as fresh units do (`mcsim.fidelity` reports the
+    ratio, ``nn_ratio``), and ``latent_distribution="normal"`` leaves no trace of single units.
 
     References
     ----------
@@ -131,7 +132,9 @@ class VAE(Trainer[FittedPanel]):
     noise: Switch = True
     volatility: Switch = True
     skip: Switch = True
-    latent_law: Annotated[LatentDistribution, one_of("posterior", "normal", "prior")] = "posterior"
+    latent_distribution: Annotated[LatentDistribution, one_of("posterior", "normal", "prior")] = (
+        "posterior"
+    )
     calibrate: Switch = True
     beta: Weight = 1.0
     folds: Folds = 4
@@ -168,7 +171,9 @@ def learn(
     trained = train_members(algorithm, units, rates, [triple[2] for triple in triples], progress)
     return [
         Learned(
-            fit_latent_distribution(algorithm.learned(own, state), own.inside, config.latent_law),
+            fit_latent_distribution(
+                algorithm.learned(own, state), own.inside, config.latent_distribution
+            ),
             losses,
         )
         for own, (state, losses) in zip(units, trained, strict=True)
@@ -199,7 +204,7 @@ def plan_of(config: VAE, layout: Layout) -> Plan:
 
 
 def _resolved(config: VAE) -> Any:
-    """Return the options of a `VAE` with those that are None chosen for its ``arch``."""
+    """Replace the options of a `VAE` at None by the defaults of its ``arch``."""
     return filled(config, **DEFAULTS[config.arch])
 
 

@@ -46,8 +46,8 @@ ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b
 SMOOTH = 0.9  # decay of the moving average of the held-out bound
 DECAYED = ("decoder", "encoder")  # what weight decay shrinks: towards the linear model
 ROUNDS = 200
-KNOWN = 0.1, 0.95  # bounds of what a unit's deviations tell about its volatility
-SPREADS = 0.05, 0.8  # and of how far log scales differ over units
+KNOWN = 0.1, 0.95  # bounds of the share of volatility that a unit's deviations identify
+SPREADS = 0.05, 0.8  # and of the standard deviation of log scales over units
 FIRST_DF = 8.0
 UNKNOWN = ("origin", "log_variance", "log_scale")  # at the start, without linear parts
 LEAST = 0.02  # variance of a coordinate that the factors leave
@@ -221,14 +221,14 @@ def factor_analysis(covariance: Square, count: int) -> Factors:
 
 
 def _principal(factors: Factors) -> Factors:
-    """Turn the factors so that their posterior is uncorrelated, as the encoder takes it to be."""
+    """Rotate the factors until their posterior is uncorrelated, as the encoder assumes."""
     loadings, noise = factors
-    turn = np.linalg.eigh((loadings / noise) @ loadings.T)[1][:, ::-1]
-    return Factors(turn.T @ loadings, noise)
+    rotation = np.linalg.eigh((loadings / noise) @ loadings.T)[1][:, ::-1]
+    return Factors(rotation.T @ loadings, noise)
 
 
 class Volatility(NamedTuple):
-    """How units differ in the log scale of each path's noise, and how to read it off them.
+    """The variation over units of the log scale of each path's noise, and its estimator.
 
     Attributes
     ----------
@@ -237,7 +237,7 @@ class Volatility(NamedTuple):
     known : array (path,)
         Share of the variance of the mean log squared deviations that it explains.
     center, weight : array (path,)
-        What turns these means into standardized estimates.
+        By which these means are standardized.
     """
 
     sd: np.ndarray
