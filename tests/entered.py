@@ -137,9 +137,9 @@ def small_cross_section() -> Any:
     return mcsim.Panel({"d": treated, "x": x, "y": x + treated + rng.normal(size=60)})
 
 
-LIMITS = {"run": 51, "vae": 20, "copula": 15, "fidelity": 49, "from_frame": 10}
+LIMITS = {"run": 44, "vae": 20, "copula": 15, "fidelity": 45, "from_frame": 10}
 """The most files that a case may enter."""
-# To be met when the house is rebuilt: run 37, vae 21, copula 15, fidelity 30, from_frame 11.
+# Before the house was rebuilt: run 62, vae 35, copula 25, fidelity 51, from_frame 11.
 
 CASES = {
     "run": prepared_run,

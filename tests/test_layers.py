@@ -336,3 +336,18 @@ def test_class_hierarchies_are_one_deep():
         for base in own
         if any(above in bases for above in bases.get(base, [])) and not is_exception(name)
     ]
+
+
+PAGES = [ROOT.parent / "CONTRIBUTING.md", *(ROOT.parent / "docs").rglob("*.md")]
+
+
+@pytest.mark.skipif(not PAGES[0].exists(), reason="an installed package has no pages")
+def test_files_that_pages_name_are_there():
+    rooms = ("mcsim", "tests", "studies", "docs")
+    known = [str(path) for room in rooms for path in (ROOT.parent / room).rglob("*.py")]
+    named = [
+        (page.name, n) for page in PAGES for n in re.findall(r"`([\w/]+\.py)`", page.read_text())
+    ]
+    assert not [
+        (page, name) for page, name in named if not any(path.endswith(f"/{name}") for path in known)
+    ]

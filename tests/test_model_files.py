@@ -34,8 +34,8 @@ from mcsim.generators import (
 from mcsim.generators._cross_sections import adversary as training
 from mcsim.generators._flow.trainer import Flow
 from mcsim.generators._macro.macro_panel import MacroPanel
-from mcsim.generators._storage import files as _files
-from mcsim.generators._storage.files import CLASSES, TRAINERS, digest_of
+from mcsim.generators._storage import model_files as _files
+from mcsim.generators._storage.model_files import CLASSES, TRAINERS, digest_of
 from mcsim.generators._vae.trainer import VAE
 
 TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)

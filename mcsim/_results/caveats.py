@@ -98,7 +98,7 @@ def conditional_rows(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.Series:
 
 # Limits and p-values of an estimator's own. Those that it leaves to mcsim are completed at any
 # level and null. Its own stay as they are: at the study's, where the estimator took them (see
-# `_null_and_level`), else at a level and null that mcsim cannot know.
+# `_core.protocols`), else at a level and null that mcsim cannot know.
 
 
 def limits_left_behind(rows: pd.DataFrame, of_study: float, asked: float | None) -> list[str]:

@@ -1,8 +1,8 @@
 """Evaluating an estimator, native or host, from panels to rows: the one way in which one is run.
 
 The runner, `mcsim.estimate`, a replay, the truth of a population, the checks of `mcsim.testing` and
-fidelity tables come here. A native estimator is a compiled program (`_engine`). A host estimator is
-a function of frames, called in this process or in those of a pool (`_worker`).
+fidelity tables come here. A native estimator is a compiled program (`compiled`). A host estimator
+is a function of frames, called in this process or in those of a pool (`_host.worker`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

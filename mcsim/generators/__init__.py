@@ -14,9 +14,9 @@ from mcsim.generators._references.bootstraps import UnitBootstrap as UnitBootstr
 from mcsim.generators._references.normals import FactorVAR as FactorVAR
 from mcsim.generators._references.normals import GaussianCopula as GaussianCopula
 from mcsim.generators._references.normals import GaussianMixture as GaussianMixture
-from mcsim.generators._storage.files import load as load
-from mcsim.generators._storage.files import model_cache as model_cache
-from mcsim.generators._storage.files import save as save
+from mcsim.generators._storage.model_files import load as load
+from mcsim.generators._storage.model_files import model_cache as model_cache
+from mcsim.generators._storage.model_files import save as save
 from mcsim.generators._training.fitted_panel import FittedPanel as FittedPanel
 from mcsim.generators._vae.latent import Latent as Latent
 from mcsim.generators._vae.latent import Posterior as Posterior

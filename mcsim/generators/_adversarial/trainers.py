@@ -25,7 +25,7 @@ from mcsim.generators._cross_sections.recipe import LARGE, CrossSectionRecipe
 from mcsim.generators._networks import Params, apply
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._training.fitted_panel import FittedPanel
-from mcsim.generators._training.panels import Learned, PanelRecipe, of_scores
+from mcsim.generators._training.panel_recipe import Learned, PanelRecipe, of_scores
 from mcsim.generators._training.steps import padded_rows, train_members
 from mcsim.generators._training.trainer import (
     Arch,

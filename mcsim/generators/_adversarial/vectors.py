@@ -28,7 +28,7 @@ from mcsim._core.pytree import pytree
 from mcsim.generators._networks import Network, Params, Reader, Writer, apply, initialize
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import Layout, length_groups, log_lengths, square_root
-from mcsim.generators._training.panels import Learned
+from mcsim.generators._training.panel_recipe import Learned
 from mcsim.generators._training.steps import Rows, numbers_of, padded_rows, train_members
 from mcsim.generators._training.trainer import filled
 

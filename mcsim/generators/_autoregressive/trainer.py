@@ -25,7 +25,12 @@ from mcsim.generators._cross_sections.training import learn_columns
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import UnitNumbers
 from mcsim.generators._training.checks import require_paths
-from mcsim.generators._training.panels import CALIBRATION_UNITS, Learned, PanelRecipe, of_scores
+from mcsim.generators._training.panel_recipe import (
+    CALIBRATION_UNITS,
+    Learned,
+    PanelRecipe,
+    of_scores,
+)
 from mcsim.generators._training.steps import (
     folds_of,
     numbers_of,

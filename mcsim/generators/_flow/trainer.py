@@ -27,7 +27,7 @@ from mcsim.generators._scores.vectors import (
     structured_covariance,
 )
 from mcsim.generators._training.fitted_panel import FittedPanel
-from mcsim.generators._training.panels import Learned, PanelRecipe, numpy_rng, of_scores
+from mcsim.generators._training.panel_recipe import Learned, PanelRecipe, numpy_rng, of_scores
 from mcsim.generators._training.steps import (
     WORST,
     EarlyStopping,

@@ -17,7 +17,7 @@ from mcsim.errors import InputError
 from mcsim.generators._scores.coding import Coding, Scores, Shocks, encode, shocks_of
 from mcsim.generators._scores.vectors import square_root
 from mcsim.generators._training.fitted_panel import CommonShocks, FittedPanel
-from mcsim.generators._training.panels import (
+from mcsim.generators._training.panel_recipe import (
     Columns,
     Learned,
     LearnedPopulation,

@@ -25,7 +25,7 @@ from mcsim.generators._scores.vectors import (
 )
 from mcsim.generators._training.checks import require_paths
 from mcsim.generators._training.fitted_panel import FittedPanel
-from mcsim.generators._training.panels import Learned, PanelRecipe, numpy_rng, of_scores
+from mcsim.generators._training.panel_recipe import Learned, PanelRecipe, numpy_rng, of_scores
 from mcsim.generators._training.trainer import Count, Trainer
 
 SHAPES = ("spherical", "diag", "full")

@@ -15,7 +15,7 @@ from mcsim.generators._networks import Network, Reader, Writer
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import Layout
 from mcsim.generators._training.fitted_panel import FittedPanel
-from mcsim.generators._training.panels import Learned, PanelRecipe, of_scores
+from mcsim.generators._training.panel_recipe import Learned, PanelRecipe, of_scores
 from mcsim.generators._training.steps import numbers_of, train_members
 from mcsim.generators._training.trainer import (
     Arch,
