@@ -345,6 +345,7 @@ PAGES = [ROOT.parent / "CONTRIBUTING.md", *(ROOT.parent / "docs").rglob("*.md")]
 def test_files_that_pages_name_are_there():
     rooms = ("mcsim", "tests", "studies", "docs")
     known = [str(path) for room in rooms for path in (ROOT.parent / room).rglob("*.py")]
+    known += map(str, ROOT.parent.glob("*.py"))
     named = [
         (page.name, n) for page in PAGES for n in re.findall(r"`([\w/]+\.py)`", page.read_text())
     ]
