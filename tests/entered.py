@@ -139,7 +139,6 @@ def small_cross_section() -> Any:
 
 LIMITS = {"run": 44, "vae": 20, "copula": 15, "fidelity": 45, "from_frame": 10}
 """The most files that a case may enter."""
-# Before the house was rebuilt: run 62, vae 35, copula 25, fidelity 51, from_frame 11.
 
 CASES = {
     "run": prepared_run,

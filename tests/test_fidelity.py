@@ -355,7 +355,7 @@ def test_the_verdict_on_estimates_says_holm_and_what_it_cannot_resolve():
     assert placed([0.03, 0.04]).endswith("your 2 estimates inside their sampling distributions")
     few = placed([2 / 201] + [0.5] * 11)
     assert few.endswith("not resolvable with 200 draws whether it would produce your 12 estimates "
-                        "(draws=480 can tell)")  # fmt: skip
+                        "(draws=480 are enough)")  # fmt: skip
     assert "inside their sampling distributions" not in few
     assert placed([2 / 481] + [0.5] * 11, draws=480).startswith("would not produce")
     assert placed([0.5] * 12).endswith("your 12 estimates inside their sampling distributions")

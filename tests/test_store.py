@@ -467,7 +467,7 @@ def test_what_cannot_be_told_is_a_warning():
     class Opaque:
         __slots__ = ()
 
-    with pytest.warns(UserWarning, match="of type Opaque cannot be told"):
+    with pytest.warns(UserWarning, match="of type Opaque cannot be described"):
         describe(Opaque())
 
 

@@ -274,7 +274,7 @@ def test_cr3_is_the_jackknife(toy, effects, cluster):
 
 
 def test_a_coefficient_that_rests_on_one_cluster(toy):
-    """CR2 takes a generalized inverse; CR3 cannot delete the cluster, but others may be told."""
+    """CR2 takes a generalized inverse; CR3 cannot delete the cluster, others have an error."""
     frame = toy[0].assign(b=lambda f: (f.i == 3) * (f.t > 2) * 1.0)
     panel, _ = mcsim.from_frame(frame, unit="i", time="t")
     formula = formula_of(("unit", "time"), "y", ("a", "b"))

@@ -374,8 +374,8 @@ def _sentence(value: Any, hint: Any, place: str) -> str:
 def _in_words(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        told = (word for word in arguments[1:] if isinstance(word, str))
-        return next(told, _in_words(arguments[0]))
+        words = (word for word in arguments[1:] if isinstance(word, str))
+        return next(words, _in_words(arguments[0]))
     if origin in (Union, UnionType):
         return " or ".join(map(_in_words, arguments))
     return _WORDS.get(origin or hint, "something else")

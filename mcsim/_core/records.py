@@ -317,7 +317,7 @@ class Panel(Mapping[str, Array]):
 
 
 def require_panel(panel: Any, argument: str = "panel") -> None:
-    """Raise unless the argument is a panel; frames are told where to go."""
+    """Raise unless the argument is a panel; the message of a frame names `from_frame`."""
     if not isinstance(panel, Panel):
         raise InputError(
             f"{argument}: got {type(panel).__name__}, expected a Panel; panel, schema = "

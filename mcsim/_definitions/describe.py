@@ -247,8 +247,8 @@ class _Describer:
         if " at 0x" not in text:
             return {**self._class_of(thing), "text": text}
         warnings.warn(
-            f"the definition of an object of type {type(thing).__name__} cannot be told: if it "
-            "changes, the store will not notice; use numbers, arrays, dataclasses or functions",
+            f"the definition of an object of type {type(thing).__name__} cannot be described: if "
+            "it changes, the store will not notice; use numbers, arrays, dataclasses or functions",
             UserWarning,
             stacklevel=2,
         )

@@ -24,7 +24,7 @@ HOST = "mcsim.host"
 
 
 def is_library(module: str | None) -> bool:
-    """Whether a module belongs to Python or an installed package, whose version tells it."""
+    """Return whether a module belongs to Python or an installed package, which have a version."""
     root = (module or "builtins").split(".")[0]
     return root in sys.stdlib_module_names or root == "mcsim" or root in _distributions()
 

@@ -256,7 +256,7 @@ def unresolved(records: Sequence[Record]) -> str:
     draws, enough = max(r["draws"] for r in placed), draws_for(len(placed))
     return (
         f"not resolvable with {draws} draws whether it would produce your {len(placed)} estimates "
-        f"(draws={enough} can tell)"
+        f"(draws={enough} are enough)"
     )
 
 

@@ -140,7 +140,7 @@ def _unnamed(dgp: str, known: set[str]) -> str:
     truths = f"the truths of {', '.join(map(repr, sorted(known)))}" if known else "no truth"
     name = min(known, default="att")
     return (
-        f"it does not say of which estimand its estimate is, and the DGP {dgp!r} tells {truths}; "
+        f"its estimate has no estimand, and the DGP {dgp!r} has {truths}; "
         f"return {{{name!r}: Estimate(...)}}, or lift it with @mcsim.host(estimand={name!r})"
     )
 
@@ -148,7 +148,7 @@ def _unnamed(dgp: str, known: set[str]) -> str:
 def _unknown(dgp: str, estimands: list[str], known: set[str]) -> str:
     many = "s" if len(estimands) > 1 else ""
     return (
-        f"the DGP {dgp!r} does not tell the truth of its estimand{many} "
+        f"the DGP {dgp!r} has no truth of its estimand{many} "
         f"{', '.join(map(repr, estimands))}{_hint(estimands, known)} (estimand= labels an estimate "
         "as a known one)"
     )
@@ -170,7 +170,7 @@ def _hint(estimands: list[str], known: set[str]) -> str:
     if averages and ATT in known:
         return (
             f"; {ATT!r} is another average than {', '.join(map(repr, averages))}, whose truth "
-            f"with_effect(..., estimands={averages}) tells"
+            f"with_effect(..., estimands={averages}) computes"
         )
     if len(estimands) == 1:
         return did_you_mean(estimands[0], known)

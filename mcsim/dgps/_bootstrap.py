@@ -119,7 +119,7 @@ class Bootstrap:
     @property
     def truth_kind(self) -> str:
         """What the truth is, in words."""
-        kinds = {"own": "each estimator's own full-sample value", (): "not told"}
+        kinds = {"own": "each estimator's own full-sample value", (): "not known"}
         return kinds.get(self.truth_value, "assumed")
 
     @property
@@ -127,8 +127,8 @@ class Bootstrap:
         """One line for the head of a report."""
         within = f" within {self.strata}" if self.strata else ""
         within += f" by {self.cluster}" if self.cluster else ""
-        told = f"; truth: {self.truth_kind}" if self.truth_value else ""
-        return f"bootstrap of {self.panel.n_units} units{within}{told}"
+        truth = f"; truth: {self.truth_kind}" if self.truth_value else ""
+        return f"bootstrap of {self.panel.n_units} units{within}{truth}"
 
     @property
     def caveats(self) -> tuple[str, ...]:

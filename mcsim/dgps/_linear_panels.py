@@ -53,7 +53,7 @@ class ErrorComponents:
     rho, x_rho : float
         Autocorrelations of the AR(1) components, between -1 and 1.
     n_groups : int
-        Groups above the unit, told by the column ``group`` (0, 1, ...; units in equal runs); 0:
+        Groups above the unit, numbered in the column ``group`` (0, 1, ...; units in equal runs); 0:
         none.
 
     Raises

@@ -49,7 +49,7 @@ class PotentialOutcomes:
         Sizes of the arms; the design's factors of these names take precedence.
     coupling : {"rank", "independent"}
         How the two potential outcomes of a unit hang together: equal ranks, or independently given
-        the covariates. Data never tell; it decides the spread of unit-level effects, not the ATT.
+        the covariates. No data show it; it decides the spread of unit-level effects, not the ATT.
     effect : float or callable, optional
         Impose this effect: a number, or a function of the panel of covariates that returns the
         effect of every unit (unit,). Outcomes are then untreated ones plus the effect.
@@ -225,7 +225,7 @@ def _effect_moments(dgp: PotentialOutcomes, key: Key[Array, ""], n_treated: int)
 
 
 def _kind(generator: Any) -> str:
-    """The trainer's name where the generator tells it, else its own."""
+    """Return the trainer's name if the generator has it, else the generator's own."""
     return type(getattr(generator, "config", generator)).__name__
 
 

@@ -192,13 +192,13 @@ def _equal(column: pd.Series, value: object) -> np.ndarray:
 
 
 def _published_error(figure: dict, mcse: float, reps: float) -> float:
-    """The published figure's Monte Carlo error: told, or from its replications, or none.
+    """Return the published figure's Monte Carlo error: its own, from its replications, or none.
 
-    A share tells its own error; that of another measure is scaled from the study's own.
+    The error of a share follows from it; that of another measure is scaled from the study's own.
     """
-    told, published = (figure.get(f"published_{name}", np.nan) for name in ("mcse", "reps"))
-    if not pd.isna(told):
-        return float(told)
+    own, published = (figure.get(f"published_{name}", np.nan) for name in ("mcse", "reps"))
+    if not pd.isna(own):
+        return float(own)
     if pd.isna(published):
         return 0.0
     measure, share = figure["measure"], figure["published"]

@@ -170,7 +170,7 @@ def drawing_truth_of_beta(key, design):
     return Sample(Panel({"y": y, "x": x}), {"beta": 1.0})
 
 
-NO_TRUTH_OF_X = "' does not tell the truth of its estimand 'x'; known are beta (estimand= labels"
+NO_TRUTH_OF_X = "' has no truth of its estimand 'x'; known are beta (estimand= labels"
 
 
 def reading_nothing(key, panel):

@@ -262,19 +262,19 @@ TRUTHS = [
     Mistake(
         "two truths and no estimand",
         run(dgp=two_truths, estimators=lambda key, panel: Estimate(0.0, 1.0)),
-        "estimator '<lambda>': it does not say of which estimand its estimate is, and the DGP "
-        "'two_truths' tells the truths of 'att', 'late'; return {'att': Estimate(...)}",
+        "estimator '<lambda>': its estimate has no estimand, and the DGP "
+        "'two_truths' has the truths of 'att', 'late'; return {'att': Estimate(...)}",
     ),
     Mistake(
         "two truths and no estimand, in Python",
         host_dgp(),
-        "estimator 'mean': it does not say of which estimand its estimate is, and the DGP 'draw' "
-        "tells the truths of 'a', 'b'",
+        "estimator 'mean': its estimate has no estimand, and the DGP 'draw' "
+        "has the truths of 'a', 'b'",
     ),
     Mistake(
         "a misspelt estimand",
         run(dgp=two_truths, estimators=exact_estimator(estimand="atr")),
-        "estimator 'exact_estimator': the DGP 'two_truths' does not tell the truth of its estimand "
+        "estimator 'exact_estimator': the DGP 'two_truths' has no truth of its estimand "
         "'atr'; did you mean 'att'?",
     ),
     Mistake(
