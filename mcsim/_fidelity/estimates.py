@@ -27,7 +27,7 @@ from mcsim._data.schema import Schema
 from mcsim._host.pool import WorkerPool
 from mcsim._readers import FullLabel
 from mcsim._run.evaluate import evaluate
-from mcsim.errors import InputError
+from mcsim.errors import InputError, McsimError, type_and_message
 
 CHUNK_ROWS = 8_192  # estimated side by side
 LEVEL = 0.05  # of all estimates of a generator together
@@ -82,7 +82,7 @@ def _on_real_data(
     try:
         found = evaluate(name, estimator, keys, single, schema, pool=WorkerPool(0))
     except InputError as error:
-        return OnRealData(name, None, schema, {"": np.nan}, Status.INVALID_INPUT.label, str(error))
+        return OnRealData(name, None, schema, {"": np.nan}, *_reason(error))
     for outcome in found.outcomes:
         if outcome.status != Status.OK:
             status = outcome.status.label
@@ -90,6 +90,14 @@ def _on_real_data(
     values = {estimand: float(value[0]) for estimand, value in _values(found.estimates).items()}
     worst = max(int(estimate.status[0]) for estimate in found.estimates.values())
     return OnRealData(name, found.estimator, schema, values, Status(worst).label)
+
+
+def _reason(error: InputError) -> tuple[str, str]:
+    """Return status and note of an estimator that cannot be compiled, with the user's own error."""
+    cause = error.__cause__
+    if cause is None or isinstance(cause, McsimError):
+        return Status.INVALID_INPUT.label, str(error)
+    return Status.ERROR.label, type_and_message(cause)
 
 
 def estimates_on(
