@@ -24,6 +24,7 @@ from numpy import ndarray
 from mcsim._core.protocols import Estimator
 from mcsim._core.records import WITH_RESULT, Estimate, Panel, Status
 from mcsim._data.schema import Schema
+from mcsim._host.host import HostEstimator
 from mcsim._host.pool import WorkerPool
 from mcsim._readers import FullLabel
 from mcsim._run.evaluate import evaluate
@@ -115,7 +116,8 @@ def estimates_on(
 def _on_panels(ran: OnRealData, keys: Key[Array, " draw"], panels: Panel) -> ByEstimand:
     """Return the values on panels (draw, unit, period), computed in chunks of one size."""
     draws, n_units = len(keys), panels[next(iter(panels))].shape[1]
-    chunk = max(1, min(draws, CHUNK_ROWS // n_units))
+    is_host = isinstance(ran.estimator, HostEstimator)  # nothing to compile: no chunk is filled up
+    chunk = draws if is_host else max(1, min(draws, CHUNK_ROWS // n_units))
     found: list[ByEstimand] = []
     for start in range(0, draws, chunk):
         rows = np.arange(start, start + chunk) % draws  # the last chunk is filled with others
