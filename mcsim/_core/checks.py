@@ -288,9 +288,9 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def misfit(value: Any, hint: Any, place: str = "") -> str:
-    """Say what does not fit in a value: where it stands, what it is, what was expected.
+    """Return the misfit of a value in words: its place, its type, the type expected.
 
-    A `typing.TypedDict` may have fields beyond those that it declares.
+    A `typing.TypedDict` may have fields beyond the declared ones.
 
     Examples
     --------

@@ -103,7 +103,7 @@ class ReadsSchema(Protocol):
 
 @runtime_checkable
 class Diagnosed(Protocol):
-    """An estimator that says of a panel what a reader should know beside the estimate.
+    """An estimator with numbers about a panel that a reader should see beside the estimate.
 
     ``diagnose(panel)`` gives numbers by their names, as ``{"treated cells left out of the average":
     12.0}``; 0 is not worth a note. It is pure, runs on a cell's first block, and its means are
@@ -111,7 +111,7 @@ class Diagnosed(Protocol):
     """
 
     def diagnose(self, panel: Panel, /) -> Mapping[str, Any]:
-        """Return what is known of an estimate on one panel, by name."""
+        """Return these numbers of one panel, by name."""
         ...
 
 
@@ -185,12 +185,12 @@ CONFIDENCE_LEVEL = Rule(
 
 
 def faults_of_level(level: Any) -> list[str]:
-    """Return what is wrong with a confidence level."""
+    """Return the faults of a confidence level."""
     return faults_of_value("level", level, CONFIDENCE_LEVEL)
 
 
 def faults_of_null(null: Any) -> list[str]:
-    """Return what is wrong with the value that tests are of."""
+    """Return the faults of the value of a null hypothesis."""
     return faults_of_value("null", null, FINITE)
 
 

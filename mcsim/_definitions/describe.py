@@ -289,7 +289,7 @@ def _is_constant(name: str, member: Any) -> bool:
 
 
 def _state_of(thing: Any) -> dict[str, Any]:
-    """Return an object's attributes, those of slots too, without what it remembers."""
+    """Return an object's attributes, slots included, without cached properties."""
     state = dict(getattr(thing, "__dict__", {}))
     for cls in type(thing).__mro__:
         slots = vars(cls).get("__slots__", ())
@@ -303,7 +303,7 @@ def _state_of(thing: Any) -> dict[str, Any]:
 
 
 def _is_memo(cls: type, name: str) -> bool:
-    """Whether an attribute is what a `functools.cached_property`, or one like it, remembers."""
+    """Return whether an attribute holds the value of a cached property."""
     member = inspect.getattr_static(cls, name, None)
     kept = hasattr(member, "__get__") and not hasattr(member, "__set__")
     return kept and not callable(member) and not isinstance(member, classmethod | staticmethod)
@@ -329,7 +329,7 @@ def _describe_frame(frame: Any) -> Description:
 
 
 def _describe_number(number: np.generic) -> Description:
-    """Describe a NumPy scalar with its type, which decides the type of what it meets."""
+    """Describe a NumPy scalar with its type, which decides the type of results."""
     value = (
         number.item() if isinstance(number, np.floating | np.integer | np.bool_) else str(number)
     )

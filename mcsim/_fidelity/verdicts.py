@@ -175,7 +175,7 @@ def equivalence(lower: float, upper: float) -> str:
 def best_reference(
     scores: Mapping[str, float], references: Sequence[str], measures: Mapping[str, Mapping]
 ) -> str | None:
-    """Return the reference with the lowest score of those that do not copy; None if all do."""
+    """Return the reference with the lowest score that copies no units; None if all copy."""
     fresh = [n for n in references if n in scores and measures[n].get("nn_ratio", 0) >= NEW]
     return min(fresh, key=lambda name: scores[name]) if fresh else None
 
@@ -201,7 +201,7 @@ def panel_verdict(
 
 
 def _copying_units(measures: Mapping[str, float], baseline: Mapping[str, float]) -> str:
-    """Warn of units that are repeated, or stay close to those of the training."""
+    """Warn of units that are repeated, or stay close to training units."""
     ratio = measures.get("nn_ratio", np.nan)
     words = copying_words("training units", measures["copies"], baseline["copies"], ratio)
     if words or not ratio < NEW:

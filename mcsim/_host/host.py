@@ -213,7 +213,7 @@ def _check_options(
 
 
 def faults_of_version(argument: str, version: Any) -> list[str]:
-    """Return what is wrong with a user's own version of a part of a study."""
+    """Return the faults of a user's own version of a part of a study."""
     if isinstance(version, Version) and not isinstance(version, bool):
         return []
     return [f"{argument}: got {version!r}, expected a whole number or a string"]

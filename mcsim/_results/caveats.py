@@ -96,8 +96,8 @@ def conditional_rows(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.Series:
     return fixed & rows["inference"].fillna("").astype(str).str.match(_FOR_SHOCKS)
 
 
-# Limits and p-values of an estimator's own. Those that it leaves to mcsim are completed at any
-# level and null. Its own stay as they are: at the study's, where the estimator took them (see
+# An estimator's own limits and p-values. Missing ones are completed by mcsim at any level and null.
+# Its own stay as they are: at the study's, where the estimator took them (see
 # `_core.protocols`), else at a level and null that mcsim cannot know.
 
 

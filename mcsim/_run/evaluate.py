@@ -186,7 +186,7 @@ def _run_here(
 
 @contextmanager
 def _names_explained(frame: pd.DataFrame) -> Iterator[None]:
-    """Add to an exception of user code what is known of a name that the frame lacks."""
+    """Add a note on a name that the frame lacks to an exception of user code."""
     try:
         yield
     except Exception as error:

@@ -1,9 +1,9 @@
 """Placebo laws: whether inference on generated panels is that on real ones.
 
-Laws that never were, as in Bertrand, Duflo & Mullainathan (2004, Quarterly Journal of Economics
-119: 249-275). Two checks: the standard deviation of placebo effects, and rejection rates of nominal
-5 % tests, by standard error, where half of the units are treated from a random period in the
-middle on.
+A placebo law treats units without any effect, as in Bertrand, Duflo & Mullainathan (2004, Quarterly
+Journal of Economics 119: 249-275). Two checks: the standard deviation of placebo effects, and
+rejection rates of nominal 5 % tests, by standard error, where half of the units are treated from a
+random period in the middle on.
 
 For a placebo date b the effect estimated for randomly treated units is a difference of means of
 the units' changes (mean from b on less mean before), so its sampling sd is, but for a factor that
@@ -33,8 +33,8 @@ Changes = Float[ndarray, "*panel unit outcome date"]
 NORMAL = 1.96
 INFERENCES = ("iid", "CR1", "wild")
 WILD_DRAWS = 199  # (draws + 1) x level is whole: the test is exact where signs are
-BLOCK = 50  # laws of one call, so that any number of them shares a program
-SIDE_BY_SIDE, CELLS = 10, 4_000  # laws worked on at once, in panels of so many cells
+BLOCK = 50  # placebo laws of one call, so that any number of them shares a program
+SIDE_BY_SIDE, CELLS = 10, 4_000  # placebo laws worked on at once, in panels of so many cells
 
 
 # The standard deviation of placebo effects
@@ -125,7 +125,7 @@ def _cells(outcomes: Sequence[str], dates: Sequence[Any]):
 def placebo_rejections(
     key: Key[Array, ""], panels: Float[ndarray, "panel unit period"], reps: int
 ) -> Bool[ndarray, "rep inference"]:
-    """Return which tests of laws without effect reject; panels are taken in turn.
+    """Return which tests of placebo laws, which have no effect, reject; panels take turns.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def placebo_rejections(
     panels : array (panel, unit, period)
         One outcome.
     reps : int
-        Number of laws.
+        Number of placebo laws.
     """
     blocks = -(-reps // BLOCK)
     which, keys = np.arange(blocks * BLOCK) % len(panels), jax.random.split(key, blocks * BLOCK)
@@ -157,7 +157,7 @@ def _rejects(found: dict[str, dict[str, Array]]) -> Bool[ndarray, "rep inference
 def _program(n_units: int, n_periods: int) -> Any:
     """Compile once per shape: the outcome's name and values are arguments."""
     edge = max(1, n_periods // 4)
-    laws = at_random(share=0.5, start=(edge, n_periods - edge))
+    placebo_laws = at_random(share=0.5, start=(edge, n_periods - edge))
     estimator = fixed_effects(
         "y ~ d | unit + time", term="d", vcov=list(INFERENCES), resamples=WILD_DRAWS
     )
@@ -165,7 +165,7 @@ def _program(n_units: int, n_periods: int) -> Any:
     def one(pair: tuple[Array, Array]) -> dict[str, dict[str, Array]]:
         law_key, test_key = jax.random.split(pair[0])
         panel = Panel({"y": pair[1]})
-        panel = panel.with_columns({"d": laws(law_key, panel)})
+        panel = panel.with_columns({"d": placebo_laws(law_key, panel)})
         found = estimator(test_key, panel)
         return {label[1]: _fields(estimate) for label, estimate in found.items()}
 

@@ -96,7 +96,7 @@ class Row(NamedTuple):
 def real_row(
     key: Key[Array, ""], real: RealPanel, halves: Sequence[Split], scale: Scale, counts: DrawCounts
 ) -> Row:
-    """Compare the first half of every split with the second; test laws on the panel itself."""
+    """Compare the halves of every split; test placebo laws on the panel itself."""
     splits, nothing = [], np.zeros((0, real.shape[1], len(real.layout.outcomes)))
     for index, (train, held) in enumerate(halves):
         mine, other = real.half(train), real.half(held)
