@@ -14,11 +14,12 @@ nox.options.sessions = ["quick"]
 nox.options.default_venv_backend = "none"
 
 CORE = [
-    f"tests/test_{name}.py"
-    for name in (
-        *("core", "keys", "study", "frames", "formula", "runner", "engine", "store", "measures"),
-        *("compare", "host", "report", "estimate", "autoregressive", "exports"),
-    )
+    *("tests/core/test_core.py", "tests/core/test_keys.py", "tests/data/test_frames.py"),
+    *("tests/host/test_host.py", "tests/results/test_store.py", "tests/measures"),
+    *(f"tests/run/test_{noun}.py" for noun in ("study", "runner", "engine", "estimate")),
+    "tests/estimators/test_formula.py",
+    "tests/generators/test_autoregressive.py",
+    *("tests/test_report.py", "tests/test_exports.py"),
 ]
 """The core, the runner, estimators and one generator: what changes break first."""
 

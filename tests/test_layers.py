@@ -309,6 +309,17 @@ def lines_of_code(function, lines):
     return sum(bool(line) and not line.startswith("#") for line in own)
 
 
+def test_tests_mirror_the_tree():
+    rooms = {name.removeprefix("_") for file in ROOT.iterdir() for name in [file.stem]}
+    tests = Path(__file__).parent
+    homeless = [
+        str(file.relative_to(tests))
+        for file in tests.rglob("test_*.py")
+        if file.parent != tests and file.parent.name not in rooms | {"studies"}
+    ]
+    assert not homeless
+
+
 def test_functions_are_short():
     assert not [
         f"{name}: {node.name}"

@@ -21,7 +21,7 @@ from mcsim.estimators._regression.instruments import iv_2sls, liml
 from mcsim.estimators._regression.ols import between, first_difference, ols
 from mcsim.estimators._regression.random_effects import random_effects
 
-NIST = Path(__file__).parent / "data" / "nist"
+NIST = Path(__file__).parents[1] / "references" / "nist"
 RTOL = 1e-8
 EVERY = [
     (ols, "y ~ x + w"),

@@ -1,6 +1,6 @@
 """Differences in differences against other libraries, short NumPy versions and exact examples.
 
-The values of diff-diff and pyfixest were made by tests/data/did_reference.py.
+The values of diff-diff and pyfixest were made by tests/references/did_reference.py.
 """
 
 import inspect
@@ -28,7 +28,7 @@ from mcsim.estimators._did import (
 )
 from mcsim.estimators._regression.fixed_effects import fixed_effects
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "references"
 REFERENCE = json.loads((DATA / "did_reference.json").read_text())
 FRAME = pd.read_csv(DATA / "did_panel.csv")
 EXACT = {"rtol": 1e-8, "atol": 1e-11}

@@ -3,7 +3,8 @@
 linearmodels and pyfixest come with ``pip install 'mcsim[test]'``. DoubleML, econml and diff-diff
 are heavy, and not part of it: their tests skip unless the library is there. They are run by hand
 when a reader changes, in an environment of their own:
-``pip install 'mcsim[test,doubleml,econml,diff-diff]'``, then ``pytest tests/test_readers.py``.
+``pip install 'mcsim[test,doubleml,econml,diff-diff]'``, then
+``pytest tests/readers/test_readers.py``.
 """
 
 import copy

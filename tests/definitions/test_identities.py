@@ -134,7 +134,7 @@ def hashes(script, source):
 
 @pytest.mark.slow
 def test_renaming_private_files_functions_and_classes_changes_no_hash(tmp_path):
-    copy, script = moved(tmp_path), Path(__file__).with_name("public_parts.py")
+    copy, script = moved(tmp_path), Path(__file__).parents[1] / "public_parts.py"
     assert not list(copy.rglob("_native.py"))
     stems = {file.stem.removeprefix("_moved") for file in copy.rglob("_moved*")}
     (tmp_path / "parts.py").write_text(_with_imports(script.read_text(), stems))

@@ -21,8 +21,8 @@ from mcsim._data.shapes import note_on_long, note_on_wide
 from mcsim.datasets import DatasetInfo, _sources
 from mcsim.errors import InputError, UnknownName
 
-ROOT = Path(__file__).parents[1]
-NIST = ROOT / "tests" / "data" / "nist"
+ROOT = Path(__file__).parents[2]
+NIST = ROOT / "tests" / "references" / "nist"
 
 
 def load(name):

@@ -10,7 +10,7 @@ import pytest
 import mcsim
 from mcsim.errors import InputError
 
-STUDIES = Path(__file__).parents[1] / "studies"
+STUDIES = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture

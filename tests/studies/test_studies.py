@@ -13,7 +13,7 @@ from mcsim.dgps import ErrorComponents, at_random, with_effect
 from mcsim.errors import InputError
 from mcsim.estimators import fixed_effects
 
-STUDIES = Path(__file__).parents[1] / "studies"
+STUDIES = Path(__file__).parents[2] / "studies"
 FIGURES = {
     "arellano_bond": 24,
     "bertrand_duflo_mullainathan": 19,

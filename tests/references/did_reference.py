@@ -4,7 +4,7 @@ Needs diff-diff 3.13 and pyfixest 0.60, which the tests do not. The panel is dra
 ``unit`` 1 to 60 over periods 1 to 6, adoption in 3, 4, 5 or never (``start`` 0); ``x`` is constant,
 ``z`` varies; ``kept`` is 0 in cells that the unbalanced panel lacks.
 
-    python tests/data/did_reference.py
+    python tests/references/did_reference.py
 """
 
 import json
