@@ -28,7 +28,7 @@ LAYERS = [
     "_data",
     "_definitions",
     "_core",
-    "errors _version",
+    "errors _version _doors",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
+from mcsim._doors import imported
+
 HOST = "mcsim.host"
 """Name of lifted functions, and of the function that lifts them."""
 
@@ -89,7 +91,7 @@ def _exported_as(thing: type | types.FunctionType) -> str | None:
     """
     home = public_part(thing.__module__)
     own = isinstance(thing, types.FunctionType) and _is_of_mcsim(thing.__globals__["__name__"])
-    for name, exported in vars(sys.modules[home]).items():
+    for name, exported in imported(home):
         same = exported is thing or (own and _innermost(exported) is _innermost(thing))
         if same and not name.startswith("_"):
             return f"{home}.{name}"
