@@ -119,7 +119,7 @@ INSIDES = {
     "_definitions": ["describe", "source_text public_names"],
     "_core": [
         "protocols records keys",
-        "design calls averages pytree checks markup numerics machine",
+        "design calls calendar averages pytree checks markup numerics machine",
     ],
 }
 """The same inside packages, line by line and name by name."""

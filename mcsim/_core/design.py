@@ -5,9 +5,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
-
 from mcsim._core.checks import faults_of_strings
+from mcsim._core.pytree import registers_once
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, raise_all
 
 Scalar = bool | int | float | str
@@ -21,7 +20,14 @@ RESERVED_NAMES = frozenset((*_ROW_COLUMNS, *_OTHER_COLUMNS))
 LARGEST = 2**63  # from which whole numbers do not fit the columns of results
 
 
-@jax.tree_util.register_pytree_node_class
+@registers_once
+def _register() -> None:
+    import jax
+
+    jax.tree_util.register_pytree_node_class(Design)
+    jax.tree_util.register_pytree_node_class(WatchedDesign)
+
+
 class Design(Mapping[str, Any]):
     """One cell of a study: the value of each factor.
 
@@ -53,6 +59,7 @@ class Design(Mapping[str, Any]):
         static: Sequence[str] = (),
         defaults: Mapping[str, Any] | None = None,
     ):
+        _register()
         raise_all(_faults_of_arguments(factors, static, defaults))
         self._factors = dict(factors or {})
         self._static = frozenset(static)
@@ -101,6 +108,10 @@ class Design(Mapping[str, Any]):
         """Return the value of every factor, defaults included."""
         return {**self.defaults, **self._factors}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _register()
+        self.__dict__.update(state)
+
     def tree_flatten(self):
         """Split into (traced floats, everything else), for JAX."""
         traced = tuple(
@@ -122,6 +133,7 @@ class Design(Mapping[str, Any]):
     @classmethod
     def tree_unflatten(cls, aux: tuple, leaves: Sequence[Any]) -> "Design":
         """Rebuild without checks: JAX passes tracers through here."""
+        _register()
         order, traced, constants, static, defaults = aux
         values = {**dict(zip(traced, leaves, strict=True)), **dict(constants)}
         design = object.__new__(cls)
@@ -131,7 +143,6 @@ class Design(Mapping[str, Any]):
         return design
 
 
-@jax.tree_util.register_pytree_node_class
 class WatchedDesign(Design):
     """A design that notes which factors are asked for, those included that it does not have.
 

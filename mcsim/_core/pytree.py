@@ -1,10 +1,14 @@
-"""Frozen dataclasses as pytrees: named fields are leaves, the others compile-time constants."""
+"""Frozen dataclasses as pytrees: named fields are leaves, the others compile-time constants.
+
+Panels and designs are registered when the first one is made (`registers_once`), so that their files
+import no JAX: worker processes that make none do without it.
+"""
 
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
-
-import jax
 
 T = TypeVar("T")
 
@@ -43,6 +47,7 @@ def pytree(*data: str) -> Callable[[type[T]], type[T]]:
 
     Examples
     --------
+    >>> import jax
     >>> @pytree("x")
     ... @dataclasses.dataclass(frozen=True)
     ... class Scaled:
@@ -51,6 +56,7 @@ def pytree(*data: str) -> Callable[[type[T]], type[T]]:
     >>> jax.tree.map(lambda leaf: 2 * leaf, Scaled(1.5, "a"))
     Scaled(x=3.0, name='a')
     """
+    import jax
 
     def register(cls: type[T]) -> type[T]:
         fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -74,3 +80,21 @@ def pytree(*data: str) -> Callable[[type[T]], type[T]]:
         return cls
 
     return register
+
+
+def registers_once(register: Callable[[], None]) -> Callable[[], None]:
+    """Return the function that registers classes with JAX, at its first call in any thread.
+
+    Whoever makes an instance calls it first: JAX then never meets a class that it does not know.
+    """
+    lock, done = threading.Lock(), threading.Event()
+
+    @functools.wraps(register)
+    def registered() -> None:
+        if not done.is_set():
+            with lock:
+                if not done.is_set():
+                    register()
+                    done.set()
+
+    return registered

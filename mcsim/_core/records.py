@@ -1,4 +1,4 @@
-"""The nouns of mcsim: Panel and its calendar, Sample, Estimate; `protocols` connect them.
+"""The nouns of mcsim: Panel, Sample, Estimate; `protocols` connect them.
 
 A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a **study** crosses
 DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White & Crowther 2019).
@@ -6,18 +6,21 @@ DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White &
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
+from mcsim._core.calendar import Calendar, StaticPart, places_of, register_calendar
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings
+from mcsim._core.pytree import registers_once
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, printable, raise_all
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+else:
+    Array = Any  # JAX is imported with the first panel
 
 
 class Status(IntEnum):
@@ -58,98 +61,14 @@ WITH_RESULT = tuple(int(status) for status in Status if status.has_result)
 SUCCESSES = tuple(Status(status).label for status in WITH_RESULT)
 
 
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class Calendar:
-    """The places of periods, ascending; static under jit.
+@registers_once
+def _register() -> None:
+    import jax
 
-    Attributes
-    ----------
-    places : tuple of int
-        One per period.
-
-    Examples
-    --------
-    >>> Calendar((0, 1, 4)).before(1)
-    (None, 0, None)
-    """
-
-    places: tuple[int, ...]
-
-    def __str__(self) -> str:
-        many = "s" if len(self.places) != 1 else ""
-        gaps = "" if self.consecutive else f" (places {', '.join(map(str, self.places))})"
-        return f"{len(self.places)} period{many}{gaps}"
-
-    @property
-    def consecutive(self) -> bool:
-        """Whether every period follows the one before it."""
-        return self.span == len(self.places)
-
-    @property
-    def span(self) -> int:
-        """Number of periods from the first to the last, those between that are absent included."""
-        return self.places[-1] - self.places[0] + 1 if self.places else 0
-
-    def before(self, lag: int) -> tuple[int | None, ...]:
-        """Return the position of the period ``lag`` places before each; None where it is absent."""
-        position = {place: position for position, place in enumerate(self.places)}
-        return tuple(position.get(place - lag) for place in self.places)
-
-    @property
-    def adjacent(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The positions of the periods that follow another one, and of those before them."""
-        pairs = [(t, source) for t, source in enumerate(self.before(1)) if source is not None]
-        return tuple(later for later, _ in pairs), tuple(earlier for _, earlier in pairs)
-
-    def take(self, positions: Sequence[int]) -> "Calendar":
-        """Return the calendar of the periods at these positions."""
-        return Calendar(tuple(self.places[position] for position in positions))
+    register_calendar()
+    jax.tree_util.register_pytree_with_keys_class(Panel)
 
 
-def places_of(periods: Any, n_periods: int) -> tuple[int, ...] | None:
-    """Return the places of periods counted from the first; None if they are 0, 1, 2, ...
-
-    Raises
-    ------
-    InputError
-        If they are not ascending whole numbers, one per period.
-    """
-    if periods is None:
-        return None
-    try:
-        places = [int(place) for place in periods]
-        whole = all(place == given for place, given in zip(places, periods, strict=True))
-    except (TypeError, ValueError):
-        places, whole = [], False
-    if not whole or len(places) != n_periods or any(b <= a for a, b in pairwise(places)):
-        raise InputError(
-            f"periods: got {periods!r}, expected {n_periods} ascending whole numbers, the places "
-            "of the panel's periods on their calendar, such as [0, 1, 2, 4]"
-        )
-    counted = tuple(place - places[0] for place in places)
-    return None if counted == tuple(range(n_periods)) else counted
-
-
-class StaticPart(NamedTuple):
-    """What of a panel is known when a program is traced; panels that share it share programs.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The columns.
-    periods : tuple of int or None
-        The places of the periods on their calendar; None if they are 0, 1, 2, ...
-    nominal : tuple of (str, int or None)
-        The columns whose values are codes 0, 1, ... of categories, with the number of categories.
-    """
-
-    names: tuple[str, ...]
-    periods: tuple[int, ...] | None = None
-    nominal: tuple[tuple[str, int | None], ...] = ()
-
-
-@jax.tree_util.register_pytree_with_keys_class
 class Panel(Mapping[str, Array]):
     """Columns observed for units over periods; a cross-section has one period.
 
@@ -197,6 +116,7 @@ class Panel(Mapping[str, Array]):
         periods: Sequence[int] | None = None,
         nominal: Mapping[str, int | None] | Sequence[str] = (),
     ):
+        _register()
         if not isinstance(columns, Mapping):
             raise InputError(
                 f"columns: got {type(columns).__name__}, expected a dict of names and arrays; "
@@ -292,6 +212,8 @@ class Panel(Mapping[str, Array]):
 
     def take(self, units: Any) -> "Panel":
         """Return the panel of these units (indices, a mask or a slice), in their order."""
+        import jax.numpy as jnp
+
         units = units if isinstance(units, slice) else jnp.asarray(units)
         columns = {name: array[units] for name, array in self._columns.items()}
         return self._with(columns, None if self.mask is None else self.mask[units])
@@ -301,14 +223,21 @@ class Panel(Mapping[str, Array]):
         nominal = {name: levels for name, levels in self._nominal if name in columns}
         return Panel(columns, mask, periods=self._periods, nominal=nominal)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _register()
+        self.__dict__.update(state)
+
     def tree_flatten_with_keys(self):
         """Split into (keyed leaves, static part), for JAX."""
+        import jax
+
         leaves = [(jax.tree_util.DictKey(name), array) for name, array in self._columns.items()]
         return [*leaves, (jax.tree_util.GetAttrKey("mask"), self.mask)], self.static_part
 
     @classmethod
     def tree_unflatten(cls, static: StaticPart, leaves: Sequence[Any]) -> "Panel":
         """Rebuild without checks: JAX passes tracers and placeholders through here."""
+        _register()
         panel = object.__new__(cls)
         panel._columns = dict(zip(static.names, leaves[:-1], strict=True))
         panel.mask = leaves[-1]
@@ -326,6 +255,9 @@ def require_panel(panel: Any, argument: str = "panel") -> None:
 
 
 def _as_column(name: str, values: Any) -> Array:
+    import jax
+    import jax.numpy as jnp
+
     try:
         array = jnp.asarray(values)
     except jax.errors.JAXTypeError:  # of a tracer, which `readable_errors` of a run explains
