@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mcsim.cli._app import app, in_sentences
+from mcsim.cli._app import app, in_sentences, waiting_for
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Python file with a study.")]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of results.")]
@@ -60,7 +60,8 @@ def run_command(
     ] = False,
 ) -> None:
     """Run a study, or continue it: what the store holds is not computed again."""
-    from mcsim.cli import _studies
+    with waiting_for("starting mcsim", shown=not quiet):
+        from mcsim.cli import _studies
 
     _studies.run_file(
         file,

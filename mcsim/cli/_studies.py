@@ -81,6 +81,8 @@ def run_file(
     """
     raise_all([] if reps is None else faults_of_reps(reps))
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
+    if console.is_terminal:
+        console.print(printable(f"reading {file}"), style="dim", markup=False)
     with _fits_kept_in(store, dry_run):
         loaded = load_study_file(file)
     reps = loaded.study.reps if reps is None else reps
