@@ -2,16 +2,12 @@
 
 A DGP draws a sample; an estimator turns its panel into an estimate; a study crosses DGPs and
 designs with estimators; measures summarize.
-
-Importing mcsim switches JAX to float64, unless the environment variable ``JAX_ENABLE_X64``, the
-user's decision, is set; studies check it loudly.
 """
 
-import os as _os
-import sys as _sys
 import typing as _typing
 
-from mcsim._doors import Door as _Door
+from mcsim._startup import Door as _Door
+from mcsim._startup import use_float64 as _use_float64
 from mcsim._version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
@@ -103,8 +99,4 @@ __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = _Door(__name__, _HOMES)
 __dir__ = __getattr__.names
 
-if "JAX_ENABLE_X64" not in _os.environ:
-    if "jax" in _sys.modules:
-        _sys.modules["jax"].config.update("jax_enable_x64", True)
-    else:  # JAX reads it when it is imported
-        _os.environ["JAX_ENABLE_X64"] = "1"
+_use_float64()

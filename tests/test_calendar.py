@@ -13,7 +13,7 @@ import pytest
 
 import mcsim
 from mcsim import Design, Panel, from_frame, to_frame
-from mcsim._core.calendar import Calendar
+from mcsim._core.records import Calendar
 from mcsim._definitions.describe import describe
 from mcsim._host.samples import stack_samples
 from mcsim._host.worker import Payload, estimate_piece, piece_of

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcsim import Panel
-from mcsim._core.calendar import Calendar
+from mcsim._core.records import Calendar
 from mcsim.errors import InputError
 from mcsim.estimators._expression import (
     design_matrix,

@@ -28,7 +28,7 @@ LAYERS = [
     "_data",
     "_definitions",
     "_core",
-    "errors _version _doors",
+    "errors _version _startup",
 ]
 """From the top down; a file imports from lines below its own, or from names to its right on it."""
 
@@ -119,7 +119,7 @@ INSIDES = {
     "_definitions": ["describe", "source_text public_names"],
     "_core": [
         "protocols records keys",
-        "design calls calendar averages pytree checks markup numerics machine",
+        "design estimates calls averages pytree checks markup numerics machine",
     ],
 }
 """The same inside packages, line by line and name by name."""

@@ -1,12 +1,6 @@
-"""Frozen dataclasses as pytrees: named fields are leaves, the others compile-time constants.
-
-Panels and designs are registered when the first one is made (`registers_once`), so that their files
-import no JAX: worker processes that make none do without it.
-"""
+"""Frozen dataclasses as pytrees: named fields are leaves, the others compile-time constants."""
 
 import dataclasses
-import functools
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -80,21 +74,3 @@ def pytree(*data: str) -> Callable[[type[T]], type[T]]:
         return cls
 
     return register
-
-
-def registers_once(register: Callable[[], None]) -> Callable[[], None]:
-    """Return the function that registers classes with JAX, at its first call in any thread.
-
-    Whoever makes an instance calls it first: JAX then never meets a class that it does not know.
-    """
-    lock, done = threading.Lock(), threading.Event()
-
-    @functools.wraps(register)
-    def registered() -> None:
-        if not done.is_set():
-            with lock:
-                if not done.is_set():
-                    register()
-                    done.set()
-
-    return registered

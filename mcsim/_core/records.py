@@ -1,20 +1,21 @@
-"""The nouns of mcsim: Panel, Sample, Estimate; `protocols` connect them.
+"""The nouns of mcsim: Panel and its calendar, Sample, Estimate; `protocols` connect them.
 
 A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a **study** crosses
 DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White & Crowther 2019).
 """
 
-import math
+import functools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from enum import IntEnum
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Bool
 
-from mcsim._core.calendar import Calendar, StaticPart, places_of, register_calendar
-from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings
-from mcsim._core.pytree import registers_once
+from mcsim._core.estimates import SUCCESSES, WITH_RESULT, Estimate, Status  # noqa: F401  too
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, printable, raise_all
 
 if TYPE_CHECKING:
@@ -22,51 +23,110 @@ if TYPE_CHECKING:
 else:
     Array = Any  # JAX is imported with the first panel
 
-
-class Status(IntEnum):
-    """What became of one estimate. Inside jit a status is data; in frames it is its label.
-
-    All but ``OK`` and ``NO_SE`` are failures. ``OK`` has something that counts: a value, or a
-    p-value or an interval alone. ``NO_SE`` is an estimate whose inference is not defined: its value
-    counts, in every measure that needs no standard error. ``SKIPPED`` is given by a run, to
-    replications that it leaves out since all of a first block failed.
-    """
-
-    OK = 0
-    NONCONVERGED = 1
-    SINGULAR = 2
-    NAN = 3
-    ERROR = 4
-    TIMEOUT = 5
-    CRASHED = 6
-    OOM = 7
-    SKIPPED = 8
-    INVALID_INPUT = 9
-    NO_SE = 10
-
-    @property
-    def label(self) -> str:
-        """The status as it is written in frames: ``"ok"``, ``"singular"``, ..."""
-        return self.name.lower()
-
-    @property
-    def has_result(self) -> bool:
-        """Whether there is a result, with a standard error or without."""
-        return self in (Status.OK, Status.NO_SE)
+_REGISTERING = threading.Lock()
 
 
-WITH_RESULT = tuple(int(status) for status in Status if status.has_result)
-"""The statuses of results, as numbers; `SUCCESSES` are their labels."""
-
-SUCCESSES = tuple(Status(status).label for status in WITH_RESULT)
-
-
-@registers_once
+@functools.cache
 def _register() -> None:
+    """Tell JAX of panels and calendars, when the first is made: workers may make none."""
     import jax
 
-    register_calendar()
-    jax.tree_util.register_pytree_with_keys_class(Panel)
+    with _REGISTERING, suppress(ValueError):  # of two threads at once, the second
+        jax.tree_util.register_static(Calendar)
+        jax.tree_util.register_pytree_with_keys_class(Panel)
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The places of periods, ascending; static under jit.
+
+    Attributes
+    ----------
+    places : tuple of int
+        One per period.
+
+    Examples
+    --------
+    >>> Calendar((0, 1, 4)).before(1)
+    (None, 0, None)
+    """
+
+    places: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _register()
+
+    def __str__(self) -> str:
+        many = "s" if len(self.places) != 1 else ""
+        gaps = "" if self.consecutive else f" (places {', '.join(map(str, self.places))})"
+        return f"{len(self.places)} period{many}{gaps}"
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether every period follows the one before it."""
+        return self.span == len(self.places)
+
+    @property
+    def span(self) -> int:
+        """Number of periods from the first to the last, those between that are absent included."""
+        return self.places[-1] - self.places[0] + 1 if self.places else 0
+
+    def before(self, lag: int) -> tuple[int | None, ...]:
+        """Return the position of the period ``lag`` places before each; None where it is absent."""
+        position = {place: position for position, place in enumerate(self.places)}
+        return tuple(position.get(place - lag) for place in self.places)
+
+    @property
+    def adjacent(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The positions of the periods that follow another one, and of those before them."""
+        pairs = [(t, source) for t, source in enumerate(self.before(1)) if source is not None]
+        return tuple(later for later, _ in pairs), tuple(earlier for _, earlier in pairs)
+
+    def take(self, positions: Sequence[int]) -> "Calendar":
+        """Return the calendar of the periods at these positions."""
+        return Calendar(tuple(self.places[position] for position in positions))
+
+
+def places_of(periods: Any, n_periods: int) -> tuple[int, ...] | None:
+    """Return the places of periods counted from the first; None if they are 0, 1, 2, ...
+
+    Raises
+    ------
+    InputError
+        If they are not ascending whole numbers, one per period.
+    """
+    if periods is None:
+        return None
+    try:
+        places = [int(place) for place in periods]
+        whole = all(place == given for place, given in zip(places, periods, strict=True))
+    except (TypeError, ValueError):
+        places, whole = [], False
+    if not whole or len(places) != n_periods or any(b <= a for a, b in pairwise(places)):
+        raise InputError(
+            f"periods: got {periods!r}, expected {n_periods} ascending whole numbers, the places "
+            "of the panel's periods on their calendar, such as [0, 1, 2, 4]"
+        )
+    counted = tuple(place - places[0] for place in places)
+    return None if counted == tuple(range(n_periods)) else counted
+
+
+class StaticPart(NamedTuple):
+    """What of a panel is known when a program is traced; panels that share it share programs.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns.
+    periods : tuple of int or None
+        The places of the periods on their calendar; None if they are 0, 1, 2, ...
+    nominal : tuple of (str, int or None)
+        The columns whose values are codes 0, 1, ... of categories, with the number of categories.
+    """
+
+    names: tuple[str, ...]
+    periods: tuple[int, ...] | None = None
+    nominal: tuple[tuple[str, int | None], ...] = ()
 
 
 class Panel(Mapping[str, Array]):
@@ -289,41 +349,3 @@ class Sample(NamedTuple):
 
     panel: Panel
     truth: Mapping[str, Any]
-
-
-@with_remedies()
-class Estimate(NamedTuple):
-    """What an estimator says: numbers, and a status as data.
-
-    Where ``lower``, ``upper`` or ``p_value`` is NaN, mcsim uses value -+ t(df) se (normal where
-    ``df`` is infinite) at the study's level and null; an estimator with limits of its own
-    (percentile bootstrap, Anderson-Rubin) gives them here. A p-value or limits without a value are
-    a result too. A standard error that was given and is not above zero is none: where nothing else
-    can stand for it, the status becomes ``NO_SE``.
-
-    Attributes
-    ----------
-    value, se : float or array ()
-        Estimate and standard error, in units of the outcome.
-    lower, upper : float or array ()
-        Limits of the estimator's own interval.
-    df : float or array ()
-        Degrees of freedom of the reference distribution.
-    p_value : float or array ()
-        The estimator's own p-value.
-    status : int or array ()
-        A `Status`; anything but ``OK`` and ``NO_SE`` marks a failure.
-
-    Examples
-    --------
-    >>> Estimate(1.5, 0.2).df
-    inf
-    """
-
-    value: Any
-    se: Any = math.nan
-    lower: Any = math.nan
-    upper: Any = math.nan
-    df: Any = math.inf
-    p_value: Any = math.nan
-    status: Any = Status.OK

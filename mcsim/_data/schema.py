@@ -15,10 +15,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from mcsim._core.calendar import StaticPart, places_of
 from mcsim._core.calls import with_remedies
 from mcsim._core.pytree import ADDED_LATER
-from mcsim._core.records import Panel
+from mcsim._core.records import Panel, StaticPart, places_of
 from mcsim.errors import InputError, UnknownName, did_you_mean, printable, raise_all
 
 Kind = Literal["continuous", "integer", "binary", "categorical"]

@@ -14,11 +14,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core.averages import Average, Bin
-from mcsim._core.calendar import Calendar
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import is_whole
 from mcsim._core.pytree import pytree
-from mcsim._core.records import Panel
+from mcsim._core.records import Calendar, Panel
 from mcsim.dgps._fields import faults_of_numbers
 from mcsim.dgps._random import normals
 from mcsim.errors import raise_all

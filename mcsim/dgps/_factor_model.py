@@ -12,12 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from mcsim._core.calendar import Calendar
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import is_whole
 from mcsim._core.design import Design
 from mcsim._core.pytree import ADDED_LATER, pytree
-from mcsim._core.records import Panel, Sample, require_panel
+from mcsim._core.records import Calendar, Panel, Sample, require_panel
 from mcsim.dgps._fields import faults_of_sizes, field_names, with_factors
 from mcsim.dgps._random import normals
 from mcsim.errors import InputError, did_you_mean, printable, raise_all

@@ -7,8 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mcsim._core.calendar import Calendar
-from mcsim._core.records import Panel
+from mcsim._core.records import Calendar, Panel
 
 
 def lagged(

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from mcsim._core.calendar import Calendar
 from mcsim._core.checks import is_whole, plain
-from mcsim._core.records import Panel
+from mcsim._core.records import Calendar, Panel
 from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import Name
 from mcsim.estimators._formula import RegressionFormula, TreatmentFormula

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from mcsim._core.averages import ATT, named
-from mcsim._core.calendar import Calendar
-from mcsim._core.records import Estimate, Panel, Status
+from mcsim._core.records import Calendar, Estimate, Panel, Status
 from mcsim.errors import InputError, raise_all
 from mcsim.estimators._did.adoption import (
     LEFT_OUT,

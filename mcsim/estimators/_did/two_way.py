@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from mcsim._core.averages import ATT, at_event_times
-from mcsim._core.calendar import Calendar
 from mcsim._core.checks import at_least, faults_of_value, is_whole, one_of, plain
 from mcsim._core.machine import require_float64
-from mcsim._core.records import Estimate, Panel, Status
+from mcsim._core.records import Calendar, Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._did.adoption import (
     BOTH,

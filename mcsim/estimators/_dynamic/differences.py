@@ -18,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim._core.calendar import Calendar
-from mcsim._core.records import Panel, Status
+from mcsim._core.records import Calendar, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._expression import (
     Term,

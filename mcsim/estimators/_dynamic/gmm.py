@@ -14,9 +14,8 @@ import numpy as np
 from jax.scipy.special import gammaincc, ndtr
 from jaxtyping import Array, Bool, Float, Int
 
-from mcsim._core.calendar import Calendar
 from mcsim._core.numerics import eigh
-from mcsim._core.records import Estimate
+from mcsim._core.records import Calendar, Estimate
 from mcsim.estimators._dynamic.differences import Differences
 from mcsim.estimators._expression import lagged
 from mcsim.estimators._linear_model.data import generalized_inverse

@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mcsim._core.calendar import Calendar
-from mcsim._core.records import Panel, Status
+from mcsim._core.records import Calendar, Panel, Status
 from mcsim.errors import InputError, TooFewPeriods
 from mcsim.estimators._expression import (
     Term,

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from mcsim._core.calendar import Calendar
-from mcsim._core.records import Estimate, Panel, Status
+from mcsim._core.records import Calendar, Estimate, Panel, Status
 from mcsim.errors import InputError
 from mcsim.estimators._linear_model.data import Regression
 from mcsim.estimators._linear_model.least_squares import LinearFit

@@ -1,13 +1,14 @@
-"""Doors of packages: a public name is imported when it is first asked for, and not before.
+"""What ``import mcsim`` does: it opens doors, and has JAX compute in float64.
 
-``import mcsim`` is then quick, and imports neither JAX nor pandas; ``mcsim --help`` and worker
-processes, which import the package too, pay for what they use. A package with a door lists its
-names twice: as imports under ``TYPE_CHECKING``, for editors and pyright, and in the table of its
-`Door`. `tests/test_startup.py` holds the two together.
+A public name is imported when it is first asked for. ``import mcsim`` is then quick, and imports
+neither JAX nor pandas; ``mcsim --help`` and worker processes, which import the package too, pay for
+what they use. A package with a `Door` lists its names twice: as imports under ``TYPE_CHECKING``,
+for editors and pyright, and in the door's table; `tests/test_startup.py` holds the two together.
 """
 
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -50,12 +51,14 @@ class Door:
         return sorted({*vars(sys.modules[self.package]), *self.homes})
 
 
-def imported(package: str) -> Iterator[tuple[str, Any]]:
-    """Yield the names of a package with their values; of a door's those whose home is imported."""
-    module = sys.modules[package]
-    yield from list(vars(module).items())
-    door = vars(module).get("__getattr__")
-    if isinstance(door, Door):
-        for name, home in door.homes.items():
-            if name not in vars(module) and home.partition(":")[0] in sys.modules:
-                yield name, door(name)
+def use_float64() -> None:
+    """Have JAX compute in float64, unless ``JAX_ENABLE_X64``, the user's decision, is set.
+
+    JAX is not imported for that: it reads the variable when it is. Studies check it loudly.
+    """
+    if "JAX_ENABLE_X64" in os.environ:
+        return
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_enable_x64", True)
+    else:
+        os.environ["JAX_ENABLE_X64"] = "1"
