@@ -25,6 +25,7 @@ from mcsim._host.worker import estimate_piece
 from mcsim._run.plan import CellPlan
 from mcsim._run.progress import Progress, awaited, preparing
 from mcsim._run.study import Study
+from mcsim.testing import constant_dgp, exact_estimator
 
 HEAVY = {
     "flax", "optax", "scipy.special", "scipy.stats", "scipy.optimize", "formulaic", "statsmodels",
@@ -177,9 +178,18 @@ def test_the_display_shows_what_the_first_replications_wait_for(terminal, cells)
 
 
 def test_a_run_says_what_it_prepares_in_a_terminal_alone(terminal):
-    with preparing(shown=True) as show:
-        show("starting 2 workers, planning the study")
-    assert "starting 2 workers, planning the study" in terminal()
-    with preparing(shown=False) as show:
-        show("planning the study")
+    with preparing("starting 2 workers, planning the study", shown=True):
+        assert "starting 2 workers, planning the study" in terminal()
+    terminal()
+    with preparing("planning the study", shown=False):
+        pass
     assert terminal() == ""
+
+
+def test_a_run_is_never_silent(terminal):
+    mcsim.run(Study(constant_dgp(), exact_estimator()), reps=2, workers=0)
+    shown = terminal()
+    said = "planning the study", "computing truths", "compiling 1 of 2", "compiling 2 of 2"
+    places = [shown.index(words) for words in said]
+    assert places == sorted(places)
+    assert "starting" not in shown

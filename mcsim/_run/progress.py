@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -120,14 +120,11 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def preparing(*, shown: bool) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows what a run prepares; its text goes when the bars come."""
+def preparing(what: str, *, shown: bool) -> Iterator[None]:
+    """Show in a terminal what a run prepares, before its bars are there."""
     console = Console(stderr=True)
-    if not (shown and console.is_terminal):
-        yield lambda text: None
-        return
-    with console.status("") as line:
-        yield line.update
+    with console.status(what) if shown and console.is_terminal else nullcontext():
+        yield
 
 
 def awaited(starting: int, *, compiled: int = 0, programs: int = 0, then: str = "") -> str:
@@ -274,7 +271,7 @@ class Progress:
             text = awaited(
                 self._starting, compiled=len(self._compiled), programs=len(self._programs)
             )
-            self._bars.update(task, running=text)
+            self._bars.update(task, running=text, refresh=True)
 
     def _advance(self, plan: CellPlan, n: int, **fields: Any) -> None:
         self._bars.update(self._tasks[plan.hash], advance=n, **fields)

@@ -119,16 +119,15 @@ def run(
         home.sweep()
         pool = WorkerPool(workers if _needs_processes(study) else 0)
         try:
-            with preparing(shown=progress) as show:
-                show(awaited(pool.workers, then="planning the study"))
+            starting = awaited(pool.workers, then="planning the study")
+            with preparing(starting, shown=progress):
                 plans = plan(study, seed, home, accept_changes=accept_changes)
                 check_draws(plans, home, pool)
             for cell_plan in plans:
                 register(home, cell_plan)
             asked = manifest(study, seed, reps, plans)
             with _recorded(home, asked, None if source is None else Path(source)) as record:
-                with preparing(shown=progress) as show:
-                    show("computing truths")
+                with preparing("computing truths", shown=progress):
                     truths = store_truths(plans, home, pool)
                 with Progress(study, plans, reps, shown=progress) as display:
                     record["timings"] = _execute(
