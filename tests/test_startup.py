@@ -179,8 +179,8 @@ def test_the_display_shows_what_the_first_replications_wait_for(terminal, cells)
 
 def test_a_run_says_what_it_prepares_in_a_terminal_alone(terminal):
     with preparing("starting 2 workers, planning the study", shown=True):
-        assert "starting 2 workers, planning the study" in terminal()
-    terminal()
+        pass
+    assert "starting 2 workers, planning the study" in terminal()
     with preparing("planning the study", shown=False):
         pass
     assert terminal() == ""

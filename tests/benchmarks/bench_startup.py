@@ -57,7 +57,11 @@ def cpu_seconds(arguments: Sequence[str], tree: Path) -> float:
     environment = {**os.environ, "PYTHONPATH": str(tree), "OPENBLAS_NUM_THREADS": "1"}
     before = os.times()
     subprocess.run(
-        [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=tree,  # which Python looks through first
+        stdout=subprocess.DEVNULL,
+        check=True,
     )
     after = os.times()
     return (after.children_user - before.children_user) + (
