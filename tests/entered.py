@@ -34,6 +34,8 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(mcsim.__path__, "mcsim."):
         if module.name not in APART:
             importlib.import_module(module.name)
+    for name in dir(mcsim):
+        getattr(mcsim, name)
 
 
 def files_entered(call: Callable[[], Any]) -> list[str]:

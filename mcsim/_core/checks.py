@@ -33,7 +33,6 @@ from typing import (
     is_typeddict,
 )
 
-import jax
 import numpy as np
 
 from mcsim.errors import InputError, did_you_mean
@@ -360,6 +359,8 @@ def _is_one(value: Any, hint: Any) -> bool:
         number = Real if hint is float else Integral
         return isinstance(value, number) and not isinstance(value, bool)
     if hint is np.ndarray:
+        import jax
+
         return isinstance(value, (np.ndarray, jax.Array))
     known = hint in (bool, str, NoneType) or (isinstance(hint, type) and is_dataclass(hint))
     return not known or isinstance(value, hint)

@@ -1,11 +1,12 @@
 """Designs: the cells of a study as values of factors, and the grid that crosses them."""
 
+import functools
 import itertools
 import math
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-
-import jax
 
 from mcsim._core.checks import faults_of_strings
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, raise_all
@@ -20,8 +21,19 @@ RESERVED_NAMES = frozenset((*_ROW_COLUMNS, *_OTHER_COLUMNS))
 
 LARGEST = 2**63  # from which whole numbers do not fit the columns of results
 
+_REGISTERING = threading.Lock()
 
-@jax.tree_util.register_pytree_node_class
+
+@functools.cache
+def _register() -> None:
+    """Tell JAX of designs, when the first is made: workers may make none."""
+    import jax
+
+    with _REGISTERING, suppress(ValueError):  # of two threads at once, the second
+        jax.tree_util.register_pytree_node_class(Design)
+        jax.tree_util.register_pytree_node_class(WatchedDesign)
+
+
 class Design(Mapping[str, Any]):
     """One cell of a study: the value of each factor.
 
@@ -53,6 +65,7 @@ class Design(Mapping[str, Any]):
         static: Sequence[str] = (),
         defaults: Mapping[str, Any] | None = None,
     ):
+        _register()
         raise_all(_faults_of_arguments(factors, static, defaults))
         self._factors = dict(factors or {})
         self._static = frozenset(static)
@@ -101,6 +114,10 @@ class Design(Mapping[str, Any]):
         """Return the value of every factor, defaults included."""
         return {**self.defaults, **self._factors}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _register()
+        self.__dict__.update(state)
+
     def tree_flatten(self):
         """Split into (traced floats, everything else), for JAX."""
         traced = tuple(
@@ -122,6 +139,7 @@ class Design(Mapping[str, Any]):
     @classmethod
     def tree_unflatten(cls, aux: tuple, leaves: Sequence[Any]) -> "Design":
         """Rebuild without checks: JAX passes tracers through here."""
+        _register()
         order, traced, constants, static, defaults = aux
         values = {**dict(zip(traced, leaves, strict=True)), **dict(constants)}
         design = object.__new__(cls)
@@ -131,7 +149,6 @@ class Design(Mapping[str, Any]):
         return design
 
 
-@jax.tree_util.register_pytree_node_class
 class WatchedDesign(Design):
     """A design that notes which factors are asked for, those included that it does not have.
 

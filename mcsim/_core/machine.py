@@ -1,8 +1,5 @@
 """JAX on this machine: float64, CPUs and programs that may run at once, the compile cache.
 
-Importing this file switches float64 on, unless the environment variable ``JAX_ENABLE_X64``, the
-user's decision, is set; studies check it loudly.
-
 Compiled programs are kept per user, jaxlib version and kind of processor, so that a second run does
 not compile them again; compiled CPU programs do not travel between processors. The cache is off on
 macOS, where the user has set a cache of their own, and where others may write to its folder:
@@ -26,9 +23,6 @@ import jax
 from mcsim.errors import InputError, warn
 
 ROOT = Path("/")
-
-if "JAX_ENABLE_X64" not in os.environ:
-    jax.config.update("jax_enable_x64", True)
 
 
 def require_float64(task: str) -> None:

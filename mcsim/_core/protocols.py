@@ -9,14 +9,19 @@ test by resampling has its own: its estimator takes a study's null and level bef
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Key
+from jaxtyping import Key
 
 from mcsim._core.checks import FINITE, Rule, faults_of_value, is_finite
 from mcsim._core.design import Design
 from mcsim._core.records import Estimate, Panel, Sample
 from mcsim.errors import raise_all
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+else:
+    Array = Any  # JAX is imported with the first panel
 
 Label = str | tuple[str, str]
 """What an estimate is of: an estimand, or (estimand, inference)."""

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import jax
-
 T = TypeVar("T")
 
 ADDED_LATER = {"added_later": True}
@@ -43,6 +41,7 @@ def pytree(*data: str) -> Callable[[type[T]], type[T]]:
 
     Examples
     --------
+    >>> import jax
     >>> @pytree("x")
     ... @dataclasses.dataclass(frozen=True)
     ... class Scaled:
@@ -51,6 +50,7 @@ def pytree(*data: str) -> Callable[[type[T]], type[T]]:
     >>> jax.tree.map(lambda leaf: 2 * leaf, Scaled(1.5, "a"))
     Scaled(x=3.0, name='a')
     """
+    import jax
 
     def register(cls: type[T]) -> type[T]:
         fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]

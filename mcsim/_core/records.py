@@ -4,61 +4,38 @@ A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a *
 DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White & Crowther 2019).
 """
 
-import math
+import functools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Bool
 
-from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings
+from mcsim._core.estimates import SUCCESSES, WITH_RESULT, Estimate, Status  # noqa: F401  too
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, printable, raise_all
 
+if TYPE_CHECKING:
+    from jaxtyping import Array
+else:
+    Array = Any  # JAX is imported with the first panel
 
-class Status(IntEnum):
-    """What became of one estimate. Inside jit a status is data; in frames it is its label.
-
-    All but ``OK`` and ``NO_SE`` are failures. ``OK`` has something that counts: a value, or a
-    p-value or an interval alone. ``NO_SE`` is an estimate whose inference is not defined: its value
-    counts, in every measure that needs no standard error. ``SKIPPED`` is given by a run, to
-    replications that it leaves out since all of a first block failed.
-    """
-
-    OK = 0
-    NONCONVERGED = 1
-    SINGULAR = 2
-    NAN = 3
-    ERROR = 4
-    TIMEOUT = 5
-    CRASHED = 6
-    OOM = 7
-    SKIPPED = 8
-    INVALID_INPUT = 9
-    NO_SE = 10
-
-    @property
-    def label(self) -> str:
-        """The status as it is written in frames: ``"ok"``, ``"singular"``, ..."""
-        return self.name.lower()
-
-    @property
-    def has_result(self) -> bool:
-        """Whether there is a result, with a standard error or without."""
-        return self in (Status.OK, Status.NO_SE)
+_REGISTERING = threading.Lock()
 
 
-WITH_RESULT = tuple(int(status) for status in Status if status.has_result)
-"""The statuses of results, as numbers; `SUCCESSES` are their labels."""
+@functools.cache
+def _register() -> None:
+    """Tell JAX of panels and calendars, when the first is made: workers may make none."""
+    import jax
 
-SUCCESSES = tuple(Status(status).label for status in WITH_RESULT)
+    with _REGISTERING, suppress(ValueError):  # of two threads at once, the second
+        jax.tree_util.register_static(Calendar)
+        jax.tree_util.register_pytree_with_keys_class(Panel)
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Calendar:
     """The places of periods, ascending; static under jit.
@@ -75,6 +52,9 @@ class Calendar:
     """
 
     places: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _register()
 
     def __str__(self) -> str:
         many = "s" if len(self.places) != 1 else ""
@@ -149,7 +129,6 @@ class StaticPart(NamedTuple):
     nominal: tuple[tuple[str, int | None], ...] = ()
 
 
-@jax.tree_util.register_pytree_with_keys_class
 class Panel(Mapping[str, Array]):
     """Columns observed for units over periods; a cross-section has one period.
 
@@ -197,6 +176,7 @@ class Panel(Mapping[str, Array]):
         periods: Sequence[int] | None = None,
         nominal: Mapping[str, int | None] | Sequence[str] = (),
     ):
+        _register()
         if not isinstance(columns, Mapping):
             raise InputError(
                 f"columns: got {type(columns).__name__}, expected a dict of names and arrays; "
@@ -292,6 +272,8 @@ class Panel(Mapping[str, Array]):
 
     def take(self, units: Any) -> "Panel":
         """Return the panel of these units (indices, a mask or a slice), in their order."""
+        import jax.numpy as jnp
+
         units = units if isinstance(units, slice) else jnp.asarray(units)
         columns = {name: array[units] for name, array in self._columns.items()}
         return self._with(columns, None if self.mask is None else self.mask[units])
@@ -301,14 +283,21 @@ class Panel(Mapping[str, Array]):
         nominal = {name: levels for name, levels in self._nominal if name in columns}
         return Panel(columns, mask, periods=self._periods, nominal=nominal)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _register()
+        self.__dict__.update(state)
+
     def tree_flatten_with_keys(self):
         """Split into (keyed leaves, static part), for JAX."""
+        import jax
+
         leaves = [(jax.tree_util.DictKey(name), array) for name, array in self._columns.items()]
         return [*leaves, (jax.tree_util.GetAttrKey("mask"), self.mask)], self.static_part
 
     @classmethod
     def tree_unflatten(cls, static: StaticPart, leaves: Sequence[Any]) -> "Panel":
         """Rebuild without checks: JAX passes tracers and placeholders through here."""
+        _register()
         panel = object.__new__(cls)
         panel._columns = dict(zip(static.names, leaves[:-1], strict=True))
         panel.mask = leaves[-1]
@@ -326,6 +315,9 @@ def require_panel(panel: Any, argument: str = "panel") -> None:
 
 
 def _as_column(name: str, values: Any) -> Array:
+    import jax
+    import jax.numpy as jnp
+
     try:
         array = jnp.asarray(values)
     except jax.errors.JAXTypeError:  # of a tracer, which `readable_errors` of a run explains
@@ -357,41 +349,3 @@ class Sample(NamedTuple):
 
     panel: Panel
     truth: Mapping[str, Any]
-
-
-@with_remedies()
-class Estimate(NamedTuple):
-    """What an estimator says: numbers, and a status as data.
-
-    Where ``lower``, ``upper`` or ``p_value`` is NaN, mcsim uses value -+ t(df) se (normal where
-    ``df`` is infinite) at the study's level and null; an estimator with limits of its own
-    (percentile bootstrap, Anderson-Rubin) gives them here. A p-value or limits without a value are
-    a result too. A standard error that was given and is not above zero is none: where nothing else
-    can stand for it, the status becomes ``NO_SE``.
-
-    Attributes
-    ----------
-    value, se : float or array ()
-        Estimate and standard error, in units of the outcome.
-    lower, upper : float or array ()
-        Limits of the estimator's own interval.
-    df : float or array ()
-        Degrees of freedom of the reference distribution.
-    p_value : float or array ()
-        The estimator's own p-value.
-    status : int or array ()
-        A `Status`; anything but ``OK`` and ``NO_SE`` marks a failure.
-
-    Examples
-    --------
-    >>> Estimate(1.5, 0.2).df
-    inf
-    """
-
-    value: Any
-    se: Any = math.nan
-    lower: Any = math.nan
-    upper: Any = math.nan
-    df: Any = math.inf
-    p_value: Any = math.nan
-    status: Any = Status.OK

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -194,6 +193,8 @@ _KEEP = (
 
 def _converted(frame: pd.DataFrame, options: _Options) -> tuple[Panel, Schema]:
     """Check a frame and convert it."""
+    import jax.numpy as jnp  # of workers, those that draw convert frames
+
     raise_all(_faults_of_options(frame, options))
     flat, unit, time = with_index_as_columns(frame, options.unit, options.time)
     index = [name for name in (unit, time) if name is not None]

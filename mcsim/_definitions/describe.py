@@ -21,8 +21,6 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -101,7 +99,7 @@ class _Describer:
         self._attributes: set[str] = set()  # names that the function at hand takes of modules
 
     def of(self, thing: Any) -> Description:
-        for kinds, text in _ATOMS:
+        for kinds, text in _atoms():
             if isinstance(thing, kinds) and not isinstance(thing, Enum):
                 return text(thing)
         if isinstance(thing, type) and is_library(thing.__module__):
@@ -310,6 +308,9 @@ def _is_memo(cls: type, name: str) -> bool:
 
 
 def _describe_array(array: Any) -> Description:
+    import jax
+    import jax.numpy as jnp
+
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         return {"key": np.asarray(jax.random.key_data(array)).tolist()}
     values = np.ascontiguousarray(array)
@@ -336,16 +337,21 @@ def _describe_number(number: np.generic) -> Description:
     return {"numpy": number.dtype.name, "value": value.hex() if isinstance(value, float) else value}
 
 
-_ATOMS: tuple[tuple[tuple[type, ...], Callable[[Any], Description]], ...] = (
-    ((Library,), lambda name: f"module {versioned(name)}"),
-    ((np.generic,), _describe_number),
-    ((type(None), bool), lambda thing: thing),
-    ((str,), str),
-    ((int,), int),
-    ((float,), lambda thing: float(thing).hex()),
-    ((complex, PurePath), str),
-    ((bytes, bytearray), lambda thing: {"bytes": hashlib.sha256(thing).hexdigest()}),
-    ((re.Pattern,), lambda thing: {"pattern": thing.pattern, "flags": thing.flags}),
-    ((jax.Array, np.ndarray), _describe_array),
-    ((pd.DataFrame, pd.Series, pd.Index), _describe_frame),
-)
+@functools.cache
+def _atoms() -> tuple[tuple[tuple[type, ...], Callable[[Any], Description]], ...]:
+    """Return how values are described that have no parts, by their types."""
+    import jax  # workers, which unpickle functions with this file, describe nothing
+
+    return (
+        ((Library,), lambda name: f"module {versioned(name)}"),
+        ((np.generic,), _describe_number),
+        ((type(None), bool), lambda thing: thing),
+        ((str,), str),
+        ((int,), int),
+        ((float,), lambda thing: float(thing).hex()),
+        ((complex, PurePath), str),
+        ((bytes, bytearray), lambda thing: {"bytes": hashlib.sha256(thing).hexdigest()}),
+        ((re.Pattern,), lambda thing: {"pattern": thing.pattern, "flags": thing.flags}),
+        ((jax.Array, np.ndarray), _describe_array),
+        ((pd.DataFrame, pd.Series, pd.Index), _describe_frame),
+    )

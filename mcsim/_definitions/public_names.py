@@ -15,9 +15,11 @@ import inspect
 import itertools
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
+
+from mcsim._startup import Door
 
 HOST = "mcsim.host"
 """Name of lifted functions, and of the function that lifts them."""
@@ -89,11 +91,22 @@ def _exported_as(thing: type | types.FunctionType) -> str | None:
     """
     home = public_part(thing.__module__)
     own = isinstance(thing, types.FunctionType) and _is_of_mcsim(thing.__globals__["__name__"])
-    for name, exported in vars(sys.modules[home]).items():
+    for name, exported in _exports(home):
         same = exported is thing or (own and _innermost(exported) is _innermost(thing))
         if same and not name.startswith("_"):
             return f"{home}.{name}"
     return None
+
+
+def _exports(package: str) -> Iterator[tuple[str, Any]]:
+    """Yield the names of a package with their values; of a door's those whose home is imported."""
+    names = dict(vars(sys.modules[package]))
+    yield from names.items()
+    door = names.get("__getattr__")
+    if isinstance(door, Door):
+        for name, home in door.homes.items():
+            if name not in names and home.partition(":")[0] in sys.modules:
+                yield name, door(name)
 
 
 def public_part(module: str) -> str:

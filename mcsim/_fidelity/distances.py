@@ -10,12 +10,9 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial import KDTree
-from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
 
 Matrix = Float[ndarray, "row column"]
 Other = Float[ndarray, "other column"]
@@ -34,8 +31,8 @@ FEWEST_PERMUTATIONS = 40  # with fewer, twice a p-value cannot fall below .05
 def transport(a: Matrix, b: Other) -> float:
     """Mean Euclidean distance of the best one-to-one assignment of rows (exact)."""
     rows = min(len(a), len(b), TRANSPORT_ROWS)
-    cost = cdist(a[:rows], b[:rows])
-    return float(cost[linear_sum_assignment(cost)].mean())
+    cost = scipy.spatial.distance.cdist(a[:rows], b[:rows])
+    return float(cost[scipy.optimize.linear_sum_assignment(cost)].mean())
 
 
 def marginal_wasserstein(a: Matrix, b: Other) -> float:
@@ -61,14 +58,14 @@ def sliced_wasserstein(a: Matrix, b: Other) -> float:
 def nearest(rows: Matrix, train: Other, *, itself: bool = False) -> Float[ndarray, " row"]:
     """Distance of each row to the nearest training row (the second nearest if it is one itself)."""
     neighbors = 2 if itself else 1
-    distance, _ = KDTree(train).query(rows, k=neighbors, workers=2)
+    distance, _ = scipy.spatial.KDTree(train).query(rows, k=neighbors, workers=2)
     return np.asarray(distance).reshape(len(rows), neighbors)[:, -1]
 
 
 def nearest_path(paths: Matrix, train: Other, *, itself: bool = False) -> Float[ndarray, " row"]:
     """Do what `nearest` does by brute force: no tree helps where rows are long, as paths are."""
     place = 1 if itself else 0
-    return np.partition(cdist(paths, train), place, axis=1)[:, place]
+    return np.partition(scipy.spatial.distance.cdist(paths, train), place, axis=1)[:, place]
 
 
 def copies(rows: Matrix, train: Other) -> Bool[ndarray, " row"]:
@@ -192,7 +189,7 @@ def _stack(real: ndarray, generated: ndarray) -> tuple[ndarray, ndarray]:
 def _auc(
     scores: ndarray, labels: Bool[ndarray, " row"], rng: np.random.Generator, permutations: int
 ) -> Auc:
-    ranks = rankdata(scores)
+    ranks = scipy.stats.rankdata(scores)
     positives = int(labels.sum())
     pairs = positives * (len(labels) - positives)
     least = positives * (positives + 1) / 2
@@ -296,7 +293,7 @@ def two_sample(
         fit = fold != out
         leaf = int(np.clip(fit.sum() // 10, FEWEST, LEAF))
         scored[~fit] = _chances(x[fit], labels[fit], x[~fit], seed, min_samples_leaf=leaf)
-    ranks, below = rankdata(scored), scored <= 0.5
+    ranks, below = scipy.stats.rankdata(scored), scored <= 0.5
     auc = _area(ranks, labels)
     null = np.array([_area(ranks, rng.permutation(labels)) for _ in range(permutations)])
     at_least, ends = int(np.sum(null >= auc - 1e-12)), np.quantile(null, [0.025, 0.975])

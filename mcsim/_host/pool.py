@@ -63,6 +63,20 @@ class WorkerPool:
             self.check()
         return Task(self, function, arguments, timeout)
 
+    def warm_up(self, *payloads: Any, then: Callable[[], None]) -> None:
+        """Let every process import what functions need, before there is anything to compute.
+
+        Parameters
+        ----------
+        *payloads : Payload
+            The functions.
+        then : callable
+            Called once for every process that can take tasks; never where there is none.
+        """
+        for _ in range(self.workers):
+            future, _ = self.send(ready, payloads, None)
+            future.add_done_callback(lambda _: then())
+
     def check(self) -> None:
         """Raise `PoolStopped` if the pool was stopped."""
         if self.stopped:

@@ -98,8 +98,8 @@ class Outcome(NamedTuple):
         return self.exception or one_line(self.trouble or self.remark)
 
 
-def ready() -> bool:
-    """Return at once: the first task, with which the processes start."""
+def ready(*_: Payload) -> bool:
+    """Return at once: with this task processes start, and import what functions need."""
     return True
 
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mcsim._core.records import WITH_RESULT, Estimate, Status
 from mcsim.errors import ContractError, did_you_mean
@@ -189,8 +189,10 @@ def _with_distribution(printed: Estimate, dfs: tuple[float, ...], level: float) 
 
 def _critical_value(df: float, level: float) -> float:
     tail = (1 + level) / 2
-    return float(ndtri(tail) if math.isinf(df) else stdtrit(df, tail))
+    special = scipy.special
+    return float(special.ndtri(tail) if math.isinf(df) else special.stdtrit(df, tail))
 
 
 def _p_value(statistic: float, df: float) -> float:
-    return float(2 * (ndtr(-abs(statistic)) if math.isinf(df) else stdtr(df, -abs(statistic))))
+    special, below = scipy.special, -abs(statistic)
+    return float(2 * (special.ndtr(below) if math.isinf(df) else special.stdtr(df, below)))

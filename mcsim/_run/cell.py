@@ -7,7 +7,7 @@ estimates without a truth, and for the reasons of failures.
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -146,6 +146,16 @@ class CellRunner:
         stop = start + NATIVE_BLOCK
         return any(start <= s < stop for starts in self._missing.values() for s in starts)
 
+    def lacking(self) -> list[EstimatorPlan]:
+        """Return the estimators of which any block is missing."""
+        return [e for e in self.plan.estimators if self._missing[e.name]]
+
+    def programs(self) -> set[Hashable]:
+        """Return the compiled programs that the missing blocks need."""
+        lacking = self.lacking()
+        drawn = {self.plan.drawing} if lacking and self.plan.is_native else set()
+        return drawn | {self.plan.estimating(e) for e in lacking if not e.is_host}
+
     def compute(self, start: int) -> None:
         """Compute the missing blocks among the NATIVE_BLOCK replications from ``start``."""
         lacking = (e for e in self.plan.estimators if not e.is_host and self._lacks(e, start))
@@ -155,6 +165,7 @@ class CellRunner:
         chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
         wanted = (first for first in chunks if native or hosts.is_needed(first))
         for first, (sample, schema) in draw_all(self.plan, wanted, self.pool):
+            self.display.ran(self.plan.drawing)
             truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
             self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
             if first == 0:
@@ -183,6 +194,7 @@ class CellRunner:
         began = time.perf_counter()
         found = evaluate(estimator.name, estimator.estimator, keys, panels, schema)
         self.seconds[estimator.name] += time.perf_counter() - began
+        self.display.ran(self.plan.estimating(estimator))
         block.estimates.append(found.estimates)
         if block.start == 0:
             self._explain(estimator, first, found, panels)

@@ -7,7 +7,7 @@ same name (cell or estimator) stops the run with the difference, unless changes 
 import difflib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -99,6 +99,8 @@ class CellPlan:
         Estimands whose truth the samples carry, from a dry run: none for host DGPs.
     definition : dict
         The content of the hash.
+    form : hashable
+        On it, beside their names, the programs of estimators depend: cells share them.
     """
 
     cell: Cell
@@ -108,11 +110,21 @@ class CellPlan:
     estimators: tuple[EstimatorPlan, ...]
     estimands: tuple[str, ...]
     definition: Mapping[str, Any]
+    form: Hashable = None
 
     @property
     def is_native(self) -> bool:
         """Whether its samples are drawn by a compiled program."""
         return not isinstance(self.cell.dgp, HostDGP)
+
+    @property
+    def drawing(self) -> Hashable:
+        """The compiled program that draws its samples, by what it depends on."""
+        return self.cell.dgp_name, jax.tree.structure(self.cell.seen)
+
+    def estimating(self, estimator: EstimatorPlan) -> Hashable:
+        """Return the compiled program of a native estimator, by what it depends on."""
+        return estimator.name, self.form
 
     @functools.cached_property
     def dgp(self) -> DescribedDGP:
@@ -193,8 +205,16 @@ def _draft(
         )
         estimators.append(plan)
     key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}
-    hash_ = digest(definition)
-    return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths), definition)
+    hash_, form = digest(definition), _form(cell, sample)
+    return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths), definition, form)
+
+
+def _form(cell: Cell, sample: Any) -> Hashable:
+    """Return what programs of estimators depend on; of a host DGP, no sample is known yet."""
+    if sample is None:
+        return cell.dgp_name, jax.tree.structure(cell.seen)
+    leaves, structure = jax.tree.flatten(sample.panel)
+    return structure, tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
 
 
 def environment(chunk: int) -> dict[str, Any]:

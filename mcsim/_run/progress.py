@@ -1,8 +1,9 @@
-"""Progress of a run in the terminal: cells, rate, time left, running bias and coverage."""
+"""Progress of a run in the terminal: what starts, cells, rate, time left, bias and coverage."""
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -118,6 +119,36 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
+@contextmanager
+def preparing(what: str, *, shown: bool) -> Iterator[None]:
+    """Show in a terminal what a run prepares, before its bars are there."""
+    console = Console(stderr=True)
+    with console.status(what) if shown and console.is_terminal else nullcontext():
+        yield
+
+
+def awaited(starting: int, *, compiled: int = 0, programs: int = 0, then: str = "") -> str:
+    """Return what the first replications wait for; empty once they wait for nothing.
+
+    Parameters
+    ----------
+    starting : int
+        Worker processes that start; 0 once they take tasks.
+    compiled, programs : int
+        How many programs are compiled, of how many.
+    then : str
+        Anything else.
+
+    Examples
+    --------
+    >>> awaited(2, compiled=2, programs=8)
+    'starting 2 workers, compiling 3 of 8'
+    """
+    workers = f"starting {starting} worker{'s' if starting > 1 else ''}" if starting else ""
+    compiling = f"compiling {compiled + 1} of {programs}" if compiled < programs else ""
+    return ", ".join(filter(None, (workers, compiling, then)))
+
+
 class Progress:
     """A bar per cell, and the time left; silent where there is no terminal.
 
@@ -148,6 +179,9 @@ class Progress:
         self._level, self._reps = study.level, reps
         self._running: dict[tuple[str, str], _Running] = {}
         self._lock = threading.Lock()
+        self._programs: set[Hashable] = set()
+        self._compiled: set[Hashable] = set()
+        self._starting = 0
         self.pace = Pace(clock)
         for estimator in (e for plan in plans for e in plan.estimators):
             self.pace.ask(_kind(estimator), reps)
@@ -178,6 +212,25 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
+
+    def wait_for(self, programs: Iterable[Hashable], workers: int) -> None:
+        """Show that workers start and programs are compiled, until `started` and `ran` say so."""
+        with self._lock:
+            self._programs, self._starting = set(programs), workers
+            self._show_awaited()
+
+    def started(self) -> None:
+        """Note that the workers take tasks."""
+        with self._lock:
+            self._starting = 0
+            self._show_awaited()
+
+    def ran(self, program: Hashable) -> None:
+        """Note a program that has run, and so is compiled."""
+        with self._lock:
+            if program in self._programs and program not in self._compiled:
+                self._compiled.add(program)
+                self._show_awaited()
 
     def found(self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame) -> None:
         """Count a block that the store holds already."""
@@ -210,6 +263,15 @@ class Progress:
             running.add(rows, self._level)
             self.pace.settle(_kind(estimator), n, computed=computed)
             self._advance(plan, n, running=printable(f"{estimator.name} {running}"))
+
+    def _show_awaited(self) -> None:
+        """Show it in the line of all cells, which has no running numbers; or of the only one."""
+        task = self._whole if len(self._tasks) > 1 else next(iter(self._tasks.values()))
+        if len(self._tasks) > 1 or not self._running:
+            text = awaited(
+                self._starting, compiled=len(self._compiled), programs=len(self._programs)
+            )
+            self._bars.update(task, running=text, refresh=True)
 
     def _advance(self, plan: CellPlan, n: int, **fields: Any) -> None:
         self._bars.update(self._tasks[plan.hash], advance=n, **fields)

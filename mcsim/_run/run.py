@@ -16,6 +16,7 @@ from mcsim._core.keys import root_key
 from mcsim._core.machine import available_cpus, require_float64, use_compile_cache
 from mcsim._core.protocols import described, names_taken
 from mcsim._host.host import HostDGP, HostEstimator
+from mcsim._host.payload import Payload
 from mcsim._host.pool import WorkerPool
 from mcsim._results.failures import failure_sentences
 from mcsim._results.open import results_of
@@ -25,7 +26,7 @@ from mcsim._run.cell import CellRunner
 from mcsim._run.chunks import check_draws
 from mcsim._run.compiled import NATIVE_BLOCK
 from mcsim._run.plan import CellPlan, plan, register
-from mcsim._run.progress import Progress
+from mcsim._run.progress import Progress, awaited, preparing
 from mcsim._run.study import Study, faults_of_reps
 from mcsim._run.truth import (
     CellTruth,
@@ -118,13 +119,16 @@ def run(
         home.sweep()
         pool = WorkerPool(workers if _needs_processes(study) else 0)
         try:
-            plans = plan(study, seed, home, accept_changes=accept_changes)
-            check_draws(plans, home, pool)
+            starting = awaited(pool.workers, then="planning the study")
+            with preparing(starting, shown=progress):
+                plans = plan(study, seed, home, accept_changes=accept_changes)
+                check_draws(plans, home, pool)
             for cell_plan in plans:
                 register(home, cell_plan)
             asked = manifest(study, seed, reps, plans)
             with _recorded(home, asked, None if source is None else Path(source)) as record:
-                truths = store_truths(plans, home, pool)
+                with preparing("computing truths", shown=progress):
+                    truths = store_truths(plans, home, pool)
                 with Progress(study, plans, reps, shown=progress) as display:
                     record["timings"] = _execute(
                         plans, truths, reps, home, pool, display, max(1, workers)
@@ -253,6 +257,7 @@ def _execute(
         if runner.is_missing(start)
     ]
     jobs.sort(key=lambda job: job[1] > 0)  # first blocks decide about the others
+    _start(runners, pool, display)
     with ThreadPoolExecutor(threads) as executor:
         futures = [executor.submit(runner.compute, start) for runner, start in jobs]
         try:
@@ -269,6 +274,16 @@ def _execute(
         for runner in runners
         for name, seconds in runner.seconds.items()
     }
+
+
+def _start(runners: list[CellRunner], pool: WorkerPool, display: Progress) -> None:
+    """Let the workers import what host functions need, while the programs are compiled."""
+    lacking = [(runner.plan, e) for runner in runners for e in runner.lacking() if e.is_host]
+    schemas = {e.name: (e.estimator, p.dgp.schema) for p, e in reversed(lacking)}
+    programs = set().union(*(runner.programs() for runner in runners))
+    display.wait_for(programs, pool.workers if lacking else 0)
+    if lacking:
+        pool.warm_up(*(Payload(*parts) for parts in schemas.values()), then=display.started)
 
 
 def _warn_before(plans: list[CellPlan], truths: Mapping[str, CellTruth]) -> None:

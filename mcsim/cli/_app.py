@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any, ParamSpec
 
 import typer
@@ -87,6 +88,14 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def say(text: object, *, err: bool = False) -> None:
     """Print text of several lines, its control characters escaped."""
     typer.echo(printable_lines(text), err=err)
+
+
+@contextmanager
+def waiting_for(what: str, *, shown: bool = True) -> Iterator[None]:
+    """Show in a terminal what takes seconds."""
+    console = Console(stderr=True)
+    with console.status(what) if shown and console.is_terminal else nullcontext():
+        yield
 
 
 def complain(text: str) -> None:

@@ -1,23 +1,21 @@
-"""The commands for generators: ``fit``, ``fidelity``, ``sample``."""
+"""The work of ``mcsim fit``, ``fidelity`` and ``sample``."""
 
 import sys
 import textwrap
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 import mcsim
 from mcsim._core.keys import key as key_of
 from mcsim._core.records import Panel
 from mcsim._data import ending_of, require_ending
 from mcsim._data.frames import from_frame, to_frame
-from mcsim.cli._app import app, in_sentences, say
+from mcsim.cli._app import say
 from mcsim.cli._frames import (
     WRITTEN,
     as_options,
@@ -34,87 +32,51 @@ from mcsim.cli._usage import completes, trainer_of
 from mcsim.errors import InputError, did_you_mean
 from mcsim.generators import load, save
 
-DEFAULT_KIND = "vae"
 WIDTH = 100  # of what is printed
 
-DataArgument = Annotated[
-    Path, typer.Argument(metavar="DATA", help="File: .csv, .tsv, either with .gz, .parquet, .dta.")
-]
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="File that fit wrote.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
-Sep = Annotated[str | None, typer.Option(help="Separator of a text file, such as ';'.")]
-Decimal = Annotated[str | None, typer.Option(help="Decimal sign of a text file, such as ','.")]
-Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
-Thousands = Annotated[
-    str | None, typer.Option(help="What sets thousands apart in a text file, such as ','.")
-]
-MissingValues = Annotated[
-    list[str] | None, typer.Option(help="What stands for a missing value in the data.")
-]
-Shocks = Annotated[
-    str | None,
-    typer.Option(help="Means of the periods: fixed, those of the data; or redraw, drawn anew."),
-]
 
-
-@app.command("fit")
-@in_sentences
-def fit_command(
-    data: DataArgument,
-    unit: Annotated[str | None, typer.Option(help="Column that says which unit.")] = None,
-    time_: Annotated[
-        str | None, typer.Option("--time", help="Column that says which period.")
-    ] = None,
-    kind: Annotated[str, typer.Option(help="Kind of generator, such as vae.")] = DEFAULT_KIND,
-    out: Annotated[Path | None, typer.Option(help="File of the model.")] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option(help="Columns to learn; default all others.")
-    ] = None,
-    categorical: Annotated[
-        list[str] | None, typer.Option(help="Columns that are categories.")
-    ] = None,
-    given: Annotated[
-        list[str] | None, typer.Option(help="Columns of a cross-section to condition on.")
-    ] = None,
-    seed: Seed = 0,
-    common_shocks: Shocks = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Column with the group above the unit.")
-    ] = None,
-    missing: Annotated[
-        str | None, typer.Option(help="Missing cells: error, or model to complete them.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the file's name only.")] = False,
-    sep: Sep = None,
-    decimal: Decimal = None,
-    encoding: Encoding = None,
-    thousands: Thousands = None,
-    missing_values: MissingValues = None,
+def fit(
+    data: Path,
+    unit: str | None,
+    time_: str | None,
+    kind: str,
+    out: Path | None,
+    *,
+    columns: Sequence[str] | None,
+    categorical: Sequence[str],
+    given: Sequence[str],
+    seed: int,
+    options: Mapping[str, str | None],
+    quiet: bool,
+    reading: Mapping[str, Any],
 ) -> None:
-    """Fit a generator to data, and save it."""
-    _require_choice("--common-shocks", common_shocks, ("fixed", "redraw"))
-    _require_missing(missing)
-    options = {"common_shocks": common_shocks, "cluster": cluster, "missing": missing}
+    """Fit a generator to a file, and save it: ``mcsim fit``.
+
+    Parameters
+    ----------
+    options : mapping of str to str
+        Options of the trainer; those that are None stay at their default.
+    reading : mapping of str to value
+        Arguments of `read_table`.
+    """
+    _require_choice("--common-shocks", options["common_shocks"], ("fixed", "redraw"))
+    _require_missing(options["missing"])
     trainer = trainer_of(kind, options)
-    reading = _reading(sep, decimal, encoding, thousands, missing_values)
     frame = read_frame(data, reading)
     with options_named(completes=completes(trainer, time_ is not None)):
         panel, schema = from_frame(
             frame,
             unit,
             time_,
-            columns=_split(columns),
-            categorical=categories(frame, _split(categorical) or [], cluster),
-            missing="keep" if missing == "model" else "error",
+            columns=columns,
+            categorical=categories(frame, categorical, options["cluster"]),
+            missing="keep" if options["missing"] == "model" else "error",
         )
-    stem = data.name[: -len(ending_of(data))]
-    out = out or Path(f"{stem}-{kind}.safetensors")
+    out = out or Path(f"{data.name[: -len(ending_of(data))]}-{kind}.safetensors")
     _require_place(out)
     started = time.monotonic()
     with options_named():
-        generator = trainer.fit(
-            key_of(seed), panel, given=_split(given) or [], schema=schema, progress=not quiet
-        )
+        generator = trainer.fit(key_of(seed), panel, given=given, schema=schema, progress=not quiet)
     seconds = time.monotonic() - started
     with _writing(out):
         path = save(generator, out)
@@ -133,40 +95,32 @@ def fit_command(
         say(f"  mcsim sample {path} -n {panel.n_units}")
 
 
-@app.command("fidelity")
-@in_sentences
-def fidelity_command(
-    data: DataArgument,
-    model: ModelArgument,
-    seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the table and a figure.")] = None,
-    splits: Annotated[
-        int | None, typer.Option(min=2, show_default="20", help="Half splits of a panel's units.")
-    ] = None,
-    replications: Annotated[
-        int | None,
-        typer.Option(min=20, show_default="1000", help="Placebo laws on generated panels."),
-    ] = None,
-    sep: Sep = None,
-    decimal: Decimal = None,
-    encoding: Encoding = None,
-    thousands: Thousands = None,
-    missing_values: MissingValues = None,
+def compare(
+    data: Path,
+    model: Path,
+    seed: int,
+    out: Path | None,
+    *,
+    of_panels: Mapping[str, int],
+    reading: Mapping[str, Any],
 ) -> None:
-    """Say how close a model is to data, beside reference generators.
+    """Print how close a model is to data, beside reference generators: ``mcsim fidelity``.
 
-    The model saw all units of the data, so that none is left to compare with: its configuration is
-    fit again on random halves of the units (of a cross-section, on all rows but a fold).
+    Parameters
+    ----------
+    of_panels : mapping of str to int
+        Options of `mcsim.fidelity` that a cross-section does not have.
+    reading : mapping of str to value
+        Arguments of `read_table`.
     """
     _require_order(data, model)
     generator = load(model)
-    frame = read_frame(data, _reading(sep, decimal, encoding, thousands, missing_values))
+    frame = read_frame(data, reading)
     with options_named(then="drop units that have any: fidelity compares complete panels"):
         panel, schema = panel_for(frame, generator)
     name = type(generator.config).__name__
     one = panel.n_periods == 1
-    of_panels = {"splits": splits, "replications": replications}
-    options: dict[str, Any] = {n: value for n, value in of_panels.items() if value is not None}
+    options: dict[str, Any] = dict(of_panels)
     if one:
         _refuse_options(options)
         options = {"given": list(generator.given)}
@@ -190,21 +144,15 @@ def fidelity_command(
         say(f"Table and figure in {out}")
 
 
-@app.command("sample")
-@in_sentences
-def sample_command(
-    model: ModelArgument,
-    n_units: Annotated[int, typer.Option("-n", "--units", min=1, help="Units to draw.")],
-    out: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet file; default CSV to standard output.")
-    ] = None,
-    periods: Annotated[
-        int | None, typer.Option(min=1, help="Periods to draw; default as in the data.")
-    ] = None,
-    seed: Seed = 0,
-    common_shocks: Shocks = None,
+def sample(
+    model: Path,
+    n_units: int,
+    out: Path | None,
+    periods: int | None,
+    seed: int,
+    common_shocks: str | None,
 ) -> None:
-    """Draw a panel from a model, as a long frame with the names of the data."""
+    """Draw a panel from a model, and write or print its frame: ``mcsim sample``."""
     _require_choice("--common-shocks", common_shocks, ("fixed", "redraw"))
     if out is not None:
         require_ending(out, WRITTEN, "--out")
@@ -226,26 +174,6 @@ def sample_command(
     say(f"{panel} in {out}")
 
 
-def _split(names: list[str] | None) -> Any:
-    """Take names apart at commas; None stays None for columns, an empty list is none."""
-    if names is None:
-        return None
-    return [part.strip() for name in names for part in name.split(",") if part.strip()]
-
-
-def _reading(
-    sep: str | None,
-    decimal: str | None,
-    encoding: str | None,
-    thousands: str | None,
-    missing_values: list[str] | None,
-) -> dict[str, Any]:
-    """Return the arguments of `read_table` that are given."""
-    options = {"sep": sep, "decimal": decimal, "encoding": encoding, "thousands": thousands}
-    options["missing_values"] = _split(missing_values)
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def _require_place(path: Path) -> None:
     """Try to write beside a file that is to be: a fit is not to be lost in the end."""
     if path.is_dir():
@@ -265,15 +193,13 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _write_fidelity(table: Any, panel: Panel, generator: Any, folder: Path) -> None:
-    from mcsim import plots  # matplotlib is slow to import
-
     name = type(generator.config).__name__
     if panel.n_periods > 1:
-        figure = plots.fidelity(table, generator=name)
+        figure = mcsim.plots.fidelity(table, generator=name)
     else:
         given = {column: panel[column] for column in generator.given}
         drawn = generator.sample(key_of(0), panel.n_units, given=given)
-        figure = plots.marginals(panel, drawn, generator.schema)
+        figure = mcsim.plots.marginals(panel, drawn, generator.schema)
     try:
         (folder / "fidelity.md").write_text(table.to_markdown() + "\n", encoding="utf-8")
         figure.savefig(folder / "fidelity.png", dpi=100)

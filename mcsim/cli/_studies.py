@@ -1,4 +1,4 @@
-"""The commands for studies, ``run``, ``show``, ``replay``, and the file that defines a study.
+"""The work of ``mcsim run``, ``show`` and ``replay``, and the file that defines a study.
 
 A study file is plain Python that defines ``study``, imported once by the command that runs it.
 """
@@ -7,12 +7,12 @@ import contextlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 import cloudpickle
 import typer
@@ -28,7 +28,7 @@ from mcsim._results.store_files import make_folder, read_json, write_json
 from mcsim._run.replay import replay_text
 from mcsim._run.run import run
 from mcsim._run.study import Study, faults_of_reps
-from mcsim.cli._app import app, in_sentences, say
+from mcsim.cli._app import say
 from mcsim.errors import (
     InputError,
     McsimError,
@@ -40,9 +40,6 @@ from mcsim.errors import (
 )
 from mcsim.generators import model_cache
 from mcsim.report import notes, render, results_table
-
-StudyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Python file with a study.")]
-StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of results.")]
 
 
 @dataclass(frozen=True)
@@ -64,36 +61,28 @@ class StudyFile:
     report: Callable[[Any, Path], None] | None
 
 
-@app.command("run")
-@in_sentences
-def run_command(
-    file: StudyArgument,
-    reps: Annotated[
-        int | None, typer.Option(min=1, help="Replications of every cell; default the study's.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
-    store: Annotated[
-        Path | None, typer.Option(help="Folder for the results; default results/<file's name>.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Worker processes and threads; default: the CPUs granted."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the store's name only.")] = False,
-    accept_changes: Annotated[
-        bool,
-        typer.Option(
-            "--accept-changes", help="Compute changed definitions beside those in the store."
-        ),
-    ] = False,
+def run_file(
+    file: Path,
+    reps: int | None,
+    seed: int,
+    store: Path,
+    workers: int | None,
+    *,
+    dry_run: bool,
+    quiet: bool,
+    accept_changes: bool,
 ) -> None:
-    """Run a study, or continue it: what the store holds is not computed again."""
+    """Run the study of a file, and print its results: ``mcsim run``.
+
+    Raises
+    ------
+    typer.Exit
+        With code 4, if an estimator fails often.
+    """
     raise_all([] if reps is None else faults_of_reps(reps))
-    store = store or Path("results") / file.stem
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
+    if console.is_terminal:
+        console.print(printable(f"reading {file}"), style="dim", markup=False)
     with _fits_kept_in(store, dry_run):
         loaded = load_study_file(file)
     reps = loaded.study.reps if reps is None else reps
@@ -120,43 +109,26 @@ def run_command(
         raise typer.Exit(4)
 
 
-@app.command("show")
-@in_sentences
-def show_command(
-    store: StoreArgument,
-    table: Annotated[str, typer.Option("--format", help="text, markdown or latex.")] = "text",
-    measure: Annotated[
-        list[str] | None, typer.Option(help="A measure to show; may be repeated.")
-    ] = None,
-    over: Annotated[
-        str | None, typer.Option(help="Factor to average over; default generator.")
-    ] = None,
-    level: Annotated[
-        float | None, typer.Option(help="Another confidence level than the study's.")
-    ] = None,
-    study: Annotated[
-        str | None, typer.Option(help="Hash of a study in the store; default the one run last.")
-    ] = None,
+def show(
+    store: Path,
+    table: str,
+    measures: Sequence[str] | None,
+    over: str | None,
+    level: float | None,
+    study: str | None,
 ) -> None:
-    """Show the results of a store as a table. The study's file is not needed, and not run."""
+    """Print the results in a store as a table: ``mcsim show``."""
     home = Store.open(store)
     shown = home.find_study(study)
     results = open_results(store, study=shown, level=level)
-    say(render(results_table(results, measures=measure, over=over), table, _width()))
+    say(render(results_table(results, measures=measures, over=over), table, _width()))
     say(f"\n{notes(results, table)}")
     if study is None and (others := other_studies(home, shown)):
         say(others, err=True)
 
 
-@app.command("replay")
-@in_sentences
-def replay_command(
-    file: StudyArgument,
-    store: Annotated[Path, typer.Option(help="Folder of results.")],
-    cell: Annotated[str, typer.Option(help="The cell's hash, or its first letters.")],
-    rep: Annotated[int, typer.Option(help="Number of the replication, from 0.")],
-) -> None:
-    """Redraw one sample of a study, show its data and every estimate on it."""
+def replay(file: Path, store: Path, cell: str, rep: int) -> None:
+    """Print a redrawn sample of a study and the estimates on it: ``mcsim replay``."""
     with model_cache(Store.open(store).models):
         loaded = load_study_file(file)
     say(replay_text(loaded.study, store, cell, rep))

@@ -7,7 +7,7 @@ from dataclasses import fields
 from itertools import pairwise, takewhile
 from typing import Any, get_type_hints
 
-from mcsim import generators
+import mcsim
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 
@@ -82,7 +82,7 @@ def kinds() -> Mapping[str, type]:
     """
     trainers = [
         thing
-        for thing in vars(generators).values()
+        for thing in vars(mcsim.generators).values()
         if inspect.isclass(thing) and hasattr(thing, "fit_members")
     ]
     return {_kebab(trainer.__name__): trainer for trainer in trainers}

@@ -14,9 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from formulaic.parser import DefaultFormulaParser
-from formulaic.parser.types import Token
-
 from mcsim.errors import InputError, raise_all
 from mcsim.estimators._elsewhere import written_here
 from mcsim.estimators._expression import Apply, Expression, Name, Number, Term, columns_of, names_in
@@ -216,6 +213,8 @@ def _split_formula(text: str, example: str, *, constant: bool = False) -> tuple[
         raise InputError(f"formula: got {type(text).__name__}, expected a string {example!r}")
     if len(text) > _LONGEST:
         raise InputError(f"formula: got {len(text)} characters, expected at most {_LONGEST}")
+    from formulaic.parser import DefaultFormulaParser
+
     parser = DefaultFormulaParser(include_intercept=False)
     try:
         tokens = list(parser.get_tokens(text))
@@ -247,7 +246,7 @@ def _why_not(text: str, example: str) -> str:
     return f"{why}; write {example!r}"
 
 
-def _number_of_terms(tokens: Sequence[Token]) -> int:
+def _number_of_terms(tokens: Sequence[Any]) -> int:
     """Return the largest possible number of terms of a formula; 0 if operands are missing.
 
     Operators wait on a stack until one comes that binds less.
@@ -279,18 +278,18 @@ def _number_of_terms(tokens: Sequence[Token]) -> int:
     return max(counts, default=0)
 
 
-def _fault_of_token(token: Token, text: str) -> str:
-    piece, kind = str(token), token.kind
-    if kind is Token.Kind.OPERATOR and piece not in _OPERATORS:
+def _fault_of_token(token: Any, text: str) -> str:
+    piece, kind = str(token), token.kind.name
+    if kind == "OPERATOR" and piece not in _OPERATORS:
         return _fault_of_operator(piece, text)
-    if kind is Token.Kind.CONTEXT and piece not in ("(", ")"):
+    if kind == "CONTEXT" and piece not in ("(", ")"):
         return (
             f"bracket {piece!r} is not allowed; use '(' and ')', and write instruments last, "
             "'y ~ w | d ~ z'"
         )
-    if kind is Token.Kind.VALUE:
+    if kind == "VALUE":
         return f"constant {piece} is not allowed; an intercept is always there"
-    return _fault_of_name(piece) if kind is Token.Kind.NAME else ""
+    return _fault_of_name(piece) if kind == "NAME" else ""
 
 
 def _fault_of_operator(piece: str, text: str) -> str:

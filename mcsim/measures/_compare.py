@@ -6,7 +6,7 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtrc
+import scipy
 
 from mcsim._core.calls import with_remedies
 from mcsim.errors import InputError, did_you_mean, raise_all
@@ -59,7 +59,7 @@ class Comparison:
     @property
     def p_value(self) -> float:
         """Upper tail of the chi-square."""
-        return float(chdtrc(self.df, self.chi_square))
+        return float(scipy.special.chdtrc(self.df, self.chi_square))
 
     @property
     def largest(self) -> float:

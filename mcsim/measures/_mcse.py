@@ -10,9 +10,9 @@ from math import ceil, floor, nan, sqrt
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.special import betainc
 
 from mcsim._core.checks import is_finite
 from mcsim.errors import raise_all
@@ -86,7 +86,7 @@ def _median_weights(n: int) -> tuple[int, Float[ndarray, " near"]]:
     first = max(0, floor(n / 2 - 5 * sqrt(n)))
     last = min(n, ceil(n / 2 + 5 * sqrt(n)))
     shape = (n + 1) / 2
-    return first, np.diff(betainc(shape, shape, np.arange(first, last + 1) / n))
+    return first, np.diff(scipy.special.betainc(shape, shape, np.arange(first, last + 1) / n))
 
 
 def of_share(hits: int, n: int) -> float:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mcsim.errors import did_you_mean, raise_all
 from mcsim.measures._columns import Columns, Roles, read_columns
@@ -119,9 +119,9 @@ def critical_values(df: Float[ndarray, " row"], level: float) -> Float[ndarray, 
     [1.96, 2.228]
     """
     tail = (1 + level) / 2
-    critical = np.full(len(df), ndtri(tail))
+    critical = np.full(len(df), scipy.special.ndtri(tail))
     student = np.isfinite(df)
-    critical[student] = np.where(df[student] > 0, stdtrit(df[student], tail), np.nan)
+    critical[student] = np.where(df[student] > 0, scipy.special.stdtrit(df[student], tail), np.nan)
     return critical
 
 
@@ -158,9 +158,11 @@ def _lower_tail(
     statistic: Float[ndarray, " row"], df: Float[ndarray, " row"]
 ) -> Float[ndarray, " row"]:
     """Return P(T < statistic), normal where df is infinite or missing."""
-    tail = ndtr(statistic)
+    tail = scipy.special.ndtr(statistic)
     student = np.isfinite(df)
-    tail[student] = np.where(df[student] > 0, stdtr(df[student], statistic[student]), np.nan)
+    tail[student] = np.where(
+        df[student] > 0, scipy.special.stdtr(df[student], statistic[student]), np.nan
+    )
     return tail
 
 

@@ -13,7 +13,7 @@ import pytest
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study
 from mcsim._definitions.describe import describe
-from mcsim.cli._studies import show_command
+from mcsim.cli._commands import show_command
 from mcsim.errors import InputError
 from mcsim.estimators import ols
 from mcsim.report import notes

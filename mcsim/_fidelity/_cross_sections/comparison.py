@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Array, Int, Key
 from numpy import ndarray
-from scipy.stats import t as student
 
 from mcsim._core.protocols import Estimator
 from mcsim._core.records import Panel
@@ -234,7 +234,7 @@ def _averaged(name: str, folded: Sequence[Sequence[Score]]) -> list[dict[str, An
         k = len(values)
         mean = float(values.mean()) if k else np.nan
         sd = float(values.std(ddof=1)) if k > 1 else np.nan
-        half = float(student.ppf(0.975, k - 1)) * sd / np.sqrt(k) if k > 1 else np.nan
+        half = float(scipy.stats.t.ppf(0.975, k - 1)) * sd / np.sqrt(k) if k > 1 else np.nan
         nulls = [s.null for s in found if s.null is not None]
         chance = np.quantile(np.mean(nulls, axis=0), [0.025, 0.975]) if nulls else (np.nan, np.nan)
         records.append(

@@ -18,9 +18,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Bool, Float, Key
 from numpy import ndarray
-from scipy.stats import t as student
 
 from mcsim._core.records import Panel
 from mcsim._fidelity.estimates import LEVEL
@@ -148,7 +148,7 @@ def _rejects(found: dict[str, dict[str, Array]]) -> Bool[ndarray, "rep inference
     p_values = []
     for inference in INFERENCES:
         estimate = found[inference]
-        tail = 2 * student.sf(np.abs(estimate["value"] / estimate["se"]), estimate["df"])
+        tail = 2 * scipy.stats.t.sf(np.abs(estimate["value"] / estimate["se"]), estimate["df"])
         p_values.append(np.where(np.isnan(estimate["se"]), estimate["p_value"], tail))
     return np.stack(p_values, axis=1) < LEVEL + 1e-9
 

@@ -10,10 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key
-from scipy.optimize import brentq
-from scipy.special import expit
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import is_number, is_whole
@@ -324,10 +323,10 @@ def unit_factor_probabilities(
     factors, slopes, _, adopted = _fit_logit(panel, outcome, indicator, rank)
     index = strength * (factors @ slopes)
     reach = 40 + np.abs(index).max()
-    intercept: Any = brentq(
-        lambda a: expit(a + index).mean() - adopted.mean(), -reach, reach, xtol=1e-13
+    intercept: Any = scipy.optimize.brentq(
+        lambda a: scipy.special.expit(a + index).mean() - adopted.mean(), -reach, reach, xtol=1e-13
     )
-    return expit(intercept + index)
+    return scipy.special.expit(intercept + index)
 
 
 def _fit_logit(panel: Panel, outcome: str, indicator: str, rank: int) -> tuple[np.ndarray, ...]:
@@ -344,7 +343,7 @@ def _logit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Maximum likelihood by Newton's method."""
     coefficients = np.zeros(x.shape[1])
     for _ in range(_STEPS):
-        p = expit(np.clip(x @ coefficients, -30, 30))
+        p = scipy.special.expit(np.clip(x @ coefficients, -30, 30))
         step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x, x.T @ (y - p))
         coefficients = coefficients + step
         if np.abs(step).max() < 1e-10:

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.scipy.special import erf, ndtr, ndtri
 from jaxtyping import Array, Float
-from scipy.stats import norm
 
 from mcsim._core.pytree import pytree
 from mcsim.generators._cross_sections.levels import inverse_index
@@ -385,5 +385,6 @@ def offsets_of(
 
 def middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return the means of a standard normal between two numbers: what stands for an interval."""
+    norm = scipy.stats.norm
     share = np.maximum(norm.cdf(high) - norm.cdf(low), 1e-9)
     return np.clip((norm.pdf(low) - norm.pdf(high)) / share, low, high)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float, Int
-from scipy.stats import norm
 
 from mcsim.generators._cross_sections.levels import (
     NARROW,
@@ -80,6 +80,7 @@ class Mixture:
         others = values[off] if len(np.unique(values[off])) > 1 else everyone
         others = others[~np.isin(others, self.atoms)]
         end = 0.5 / max(len(others), 4)
+        norm = scipy.stats.norm
         reach = float(norm.ppf(1 - end))
         scores = np.linspace(-reach, reach, self.n_knots)
         knots = np.quantile(others, np.clip((norm.cdf(scores) - end) / (1 - 2 * end), 0.0, 1.0))

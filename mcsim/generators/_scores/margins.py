@@ -17,9 +17,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from mcsim._core.pytree import pytree
 from mcsim._data.schema import Column, Schema, taken_by_value
@@ -234,7 +234,7 @@ def _features(
     if column.nominal:
         found = (values[..., None] == np.arange(len(column.levels))).astype(np.float64)
         return np.where(missing[..., None], np.nan, found)
-    ranks = rankdata(values[~missing])
+    ranks = scipy.stats.rankdata(values[~missing])
     found = np.full(values.shape, np.nan)
     found[~missing] = ndtri((ranks - 0.5) / len(ranks))
     return found[..., None]
