@@ -168,7 +168,7 @@ class _Describer:
         if is_library(type(thing).__module__) and isinstance(thing, Defined):
             fields = {name: self.of(part) for name, part in thing.definition().items()}
         else:
-            fields = {name: self.of(getattr(thing, name)) for name in identity_fields(thing)}
+            fields = {name: self.of(part) for name, part in identity_fields(thing).items()}
         if "config" in fields and callable(getattr(type(thing), "sample", None)):
             fields[FITTED_BY] = fields.pop("config")  # a generator
         return {**self._class_of(thing), **fields}

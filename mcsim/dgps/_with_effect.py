@@ -335,7 +335,13 @@ def _schema_with_treatment(dgp: WithEffect) -> Schema | None:
     schema = _schema_of(dgp)
     if schema is None:
         return None
-    free = {"kind": "continuous", "lower": -np.inf, "upper": np.inf, "atoms": (), "levels": ()}
+    free = {
+        "kind": "continuous",
+        "lower": -np.inf,
+        "upper": np.inf,
+        "mass_points": (),
+        "levels": (),
+    }
     if dgp.outcome in schema.names:
         schema = schema.replace(**{dgp.outcome: free})
     others = tuple(column for column in schema.columns if column.name != dgp.treatment)

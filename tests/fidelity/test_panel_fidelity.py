@@ -465,7 +465,7 @@ def test_the_atom_gap_counts_percentage_points():
     hours = np.where(np.random.default_rng(7).random((40, 5)) < 0.5, 2080.0, 1000 + np.arange(5.0))
     hours += np.arange(40)[:, None] * (hours != 2080)
     panel = Panel({"hours": hours})
-    schema = infer_schema(panel).replace(hours={"kind": "continuous", "atoms": (2080.0,)})
+    schema = infer_schema(panel).replace(hours={"kind": "continuous", "mass_points": (2080.0,)})
     layout = read_panel_layout(panel, schema, None)
     units = layout.units(panel)
     share = 100 * np.mean(hours == 2080)

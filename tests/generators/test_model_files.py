@@ -51,7 +51,7 @@ def example():
         (
             Column("treat", "binary", 0.0, 1.0),
             Column("region", "categorical", 0.0, 3.0, levels=("a,b", 1, 2.5, True)),
-            Column("wage", "continuous", 0.0, np.inf, atoms=(0.0,)),
+            Column("wage", "continuous", 0.0, np.inf, mass_points=(0.0,)),
         ),
         unit="person",
         time="year",

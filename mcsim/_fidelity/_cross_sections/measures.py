@@ -185,7 +185,7 @@ def _share_scores(split: EvaluationSplit, layout: Layout) -> list[Score]:
         layout.standardized(split.large), layout.standardized(split.target), split.weights
     )
     scores = [Score("correlations", "all", gap)]
-    points = [column.atoms for column in layout.schema.columns]
+    points = [column.mass_points for column in layout.schema.columns]
     if any(points):
         for arm in layout.arms:
             large, target = (_of_arm(x, layout, arm) for x in (split.large, split.target))

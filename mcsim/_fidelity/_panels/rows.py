@@ -302,11 +302,11 @@ def marginal_distance(panels: PathDraws, held: Float[ndarray, "unit period outco
 
 def mass_point_gap(generated: Units, train: Units, layout: PanelLayout) -> float:
     """Largest difference of the share of a mass point, in percentage points; NaN without any."""
-    names = [name for name in layout.outcomes if layout.schema[name].atoms]
+    names = [name for name in layout.outcomes if layout.schema[name].mass_points]
     if not names:
         return np.nan
     a, b = (np.column_stack([units.raw[n].ravel() for n in names]) for units in (generated, train))
-    return distances.mass_point_gap(a, b, [layout.schema[name].atoms for name in names])
+    return distances.mass_point_gap(a, b, [layout.schema[name].mass_points for name in names])
 
 
 def mean_correlation(panels: Float[ndarray, "panel unit period"]) -> Float[ndarray, " panel"]:

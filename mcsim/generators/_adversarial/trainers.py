@@ -55,8 +55,9 @@ class WGAN(Trainer[Any]):
     In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
     heads, mass points and continuous parts by mixtures. One critic compares whole rows; the exact
     likelihood of the real rows and the moments of each arm steady it. In the end the shares of
-    atoms and categories are raked to those of the training rows, arm by arm. Options left at None
-    are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
+    mass points and categories are raked to the training rows' shares, stratum by stratum. Options
+    left at None are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and
+    another above.
 
     In a panel of several periods, one network draws a unit's whole path, as normal scores whitened
     by their covariance, so that no direction is too small for the critic, which also gets the

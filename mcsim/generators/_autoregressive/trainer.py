@@ -63,8 +63,9 @@ class Autoregressive(Trainer[Any]):
     In a cross-section, the distribution of each column given the columns before it is a network:
     categories have softmax heads, continuous columns mixtures of mass points and logistic
     components. Small samples are held back by dropout, weight decay and few steps. In the end the
-    shares of atoms and categories are raked to those of the training rows, arm by arm. Options left
-    at None are chosen by the number of rows: one recipe below 4,000 rows and another above.
+    shares of mass points and categories are raked to the training rows' shares, stratum by stratum.
+    Options left at None are chosen by the number of rows: one recipe below 4,000 rows and another
+    above.
 
     In a panel of several periods, cells are drawn period by period and column by column. Their
     conditional means are those of the Gaussian copula with structured shrinkage; a network per

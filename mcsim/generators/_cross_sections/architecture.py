@@ -217,10 +217,10 @@ def _head(column: Column, values: np.ndarray, components: int, free: bool) -> He
         return Levels(column.name, levels, ordered=False)
     if taken_by_value(column, distinct):
         return Levels(column.name, levels, ordered=True, free=free)
-    many = np.sum(~np.isin(values, column.atoms)) >= MANY_ROWS
+    many = np.sum(~np.isin(values, column.mass_points)) >= MANY_ROWS
     knots, integer = MANY_KNOTS if many else FEW_KNOTS, column.kind == "integer"
     bounds = column.lower, column.upper
-    return Mixture(column.name, column.atoms, components, knots, integer, *bounds)
+    return Mixture(column.name, column.mass_points, components, knots, integer, *bounds)
 
 
 def _watched(head: Head) -> int | None:
@@ -245,7 +245,7 @@ def _normalize(heads: tuple[Head, ...], tables: tuple, features: np.ndarray) -> 
 
 
 class Features(NamedTuple):
-    """Rows as networks see them: features, numbers of levels or atoms, normal scores, arms."""
+    """Rows as inputs of networks: features, numbers of levels or mass points, scores, strata."""
 
     given: Float[Array, "row given"]
     drawn: Float[Array, "row feature"]

@@ -275,7 +275,7 @@ def _offsets(logits: Float[Array, "row part"], target: Float[Array, "arm part"])
 
 
 def _shift(log_share: Array, offset: Array) -> Array:
-    """Add offsets of atoms and, where components follow, of all of them alike."""
+    """Add offsets of mass points and, where components follow, of all of them alike."""
     extra = log_share.shape[1] - offset.shape[1]
     offset = jnp.concatenate([offset, jnp.repeat(offset[:, -1:], extra, axis=1)], axis=1)
     moved = log_share[:-1] + offset

@@ -145,9 +145,9 @@ class Target(NamedTuple):
     Attributes
     ----------
     shares : array (arm, part)
-        Of atoms and the rest, or of levels.
+        Of mass points and the rest, or of levels.
     moments : array (arm, 3)
-        Number, mean and standard deviation of the training rows' values that are no atoms.
+        Number, mean and standard deviation of the training rows' values off mass points.
     """
 
     shares: Any

@@ -8,7 +8,7 @@ built, by their own constructors, so their checks apply; nothing is imported or 
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcsim._core.checks import fits
-from mcsim._core.pytree import identity_fields
+from mcsim._core.pytree import identity_fields, stored_name
 from mcsim._data.schema import decode_label, encode_label
 
 Tensors = dict[str, np.ndarray]
@@ -68,7 +68,7 @@ def encode_tree(tree: Any, classes: Classes, tensors: Tensors, place: str = "") 
     if isinstance(tree, (jax.Array, np.ndarray)):
         return _encode_array(tree, tensors, place)
     if (tag := classes.tag_of(tree)) is not None:
-        parts = {name: getattr(tree, name) for name in stored_fields(tree)}
+        parts = identity_fields(tree) if is_dataclass(tree) else tree._asdict()
         return {"class": tag, "fields": _encode_all(parts, classes, tensors, place)}
     if type(tree) in (tuple, list):
         numbered = {str(number): part for number, part in enumerate(tree)}
@@ -100,7 +100,8 @@ def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "")
         if tag is None:
             raise ValueError(f"{place or 'the model'}: the class {entry['class']!r} is unknown")
         parts = _decode_all(entry["fields"], classes, tensors, place)
-        parts = {classes.former.get(f"{tag}.{name}", name): part for name, part in parts.items()}
+        names = _names_of_fields(classes, tag)
+        parts = {names.get(name, name): part for name, part in parts.items()}
         return _build(classes.by_tag[tag], parts)
     if entry.keys() == {"mapping"}:
         return _decode_all(entry["mapping"], classes, tensors, place)
@@ -109,9 +110,14 @@ def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "")
     return _decode_static(entry, place)
 
 
-def stored_fields(tree: Any) -> tuple[str, ...]:
-    """Return the fields of a class or of one of its instances that a file holds."""
-    return identity_fields(tree) if is_dataclass(tree) else tree._fields
+def _names_of_fields(classes: Classes, tag: str) -> dict[str, str]:
+    """Return the names of a class's fields by their names in files, of today and of before."""
+    cls, start = classes.by_tag[tag], f"{tag}."
+    stored = {stored_name(f): f.name for f in fields(cls)} if is_dataclass(cls) else {}
+    former = {
+        old.removeprefix(start): new for old, new in classes.former.items() if old.startswith(start)
+    }
+    return stored | former
 
 
 def _build(cls: Any, parts: dict[str, Any]) -> Any:

@@ -53,7 +53,7 @@ def check_panel(
     schema = schema_of(panel.with_columns(columns), schema)
     raise_all([f for n in columns for f in faults_of_column(schema[n], _finite(columns[n]))])
     if trainer.cluster is not None:
-        free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "atoms": (), "levels": ()}
+        free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "mass_points": (), "levels": ()}
         schema = schema.replace(**{trainer.cluster: free})
     warn_of_constants(columns, given)
     if whole_paths:
