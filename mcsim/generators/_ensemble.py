@@ -58,8 +58,8 @@ def fit_many(
     Raises
     ------
     InputError
-        For fewer than two folds, or fewer rows in an arm (or clusters) than folds, for a bootstrap
-        sample of one row only, or of a `MacroPanel`; and as the trainer's ``fit``.
+        For fewer than two folds, fewer rows in a stratum (or clusters) than folds, a bootstrap
+        sample of one row only, a sample of a `MacroPanel`; and as the trainer's ``fit``.
 
     References
     ----------
@@ -122,7 +122,7 @@ def _resampled(
         group = np.unique(np.asarray(panel[str(cluster)])[:, 0], return_inverse=True)[1].reshape(-1)
     strata = np.zeros(group.max() + 1, np.int64) if clustered else _strata(panel, given)
     if resample == "folds":
-        said = "panel has {} clusters" if clustered else "smallest arm has {} rows"
+        said = "panel has {} clusters" if clustered else "smallest stratum has {} rows"
         chosen = _folds(keys[0], strata, len(keys), said)
     else:
         chosen = [_bootstrap(key, strata) for key in keys]

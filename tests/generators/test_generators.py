@@ -205,7 +205,7 @@ def change(panel, **columns):
         (lambda p: p.take(np.arange(19)), ["treat"], "got 19 rows, expected at least 20"),
         (lambda p: change(p, age=p["age"].at[3].set(np.nan)), [], "'age': 1 values are not finite"),
         (lambda p: change(p, age=p["age"].at[3].set(np.inf)), [], "'age': 1 values are not finite"),
-        (lambda p: change(p, treat=np.ones(300)), ["treat"], "an arm is empty"),
+        (lambda p: change(p, treat=np.ones(300)), ["treat"], "a stratum is empty"),
         (lambda p: change(p, treat=np.eye(1, 300)[0]), ["treat"], "1 row holds 1, expected"),
     ],
 )
@@ -345,7 +345,7 @@ def test_bad_ensembles(panel):
     with pytest.raises(InputError, match="trainer: got PRNGKeyArray"):
         fit_many(keys, keys, panel)
     few = panel.take(np.r_[0, np.arange(1, 60)[np.arange(1, 60) % 3 != 0]])
-    with pytest.raises(InputError, match="smallest arm has 1 rows"):
+    with pytest.raises(InputError, match="smallest stratum has 1 rows"):
         fit_many(TINY, keys, few, given=["treat"])
 
 

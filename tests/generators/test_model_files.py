@@ -378,7 +378,7 @@ INCONSISTENT = "do not go together|damaged: Type-check|missing or unknown|of the
             "damag",
         ),
         (lambda p: rewrite(p, {"architecture/drawn/1/components": 10**12}), "no size"),
-        (lambda p: rewrite(p, {"architecture/arms": [["a"]]}), "Architecture.arms: .* is not"),
+        (lambda p: rewrite(p, {"architecture/arms": [["a"]]}), "Architecture.strata: .* is not"),
         (lambda p: rewrite(p, {"architecture/hidden": {"mapping": {}}}), "hidden: {} is not"),
         (lambda p: rewrite(p, {"params/0": []}), INCONSISTENT),
         (lambda p: rewrite(p, {"params/0/layer_0/bias": {"jax": ["object", 8]}}), "type 'object'"),

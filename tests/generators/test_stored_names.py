@@ -58,4 +58,7 @@ def test_files_and_definitions_of_fits_hold_stored_names(fitted, tmp_path):
     for text in (header, json.dumps(describe(fitted))):
         assert '"atoms"' in text
         assert "mass_points" not in text
+        assert ("smallest_arm" in text) == ("smallest_stratum" in str(fitted.config))
+        assert "smallest_stratum" not in text
+        assert "strata" not in text
     assert load(path).schema == fitted.schema

@@ -1,7 +1,7 @@
 """The trainers of adversaries: the chapter's GAN, and the Wasserstein GAN."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import at_least, faults_of
+from mcsim._core.pytree import stored_as
 from mcsim.generators._adversarial.vectors import (
     Generated,
     Rates,
@@ -41,7 +42,7 @@ from mcsim.generators._training.trainer import (
 )
 
 CROSS_SECTION_ONLY = (
-    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
+    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_stratum",
     "temperature", "order",
 )  # fmt: skip
 PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
@@ -54,7 +55,7 @@ class WGAN(Trainer[Any]):
 
     In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
     heads, mass points and continuous parts by mixtures. One critic compares whole rows; the exact
-    likelihood of the real rows and the moments of each arm steady it. In the end the shares of
+    likelihood of the real rows and the moments of each stratum steady it. In the end the shares of
     mass points and categories are raked to the training rows' shares, stratum by stratum. Options
     left at None are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and
     another above.
@@ -89,17 +90,17 @@ class WGAN(Trainer[Any]):
     gradient_penalty : float
         Weight of the one-sided penalty on the critic's slope.
     moment_weight : float, optional
-        Weight of matching means and second moments in every arm. None: 60, large 10; for panels 1.
+        Weight of matching means and second moments by stratum. None: 60, large 10; for panels 1.
     likelihood_weight : float, optional
         Weight of the log likelihood of real rows; 0 is a pure WGAN. None: 0.5, large 5.
     outcome_weight : float
         Weight of matching the products of the last column and real covariates, on outcome rows.
     outcome_share : float
-        Where an arm holds less than ``smallest_arm`` of the rows: the share of each batch whose
-        rows are real but for the last column (outcome rows). The other arms' rows are weighted
-        there by their odds of being in the smallest, where effects on the treated are read off.
-    smallest_arm : float
-        Share of a batch that each arm holds at least.
+        Where a stratum holds less than ``smallest_stratum`` of the rows: the share of outcome rows
+        in each batch, real but for the last column. Rows of other strata are weighted there by
+        their odds of being in the smallest, where effects on the treated are read off.
+    smallest_stratum : float
+        Least share of a batch for each stratum (joint value of the discrete given columns).
     average : float
         Decay of the moving average of the parameters, which draws in the end.
     temperature : float
@@ -152,7 +153,7 @@ class WGAN(Trainer[Any]):
     likelihood_weight: Weight | None = None
     outcome_weight: Weight = 5.0
     outcome_share: Share = 0.3
-    smallest_arm: Share = 0.1
+    smallest_stratum: Share = field(default=0.1, metadata=stored_as("smallest_arm"))
     average: Share = 0.998
     temperature: Positive = 0.5
     order: Names | None = None

@@ -1,7 +1,7 @@
 """Columns and periods in turn, each given those before, by maximum likelihood."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
 import jax
@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import at_least, faults_of
+from mcsim._core.pytree import stored_as
 from mcsim.errors import InputError
 from mcsim.generators._autoregressive.likelihood import (
     CellLikelihood,
@@ -49,7 +50,7 @@ from mcsim.generators._training.trainer import (
     filled,
 )
 
-CROSS_SECTION_ONLY = "dropout", "smallest_arm"
+CROSS_SECTION_ONLY = "dropout", "smallest_stratum"
 PANEL_ONLY = "folds", "patience", "common_shocks", "cluster", "missing"
 
 
@@ -98,8 +99,8 @@ class Autoregressive(Trainer[Any]):
     dropout : float, optional
         Cross-sections: share of the hidden units that each row of a step goes without. None: 0.5,
         large 0.
-    smallest_arm : float
-        Cross-sections: share of a step's rows that each arm (joint value of the discrete given
+    smallest_stratum : float
+        Cross-sections: share of a step's rows that each stratum (joint value of the discrete given
         columns) holds at least.
     order : tuple of str, optional
         Order in which the columns are drawn. None: discrete columns in ascending number of levels,
@@ -147,7 +148,7 @@ class Autoregressive(Trainer[Any]):
     learning_rate: Positive | None = None
     weight_decay: Weight | None = None
     dropout: Share | None = None
-    smallest_arm: Share = 0.03
+    smallest_stratum: Share = field(default=0.03, metadata=stored_as("smallest_arm"))
     order: Names | None = None
     folds: Folds = 4
     patience: Count = 40

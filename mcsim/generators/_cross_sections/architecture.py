@@ -10,7 +10,7 @@ left to the networks.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mcsim._core.pytree import stored_as
 from mcsim._data.schema import Column, Schema, taken_by_value
 from mcsim.generators._cross_sections.levels import Levels
 from mcsim.generators._cross_sections.mixture import Mixture
@@ -32,7 +33,7 @@ Group = tuple[tuple[int, int], ...]
 
 Head = Levels | Mixture
 FEW_KNOTS, MANY_KNOTS, MANY_ROWS = 25, 200, 2_000
-MANY_ARMS = 16  # more joint values of the given columns than this are not held apart
+MANY_STRATA = 16  # more joint values of the given columns than this are not held apart
 
 
 def group_columns(levels: Sequence[int | None]) -> tuple[Group, ...]:
@@ -107,14 +108,14 @@ class Tables(NamedTuple):
 
 @dataclass(frozen=True)
 class Architecture:
-    """The static part of a generator: heads in order, groups of categories, arms, hidden layers.
+    """The static part of a generator: heads in order, groups of categories, strata, hidden layers.
 
-    An arm is a joint level of the discrete given columns that the data hold.
+    A stratum is a joint level in the data of the discrete given columns.
     """
 
     given: tuple[Head, ...]
     drawn: tuple[Head, ...]
-    arms: tuple[tuple[int, ...], ...]
+    strata: tuple[tuple[int, ...], ...] = field(metadata=stored_as("arms"))  # as in `Column`
     hidden: Sizes
 
     @cached_property
@@ -141,21 +142,21 @@ class Architecture:
             inputs += head.n_features
         return tuple(sizes)
 
-    def arm(self, columns: Mapping[str, Array], rows: int) -> Int[Array, " row"]:
-        """Return the arm of every row; ``len(arms)`` where the data hold no such row."""
+    def stratum(self, columns: Mapping[str, Array], rows: int) -> Int[Array, " row"]:
+        """Return the stratum of every row; ``len(strata)`` where the data hold no such row."""
         codes = [h.index(columns[h.name]) for h in self.given if isinstance(h, Levels)]
-        if len(self.arms) == 1 or not codes:
+        if len(self.strata) == 1 or not codes:
             return jnp.zeros(rows, jnp.int32)
         joint = jnp.stack(codes, axis=1)[:, None, :]
-        equal = (joint == jnp.asarray(self.arms)).all(axis=2)
+        equal = (joint == jnp.asarray(self.strata)).all(axis=2)
         found = jnp.argmax(equal, axis=1)
-        return jnp.where(equal.any(axis=1), found, len(self.arms)).astype(jnp.int32)
+        return jnp.where(equal.any(axis=1), found, len(self.strata)).astype(jnp.int32)
 
     def tables(
-        self, columns: Mapping[str, np.ndarray], rows: np.ndarray, arms: np.ndarray
+        self, columns: Mapping[str, np.ndarray], rows: np.ndarray, strata: np.ndarray
     ) -> Tables:
-        """Describe the training rows of columns of shape (row,); ``arms`` are those of all rows."""
-        count, chosen = len(self.arms), arms[rows]
+        """Describe the training rows of columns (row,); ``strata``: the stratum of every row."""
+        count, chosen = len(self.strata), strata[rows]
 
         def describe(head: Head) -> Any:
             values = columns[head.name]
@@ -185,7 +186,7 @@ class Architecture:
             for group in sizes
         )
         given, drawn = (
-            tuple(head.table_shapes(len(self.arms)) for head in heads)
+            tuple(head.table_shapes(len(self.strata)) for head in heads)
             for heads in (self.given, self.drawn)
         )
         return Tables(given, drawn, allowed)
@@ -200,14 +201,14 @@ def design_heads(
     components: int,
     free: bool = False,
 ) -> Architecture:
-    """Choose a head for every column, and find the arms; ``free``: a logit for every level."""
+    """Choose a head for every column, and find the strata; ``free``: a logit for every level."""
     names = (*given, *order)
     heads = {name: _head(schema[name], columns[name], components, free) for name in names}
     chosen = tuple(heads[name] for name in given)
     codes = [_codes(head, columns[head.name]) for head in chosen if isinstance(head, Levels)]
     joint = np.unique(np.stack(codes, axis=1), axis=0).tolist() if codes else [[]]
-    arms = tuple(map(tuple, joint)) if len(joint) <= MANY_ARMS else ((),)
-    return Architecture(chosen, tuple(heads[name] for name in order), arms, hidden)
+    strata = tuple(map(tuple, joint)) if len(joint) <= MANY_STRATA else ((),)
+    return Architecture(chosen, tuple(heads[name] for name in order), strata, hidden)
 
 
 def _head(column: Column, values: np.ndarray, components: int, free: bool) -> Head:
@@ -251,7 +252,7 @@ class Features(NamedTuple):
     drawn: Float[Array, "row feature"]
     codes: Int[Array, "row column"]
     scores: Float[Array, "row column"]
-    arms: Int[Array, " row"]
+    strata: Int[Array, " row"]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -268,7 +269,7 @@ def represent(
         encode(architecture.drawn, tables.drawn, columns, rows),
         jnp.stack(codes, axis=1),
         jnp.stack(scores, axis=1),
-        architecture.arm(columns, rows),
+        architecture.stratum(columns, rows),
     )
 
 

@@ -195,7 +195,7 @@ def relaxed_draw(
     tables: Tables,
     params: tuple[Params, ...],
     given: Float[Array, "row given"],
-    arm: Int[Array, " row"],
+    stratum: Int[Array, " row"],
     key: Array,
     temperature: Array,
 ) -> Float[Array, "row drawn"]:
@@ -209,7 +209,9 @@ def relaxed_draw(
         mask = allowed_mask(architecture, tables, position, codes)
         own = noise[:, start : start + head.n_noise]
         start += head.n_noise
-        features, code = head.relaxed(tables.drawn[position], outputs, arm, mask, own, temperature)
+        features, code = head.relaxed(
+            tables.drawn[position], outputs, stratum, mask, own, temperature
+        )
         codes.append(code)
         context = jnp.concatenate([context, features], axis=1)
     return context[:, 1 + architecture.n_given :]
@@ -221,7 +223,7 @@ def relaxed_outcome(
     params: tuple[Params, ...],
     context: Float[Array, "row before"],
     codes: Int[Array, "row column"],
-    arm: Int[Array, " row"],
+    stratum: Int[Array, " row"],
     key: Array,
     temperature: Array,
 ) -> Float[Array, "row feature"]:
@@ -231,7 +233,7 @@ def relaxed_outcome(
     mask = allowed_mask(architecture, tables, last, [codes[:, column] for column in range(last)])
     head = architecture.drawn[last]
     noise = _noise(key, len(context), head.n_noise)
-    return head.relaxed(tables.drawn[last], outputs, arm, mask, noise, temperature)[0]
+    return head.relaxed(tables.drawn[last], outputs, stratum, mask, noise, temperature)[0]
 
 
 def log_likelihood(
@@ -255,7 +257,7 @@ def log_likelihood(
         mask = allowed_mask(architecture, tables, position, codes[:position])
         own = codes[position], rows.scores[:, position]
         table = tables.drawn[position]
-        parts.append(head.log_density(table, outputs, rows.arms, mask, *own))
+        parts.append(head.log_density(table, outputs, rows.strata, mask, *own))
     return jnp.stack(parts, axis=1)
 
 
@@ -272,7 +274,7 @@ def exact_draw(
     """
     rows = len(uniforms)
     context = _with_constant(encode(architecture.given, tables.given, known, rows))
-    arm = architecture.arm(known, rows)
+    stratum = architecture.stratum(known, rows)
     columns, codes = dict(known), []
     unseen = jnp.zeros(rows, bool)
     for head in (*architecture.given, *architecture.drawn):
@@ -284,7 +286,7 @@ def exact_draw(
             mask = allowed_mask(architecture, tables, position, codes)
             last = position == len(architecture.drawn) - 1
             table, noise = tables.drawn[position], uniforms[:, position]
-            columns[head.name] = head.draw(table, outputs, arm, mask, noise, last)
+            columns[head.name] = head.draw(table, outputs, stratum, mask, noise, last)
         values = columns[head.name]
         codes.append(head.index(values) if isinstance(head, Levels) else None)
         features = head.encode(tables.drawn[position], values)

@@ -18,13 +18,13 @@ FREE_LEVELS = 16  # up to so many levels have a logit each
 TILT_DEGREE = 4  # beyond, the logits move along polynomials of this degree
 FORBIDDEN = -1e9  # the logit of a level that is never drawn
 NARROW = 0.25  # an indicator is divided by its standard deviation, but by no less
-PRIOR_ROWS = 20.0  # an arm's shares are shrunk to those of all rows, by so many rows
+PRIOR_ROWS = 20.0  # a stratum's shares are shrunk to those of all rows, by so many rows
 
 
 class LevelsTable(NamedTuple):
-    """Shares and scales of a column in the training rows; the last row is for unseen arms."""
+    """Shares and scales of a column in the training rows; the last row is for unseen strata."""
 
-    log_share: Any  # (arm, level)
+    log_share: Any  # (stratum, level)
     center: Any  # (feature,)
     scale: Any  # (feature,)
 
@@ -73,28 +73,28 @@ class Levels:
         """The least number that each feature is divided by."""
         return np.where(np.arange(self.n_features) < self.n_indicators, NARROW, 1e-20)
 
-    def table(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> LevelsTable:
-        """Describe training values (row,) and their arms; features are not yet normalized."""
+    def table(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> LevelsTable:
+        """Describe training values (row,) and their strata; features are not yet normalized."""
         counts = np.stack([values == level for level in self.values], axis=1).astype(float)
-        shares = shares_by_arm(counts, arms, n_arms)
+        shares = shares_by_stratum(counts, strata, n_strata)
         log_share = np.where(shares > 0, np.log(np.maximum(shares, 1e-12)), FORBIDDEN)
         zeros = np.zeros(self.n_features, np.float32)
         return LevelsTable(log_share.astype(np.float32), zeros, zeros + 1)
 
-    def table_shapes(self, n_arms: int) -> LevelsTable:
+    def table_shapes(self, n_strata: int) -> LevelsTable:
         """Return the shapes and types of `table`."""
         features = (self.n_features,)
-        shapes = (n_arms + 1, self.n_parts), features, features
+        shapes = (n_strata + 1, self.n_parts), features, features
         return LevelsTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
 
-    def shares(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
-        """Return the shares (arm, level) that draws are to have; None: they are left alone."""
+    def shares(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray | None:
+        """Return the shares (stratum, level) that draws are to have; None: they are left alone."""
         if self.many:
             return None
         hot = np.stack([values == level for level in self.values], axis=1)
-        return np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
+        return np.stack([hot[strata == stratum].mean(axis=0) for stratum in range(n_strata)])
 
-    def moments(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> None:
+    def moments(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> None:
         """Return None: shares describe levels."""
 
     def index(self, values: Array) -> Int[Array, " row"]:
@@ -120,7 +120,7 @@ class Levels:
         self,
         table: LevelsTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Bool[Array, "#row level"],
         uniforms: Float[Array, "row level"],
         temperature: Array,
@@ -131,43 +131,43 @@ class Levels:
         ----------
         Jang, Gu & Poole (2017), Categorical reparameterization with Gumbel-softmax, ICLR.
         """
-        hot = straight_through(self.logits(table, outputs, arm, allowed), uniforms, temperature)
+        hot = straight_through(self.logits(table, outputs, stratum, allowed), uniforms, temperature)
         return self._features(table, hot), hot.argmax(axis=1).astype(jnp.int32)
 
     def log_density(
         self,
         table: LevelsTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Bool[Array, "#row level"],
         code: Int[Array, " row"],
         score: Float[Array, " row"],
     ) -> Float[Array, " row"]:
         """Return the log probability of each row's level."""
-        shares = jax.nn.log_softmax(self.logits(table, outputs, arm, allowed), axis=1)
+        shares = jax.nn.log_softmax(self.logits(table, outputs, stratum, allowed), axis=1)
         return jnp.take_along_axis(shares, jnp.maximum(code, 0)[:, None], axis=1)[:, 0]
 
     def draw(
         self,
         table: LevelsTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Bool[Array, "#row level"],
         uniforms: Float[Array, "row 2"],
         coupled: bool,
     ) -> Float[Array, " row"]:
         """Draw values by inverting the cumulative distribution: monotone in the first uniform."""
-        shares = jax.nn.softmax(self.logits(table, outputs, arm, allowed), axis=1)
+        shares = jax.nn.softmax(self.logits(table, outputs, stratum, allowed), axis=1)
         return jnp.asarray(self.values, jnp.float64)[inverse_index(shares, uniforms[:, 0])]
 
-    def logits(self, table: LevelsTable, outputs: Array, arm: Array, allowed: Array) -> Array:
+    def logits(self, table: LevelsTable, outputs: Array, stratum: Array, allowed: Array) -> Array:
         """Return the log weights of the levels."""
         if self.tilted:
             x = np.asarray(self.values)
             x = 2 * (x - x[0]) / (x[-1] - x[0]) - 1
             basis = np.polynomial.legendre.legvander(x, TILT_DEGREE)[:, 1:]
             outputs = 2.0 * outputs @ jnp.asarray(basis.T, jnp.float32)
-        base = table.log_share[arm]
+        base = table.log_share[stratum]
         return jnp.where(allowed & (base > FORBIDDEN / 2), base + outputs, FORBIDDEN)
 
     def _features(self, table: LevelsTable, hot: Array) -> Float[Array, "row feature"]:
@@ -177,11 +177,11 @@ class Levels:
         return (jnp.concatenate(parts, axis=1) - table.center) / table.scale
 
 
-def shares_by_arm(counts: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray:
-    """Return shares (arm, part), shrunk to those of all rows, which stand in the last row."""
+def shares_by_stratum(counts: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray:
+    """Return shares (stratum, part), shrunk to those of all rows, which stand in the last row."""
     overall = counts.mean(axis=0)
     overall = overall / overall.sum()
-    sums = np.stack([counts[arms == arm].sum(axis=0) for arm in range(n_arms)])
+    sums = np.stack([counts[strata == stratum].sum(axis=0) for stratum in range(n_strata)])
     shares = (sums + PRIOR_ROWS * overall) / (sums.sum(axis=1, keepdims=True) + PRIOR_ROWS)
     return np.concatenate([shares, overall[None]])
 

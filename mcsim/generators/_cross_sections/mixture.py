@@ -18,7 +18,7 @@ from mcsim._core.pytree import stored_as
 from mcsim.generators._cross_sections.levels import (
     NARROW,
     inverse_index,
-    shares_by_arm,
+    shares_by_stratum,
     straight_through,
 )
 
@@ -32,8 +32,8 @@ class MixtureTable(NamedTuple):
     Between knots scores run over (-reach, reach).
     """
 
-    log_share: Any  # (arm, part)
-    moves: Any  # (arm, 2): shift, and log of the stretch, of the components' scores
+    log_share: Any  # (stratum, part)
+    moves: Any  # (stratum, 2): shift, and log of the stretch, of the components' scores
     knots: Any  # (knot,), in units of the column
     reach: Any  # ()
     room: Any  # (2,): how far the tails may go beyond the knots
@@ -74,7 +74,7 @@ class Mixture:
         return np.where(np.arange(self.n_features) < 2, 1e-20, NARROW)
 
     def table(
-        self, values: np.ndarray, arms: np.ndarray, n_arms: int, everyone: np.ndarray
+        self, values: np.ndarray, strata: np.ndarray, n_strata: int, everyone: np.ndarray
     ) -> MixtureTable:
         """Describe training values (row,); ``everyone`` replaces too few values off mass points."""
         off = ~np.isin(values, self.mass_points)
@@ -89,30 +89,32 @@ class Mixture:
         room = np.maximum(room, 1e-7 * (knots[-1] - knots[0]))
         counts = [values == point for point in self.mass_points]
         counts += [off * weight for weight in _component_weights(self.components)]
-        shares = shares_by_arm(np.stack(counts, axis=1).astype(float), arms, n_arms)
-        zeros, still = np.zeros(self.n_features), np.zeros((n_arms + 1, 2))
+        shares = shares_by_stratum(np.stack(counts, axis=1).astype(float), strata, n_strata)
+        zeros, still = np.zeros(self.n_features), np.zeros((n_strata + 1, 2))
         parts = np.log(np.maximum(shares, 1e-6)), still, knots, reach, room, zeros, zeros + 1
         return MixtureTable(*(np.float32(part) for part in parts))
 
-    def table_shapes(self, n_arms: int) -> MixtureTable:
+    def table_shapes(self, n_strata: int) -> MixtureTable:
         """Return the shapes and types of `table`."""
-        features, arms = (self.n_features,), n_arms + 1
-        shapes = (arms, self.n_parts), (arms, 2), (self.n_knots,), (), (2,), features, features
+        features, strata = (self.n_features,), n_strata + 1
+        shapes = (strata, self.n_parts), (strata, 2), (self.n_knots,), (), (2,), features, features
         return MixtureTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
 
-    def shares(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
-        """Return the shares (arm, mass point or rest) of draws, if there are mass points."""
+    def shares(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray | None:
+        """Return the shares (stratum, mass point or rest) of draws, if there are mass points."""
         if not self.mass_points:
             return None
         hot = np.stack([values == point for point in self.mass_points], axis=1)
-        shares = np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
+        shares = np.stack([hot[strata == stratum].mean(axis=0) for stratum in range(n_strata)])
         return np.concatenate([shares, 1 - shares.sum(axis=1, keepdims=True)], axis=1)
 
-    def moments(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray:
-        """Return number, mean and standard deviation (arm, 3) of values off mass points."""
+    def moments(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray:
+        """Return number, mean and standard deviation (stratum, 3) of values off mass points."""
         off = ~np.isin(values, self.mass_points)
-        by_arm = [values[off & (arms == arm)] for arm in range(n_arms)]
-        known = [(len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_arm]
+        by_stratum = [values[off & (strata == stratum)] for stratum in range(n_strata)]
+        known = [
+            (len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_stratum
+        ]
         return np.asarray(known, np.float32)
 
     def index(self, values: Array) -> Int[Array, " row"]:
@@ -145,13 +147,13 @@ class Mixture:
         self,
         table: MixtureTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Any,
         uniforms: Float[Array, "row noise"],
         temperature: Array,
     ) -> tuple[Array, None]:
         """Draw features that pass gradients: reparametrized logistics, straight-through parts."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
         hot = straight_through(logits, uniforms[:, :-1], temperature)
         scores = location + scale * jax.scipy.special.logit(uniforms[:, -1:])
         points, components = hot[:, : len(self.mass_points)], hot[:, len(self.mass_points) :]
@@ -168,13 +170,13 @@ class Mixture:
         self,
         table: MixtureTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Any,
         code: Int[Array, " row"],
         score: Float[Array, " row"],
     ) -> Float[Array, " row"]:
         """Return the log probability of a mass point, or the log density of a score."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
         shares, points = jax.nn.log_softmax(logits, axis=1), len(self.mass_points)
         x = (score[:, None] - location) / scale
         parts = -jnp.abs(x) - 2 * jnp.log1p(jnp.exp(-jnp.abs(x))) - jnp.log(scale)
@@ -188,13 +190,13 @@ class Mixture:
         self,
         table: MixtureTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Any,
         uniforms: Float[Array, "row 2"],
         coupled: bool,
     ) -> Float[Array, " row"]:
         """Draw values; ``coupled``: by inversion, monotone in the first uniform."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
         shares = jax.nn.softmax(logits, axis=1)
         if coupled:
             point, score = self._invert(table, shares, location, scale, uniforms[:, 0])
@@ -207,10 +209,10 @@ class Mixture:
         return self._finish(self.value(table, score), point)
 
     def off_mass_points(
-        self, table: MixtureTable, outputs: Array, arm: Array, uniforms: Float[Array, "row 2"]
+        self, table: MixtureTable, outputs: Array, stratum: Array, uniforms: Float[Array, "row 2"]
     ) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
         """Draw scores off mass points; return them, and the probability of no mass point."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
         shares = jax.nn.softmax(logits, axis=1)[:, len(self.mass_points) :]
         score = _component_score(
             location, scale, inverse_index(shares, uniforms[:, 0]), uniforms[:, 1]
@@ -231,18 +233,22 @@ class Mixture:
         return jnp.where(chosen >= 0, jnp.asarray(self.mass_points, jnp.float64)[chosen], value)
 
     def _distribution_of(
-        self, table: MixtureTable, outputs: Array, arm: Array
+        self, table: MixtureTable, outputs: Array, stratum: Array
     ) -> tuple[Array, Array, Array]:
         """Return logits of the parts, and locations and scales of the components."""
         at, k = self.n_parts, self.components
         location = _component_locations(k) + outputs[:, at : at + k]
         scale = _component_scale(k) * jnp.exp(2 * jnp.tanh(outputs[:, at + k :] / 2))
-        shift, stretch = table.moves[arm, 0][:, None], jnp.exp(table.moves[arm, 1])[:, None]
-        return table.log_share[arm] + outputs[:, :at], shift + stretch * location, stretch * scale
+        shift, stretch = table.moves[stratum, 0][:, None], jnp.exp(table.moves[stratum, 1])[:, None]
+        return (
+            table.log_share[stratum] + outputs[:, :at],
+            shift + stretch * location,
+            stretch * scale,
+        )
 
-    def logits(self, table: MixtureTable, outputs: Array, arm: Array, allowed: Any) -> Array:
+    def logits(self, table: MixtureTable, outputs: Array, stratum: Array, allowed: Any) -> Array:
         """Return the log weights of mass points, and of all components together."""
-        parts, at = self._distribution_of(table, outputs, arm)[0], len(self.mass_points)
+        parts, at = self._distribution_of(table, outputs, stratum)[0], len(self.mass_points)
         rest = jax.nn.logsumexp(parts[:, at:], axis=1, keepdims=True)
         return jnp.concatenate([parts[:, :at], rest], axis=1)
 

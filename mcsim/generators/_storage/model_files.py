@@ -14,7 +14,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from safetensors.numpy import save_file
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path, other_than_file
 from mcsim._core.keys import digest
+from mcsim._core.pytree import identity_fields
 from mcsim._data.schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
 from mcsim.errors import InputError, ModelFileError, raise_all, warn
@@ -381,7 +381,7 @@ def _fingerprint(config: Any, source: Source) -> dict[str, Any]:
         values = np.ascontiguousarray(columns[name])
         data.update(f"{name} {values.dtype} {values.shape}".encode() + values.tobytes())
     return {
-        "config": {type(config).__name__: repr(sorted(asdict(config).items()))},
+        "config": {type(config).__name__: repr(sorted(identity_fields(config).items()))},
         "schema": describe_schema(schema),
         "given": list(given),
         "data": data.hexdigest(),

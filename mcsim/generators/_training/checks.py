@@ -194,7 +194,7 @@ def _faults_of_levels(given: tuple[str, ...], counts: np.ndarray) -> list[str]:
             f"at most {MANY_LEVELS} apart; give fewer columns, or use WGAN or Autoregressive"
         ]
     if len(counts) == 1:
-        return [f"given: {list(given)} is constant, an arm is empty; drop it from given"]
+        return [f"given: {list(given)} is constant, a stratum is empty; drop it from given"]
     if counts.min() < MIN_LEVEL:
         return [
             f"given: a joint value of {list(given)} has {counts.min()} rows, expected at least "
