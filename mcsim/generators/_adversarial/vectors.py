@@ -159,9 +159,10 @@ def adversaries(
     """
     if arch == "mlp":
         return (latent, *hidden, layout.size), (layout.size + features, *critic_hidden, 1), latent
-    periods, columns, traits = layout.periods, len(layout.paths), len(layout.traits)
-    writer = Writer(latent, columns, hidden[0], periods, columns, traits)
-    reader = Reader(critic_hidden[0], periods, columns, traits + features, 1)
+    periods, columns = layout.periods, len(layout.time_varying)
+    invariant = len(layout.time_invariant)
+    writer = Writer(latent, columns, hidden[0], periods, columns, invariant)
+    reader = Reader(critic_hidden[0], periods, columns, invariant + features, 1)
     return writer, reader, latent + columns * periods
 
 

@@ -17,7 +17,7 @@ NeurIPS. Bishop (1994), Mixture density networks, Aston University NCRG/94/004.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from jax.scipy.special import erf, ndtr, ndtri
 from jaxtyping import Array, Float
 from scipy.stats import norm
 
-from mcsim._core.pytree import pytree
+from mcsim._core.pytree import pytree, stored_as
 from mcsim.generators._cross_sections.levels import inverse_index
 from mcsim.generators._networks import Params, Sizes, apply
 
@@ -44,8 +44,8 @@ class CellOrder:
 
     Attributes
     ----------
-    traits : int
-        Coordinates that are constant within units; they come first.
+    invariant : int
+        Coordinates of time-invariant columns; they come first.
     periods : int
         Then come periods, and columns in each of them.
     points : tuple of int
@@ -56,7 +56,7 @@ class CellOrder:
         Normal components of an innovation.
     """
 
-    traits: int
+    invariant: int = field(metadata=stored_as("traits"))  # as in `Column`
     periods: int
     points: tuple[int, ...]
     hidden: Sizes
@@ -70,7 +70,7 @@ class CellOrder:
     @cached_property
     def sizes(self) -> tuple[Sizes, ...]:
         """Layer sizes of each column's network."""
-        inputs, sizes = 6 + self.traits + 5 * self.columns + 2 * sum(self.points), []
+        inputs, sizes = 6 + self.invariant + 5 * self.columns + 2 * sum(self.points), []
         for points in self.points:
             sizes.append((inputs, *self.hidden, 3 * self.components + points))
             inputs += 2 + points
@@ -109,7 +109,7 @@ def update_history(history: History, scores: Array, innovations: Array, at: Arra
 
 
 def history_features(
-    order: CellOrder, history: History, traits: Array, period: Array
+    order: CellOrder, history: History, invariant: Array, period: Array
 ) -> Float[Array, "unit feature"]:
     """Return the features of the past: levels, volatility, mass points, the calendar."""
     place = 2 * period / max(order.periods - 1, 1) - 1
@@ -117,7 +117,7 @@ def history_features(
     known = period.astype(jnp.float32)
     parts = [
         jnp.broadcast_to(calendar.astype(jnp.float32), (len(history.last), 5)),
-        traits,
+        invariant,
         history.last,
         history.before,
         history.total / (known + 1),
@@ -188,14 +188,14 @@ class Cells:
 
     def run(self, key: Array, n_units: int, shares: Any, rounds: Any) -> tuple[Array, Array]:
         """Draw units, in the order of drawing, and in so many rounds their offsets."""
-        order, first = self.order, self.order.traits
-        of_traits, of_cells = jax.random.split(key)
-        known = jax.random.normal(of_traits, (n_units, first), jnp.float32)
+        order, first = self.order, self.order.invariant
+        of_invariant, of_cells = jax.random.split(key)
+        known = jax.random.normal(of_invariant, (n_units, first), jnp.float32)
         shape = order.periods, order.columns, 2, n_units
         flat = (math.prod(shape),)  # of four axes, they take four times as long to compile
         noise = jax.random.uniform(of_cells, flat, jnp.float32, 1e-7, 1 - 1e-7).reshape(shape)
         root = jnp.asarray(self.root)
-        traits = known @ root[:first, :first].T
+        invariant = known @ root[:first, :first].T
         rows = root[first:].reshape(order.periods, order.columns, len(root))
         square = root[first:, first:].reshape((order.periods, order.columns) * 2)
         blocks = jnp.moveaxis(jnp.diagonal(square, axis1=0, axis2=2), -1, 0)
@@ -205,7 +205,7 @@ class Cells:
         def step(carry: tuple, now: tuple) -> tuple[tuple, tuple]:
             history, past = carry
             period, rows, block, noise, points = now
-            context = history_features(order, history, traits, period)
+            context = history_features(order, history, invariant, period)
             drawn = self._period(context, past @ rows.T, block, noise, points, rounds)
             start = first + period * order.columns
             past = jax.lax.dynamic_update_slice(past, drawn.innovations, (0, start))
@@ -217,7 +217,7 @@ class Cells:
         now = jnp.arange(order.periods), rows, blocks, noise, points
         _, (scores, offsets) = jax.lax.scan(step, carry, now)
         cells = jnp.moveaxis(scores, 0, 1).reshape(n_units, -1)
-        return jnp.concatenate([traits, cells], axis=1), offsets
+        return jnp.concatenate([invariant, cells], axis=1), offsets
 
     def _period(
         self, context: Array, means: Array, block: Array, noise: Array, points: Points, rounds: Any

@@ -113,7 +113,7 @@ def first_distribution(
     """Return the distribution before training, without parameters: the normal copula of scores."""
     layout, coding = scores.coding.layout, scores.coding
     starts = [layout.place(name).start for name in order]
-    place = [layout.n_cells + trait for trait in range(len(layout.traits))]
+    place = [layout.n_cells + column for column in range(len(layout.time_invariant))]
     place += [start + period for period in range(layout.periods) for start in starts]
     covariance = structured_covariance(seen(scores), layout, scores.rows)
     root = np.linalg.cholesky(covariance[np.ix_(place, place)]).astype(np.float32)
@@ -125,7 +125,9 @@ def first_distribution(
             own = np.asarray(ends)[None, : points[-1]] - coding.centers[cells, None]
             side.append(own / coding.spreads[cells, None])
     low, high = (np.concatenate(side, axis=1).astype(np.float32) for side in sides)
-    static = CellOrder(len(layout.traits), layout.periods, tuple(points), hidden, components)
+    static = CellOrder(
+        len(layout.time_invariant), layout.periods, tuple(points), hidden, components
+    )
     center = middle(low, high).astype(np.float32)
     return Cells(static, tuple(place), root, low, high, center, np.zeros_like(low), ())
 
@@ -138,7 +140,7 @@ def seen(scores: Scores) -> Vectors:
 
 def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
     """Return the cells of all columns, each given the real cells before it."""
-    order, place, first = distribution.order, list(distribution.place), distribution.order.traits
+    order, place, first = distribution.order, list(distribution.place), distribution.order.invariant
     x, low, high = (side[:, place] for side in (seen(scores), scores.low, scores.high))
     root = np.asarray(distribution.root, np.float64)
     innovations = np.linalg.solve(root, x.T).T
@@ -151,8 +153,8 @@ def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
 
     ends = [by_period((side - mean) / deviation) for side in (low, high)]
     x, innovations, mean, deviation = map(by_period, (x, innovations, mean, deviation))
-    traits = np.asarray(seen(scores)[:, place[:first]], np.float32)
-    features, places = teacher_forced(distribution, traits, x, innovations, mean)
+    invariant = np.asarray(seen(scores)[:, place[:first]], np.float32)
+    features, places = teacher_forced(distribution, invariant, x, innovations, mean)
     columns = []
     for column in range(order.columns):
         own, center = order.own(column), mean[:, :, column, None]
@@ -169,7 +171,7 @@ def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
 @jax.jit
 def teacher_forced(
     distribution: Cells,
-    traits: Float[Array, "unit trait"],
+    invariant: Float[Array, "unit column"],
     scores: Float[Array, "unit period column"],
     innovations: Float[Array, "unit period column"],
     means: Float[Array, "unit period column"],
@@ -179,7 +181,7 @@ def teacher_forced(
 
     def step(history: Any, now: tuple) -> tuple[Any, tuple]:
         period, score, value, mean, low, high = now
-        context, features, places = history_features(order, history, traits, period), [], []
+        context, features, places = history_features(order, history, invariant, period), [], []
         for column in range(order.columns):
             own, here = order.own(column), score[:, [column]]
             at = ((here > low[own]) & (here < high[own])).astype(jnp.float32)

@@ -206,7 +206,7 @@ def learn_cells(
     config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
 ) -> list[Learned]:
     """Learn one distribution per key, each from its scores; ``config`` is an `Autoregressive`."""
-    paths = scores[0].coding.layout.paths
+    paths = scores[0].coding.layout.time_varying
     if config.order is not None and sorted(config.order) != sorted(paths):
         raise InputError(
             f"order: got {list(config.order)}, expected each column that varies over time once: "

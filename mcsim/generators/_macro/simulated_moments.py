@@ -195,10 +195,10 @@ def moments(values: Float[Array, "unit period"]) -> dict[str, Array]:
     own = standardized[units]
     sd = sizes[units] * np.sqrt(n_periods / (n_periods - 1))
     with_path = own @ standardized[-1] / n_periods
-    traits = jnp.stack([means, jnp.log(sd), acf[0, units], with_path, fourth[units]])
+    figures = jnp.stack([means, jnp.log(sd), acf[0, units], with_path, fourth[units]])
     placebo = placebo_parts(series[residuals])
     return {
-        **_traits(traits),
+        **_of_units(figures),
         "sd": sd.mean(),
         "acf": acf[:, units].mean(axis=1),
         "acf_sd": acf[:2, units].std(axis=1, ddof=1),
@@ -246,15 +246,15 @@ def placebo_size(inflation: Float[Array, ""]) -> Float[Array, ""]:
     return 2.0 * jax.scipy.special.ndtr(-1.96 / jnp.sqrt(design_effect))
 
 
-def _traits(traits: Float[Array, "trait unit"]) -> dict[str, Array]:
+def _of_units(figures: Float[Array, "figure unit"]) -> dict[str, Array]:
     """Describe the units' means, scales, persistence, ties to the mean path, and tails."""
-    deviations = traits - traits.mean(axis=1, keepdims=True)
-    covariance = deviations @ deviations.T / (traits.shape[1] - 1)
+    deviations = figures - figures.mean(axis=1, keepdims=True)
+    covariance = deviations @ deviations.T / (figures.shape[1] - 1)
     sd = jnp.sqrt(jnp.diag(covariance))
     return {
-        "trait_mean": traits.mean(axis=1)[jnp.array([0, 4])],
-        "trait_sd": sd,
-        "trait_correlation": (covariance / sd / sd[:, None])[np.triu_indices(len(sd), 1)],
+        "unit_mean": figures.mean(axis=1)[jnp.array([0, 4])],
+        "unit_sd": sd,
+        "unit_correlation": (covariance / sd / sd[:, None])[np.triu_indices(len(sd), 1)],
     }
 
 

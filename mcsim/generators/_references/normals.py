@@ -266,12 +266,12 @@ class FactorDistribution:
         return noise[:, :size] @ self.root + noise[:, size:] @ self.factors
 
     def redrawn(self, key: Array) -> "FactorDistribution":
-        """Return the distribution with other paths of the factors; their part in traits stays."""
+        """Return the distribution with new factor paths; time-invariant columns keep their part."""
         if not len(self.factors):
             return self
         paths = self.shocks.draw(key).reshape(len(self.factors), -1).astype(jnp.float32)
-        traits = jnp.asarray(self.factors)[:, paths.shape[1] :]
-        return replace(self, factors=jnp.concatenate([paths, traits], axis=1))
+        invariant = jnp.asarray(self.factors)[:, paths.shape[1] :]
+        return replace(self, factors=jnp.concatenate([paths, invariant], axis=1))
 
 
 @with_remedies()
@@ -280,10 +280,10 @@ class FactorVAR(Trainer[FittedPanel]):
     """Unit effects, interactive factors and a vector autoregression of normal scores.
 
     A unit's scores are its means, its loadings times common factors, and a stationary vector
-    autoregression over periods, the same for all units; means, loadings and traits are jointly
-    normal, as are the innovations of the columns. So columns move together between units, within
-    them and over time, with few parameters: the model behind interactive fixed effects, and that of
-    simulation studies of synthetic control. The distribution of the scores is normal, and
+    autoregression over periods, the same for all units; means, loadings and time-invariant
+    columns are jointly normal, as are the innovations of the columns. So columns move together
+    between units, within them and over time, with few parameters: the model behind interactive
+    fixed effects, and of simulation studies of synthetic control. The distribution of the scores is normal, and
     nothing is matched to the data afterwards: levels that few cells have, and how often a sticky
     binary column switches, are as far from the data's as its scores are from normal ones. With
     ``common_shocks="redraw"`` the factors' paths too are drawn anew, by a line and an
@@ -354,7 +354,7 @@ def _fit_factors(config: FactorVAR, scores: Scores) -> FactorDistribution:
 
 
 def _distribution_of(model: FactorModel, layout: Layout) -> FactorDistribution:
-    count, columns = len(model.factors), len(layout.paths)
+    count, columns = len(model.factors), len(layout.time_varying)
     paths = model.factors[:, : layout.n_cells].reshape(count * columns, layout.periods)
     noise = np.zeros((count * columns, count * columns))  # how well the paths are known is not
     return FactorDistribution(

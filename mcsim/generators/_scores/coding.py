@@ -144,7 +144,9 @@ def encode(
 ) -> Scores:
     """Find the coding of columns (unit, period), NaN where missing, and their scores."""
     layout = layout_of(dict(columns))
-    cells = {n: columns[n] if n in layout.paths else _first(columns[n]) for n in layout.names}
+    cells = {
+        n: columns[n] if n in layout.time_varying else _first(columns[n]) for n in layout.names
+    }
     levels = scaled_levels(cells, schema)
     margins = tuple(fit_margin(schema[n], cells[n], levels.get(n)) for n in layout.names)
     low, high = _raw_intervals(layout, margins, columns)
@@ -177,7 +179,7 @@ def _standardized(
 def _raw_intervals(
     layout: Layout, margins: tuple[Margin, ...], columns: Mapping[str, np.ndarray]
 ) -> tuple[Vectors, Vectors]:
-    cells = [columns[n] if n in layout.paths else _first(columns[n]) for n in layout.names]
+    cells = [columns[n] if n in layout.time_varying else _first(columns[n]) for n in layout.names]
     pairs = [margin.interval(own) for margin, own in zip(margins, cells, strict=True)]
     low, high = (np.concatenate(side, axis=1) for side in zip(*pairs, strict=True))
     return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
@@ -294,7 +296,7 @@ def fit_shocks(
 def shocks_of(scores: Scores) -> Shocks:
     """Fit the distribution of the means of scores; by chance alone they vary as unit means do."""
     layout, coding, units = scores.coding.layout, scores.coding, len(scores.vectors)
-    means = coding.centers[: layout.n_cells].reshape(len(layout.paths), layout.periods)
+    means = coding.centers[: layout.n_cells].reshape(len(layout.time_varying), layout.periods)
     paths = (scores.vectors * coding.spreads)[:, : layout.n_cells].reshape(units, *means.shape)
     paths = paths - paths.mean(axis=2, keepdims=True)  # a level that all periods share is no shock
     products = np.einsum("ijt,ikt->jk", paths, paths) / paths.shape[2]

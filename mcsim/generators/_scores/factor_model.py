@@ -184,7 +184,7 @@ class FactorModel(NamedTuple):
     Attributes
     ----------
     covariance : array (coordinate, coordinate)
-        Of unit effects, traits and autoregression.
+        Of unit effects, time-invariant columns and autoregression.
     factors : array (factor, coordinate)
         What a unit with a loading of one adds; loadings are standard normal.
     dynamics : Autoregression, optional
@@ -198,7 +198,7 @@ class FactorModel(NamedTuple):
 
 def factor_target(sample: Square, units: int, layout: Layout) -> Square:
     """Return the covariance of the model, with as many factors as predict best (AIC)."""
-    if layout.periods < DYNAMIC_PERIODS or not layout.paths:
+    if layout.periods < DYNAMIC_PERIODS or not layout.time_varying:
         return stationary(sample, layout)
     model = fit_factor_model(sample, units, layout, None, None, penalty=2.0)
     return model.covariance + model.factors.T @ model.factors
@@ -219,12 +219,15 @@ def fit_factor_model(
     """
     penalty = float(np.log(units)) if penalty is None else penalty
     dynamic = layout.periods >= DYNAMIC_PERIODS
-    most = min(MOST_FACTORS, len(layout.paths) * (layout.periods - 1) // 3, units // 4) * dynamic
+    most = (
+        min(MOST_FACTORS, len(layout.time_varying) * (layout.periods - 1) // 3, units // 4)
+        * dynamic
+    )
     orders = range(1, MOST_LAGS + 1) if lags is None else [lags]
     orders = sorted({min(order, layout.periods - 3) * dynamic for order in orders})
     alone = [_given_factors(second, second[:0], layout, order, None) for order in orders]
     misfits = [units * _misfit(model, second) for model in alone]
-    costs = [penalty * order * len(layout.paths) ** 2 for order in orders]
+    costs = [penalty * order * len(layout.time_varying) ** 2 for order in orders]
     place = int(np.argmin(np.add(misfits, costs)))
     best, order = alone[place], orders[place]
     if factors is not None:
@@ -261,16 +264,16 @@ def _misfit(model: FactorModel, second: Square) -> float:
 def _given_factors(
     second: Square, factors: np.ndarray, layout: Layout, lags: int, start: Autoregression | None
 ) -> FactorModel:
-    """Fit unit effects, traits and autoregression, with the variances that factors leave."""
+    """Fit unit effects, time-invariant columns and autoregression to what factors leave."""
     second = second - factors.T @ factors
-    columns, periods, cells = len(layout.paths), layout.periods, layout.n_cells
+    columns, periods, cells = len(layout.time_varying), layout.periods, layout.n_cells
     means = np.kron(np.eye(columns), np.full((periods, 1), periods**-0.5))
     within = np.eye(cells) - means @ means.T
     seen = within @ second[:cells, :cells] @ within
     dynamics = fit_autoregression(seen, columns, lags, start) if lags and columns else None
     noise = _noise(seen, columns, dynamics)
-    effects = np.zeros((len(second), columns + len(layout.traits)))
-    effects[:cells, :columns], effects[cells:, columns:] = means, np.eye(len(layout.traits))
+    effects = np.zeros((len(second), columns + len(layout.time_invariant)))
+    effects[:cells, :columns], effects[cells:, columns:] = means, np.eye(len(layout.time_invariant))
     between = effects.T @ second @ effects
     between[:columns, :columns] -= means.T @ noise @ means
     values, axes = np.linalg.eigh(between)

@@ -15,7 +15,7 @@ Drawn units are recolored to the part within, and share a normal effect of their
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 from scipy.linalg import cho_factor, cho_solve
 
-from mcsim._core.pytree import pytree
+from mcsim._core.pytree import pytree, stored_as
 
 LEAST_COORDINATES = 4  # coordinates below which a length says little
 SMALL_SQUARE = 0.1  # of mean squares, so that no length is infinitely small
@@ -39,13 +39,13 @@ Square = Float[np.ndarray, "coordinate coordinate"]
 
 @dataclass(frozen=True)
 class Layout:
-    """The coordinates of a unit: its paths, column by column and period by period; its traits.
+    """The coordinates of a unit: its paths, column by column; its time-invariant columns.
 
     Attributes
     ----------
-    paths : tuple of str
-        Columns that vary over time; each has a coordinate per period.
-    traits : tuple of str
+    time_varying : tuple of str
+        Columns that change within some unit; each has a path, a coordinate per period.
+    time_invariant : tuple of str
         Columns that are constant within every unit; each has one coordinate.
     periods : int
         Number of periods.
@@ -59,29 +59,29 @@ class Layout:
     slice(8, 16, None)
     """
 
-    paths: tuple[str, ...]
-    traits: tuple[str, ...]
+    time_varying: tuple[str, ...] = field(metadata=stored_as("paths"))  # as in `Column`
+    time_invariant: tuple[str, ...] = field(metadata=stored_as("traits"))
     periods: int
 
     @property
     def names(self) -> tuple[str, ...]:
         """All columns, in the order of their coordinates."""
-        return (*self.paths, *self.traits)
+        return (*self.time_varying, *self.time_invariant)
 
     @property
     def size(self) -> int:
         """Number of coordinates."""
-        return self.n_cells + len(self.traits)
+        return self.n_cells + len(self.time_invariant)
 
     @property
     def n_cells(self) -> int:
         """Number of coordinates of the paths."""
-        return len(self.paths) * self.periods
+        return len(self.time_varying) * self.periods
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Number of coordinates of each column."""
-        return (self.periods,) * len(self.paths) + (1,) * len(self.traits)
+        return (self.periods,) * len(self.time_varying) + (1,) * len(self.time_invariant)
 
     def place(self, name: str) -> slice:
         """Return where a column's coordinates are."""
@@ -91,24 +91,24 @@ class Layout:
 
     def paths_of(self, vectors: Array) -> Array:
         """Return the paths (unit, column, period) in vectors (unit, coordinate)."""
-        return vectors[..., : self.n_cells].reshape(-1, len(self.paths), self.periods)
+        return vectors[..., : self.n_cells].reshape(-1, len(self.time_varying), self.periods)
 
-    def traits_of(self, vectors: Array) -> Array:
-        """Return the traits (unit, trait) in vectors (unit, coordinate)."""
+    def time_invariant_of(self, vectors: Array) -> Array:
+        """Return the time-invariant columns (unit, column) of vectors (unit, coordinate)."""
         return vectors[..., self.n_cells :]
 
 
 def layout_of(columns: dict[str, np.ndarray]) -> Layout:
-    """Sort columns (unit, period) into paths and traits; a cross-section has paths of one period.
+    """Sort columns (unit, period) into time-varying and time-invariant ones.
 
-    A cell that is missing (NaN) may hold anything.
+    In a cross-section all vary, over one period. A missing cell (NaN) may hold any value.
     """
     periods = next(iter(columns.values())).shape[1]
-    traits = [name for name, values in columns.items() if periods > 1 and _is_trait(values)]
-    return Layout(tuple(n for n in columns if n not in traits), tuple(traits), periods)
+    constant = [name for name, values in columns.items() if periods > 1 and _is_constant(values)]
+    return Layout(tuple(n for n in columns if n not in constant), tuple(constant), periods)
 
 
-def _is_trait(values: np.ndarray) -> bool:
+def _is_constant(values: np.ndarray) -> bool:
     highest = np.where(np.isnan(values), -np.inf, values).max(axis=1)
     lowest = np.where(np.isnan(values), np.inf, values).min(axis=1)
     return bool((highest <= lowest).all())
@@ -116,7 +116,7 @@ def _is_trait(values: np.ndarray) -> bool:
 
 def length_groups(layout: Layout) -> Spans:
     """Return first and last (exclusive) coordinates: of all, and of each path."""
-    places = [layout.place(name) for name in layout.paths]
+    places = [layout.place(name) for name in layout.time_varying]
     groups = dict.fromkeys([(0, layout.size), *((place.start, place.stop) for place in places)])
     return tuple((start, stop) for start, stop in groups if stop - start >= LEAST_COORDINATES)
 

@@ -138,6 +138,8 @@ FORMER: Mapping[str, str] = {
     "FittedMacroPanel.skeleton": "model",
     "Part.law": "distribution",
     "VAE.latent_law": "latent_distribution",
+    "StructuralModel.trait_mean": "coefficient_mean",
+    "StructuralModel.trait_root": "coefficient_root",
     "StructuralModel.calm": "volatility_persistence",
     "StructuralModel.factor_calm": "factor_volatility_persistence",
     "StructuralModel.factor_swing": "factor_vol_of_vol",

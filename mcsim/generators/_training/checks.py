@@ -95,7 +95,7 @@ def warn_of_constants(columns: Mapping[str, np.ndarray], given: Sequence[str]) -
 
 def require_paths(layout: Layout) -> None:
     """Raise if all columns are constant within every unit."""
-    if not layout.paths:
+    if not layout.time_varying:
         raise InputError(
             "panel: no column varies over periods within a unit, so there are no paths to learn; "
             "fit one period as a cross-section, or GaussianCopula"

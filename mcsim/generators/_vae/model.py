@@ -93,7 +93,7 @@ class Plan:
     @property
     def n_factors(self) -> int:
         """Number of latent coordinates that start as factors."""
-        return self.latent - (len(self.layout.paths) if self.volatile else 0)
+        return self.latent - (len(self.layout.time_varying) if self.volatile else 0)
 
     @property
     def columns(self) -> np.ndarray:
@@ -159,7 +159,7 @@ class Autoencoder:
         """Return the mean log squared deviation of each path."""
         layout = self.plan.layout
         squares = self.log_squares(vectors)[:, : layout.n_cells]
-        return squares.reshape(len(vectors), len(layout.paths), layout.periods).mean(axis=2)
+        return squares.reshape(len(vectors), len(layout.time_varying), layout.periods).mean(axis=2)
 
     def seen(self, vectors: Vectors) -> Float[Array, "unit input"]:
         """Return the input of the encoder's network: vectors, and their distances from the factors.

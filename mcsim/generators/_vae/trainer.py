@@ -182,7 +182,7 @@ def learn(
 
 def plan_of(config: VAE, layout: Layout) -> Plan:
     """Return what is static in the autoencoder of such vectors."""
-    paths, traits = len(layout.paths), len(layout.traits)
+    paths, invariant = len(layout.time_varying), len(layout.time_invariant)
     volatile = config.volatility and config.noise and paths > 0 and layout.periods >= LONG
     factors = config.latent or min(max(LATENT[0], round(layout.size / SHARE)), LATENT[1])
     if factors > max(layout.size, LATENT[0]):
@@ -197,8 +197,8 @@ def plan_of(config: VAE, layout: Layout) -> Plan:
         encoder: Network = (seen * layout.size, *widths, 2 * latent)
     else:
         size, periods = widths[0], layout.periods
-        decoder = Writer(latent, 0, size, periods, paths, traits, heads=2)
-        encoder = Reader(size, periods, seen * paths, seen * traits, 2 * latent)
+        decoder = Writer(latent, 0, size, periods, paths, invariant, heads=2)
+        encoder = Reader(size, periods, seen * paths, seen * invariant, 2 * latent)
     student = config.likelihood == "student"
     return Plan(layout, latent, decoder, encoder, config.skip, config.noise, student, volatile)
 

@@ -249,7 +249,7 @@ class Volatility(NamedTuple):
 def volatility(deviations: Float[np.ndarray, "unit coordinate"], layout: Layout) -> Volatility:
     """Compare the variance of the mean log squared deviations with that of equal units."""
     squares = np.log(deviations[:, : layout.n_cells] ** 2 + SMALL)
-    found = squares.reshape(len(squares), len(layout.paths), layout.periods).mean(axis=2)
+    found = squares.reshape(len(squares), len(layout.time_varying), layout.periods).mean(axis=2)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     weights, logs = weights / weights.sum(), np.log(nodes**2 + SMALL)
     chance = weights @ (logs - weights @ logs) ** 2 / layout.periods
@@ -291,7 +291,7 @@ def _linear_params(plan: Plan, factors: Factors) -> Params:
         "volatility": np.zeros((plan.latent, columns)),
         "tails": np.full(columns, np.log(share / (1 - share))),
         "origin": np.zeros(plan.latent),
-        "weights": np.zeros((size + len(plan.layout.paths), plan.latent)),
+        "weights": np.zeros((size + len(plan.layout.time_varying), plan.latent)),
         "log_variance": np.zeros(plan.latent),
     }
     params["loadings"][:known], params["weights"][:size, :known] = factors.loadings, weights
@@ -301,7 +301,7 @@ def _linear_params(plan: Plan, factors: Factors) -> Params:
 
 def _with_volatility(plan: Plan, params: Params, found: Volatility) -> Params:
     """Let the last latent coordinates scale the noise of one path each."""
-    size, paths = plan.layout.size, len(plan.layout.paths)
+    size, paths = plan.layout.size, len(plan.layout.time_varying)
     params["volatility"][-paths:, :paths] = np.diag(found.sd)
     params["weights"][size:, -paths:] = np.diag(found.weight)
     params["origin"][-paths:] = -found.weight * found.center
