@@ -1,7 +1,7 @@
 """Ensembles: one generator per key, on folds, bootstrap samples or all rows of the same data.
 
-One fit is one draw from the distributions that the data allow; how far the members disagree is the
-part of a study's uncertainty that more replications never remove.
+A fit is one draw from the distributions compatible with the data; the disagreement of members is
+the part of a study's uncertainty that more replications never remove.
 """
 
 import inspect
@@ -44,7 +44,7 @@ def fit_many(
     given, schema, progress
         As in the trainer's ``fit``.
     resample : {"folds", "bootstrap", None}
-        Which rows a member sees. ``"folds"``: all but its fold, the folds being as many as members
+        The training rows of a member. ``"folds"``: all but its fold; folds are as many as members
         and stratified by the discrete given columns; ``"bootstrap"``: as many rows, drawn with
         replacement within the same strata, and duplicates of a row count as one; None: all rows,
         so that members differ by key alone. If the trainer has a ``cluster``, whole clusters are
@@ -53,7 +53,7 @@ def fit_many(
     Returns
     -------
     list of fitted generators
-        One per key; ``rows`` says what it was trained on.
+        One per key; ``rows`` holds its training rows.
 
     Raises
     ------
@@ -113,7 +113,7 @@ _DISCRETE = 16  # a given column with more values does not stratify
 def _resampled(
     keys: Array, panel: Panel, given: Sequence[str], resample: str | None, cluster: str | None
 ) -> list[np.ndarray | None]:
-    """Return each member's rows: without some rows or clusters, or some of them several times."""
+    """Return each member's rows, a subset or with repetitions, by row or cluster."""
     if resample is None:
         return [None] * len(keys)
     group = np.arange(panel.n_units)

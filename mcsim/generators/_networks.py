@@ -1,6 +1,6 @@
-"""The only file that knows Flax: perceptrons and LSTMs as plain functions of plain parameters.
+"""Networks (the only use of Flax): perceptrons and LSTMs as plain functions of parameters.
 
-A network is split once into structure and parameters; what trains and draws is `apply`, a pure
+A network is split once into structure and parameters; training and drawing call `apply`, a pure
 function, so that jit, grad and vmap are JAX's own. All networks map rows to rows: a `Writer` and a
 `Reader` go over a unit's periods in turn, and take the place of a perceptron.
 """
@@ -111,7 +111,7 @@ class Recurrence(nnx.Module):
 
 
 class Writing(nnx.Module):
-    """The network of a `Writer`: each period sees the latent row, and which period it is."""
+    """The network of a `Writer`: the inputs of a period are the latent row and the period."""
 
     def __init__(self, plan: Writer, *, rngs: nnx.Rngs):
         self.plan = plan

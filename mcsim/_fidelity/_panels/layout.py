@@ -147,8 +147,8 @@ def _check_cells(real: Panel, values: dict[str, ndarray]) -> None:
     faults = []
     if real.n_units < UNITS:
         faults.append(
-            f"real: got {real.n_units} units, expected at least {UNITS}; halves of fewer units cannot "
-            "be compared, so look at generated and real panels side by side instead"
+            f"real: got {real.n_units} units, expected at least {UNITS}; halves of fewer units "
+            "cannot be compared, so look at generated and real panels side by side instead"
         )
     missing = [name for name, x in values.items() if not np.isfinite(x).all()]
     if real.mask is not None and not np.asarray(real.mask).all():

@@ -194,10 +194,10 @@ def _resolved(trainer: WGAN, n_rows: int) -> WGAN:
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class GAN(Trainer[FittedPanel]):
-    """A generative adversarial network, as small as the chapter that started this project has it.
+    """A small generative adversarial network, of the chapter that started this project.
 
     A generator of two latent states and one hidden layer of 16, a discriminator as large, 1,000
-    steps: it is here to be looked at, not to be used. Nearly all variance of its units is in two
+    steps: it is here for comparison, not for use. Nearly all variance of its units is in two
     directions, and placebo effects vary half as much as they should. Use `WGAN` or `VAE`.
 
     Parameters
@@ -290,7 +290,7 @@ class Game(VectorAdversary):
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "lower learning_rate, or look for extreme values in the data"
 
     def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
@@ -298,7 +298,7 @@ class Game(VectorAdversary):
         return apply(self.critic, critic, vectors)[:, 0]
 
     def pace(self, rates: Rates, number: Array) -> Array:
-        """Step sizes stay as they are."""
+        """Return 1: step sizes stay as they are."""
         return jnp.float32(1)
 
     def critic_loss(
@@ -312,10 +312,10 @@ class Game(VectorAdversary):
         return loss, loss
 
     def generator_loss(self, fake: Vectors, critic: Params, rates: Rates) -> tuple[Array, Array]:
-        """Return the cross entropy of generated vectors being taken for real."""
+        """Return the cross entropy of classifying generated vectors as real."""
         loss = jax.nn.softplus(-self.score(critic, fake)).mean()
         return loss, loss
 
     def losses(self, of_critic: Array, of_generator: Array) -> Losses:
-        """Record both."""
+        """Return the losses of both networks."""
         return Losses(of_critic, of_generator)

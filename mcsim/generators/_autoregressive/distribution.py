@@ -1,6 +1,6 @@
 """A panel's distribution, cell by cell: periods and columns in turn, each given all cells before.
 
-Conditional means and deviations are those of the normal copula. A network per column, the same in
+The normal copula gives conditional means and deviations. A network per column, the same in
 all periods, gives the distribution of the standardized innovation given the unit's past; before
 training it is the normal one. In features of later cells a mass point is the middle of its
 interval.
@@ -64,7 +64,7 @@ class CellOrder:
 
     @property
     def columns(self) -> int:
-        """Number of columns that vary over time."""
+        """Number of time-varying columns."""
         return len(self.points)
 
     @cached_property
@@ -130,7 +130,7 @@ def history_features(
 
 
 class Points(NamedTuple):
-    """Mass points: their intervals of scores, what is added to tilts, the shares to rake to."""
+    """Mass points: intervals of scores, offsets of tilts, the shares to rake to."""
 
     low: Any
     high: Any
@@ -158,9 +158,9 @@ class Cells:
     ----------
     order : CellOrder
     place : tuple of int
-        Where the coordinates, in that order, stand in vectors.
+        Places in vectors of the coordinates in this order.
     root : array (coordinate, coordinate)
-        Cholesky root of the covariance, in that order.
+        Cholesky root of the covariance, in this order.
     low, high, middle, offsets : array (period, point)
         The mass points, column after column.
     params : tuple
@@ -187,12 +187,12 @@ class Cells:
         return _run(self, key, n_units, shares, RAKING_ROUNDS)[1]
 
     def run(self, key: Array, n_units: int, shares: Any, rounds: Any) -> tuple[Array, Array]:
-        """Draw units, in the order of drawing, and in so many rounds their offsets."""
+        """Draw units, and find offsets of mass points in a number of rounds."""
         order, first = self.order, self.order.invariant
         of_invariant, of_cells = jax.random.split(key)
         known = jax.random.normal(of_invariant, (n_units, first), jnp.float32)
         shape = order.periods, order.columns, 2, n_units
-        flat = (math.prod(shape),)  # of four axes, they take four times as long to compile
+        flat = (math.prod(shape),)  # with four axes they take four times as long to compile
         noise = jax.random.uniform(of_cells, flat, jnp.float32, 1e-7, 1 - 1e-7).reshape(shape)
         root = jnp.asarray(self.root)
         invariant = known @ root[:first, :first].T
@@ -251,7 +251,7 @@ class Cells:
         points: Points,
         rounds: Any,
     ) -> Drawn:
-        """Find a cell's offsets, in so many rounds, and draw it given its mean and deviation."""
+        """Find a cell's offsets, and draw the cell given its mean and deviation."""
         order = self.order
         features = jnp.concatenate([context, mean[:, None]], axis=1)
         outputs = apply(order.sizes[column], self.params[column], features)
@@ -271,12 +271,12 @@ class Cells:
 def _run(
     distribution: Cells, key: Array, n_units: int, shares: Any, rounds: Any
 ) -> tuple[Array, Array]:
-    """Run, in one program for draws and raking: it takes seconds to compile."""
+    """Run draws and raking as one program, which takes seconds to compile."""
     return distribution.run(key, n_units, shares, rounds)
 
 
 def with_cell(context: Array, score: Array, value: Array, at: Array) -> Array:
-    """Return the features of the next column's network: those of this one, and its cell."""
+    """Append a drawn cell to the features, for the next column's network."""
     return jnp.concatenate([context, score[:, None], value[:, None], at], axis=1)
 
 
@@ -313,8 +313,8 @@ def masses(
 ) -> Float[Array, "unit component point"]:
     """Return the components' probabilities of intervals.
 
-    Component by component, and without the thin tail's digits below `LEAST`: half of a fit's
-    seconds go into these lines.
+    Component by component, and without the tail's digits below `LEAST`: half of a fit's
+    time is spent in these lines.
     """
     found, slopes = [], jnp.exp(-distribution.log_scales) * np.float32(np.sqrt(0.5))
     for mean, slope in zip(distribution.means.T, slopes.T, strict=True):
@@ -373,7 +373,7 @@ def offsets_of(
     shares: Float[Array, " point"],
     rounds: Any,
 ) -> Float[Array, " point"]:
-    """Move what is added to tilts until the mean probabilities of mass points are ``shares``."""
+    """Return offsets of tilts under which mean probabilities of mass points are ``shares``."""
 
     def move(_: Any, offsets: Array) -> Array:
         own = distribution._replace(tilts=distribution.tilts + offsets)
@@ -384,6 +384,6 @@ def offsets_of(
 
 
 def middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return the means of a standard normal between two numbers: what stands for an interval."""
+    """Return the means of a standard normal between two numbers, which represent intervals."""
     share = np.maximum(norm.cdf(high) - norm.cdf(low), 1e-9)
     return np.clip((norm.pdf(low) - norm.pdf(high)) / share, low, high)

@@ -42,10 +42,12 @@ from mcsim.generators._training.steps import (
 )
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
-WARM_UP = 20  # steps until the step size is reached
+WARM_UP = 20  # steps until the full step size
 SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where a step has some units
-MOST_POINTS = 16  # a column with more has no tilts: its networks move latent scores only
-PRIOR_UNITS = 20.0  # a period's shares are shrunk to those of all periods, by so many units
+MOST_POINTS = 16  # a column with more levels has no tilts: its networks move latent scores only
+PRIOR_UNITS = (
+    20.0  # units of prior weight of the shares of all periods, to which a period's are shrunk
+)
 LEAST_SHARE = 1e-4
 FAR = 1e6  # instead of infinite
 LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
@@ -58,9 +60,9 @@ class Column(NamedTuple):
     ----------
     features : array (unit, period, feature)
     value, low, high : array (unit, period)
-        The innovation, and between which innovations it lies.
+        The innovation, and the ends of its interval.
     points_low, points_high, at : array (unit, period, point)
-        Mass points' intervals of innovations, and at which a cell is.
+        Mass points' intervals of innovations, and indicators of the cell's mass point.
     """
 
     features: Any
@@ -79,7 +81,7 @@ def log_density(
     points: tuple[Array, Array],
     at: Float[Array, "unit point"],
 ) -> Float[Array, " unit"]:
-    """Return the log density of values, or the log probability of what is known of them.
+    """Return the log density of known values, and the log probability of intervals.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def log_density(
     value : array (unit,)
         Innovations.
     ends : two arrays (unit,)
-        Between which an innovation lies; equal where it is known.
+        Ends of an innovation's interval; equal where the innovation is known.
     points : two arrays (unit, point)
         Ends of the mass points' intervals.
     at : array (unit, point)
@@ -133,7 +135,7 @@ def first_distribution(
 
 
 def seen(scores: Scores) -> Vectors:
-    """Return vectors with the scores of mass points and levels in the middle of their intervals."""
+    """Return vectors with scores of mass points and levels in the middle of their intervals."""
     inside = (scores.low < scores.high) & (np.isfinite(scores.low) | np.isfinite(scores.high))
     return np.where(inside, middle(scores.low, scores.high), scores.vectors)
 
@@ -203,7 +205,7 @@ def teacher_forced(
 
 
 def shares_of(columns: tuple[Column, ...]) -> Float[np.ndarray, "period point"]:
-    """Return the shares of mass points that draws are to have."""
+    """Return the target shares of mass points."""
     share = np.concatenate([np.mean(column.at, axis=0) for column in columns], axis=1)
     units = len(columns[0].value)
     shrunk = (units * share + PRIOR_UNITS * share.mean(axis=0)) / (units + PRIOR_UNITS)
@@ -234,7 +236,7 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by replica, and their early stopping."""
+    """The state between steps: parameters by replica, and early stopping."""
 
     params: tuple[Params, ...]
     adam: Any
@@ -244,7 +246,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class CellLikelihood:
-    """The algorithm: cells and networks, folds, units per step, steps in vain before the end."""
+    """The algorithm: cells and networks, folds, units per step, patience of early stopping."""
 
     order: CellOrder
     folds: int
@@ -253,11 +255,11 @@ class CellLikelihood:
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: Data, key: Array) -> State:
-        """Return the state before the first step: networks that say nothing, in all replicas."""
+        """Return the state before the first step: networks without effect, in all replicas."""
         first, steps = jax.random.split(key)
         sizes = self.order.sizes
         one = initialize(first, sizes, (0.0,) * len(sizes))
@@ -265,7 +267,7 @@ class CellLikelihood:
         return State(params, jax.vmap(ADAM.init)(params), EarlyStopping.start(one), steps)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
-        """Judge the replicas on what they have not seen, then let each take a step."""
+        """Evaluate the replicas on left-out units, then take a step of each."""
         key, units = jax.random.fold_in(state.key, number), (data.columns, data.fold)
         (columns, fold), real = draw_batch(key, units, data.count, self.batch_size)
         seen = real & seen_by(fold, self.folds)
@@ -288,11 +290,11 @@ class CellLikelihood:
         return State(params, adam, stopping, state.key), Losses(train[0], held)
 
     def finished(self, state: State) -> Array:
-        """Say whether held-out units have not become likelier for long."""
+        """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return state.stopping.should_stop(self.patience, self.folds)
 
     def learned(self, state: State) -> tuple[Params, ...]:
-        """Return the parameters that are kept."""
+        """Return the parameters of the fit."""
         return state.stopping.parameters(state.params, self.folds)
 
     def _misfit(

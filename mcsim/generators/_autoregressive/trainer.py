@@ -68,14 +68,14 @@ class Autoregressive(Trainer[Any]):
     Options left at None are chosen by the number of rows: one recipe below 4,000 rows and another
     above.
 
-    In a panel of several periods, cells are drawn period by period and column by column. Their
-    conditional means are those of the Gaussian copula with structured shrinkage; a network per
+    In a panel of several periods, cells are drawn period by period and column by column. The
+    Gaussian copula with structured shrinkage gives their conditional means; a network per
     column, the same in all periods, gives the distribution of the standardized innovation, a
     mixture of normals and mass points, given the unit's last two periods, the mean and the spread
     of its history, its mass points so far, the columns before and the period. Training starts at
-    the copula and ends when units that replicas of the networks have not seen become less likely.
-    Columns that are constant within units are drawn first, by the copula. In the end the shares of
-    mass points are raked to those of the data, period by period, draws are recolored to the
+    the copula and ends when held-out units of replicas of the networks become less likely.
+    Time-invariant columns are drawn first, by the copula. In the end the shares of
+    mass points are raked to the data's, period by period, draws are recolored to the
     covariance of the data, and margins moved to theirs.
 
     Parameters
@@ -94,8 +94,8 @@ class Autoregressive(Trainer[Any]):
         Adam's step size (b1 = 0.9, b2 = 0.99); in cross-sections it decays to zero by a cosine.
         None: 1e-3, large and for panels 3e-3.
     weight_decay : float, optional
-        By which parameters shrink, times the step size, at each step. None: 1, large 0; for panels
-        0.1.
+        Relative shrinkage of parameters at each step, in units of the step size. None: 1, large 0;
+        for panels 0.1.
     dropout : float, optional
         Cross-sections: share of the hidden units that each row of a step goes without. None: 0.5,
         large 0.
@@ -104,11 +104,11 @@ class Autoregressive(Trainer[Any]):
         columns) holds at least.
     order : tuple of str, optional
         Order in which the columns are drawn. None: discrete columns in ascending number of levels,
-        then continuous ones, the last column last; for panels the columns that vary over time as
+        then continuous ones, the last column last; for panels the time-varying columns as
         they come.
     folds : int
-        Panels: replicas that leave out a part of the units each and say when to stop. 0: all steps
-        are taken.
+        Panels: replicas for early stopping, each without a part of the units. 0: all steps are
+        taken.
     patience : int
         Panels: steps without a lower loss of left-out units after which training ends.
     common_shocks : {"fixed", "redraw"}
@@ -184,7 +184,7 @@ def resolved(trainer: Autoregressive, n_rows: int) -> Autoregressive:
 
 
 def layout_and_points(scores: Scores) -> Hashable:
-    """Return the layout, and how many mass points columns have: networks tilt each."""
+    """Return the layout, and the number of mass points of each column, tilted by networks."""
     coding = scores.coding
     return coding.layout, tuple(len(margin.points) for margin in coding.margins)
 

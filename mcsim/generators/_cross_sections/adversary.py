@@ -1,8 +1,8 @@
 """One training step of a Wasserstein GAN with gradient penalty, as a pure function for `lax.scan`.
 
-The critic sees whole rows. A part of each batch may hold real rows whose last column alone is drawn
-(flagged to the critic), weighted towards the smallest stratum: so the outcome is learned where
-treatment effects are read off.
+The critic scores whole rows. A part of each batch may hold real rows with a drawn last column
+(flagged to the critic), weighted towards the smallest stratum: there treatment effects are
+estimated.
 
 References
 ----------
@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def n_outcome(self) -> int:
-        """Rows of a batch whose last column alone is drawn."""
+        """Number of outcome rows of a batch: real rows with a drawn last column."""
         return sum(self.outcome_rows)
 
     @property
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return (
             "halve learning_rate and critic_learning_rate, raise gradient_penalty, or look for "
             "extreme values in the data"
@@ -80,7 +80,7 @@ class Plan:
         return training_step(self, data, rates, state, number)
 
     def finished(self, state: "TrainingState") -> Array:
-        """Adversaries are never finished."""
+        """Return False: there is no early stopping."""
         return jnp.zeros((), bool)
 
 
@@ -99,7 +99,7 @@ class Rates(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """Features of all rows, and by stratum which of them to draw and which moments to match."""
+    """Features of all rows; by stratum, pools of rows and moments to match."""
 
     tables: Tables
     rows: Features
@@ -147,7 +147,7 @@ def first_state(plan: Plan, key: Array) -> TrainingState:
 def training_step(
     plan: Plan, data: TrainingData, rates: Rates, state: TrainingState, step: Array
 ) -> tuple[TrainingState, Losses]:
-    """Take the critic's steps and one of the generator, on one draw: its batches, all together."""
+    """Take the critic's steps, and one step of the generator on all their batches together."""
     rows, draws, mixes = jax.random.split(jax.random.fold_in(state.key, step), 3)
     decay = 0.5 * (1 + jnp.cos(jnp.pi * step / rates.steps)).astype(jnp.float32)
     index = _draw_rows(plan, data, rows)
@@ -247,7 +247,7 @@ def _fake_rows(plan, data, generator, index, key, temperature) -> Float[Array, "
 
 
 def _flags(plan: Plan) -> Float[Array, "row 1"]:
-    """Return 1 for the rows whose last column alone is drawn."""
+    """Return 1 for outcome rows, 0 for others."""
     whole = jnp.zeros((sum(plan.stratum_rows), 1), jnp.float32)
     return jnp.concatenate([whole, jnp.ones((plan.n_outcome, 1), jnp.float32)])
 
@@ -275,7 +275,7 @@ def _outcome_distance(plan: Plan, data: TrainingData, index: Array, fake: Array)
     """Estimate the squared mean of (drawn - real outcome) x features, on the outcome rows."""
     total, start = jnp.float32(0), sum(plan.stratum_rows)
     width = plan.architecture.drawn[-1].n_features
-    if not width:  # an outcome that is constant
+    if not width:  # a constant outcome
         return total
     for count in plan.outcome_rows:
         real = data.rows.drawn[index[:, start : start + count].reshape(-1)]

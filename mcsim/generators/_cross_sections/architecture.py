@@ -25,15 +25,15 @@ from mcsim.generators._cross_sections.levels import Levels
 from mcsim.generators._cross_sections.mixture import Mixture
 from mcsim.generators._networks import Sizes
 
-MAX_CELLS = 64  # a set of columns with more joint cells is too thin to say what cannot be
-MAX_JOINT = 65_536  # columns are treated jointly up to so many cells
+MAX_CELLS = 64  # sets of columns with more joint cells are too sparse to rule out combinations
+MAX_JOINT = 65_536  # most joint cells of columns treated jointly
 
 Group = tuple[tuple[int, int], ...]
 """Positions in the order of generation, with the number of levels at each."""
 
 Head = Levels | Mixture
 FEW_KNOTS, MANY_KNOTS, MANY_ROWS = 25, 200, 2_000
-MANY_STRATA = 16  # more joint values of the given columns than this are not held apart
+MANY_STRATA = 16  # most joint values of the given columns that are strata
 
 
 def group_columns(levels: Sequence[int | None]) -> tuple[Group, ...]:
@@ -57,7 +57,7 @@ def group_columns(levels: Sequence[int | None]) -> tuple[Group, ...]:
 
 
 def allowed_levels(group: Group, codes: np.ndarray) -> list[Bool[np.ndarray, "prefix level"]]:
-    """Return, for each column of a group, which levels may follow each combination before it.
+    """Return, for each column of a group, the levels allowed after each combination before it.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def allowed_levels(group: Group, codes: np.ndarray) -> list[Bool[np.ndarray, "pr
 
 
 def _largest_sets(sizes: Sequence[int]) -> list[list[int]]:
-    """Return the sets with at most 64 cells that lie in no larger such set."""
+    """Return the maximal sets of columns with at most 64 cells."""
     fitting: list[set[int]] = []
     for count in range(len(sizes), 0, -1):
         for chosen in itertools.combinations(range(len(sizes)), count):
@@ -99,7 +99,7 @@ def _largest_sets(sizes: Sequence[int]) -> list[list[int]]:
 
 
 class Tables(NamedTuple):
-    """The tables of the training rows: all that is learned without networks."""
+    """The tables of the training rows, learned without networks."""
 
     given: tuple[Any, ...]
     drawn: tuple[Any, ...]
@@ -120,7 +120,7 @@ class Architecture:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The drawn columns whose combinations are watched together."""
+        """Groups of drawn columns whose combinations are restricted jointly."""
         return group_columns([_watched(head) for head in self.drawn])
 
     @property
@@ -143,7 +143,7 @@ class Architecture:
         return tuple(sizes)
 
     def stratum(self, columns: Mapping[str, Array], rows: int) -> Int[Array, " row"]:
-        """Return the stratum of every row; ``len(strata)`` where the data hold no such row."""
+        """Return the stratum of every row; ``len(strata)`` if no row of the data is in it."""
         codes = [h.index(columns[h.name]) for h in self.given if isinstance(h, Levels)]
         if len(self.strata) == 1 or not codes:
             return jnp.zeros(rows, jnp.int32)

@@ -2,7 +2,7 @@
 
 Its distribution given the columns before is a softmax over the values seen in training. An integer
 with many levels (age) is an exponential tilt of its marginal distribution: the heaps of the data
-stay, and what the columns before say enters by a polynomial, or level by level where rows are many
+stay, and the columns before enter by a polynomial, or level by level where rows are many
 (``free``).
 """
 
@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-FREE_LEVELS = 16  # up to so many levels have a logit each
-TILT_DEGREE = 4  # beyond, the logits move along polynomials of this degree
+FREE_LEVELS = 16  # most levels with a logit each
+TILT_DEGREE = 4  # with more levels, the logits follow polynomials of this degree
 FORBIDDEN = -1e9  # the logit of a level that is never drawn
-NARROW = 0.25  # an indicator is divided by its standard deviation, but by no less
-PRIOR_ROWS = 20.0  # a stratum's shares are shrunk to those of all rows, by so many rows
+NARROW = 0.25  # least standard deviation by which an indicator is divided
+PRIOR_ROWS = 20.0  # prior rows by which a stratum's shares are shrunk to the shares of all rows
 
 
 class LevelsTable(NamedTuple):
@@ -55,7 +55,7 @@ class Levels:
 
     @property
     def n_outputs(self) -> int:
-        """How many numbers the network gives."""
+        """Number of outputs of the network."""
         return TILT_DEGREE if self.tilted else len(self.values)
 
     @property
@@ -65,12 +65,12 @@ class Levels:
 
     @property
     def n_features(self) -> int:
-        """How many numbers represent a value towards networks and moments."""
+        """Number of features of a value, for networks and moments."""
         return self.n_indicators + (self.ordered and len(self.values) > 2)
 
     @property
     def spread_floor(self) -> np.ndarray:
-        """The least number that each feature is divided by."""
+        """Least divisor of each feature."""
         return np.where(np.arange(self.n_features) < self.n_indicators, NARROW, 1e-20)
 
     def table(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> LevelsTable:
@@ -88,7 +88,7 @@ class Levels:
         return LevelsTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
 
     def shares(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray | None:
-        """Return the shares (stratum, level) that draws are to have; None: they are left alone."""
+        """Return the target shares (stratum, level) of draws; None without targets."""
         if self.many:
             return None
         hot = np.stack([values == level for level in self.values], axis=1)
@@ -103,7 +103,7 @@ class Levels:
         return jnp.where(equal.any(axis=1), equal.argmax(axis=1), -1).astype(jnp.int32)
 
     def score(self, table: LevelsTable, values: Array) -> Float[Array, " row"]:
-        """Levels have no scores."""
+        """Return zeros, since levels have no scores."""
         return jnp.zeros(len(values), jnp.float32)
 
     def encode(self, table: LevelsTable, values: Array) -> Float[Array, "row feature"]:
@@ -113,7 +113,7 @@ class Levels:
 
     @property
     def n_noise(self) -> int:
-        """How many uniforms a relaxed draw takes."""
+        """Number of uniforms of a relaxed draw."""
         return self.n_parts
 
     def relaxed(
@@ -178,7 +178,7 @@ class Levels:
 
 
 def shares_by_stratum(counts: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray:
-    """Return shares (stratum, part), shrunk to those of all rows, which stand in the last row."""
+    """Return shares (stratum, part), shrunk to the shares of all rows, which are the last row."""
     overall = counts.mean(axis=0)
     overall = overall / overall.sum()
     sums = np.stack([counts[strata == stratum].sum(axis=0) for stratum in range(n_strata)])
@@ -187,7 +187,7 @@ def shares_by_stratum(counts: np.ndarray, strata: np.ndarray, n_strata: int) -> 
 
 
 def straight_through(logits: Array, uniforms: Array, temperature: Array) -> Array:
-    """Draw one-hot rows whose gradient is that of the relaxed draw."""
+    """Draw one-hot rows with the gradient of the relaxed draw."""
     noisy = logits - jnp.log(-jnp.log(uniforms))
     soft = jax.nn.softmax(noisy / temperature, axis=1)
     hard = jax.nn.one_hot(noisy.argmax(axis=1), logits.shape[1], dtype=jnp.float32)

@@ -36,7 +36,7 @@ class MixtureTable(NamedTuple):
     moves: Any  # (stratum, 2): shift, and log of the stretch, of the components' scores
     knots: Any  # (knot,), in units of the column
     reach: Any  # ()
-    room: Any  # (2,): how far the tails may go beyond the knots
+    room: Any  # (2,): bounds of the tails beyond the knots
     center: Any  # (feature,)
     scale: Any  # (feature,)
 
@@ -60,17 +60,17 @@ class Mixture:
 
     @property
     def n_outputs(self) -> int:
-        """How many numbers the network gives."""
+        """Number of outputs of the network."""
         return len(self.mass_points) + 3 * self.components
 
     @property
     def n_features(self) -> int:
-        """Normal score, value, and an indicator of each mass point."""
+        """Number of features: normal score, value, and an indicator of each mass point."""
         return 2 + len(self.mass_points)
 
     @property
     def spread_floor(self) -> np.ndarray:
-        """The least number that each feature is divided by."""
+        """Least divisor of each feature."""
         return np.where(np.arange(self.n_features) < 2, 1e-20, NARROW)
 
     def table(
@@ -140,7 +140,7 @@ class Mixture:
 
     @property
     def n_noise(self) -> int:
-        """How many uniforms a relaxed draw takes."""
+        """Number of uniforms of a relaxed draw."""
         return self.n_parts + 1
 
     def relaxed(
@@ -308,7 +308,7 @@ class Mixture:
 
 
 def _component_score(location: Array, scale: Array, chosen: Array, uniform: Array) -> Array:
-    """Draw from the component that each row has chosen."""
+    """Draw from the chosen component of each row."""
     location, scale = (
         jnp.take_along_axis(part, chosen[:, None], axis=1)[:, 0] for part in (location, scale)
     )

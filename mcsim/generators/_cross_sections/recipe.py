@@ -1,7 +1,7 @@
 """The recipe of cross-sections: checks, networks of the columns in turn, and raking after training.
 
-A network learns shares of mass points and categories up to a point or two, and one that is held
-back from overfitting draws too small the differences between strata and the variation of values.
+A network learns shares of mass points and categories up to a point or two, and a regularized one
+draws too small differences between strata and too little variation of values.
 Column after column, in the order of generation and over a large draw of the columns before, log
 shares are moved until the mean probabilities are the shares of the training rows; then the scores
 of values off mass points are shifted and stretched until they have their means and standard
@@ -54,8 +54,8 @@ LearnColumns = Callable[
     ],
     list[LearnedColumns],
 ]
-"""Learns, with a resolved trainer, once per key, an architecture from columns, strata of the rows
-and the rows of each member; with a bar."""
+"""Fits, per key, the networks of an architecture: resolved trainer, keys, architecture, columns,
+strata of the rows, rows of each member, whether to show a bar."""
 
 MIN_ROWS = 20
 MIN_STRATUM = 2
@@ -63,7 +63,7 @@ MIN_STRATUM = 2
 
 @dataclass(frozen=True)
 class CrossSectionRecipe:
-    """How a trainer learns cross-sections.
+    """The recipe of a trainer for cross-sections.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class CrossSectionRecipe:
     free : bool
         Whether each level of a column has a logit of its own.
     refused : tuple of str
-        Options that are for panels.
+        Options for panels alone.
     """
 
     config: Any
@@ -84,7 +84,7 @@ class CrossSectionRecipe:
 
     @property
     def takes_missing(self) -> bool:
-        """Whether cells may be missing: never."""
+        """False: cells may not be missing."""
         return False
 
     def checked(
@@ -101,7 +101,7 @@ class CrossSectionRecipe:
     def train(
         self, source: Source, keys: Sequence[Array], rows: Sequence[np.ndarray], progress: bool
     ) -> list[FittedGenerator]:
-        """Learn the columns, and rake what is drawn to the shares and moments of each member."""
+        """Learn the columns, and rake draws to the shares and moments of each member."""
         config, (schema, given, known) = self.config, source
         columns = dict(known)
         order = config.order or generation_order(schema, given)

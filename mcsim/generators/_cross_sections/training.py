@@ -1,8 +1,8 @@
-"""Rows that networks of cross-sections learn from, and the steps of maximum likelihood on them.
+"""Training rows of networks of cross-sections, and the steps of maximum likelihood.
 
 A stratum is a joint value of the discrete given columns. Rows of the other strata are weighted by
-their odds of being in the smallest one, so that they look like it. Every column's network sees the
-real columns before it; hidden units drop out, and weights decay.
+their odds of being in the smallest one, and then resemble it. The inputs of a column's network are
+the real columns before it; hidden units drop out, and weights decay.
 
 References
 ----------
@@ -27,7 +27,7 @@ from mcsim.generators._cross_sections.drawing import log_likelihood
 from mcsim.generators._networks import Params, Sizes, initialize
 from mcsim.generators._training.steps import numbers_of, train_members
 
-ODDS_ENTRIES = 8_192  # length of the table that weighted rows are drawn from
+ODDS_ENTRIES = 8_192  # length of the table of weighted rows
 
 LearnedColumns = tuple[Any, tuple[Params, ...], Mapping[str, np.ndarray]]
 """Training data with pools, targets and tables; parameters of the networks; losses by step."""
@@ -41,7 +41,7 @@ class Pool(NamedTuple):
 
 
 class TrainingRows(NamedTuple):
-    """Features of all rows, and by stratum which of them to draw and which shares to rake to."""
+    """Features of all rows; by stratum, pools of rows and shares to rake to."""
 
     tables: Tables
     rows: Features
@@ -194,7 +194,7 @@ class Likelihood:
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: TrainingRows, key: Array) -> State:
@@ -227,13 +227,13 @@ class Likelihood:
         return State(params, adam, state.key), Losses(value)
 
     def finished(self, state: State) -> Array:
-        """Say that all steps are taken."""
+        """Return whether to stop early: never."""
         return jnp.zeros((), bool)
 
     def _dropping(self, rates: Rates, key: Array) -> tuple[Any, ...]:
         """Return the columns' networks, without a random share of their hidden units."""
         widths = [sum(sizes[1:-1]) for sizes in self.architecture.sizes]
-        # One call for all columns, and a byte per unit: random bits are what a step costs.
+        # One call for all columns, and a byte per unit: random bits dominate the cost of a step.
         bits = jax.random.bits(key, (sum(self.stratum_rows), sum(widths)), jnp.uint8)
         keep, networks, start = bits >= 256 * rates.dropout, [], 0
         for width in widths:
@@ -259,7 +259,7 @@ def apply_some(
     params: Params,
     x: Float[Array, "row input"],
 ) -> Float[Array, "row output"]:
-    """Return a perceptron's outputs where only the units in ``keep`` are there."""
+    """Return a perceptron's outputs with only the hidden units in ``keep``."""
     start, last = 0, len(sizes) - 2
     for layer in range(last + 1):
         x = x @ params[f"layer_{layer}"]["kernel"] + params[f"layer_{layer}"]["bias"]

@@ -8,7 +8,7 @@ parameters; float32 throughout.
 
 The common shocks of data are estimated by a linear smoother: the mean path is a fast part, a slow
 one, and the mean of the units' own parts, whose covariances the model gives. Smoothed paths vary
-less than those they estimate; they are scaled so that generated mean paths vary as the data's.
+less than the true ones; they are scaled so that generated mean paths vary as the data's.
 """
 
 import math
@@ -28,7 +28,7 @@ MAX_TAIL = 0.4  # the h of a g-and-h distribution; from 0.5 on it has no varianc
 MAX_OUTLIER_TAIL = 0.49
 MAX_VOL_OF_VOL = 1.5  # of the log volatility of the factor, either way
 MAX_SKEW = 0.5
-LEAST_CHANCE = 0.05  # share of the mean path's variance that is taken for chance, at least
+LEAST_CHANCE = 0.05  # least share of the mean path's variance attributed to chance
 MOST_CHANCE = 0.9
 
 
@@ -51,7 +51,7 @@ class StructuralModel(NamedTuple):
     vol_of_vol, volatility_persistence, tail : array ()
         Size and persistence of a unit's log volatility, and the tails of its innovations.
     outlier_tail, reversal : array ()
-        Tails of the outliers, and the share of one that goes again in the next period.
+        Tails of the outliers, and the share of an outlier that reverses in the next period.
     """
 
     coefficient_mean: Float[Array, " coefficient"]
@@ -72,7 +72,7 @@ class StructuralModel(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard normals of a panel, or of a batch: two periods more than it has start recursions."""
+    """Standard normals of a panel, or of a batch, with two more periods to start recursions."""
 
     coefficients: Float[Array, "*batch unit coefficient"]
     common: Float[Array, "3 step *batch"]
@@ -80,7 +80,7 @@ class Noise(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What the units share: paths of the factor and of the slow component."""
+    """The common shocks: paths of the factor and of the slow component."""
 
     factor: Float[Array, "period *batch"]
     slow: Float[Array, "period *batch"]
@@ -99,7 +99,7 @@ def draw_noise(
 
 
 def simulate(model: StructuralModel, noise: Noise) -> Float[Array, "*batch unit period"]:
-    """Draw panels with common shocks of their own."""
+    """Draw panels, each with its own common shocks."""
     return simulate_given(model, noise, common_shocks(model, noise.common))
 
 
@@ -116,7 +116,7 @@ def simulate_given(
 
 
 def common_shocks(model: StructuralModel, noise: Float[Array, "3 step *batch"]) -> Common:
-    """Draw the paths that the units share."""
+    """Draw the paths of the common components."""
     persistence = jnp.tanh(model.factor_persistence)
     volatility_persistence, slow = (
         jnp.tanh(model.factor_volatility_persistence),
@@ -144,7 +144,7 @@ def common_shocks(model: StructuralModel, noise: Float[Array, "3 step *batch"]) 
 def draw_coefficients(
     model: StructuralModel, noise: Float[Array, "*batch unit coefficient"]
 ) -> Float[Array, "*batch unit coefficient"]:
-    """Draw units from the population."""
+    """Draw the units' random coefficients from the population."""
     root = jnp.tril(model.coefficient_root, -1) + jnp.diag(
         jnp.exp(jnp.diag(model.coefficient_root))
     )
@@ -215,7 +215,7 @@ def fat_tailed(normal: Array, skew: Array | float, tail: Array | float) -> Array
 
 
 def first_model(values: Float[np.ndarray, "unit period"]) -> StructuralModel:
-    """Choose where a fit to standardized data starts."""
+    """Return the start of a fit to standardized data."""
     deviations = values - values.mean(axis=1, keepdims=True)
     first = (deviations[:, 1:] * deviations[:, :-1]).sum(axis=1) / (deviations**2).sum(axis=1)
     persistence = np.arctanh(np.clip(first.mean(), -0.9, 0.95))
@@ -230,7 +230,7 @@ def first_model(values: Float[np.ndarray, "unit period"]) -> StructuralModel:
 
 
 def realized_shocks(model: StructuralModel, values: Float[np.ndarray, "unit period"]) -> Common:
-    """Return the paths of the common components that standardized data show."""
+    """Return the smoothed paths of the common components of standardized data."""
     path = values.mean(axis=0) - values.mean()
     fast_loading, slow_loading = mean_loadings(model)
     fast = _kernel(model.factor_persistence, len(path)) * factor_variance(model)
@@ -267,7 +267,7 @@ def _kernel(persistence: Array, n_periods: int) -> Float[np.ndarray, "period per
 
 
 def _chance(values: Float[np.ndarray, "unit period"], variance: float) -> float:
-    """Return the variance that units' own parts give to their mean."""
+    """Return the variance of the mean of the units' own parts."""
     own = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     chance = (own**2).mean() / (len(values) - 1)
     return float(np.clip(chance, LEAST_CHANCE * variance, MOST_CHANCE * variance))

@@ -1,8 +1,8 @@
-"""Units as vectors of scores: where cells stand, which units are duplicates, and the covariance.
+"""Units as vectors of scores: places of cells, duplicates of units, and the covariance.
 
-A bootstrap sample holds some units several times. A duplicate says nothing new about the units'
-distribution: a unit whose duplicate was learned from is not left out, and twenty duplicates are not
-twenty units, or whatever overfits would look right.
+A bootstrap sample holds some units several times. A duplicate adds no information on the units'
+distribution: a unit with a duplicate among training units is not left out, and twenty duplicates
+are not twenty units; else every overfit would appear right.
 
 The covariance is shrunk to a structured one rather than to the identity. The plainest target
 averages the correlations of two columns over all pairs of periods at the same lag: it keeps how
@@ -27,7 +27,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from mcsim._core.pytree import pytree, stored_as
 
-LEAST_COORDINATES = 4  # coordinates below which a length says little
+LEAST_COORDINATES = 4  # least coordinates of an informative length
 SMALL_SQUARE = 0.1  # of mean squares, so that no length is infinitely small
 Spans = tuple[tuple[int, int], ...]
 UnitNumbers = Int[np.ndarray, " unit"]
@@ -84,7 +84,7 @@ class Layout:
         return (self.periods,) * len(self.time_varying) + (1,) * len(self.time_invariant)
 
     def place(self, name: str) -> slice:
-        """Return where a column's coordinates are."""
+        """Return the place of a column's coordinates."""
         column = self.names.index(name)
         start = sum(self.widths[:column])
         return slice(start, start + self.widths[column])
@@ -165,7 +165,7 @@ def effective_size(rows: UnitNumbers) -> int:
 
 
 Target = Callable[[Square, int, Layout], Square]
-"""What a sample covariance is shrunk to: of the sample, the number of units and the layout."""
+"""The target of shrinkage: a function of sample covariance, number of units and layout."""
 
 
 def stationary_target(sample: Square, units: int, layout: Layout) -> Square:
@@ -179,7 +179,7 @@ def structured_covariance(
     rows: UnitNumbers,
     target: Target = stationary_target,
 ) -> Square:
-    """Estimate the covariance of scores with mean zero, shrunk to a target as far as is best."""
+    """Estimate the covariance of scores with mean zero, shrunk to a target by the best weight."""
     weight = best_weight(scores, layout, rows, target)
     return shrunk_covariance(scores, layout, rows, target, weight)
 
@@ -250,7 +250,7 @@ def best_weight(scores: np.ndarray, layout: Layout, rows: UnitNumbers, target: T
     if layout.periods == 1 and effective_size(rows) > 10 * layout.size:
         return 0.0
     number = identities(rows)
-    if not number.any():  # one unit, and nothing but its duplicates
+    if not number.any():  # only duplicates of one unit
         return WEIGHTS[-1]
     fold = number % min(FOLDS, number.max() + 1)
     totals = np.zeros(len(WEIGHTS))
@@ -349,16 +349,16 @@ def _effects(means: Means, sizes: Sizes, covariance: Square) -> tuple[Variances,
 def _predictive_directions(
     means: Means, sizes: Sizes, number: UnitNumbers, covariance: Square
 ) -> int:
-    """Return in how many directions effects make the means of left-out groups most likely.
+    """Return the number of directions of effects under which left-out groups are likeliest.
 
-    All others are noise; were they kept, they would hide how alike the units of a group are. Groups
+    Effects in other directions are noise, and would bias the likeness of units of a group. Groups
     with one number are duplicates.
     """
     fold = number % FOLDS
     gains = np.zeros(means.shape[1])
     for out in np.unique(fold):
         stay = fold != out
-        if len(np.unique(number[stay])) < 2:  # one group does not say how groups differ
+        if len(np.unique(number[stay])) < 2:  # one group has no differences between groups
             continue
         effects, directions = _effects(means[stay], sizes[stay], covariance)
         own, variances = sizes[~stay, None], _along(directions, covariance)

@@ -1,12 +1,12 @@
 """Model files: safetensors for numbers, JSON for the rest. Loading executes nothing.
 
-The JSON stands in the header and says what the generator is made of, each class by its tag. A tag
-is for ever: classes and files of mcsim are renamed and moved without a change of any model file.
-The tensors must be exactly those that the header names, a digest reveals damage to any of it, and
-sampling must work on paper (abstract evaluation) before a file is taken.
+The JSON in the header lists the parts of the generator, each class by its tag. A tag
+is permanent: classes and files of mcsim are renamed and moved without a change of any model file.
+The header names exactly the tensors of the file, a digest reveals damage, and sampling must
+succeed under abstract evaluation before a file is accepted.
 
-`model_cache` keeps fits in a folder, each under the hash of all that decides it: resuming never
-trains again.
+`model_cache` keeps fits in a folder, each under the hash of its inputs: resuming never trains
+again.
 """
 
 import hashlib
@@ -145,7 +145,7 @@ FORMER: Mapping[str, str] = {
     "StructuralModel.factor_swing": "factor_vol_of_vol",
     "StructuralModel.swing": "vol_of_vol",
 }
-"""Tags of older files, and fields as ``"tag.field"``, with the names of today."""
+"""Current names by tags of older files, and by fields as ``"tag.field"``."""
 
 CLASSES: Mapping[str, type] = {**GENERATORS, **TRAINERS, **DISTRIBUTIONS, **PARTS}
 
@@ -161,7 +161,7 @@ def save(generator: Any, path: str | Path) -> Path:
     Parameters
     ----------
     generator : FittedGenerator, FittedPanel or FittedMacroPanel
-        What a fit returned.
+        The result of a fit.
     path : str or Path
         The file; an existing one is replaced.
 
@@ -230,12 +230,12 @@ def load(path: str | Path) -> Any:
     Returns
     -------
     FittedGenerator, FittedPanel or FittedMacroPanel
-        Its samples equal, bit by bit, those of the generator that was saved.
+        Its samples equal the saved generator's, bit by bit.
 
     Raises
     ------
     ModelFileError
-        If the file is not there, truncated, damaged, foreign, of another format, or inconsistent.
+        If the file is missing, truncated, damaged, foreign, of another format, or inconsistent.
     """
     tree, tensors = _read(as_path("path", path))
     try:
@@ -253,7 +253,7 @@ def load(path: str | Path) -> Any:
 
 
 def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
-    """Return the SHA-256 of a file's content: of its header but for the digest, and its tensors."""
+    """Return the SHA-256 of a file's header, without the digest, and tensors."""
     content = {name: entry for name, entry in header.items() if name != "sha256"}
     numbers = {
         name: [array.dtype.name, *array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
@@ -269,7 +269,7 @@ def describe_schema(schema: Schema) -> Any:
 
 
 def _read(path: Path) -> tuple[Any, Tensors]:
-    """Return the JSON of the generator and the tensors of a file that is as it was written."""
+    """Return the JSON of the generator and the tensors of an undamaged file."""
     try:
         if other := other_than_file(path):
             raise ModelFileError(f"{path}: is {other}, expected a model file")
@@ -303,7 +303,7 @@ def _read(path: Path) -> tuple[Any, Tensors]:
 
 
 def _fault_of_sampling(generator: Any) -> str:
-    """Draw three units on paper, and say so if that fails or gives another panel than it should."""
+    """Return the fault of an abstract draw of three units, or of its columns; else ""."""
     shape = jax.ShapeDtypeStruct((3,), jnp.float64)
     try:
         hash(jax.tree.structure(generator))
@@ -314,7 +314,7 @@ def _fault_of_sampling(generator: Any) -> str:
             lambda key, values: dict(generator.sample(key, 3, given=values)),
             *(jax.random.key(0), given),
         )
-    except Exception as fault:  # parts that do not go together may raise anything
+    except Exception as fault:  # parts that do not fit each other may raise any exception
         return f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"
     found = {name: (leaf.shape[0], leaf.dtype) for name, leaf in panel.items()}
     if found != {name: (3, jnp.float64) for name in names}:
@@ -324,7 +324,7 @@ def _fault_of_sampling(generator: Any) -> str:
 
 @contextmanager
 def model_cache(path: str | Path) -> Iterator[Path]:
-    """Keep the fits made inside in a folder, and load instead of training where one is there.
+    """Keep the fits made inside in a folder, and load a fit that is there instead of training.
 
     A fit is found again if the data, configuration, schema, given columns, key, training rows and
     the versions of mcsim and JAX are the same. A file that cannot be read is trained anew.

@@ -11,11 +11,11 @@ from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all, war
 from mcsim.generators._scores.vectors import Layout
 
 MIN_UNITS = 8
-RARE = 0.05  # a column that changes in a smaller share of units is warned of
+RARE = 0.05  # share of units below which changes of a column are rare, and warned of
 MIN_GROUPS = 4
 MIN_LEVEL = 5  # units at each level of the given columns
 MANY_LEVELS = 16
-LONG = 8  # more coordinates per unit than this multiple of the units is too many
+LONG = 8  # most coordinates per unit, as a multiple of the units
 
 
 def check_panel(
@@ -58,7 +58,7 @@ def check_panel(
     warn_of_constants(columns, given)
     if whole_paths:
         _warn_of_few_units(columns)
-    if completes or not whole_paths:  # a copied unit has its changes
+    if completes or not whole_paths:  # a duplicated unit keeps its changes
         _warn_of_changes(columns, rare=completes)
     return schema, given, columns
 
@@ -119,7 +119,7 @@ def _faults_of_size(panel: Panel) -> list[str]:
 def _faults_of_rows(
     trainer: Any, panel: Panel, schema: Schema | None, way: Sequence[str]
 ) -> list[str]:
-    """Name the first unit and period whose row is missing."""
+    """Return a fault that names the first missing row."""
     if panel.mask is None or trainer.missing == "model" or (here := np.asarray(panel.mask)).all():
         return []
     unit, period = (int(place) for place in np.argwhere(~here)[0])
@@ -228,7 +228,7 @@ def _faults_of_cluster(
 
 
 def _warn_of_changes(columns: dict[str, np.ndarray], rare: bool) -> None:
-    """Warn of columns that scores cannot reproduce: cells hardly ever change, or go one way only.
+    """Warn of columns that rarely change or never fall: scores cannot reproduce them.
 
     ``rare``: whether to warn of the first.
     """
