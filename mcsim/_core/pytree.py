@@ -43,8 +43,8 @@ def _holds_default(thing: Any, field: dataclasses.Field) -> bool:
 def pytree(*data: str) -> Callable[[type[T]], type[T]]:
     """Register a dataclass as a pytree whose leaves are in the fields ``data``.
 
-    Unlike JAX's own decorator it rebuilds without ``__init__``, whose checks and conversions are
-    for users, not for the tracers and placeholders that JAX passes through.
+    Unlike with JAX's own decorator, unflattening skips ``__init__``: its checks and conversions are
+    for users, not for tracers and placeholders of JAX.
 
     Parameters
     ----------

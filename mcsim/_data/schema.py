@@ -73,7 +73,7 @@ class Column:
 
     @property
     def nominal(self) -> bool:
-        """Whether values are codes of more than two categories, whose size means nothing."""
+        """Whether values are codes of more than two categories, whose size has no meaning."""
         return self.kind == "categorical" and len(self.levels) > 2
 
 
@@ -202,7 +202,8 @@ def infer_schema(
 
     A value is a mass point of a continuous column, or of an integer one with more than 64 values,
     if at least 1 % and at least 10 of its cells hold it. Columns that are nowhere negative are
-    bounded by zero, integers by their range, and a column with a mass point at its end by it.
+    bounded by zero, integers by their range, and a column with a mass point at an end by this mass
+    point.
 
     Parameters
     ----------
@@ -240,9 +241,9 @@ def infer_schema(
 
 
 def schema_of(panel: Panel, schema: Schema | None) -> Schema:
-    """Return the schema that a panel is learned with: the one given, or else the one inferred.
+    """Return the schema for learning from a panel: the given one, else an inferred one.
 
-    The calendar is the panel's, which a schema that was made apart from it may not know.
+    The calendar is the panel's, since a schema made apart from it may lack one.
 
     Raises
     ------
@@ -256,7 +257,7 @@ def schema_of(panel: Panel, schema: Schema | None) -> Schema:
 
 
 def faults_of_labels(schema: Schema) -> list[str]:
-    """Return which labels model files do not hold: one for each column."""
+    """Return a fault for each column with labels that model files do not hold."""
     labels = {column.name: column.levels for column in schema.columns}
     faults = []
     for name, own in (*labels.items(), (schema.time, schema.period_labels)):
@@ -350,12 +351,12 @@ def encode_label(label: Any) -> Any:
 
 
 def decode_label(entry: Any) -> Any:
-    """Return the label of which `encode_label` made this JSON.
+    """Return the label that `encode_label` made into this JSON.
 
     Raises
     ------
     ValueError
-        If it made no such thing.
+        If `encode_label` makes no such JSON.
 
     Examples
     --------

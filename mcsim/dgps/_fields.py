@@ -58,7 +58,7 @@ def faults_of_flags(thing: Any, names: Iterable[str]) -> list[str]:
 
 
 def faults_of_schema(schema: Any) -> list[str]:
-    """Return the fault of a schema that is none."""
+    """Return the fault of a schema of another type."""
     if schema is None or isinstance(schema, Schema):
         return []
     kind = type(schema).__name__
@@ -88,7 +88,7 @@ def faults_of_persistence(thing: Any, names: Iterable[str], why: str) -> list[st
 
 
 def shown(value: Any) -> str:
-    """Return a value as messages show it; a tracer is "a traced number"."""
+    """Return a value as text for messages; a tracer is "a traced number"."""
     plain = is_number(value) or isinstance(value, (str, bool, tuple, list)) or value is None
     return repr(value) if plain else "a traced number"
 

@@ -38,7 +38,7 @@ class UntreatedPanel:
     Attributes
     ----------
     panel : Panel
-        As it came; its definition.
+        The panel as given, which defines the source.
     outcome, treatment : str
         Columns: the outcome that the treatment affected, and the treatment.
     untreated : {"average", "event", "as is"}
@@ -48,7 +48,7 @@ class UntreatedPanel:
     drawn : Panel
         The same panel with untreated outcomes.
     caveats : tuple of str
-        What a reader may not conclude.
+        Conclusions that results do not support.
     """
 
     definition_name = "mcsim.dgps.with_effect untreated"
@@ -63,7 +63,7 @@ class UntreatedPanel:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads: none."""
+        """Factors of a design that the source reads: none."""
         return ()
 
     @property
@@ -115,7 +115,7 @@ def untreated_source(dgp: WithEffect, untreated: Untreated | None) -> Any:
 
 
 def faults_of_untreated(dgp: WithEffect, untreated: Any) -> list[str]:
-    """Return the faults of the option ``untreated``, or that it is needed."""
+    """Return the faults of the option ``untreated``, given or missing."""
     faults, path, name = [], dgp.assignment, dgp.treatment
     if isinstance(path, permuted) and path.treatment != name:
         faults.append(
@@ -209,8 +209,8 @@ def _faults_of_removal(dgp: WithEffect, untreated: Untreated) -> list[str]:
 def _rescaled(y: Cells, observed: np.ndarray, df: int) -> Cells:
     """Inflate deviations from unit and period effects by the variance that the removal took.
 
-    An effect that is estimated in these data takes one of the degrees of freedom of the permuted
-    units with it: with it the residuals of treated units are too small, as in any regression.
+    An effect estimated in these data takes one degree of freedom of the permuted units: without
+    the factor the residuals of treated units are too small, as in any regression.
     """
     return y + (np.sqrt(df / (df - 1)) - 1.0) * two_way_residual(y, observed)
 

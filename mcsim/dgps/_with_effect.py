@@ -48,12 +48,12 @@ def with_effect(
         makes an ensemble, whose members are cells of a study identified by the factor
         ``generator``.
     outcome : str
-        The column that the effect is added to.
+        The column to which the effect is added.
     assignment : callable
         ``assignment(key, panel)`` gives zeros and ones (unit, period): `permuted`, `at_random`,
         `in_random_periods`, `by_cohort`, `by_probability`, `by_path`, `by_unit_factors`, or a
         function (a value that is neither makes the sample NaN, so that estimators fail on it). A
-        factor of the design that has the name of one of its fields takes that field's place.
+        factor of the design with the name of one of its fields takes the field's place.
     effect : float or callable
         A number, or ``effect(key, exposure, panel)`` that gives the effect of every cell:
         `by_exposure`, `heterogeneous`, or a function. Exposure (unit, period) counts treated
@@ -68,7 +68,7 @@ def with_effect(
         all treated cells, or the average effects by event time; or nothing is. It is estimated by
         `mcsim.estimators.imputation`, or is the two-way coefficient where treatment is given up.
         Then all deviations from unit and period means are multiplied by sqrt((G - 1) / (G - 2)), G
-        the units (clusters) that are permuted, since the estimate took a part of them along; with
+        the units (clusters) that are permuted, since the estimate removed a part of them; with
         S strata, by sqrt((G - S) / (G - S - 1)).
     truth : {"sample", "population"}
         The ATT over the treated cells of each sample; or over all samples, computed once per cell
@@ -82,10 +82,11 @@ def with_effect(
         cohorts and periods ``"att[group]"``, ``"att[calendar]"``; of one, ``"att[g=3]"``,
         ``"att[t=3]"``.
     n_units, n_periods : int, optional
-        Units and periods to draw from a generator, the periods by default as many as it learned;
+        Units and periods to draw from a generator, the periods by default as many as in training;
         factors ``n_units`` and ``n_periods`` take precedence.
     schema : Schema, optional
-        The schema of a source that has none of its own, so that host estimators see its names.
+        The schema of a source that has none of its own, so that frames of host estimators have its
+        names.
 
     Returns
     -------

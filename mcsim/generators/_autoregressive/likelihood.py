@@ -45,9 +45,8 @@ ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b
 WARM_UP = 20  # steps until the full step size
 SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where a step has some units
 MOST_POINTS = 16  # a column with more levels has no tilts: its networks move latent scores only
-PRIOR_UNITS = (
-    20.0  # units of prior weight of the shares of all periods, to which a period's are shrunk
-)
+# prior units by which a period's shares are shrunk to the shares of all periods
+PRIOR_UNITS = 20.0
 LEAST_SHARE = 1e-4
 FAR = 1e6  # instead of infinite
 LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
