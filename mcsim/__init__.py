@@ -61,7 +61,7 @@ _PACKAGES = ("datasets", "dgps", "estimators", "generators", "plots", "report")
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """Import what is slow to import when it is first asked for: workers do without it."""
+    """Import a slow part at its first use: workers do without."""
     if name in _PACKAGES:
         return _import_module(f"mcsim.{name}")
     if name in _HOMES:

@@ -227,7 +227,7 @@ def _refused(cell: Any) -> str:
     try:
         number = float(cell)
     except OverflowError:
-        return "whole numbers beyond those of float64, expected numbers that it holds"
+        return "whole numbers too large for float64, expected numbers that float64 holds"
     except Exception:  # a cell may have any type
         return other
     if isinstance(cell, str) and not np.isfinite(number):

@@ -147,7 +147,7 @@ def _faults_of_file(file: Path) -> list[str]:
 
 def _faults_of_binary(notation: Notation, ending: str) -> list[str]:
     return [
-        f"{name}: got {value!r}, but a {ending} file is no text, and says itself; leave it out"
+        f"{name}: got {value!r}, but a {ending} file is no text; leave the option out"
         for name, value in notation._asdict().items()
         if value is not None
     ]

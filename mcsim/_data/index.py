@@ -153,7 +153,7 @@ def places_of_labels(
     if step is None and not _is_usual(found, unit):
         warn(
             f"time: periods in {name!r} are {found} {unit}apart or multiples of that, which is "
-            f"taken as one period: lag(x) is the value of {found} {unit}before; step= says another"
+            f"taken as one period: lag(x) is the value of {found} {unit}before; step= sets another"
         )
     return tuple(distance // (step or found or 1) for distance in distances)
 
@@ -173,7 +173,7 @@ def gaps_of(labels: Sequence[Any], name: str, places: Sequence[int]) -> list[str
     remedy = (
         "turn numbers that stand for dates into dates: pd.to_datetime(..., format='%Y%m')"
         if not unit and counted[0] >= _BEYOND_YEARS
-        else "step= says that they are meant"
+        else "step= confirms that they are intended"
     )
     return [
         f"time: {absent:,} periods are absent between those in {name!r} (after {few}); lags and "

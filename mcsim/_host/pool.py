@@ -84,7 +84,7 @@ class WorkerPool:
     def send(
         self, function: Callable[..., Any], arguments: tuple, timeout: float | None
     ) -> tuple[Future, int]:
-        """Schedule a task in a process, whatever the number of waiting tasks.
+        """Schedule a task in a process, for any number of waiting tasks.
 
         Returns
         -------

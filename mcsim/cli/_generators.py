@@ -46,14 +46,14 @@ Sep = Annotated[str | None, typer.Option(help="Separator of a text file, such as
 Decimal = Annotated[str | None, typer.Option(help="Decimal sign of a text file, such as ','.")]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
 Thousands = Annotated[
-    str | None, typer.Option(help="What sets thousands apart in a text file, such as ','.")
+    str | None, typer.Option(help="Separator of thousands in a text file, such as ','.")
 ]
 MissingValues = Annotated[
-    list[str] | None, typer.Option(help="What stands for a missing value in the data.")
+    list[str] | None, typer.Option(help="Text for a missing value in the data.")
 ]
 Shocks = Annotated[
     str | None,
-    typer.Option(help="Means of the periods: fixed, those of the data; or redraw, drawn anew."),
+    typer.Option(help="Means of the periods: fixed, as in the data; or redraw, drawn anew."),
 ]
 
 
@@ -61,10 +61,8 @@ Shocks = Annotated[
 @in_sentences
 def fit_command(
     data: DataArgument,
-    unit: Annotated[str | None, typer.Option(help="Column that says which unit.")] = None,
-    time_: Annotated[
-        str | None, typer.Option("--time", help="Column that says which period.")
-    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Column of units.")] = None,
+    time_: Annotated[str | None, typer.Option("--time", help="Column of periods.")] = None,
     kind: Annotated[str, typer.Option(help="Kind of generator, such as vae.")] = DEFAULT_KIND,
     out: Annotated[Path | None, typer.Option(help="File of the model.")] = None,
     columns: Annotated[
@@ -153,10 +151,11 @@ def fidelity_command(
     thousands: Thousands = None,
     missing_values: MissingValues = None,
 ) -> None:
-    """Say how close a model is to data, beside reference generators.
+    """Measure how close a model is to data, beside reference generators.
 
-    The model saw all units of the data, so that none is left to compare with: its configuration is
-    fit again on random halves of the units (of a cross-section, on all rows but a fold).
+    The model was fit to all units of the data, so that none is left to compare with: its
+    configuration is fit again on random halves of the units (of a cross-section, on all rows but a
+    fold).
     """
     _require_order(data, model)
     generator = load(model)

@@ -90,7 +90,7 @@ def run_command(
         ),
     ] = False,
 ) -> None:
-    """Run a study, or continue it: what the store holds is not computed again."""
+    """Run a study, or continue it: blocks in the store are not computed again."""
     raise_all([] if reps is None else faults_of_reps(reps))
     store = store or Path("results") / file.stem
     console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)

@@ -113,7 +113,7 @@ BIG = 2**53
         (np.array([2**63, 2**63 + 1], np.uint64), f"whole number {2**63 + 1}"),
         (pd.array([1, -BIG - 1], dtype="Int64"), f"whole number -{BIG + 1}"),
         (np.array([1, BIG + 1], object), f"whole number {BIG + 1}"),
-        (np.array([1, 10**400], object), "whole numbers beyond those of float64"),
+        (np.array([1, 10**400], object), "whole numbers too large for float64"),
         (np.array([1.0, 2.0 + 1.0j]), r"complex number \(1\+0j\), expected real ones"),
         (np.array([1.0, 2.0 + 1.0j], object), r"complex number \(2\+1j\)"),
     ],

@@ -334,7 +334,7 @@ class Trap:
         return (open, ("trapped", "w"))
 
 
-DAMAGED = "damaged: its content is not what its SHA-256 digest says; fit and save again"
+DAMAGED = "damaged: its content does not match its SHA-256 digest; fit and save again"
 INCONSISTENT = "do not go together|damaged: Type-check|missing or unknown|of the type declared"
 """Types are checked in these tests; without, sampling on paper, or a name left over, tells."""
 

@@ -368,7 +368,7 @@ FRAMES = [
     Mistake(
         "a number beyond float64",
         column(1, 10**400),
-        "column 'x': got whole numbers beyond those of float64",
+        "column 'x': got whole numbers too large for float64",
     ),
     Mistake(
         "long identifiers as text",

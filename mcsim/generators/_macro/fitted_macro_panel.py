@@ -164,7 +164,7 @@ def _faults_of_sample(
     if not wrong and generator.common_shocks == "fixed" and n_periods > generator.n_periods:
         wrong += [
             Fault(
-                f"n_periods: got {n_periods}, but the common shocks are those of the data's "
+                f"n_periods: got {n_periods}, but the common shocks are of the data's "
                 f"{generator.n_periods} periods",
                 ["ask for fewer, or draw them anew: ", redrawn],
             )

@@ -297,7 +297,7 @@ def _read(path: Path) -> tuple[Any, Tensors]:
         )
     if not intact:
         raise ModelFileError(
-            f"{path}: damaged: its content is not what its SHA-256 digest says; fit and save again"
+            f"{path}: damaged: its content does not match its SHA-256 digest; fit and save again"
         )
     return header.get("generator"), tensors
 
