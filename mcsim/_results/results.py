@@ -32,8 +32,8 @@ SURE = 3.0
 VARIANCE = ": about its square; is a variance in the place of the standard error (take its root)?"
 
 GENERAL_CAVEATS = (
-    "Monte Carlo errors say how far these figures are from those of endless replications of this "
-    "DGP, not how far the DGP is from the data.",
+    "Monte Carlo errors measure the distance of these figures to endless replications of this DGP, "
+    "not the distance of the DGP to the data.",
 )
 
 

@@ -19,7 +19,7 @@ from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim._data.schema import Schema
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
-from mcsim.dgps._fields import faults_of_sizes
+from mcsim.dgps._fields import described_generator, faults_of_sizes
 from mcsim.errors import InputError, did_you_mean, printable, raise_all
 
 Coupling = Literal["rank", "independent"]
@@ -227,7 +227,8 @@ def _effect_moments(dgp: PotentialOutcomes, key: Key[Array, ""], n_treated: int)
 
 def _kind(generator: Any) -> str:
     """Return the trainer's name if the generator has it, else the generator's own."""
-    return type(getattr(generator, "config", generator)).__name__
+    config = described_generator(generator).config
+    return type(generator if config is None else config).__name__
 
 
 def _faults(dgp: PotentialOutcomes) -> list[str]:
@@ -256,7 +257,8 @@ def _faults_of_columns(dgp: PotentialOutcomes) -> list[str]:
         faults.append(
             f"treatment: {dgp.treatment!r} is {kind}, expected a column of zeros and ones"
         )
-    last = getattr(dgp.generators[0], "order", (dgp.outcome,))[-1]
+    order = described_generator(dgp.generators[0]).order
+    last = order[-1] if order else dgp.outcome
     if dgp.outcome in schema.names and dgp.outcome != last:
         faults.append(
             f"outcome: {dgp.outcome!r} is not the column that the generator draws last, {last!r}; "

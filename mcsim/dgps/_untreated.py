@@ -12,6 +12,7 @@ from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim.dgps._assignment.permuted import permuted
 from mcsim.dgps._ensemble import FIXED
+from mcsim.dgps._fields import described_assignment
 from mcsim.dgps._imposed_effect import WithEffect
 from mcsim.dgps._own_effect import (
     Cells,
@@ -172,9 +173,8 @@ def _permutation_df(dgp: WithEffect) -> int:
 
 def _exchanged(dgp: WithEffect) -> tuple[np.ndarray, np.ndarray]:
     """Return numbers of the units (clusters) that an assignment exchanges, and of their strata."""
-    panel, assignment = dgp.source, dgp.assignment
-    number = numbered(panel, getattr(assignment, "cluster", None))
-    strata = getattr(assignment, "strata", None)
+    panel, assignment = dgp.source, described_assignment(dgp.assignment)
+    number, strata = numbered(panel, assignment.cluster), assignment.strata
     return number, np.zeros_like(number) if strata is None else numbered(panel, strata)
 
 
@@ -232,7 +232,7 @@ def _of_removal(dgp: WithEffect, effect: OwnEffect) -> str:
 
 def _of_single_units(dgp: WithEffect, effect: OwnEffect) -> list[str]:
     """Return a warning about estimates that rest on one treated unit or cluster."""
-    cluster = getattr(dgp.assignment, "cluster", None)
+    cluster = described_assignment(dgp.assignment).cluster
     number = numbered(dgp.source, cluster)
     groups = {what: number[cells.any(axis=1)] for what, cells in effect.used.items()}
     alone = [what for what, treated in groups.items() if len(np.unique(treated)) == 1]

@@ -12,11 +12,17 @@ import numpy as np
 from mcsim._core.averages import ATT, named, read_average
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings, is_number
+from mcsim._core.protocols import described
 from mcsim._core.records import Panel
 from mcsim._data.schema import Column, Schema, infer_schema
 from mcsim.dgps._assignment.permuted import with_treatment
 from mcsim.dgps._ensemble import Ensemble, is_frame, is_generator, without_training_record
-from mcsim.dgps._fields import faults_of_schema, faults_of_sizes
+from mcsim.dgps._fields import (
+    described_assignment,
+    described_generator,
+    faults_of_schema,
+    faults_of_sizes,
+)
 from mcsim.dgps._imposed_effect import TruthOf, WithEffect
 from mcsim.dgps._untreated import Untreated, faults_of_untreated, untreated_source
 from mcsim.errors import did_you_mean, raise_all
@@ -186,7 +192,7 @@ def _faults_of_source(dgp: WithEffect) -> list[str]:
         return _faults_of_drawing(dgp)
     faults = _faults_of_own_sizes(dgp)
     if isinstance(source, Panel):
-        check = getattr(dgp.assignment, "faults", None)
+        check = described_assignment(dgp.assignment).faults
         faults += check(source) if check else []
     elif not callable(source) or is_frame(source):
         kind = type(source).__name__
@@ -197,7 +203,7 @@ def _faults_of_source(dgp: WithEffect) -> list[str]:
 
 def _faults_of_outcome(dgp: WithEffect) -> list[str]:
     source = dgp.source
-    columns = getattr(getattr(source, "schema", None), "names", None)
+    columns = getattr(described(source).schema, "names", None)
     if isinstance(source, Panel):
         columns = tuple(source)
     faults = []
@@ -285,7 +291,7 @@ def _faults_of_ensemble(sources: Sequence[Any]) -> list[str]:
     if not all(map(is_generator, sources)):
         kinds = sorted({type(source).__name__ for source in sources if not is_generator(source)})
         return [f"source: got a list with {', '.join(kinds)}, expected fitted generators"]
-    if any(getattr(s, "schema", None) != getattr(sources[0], "schema", None) for s in sources):
+    if any(described(s).schema != described(sources[0]).schema for s in sources):
         return ["source: the generators' schemas differ, expected fits of one data set"]
     return []
 
@@ -295,16 +301,17 @@ def _faults_of_drawing(dgp: WithEffect) -> list[str]:
     source: Any = dgp.source
     sizes = {"n_units": 2, "n_periods": 2}
     faults = faults_of_sizes(dgp, {n: m for n, m in sizes.items() if getattr(dgp, n) is not None})
-    if given := getattr(source, "given", ()):
+    if given := described_generator(source).given:
         faults.append(
             f"source: the generator was fit given {list(given)}, so that it draws no whole panel; "
             "fit it without given="
         )
-    names = getattr(getattr(source, "schema", None), "names", None)
-    cluster = getattr(dgp.assignment, "cluster", None)
+    names = getattr(described(source).schema, "names", None)
+    assignment = described_assignment(dgp.assignment)
+    cluster = assignment.cluster
     if names is not None and cluster is not None and cluster not in names:
         faults.append(f"cluster: got {cluster!r}{did_you_mean(cluster, names)}")
-    if np.shape(getattr(dgp.assignment, "p", 0.0)):
+    if np.shape(assignment.p):
         faults.append(
             "p: got one probability per unit, but a generator draws other units in every panel; "
             "by_path and by_unit_factors(..., drawn=True) depend on the units drawn, and p may be "
@@ -314,7 +321,7 @@ def _faults_of_drawing(dgp: WithEffect) -> list[str]:
 
 
 def _schema_of(dgp: WithEffect) -> Schema | None:
-    schema = dgp.schema or getattr(dgp.source, "schema", None)
+    schema = dgp.schema or described(dgp.source).schema
     return schema if isinstance(schema, Schema) else None
 
 

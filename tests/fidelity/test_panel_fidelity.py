@@ -717,7 +717,7 @@ def test_fitted_generators_are_used_as_they_are():
     found = mcsim.fidelity(draw(40), generators, **SMALL)
     assert np.isnan(measure(found, "all", "nn_ratio")["value"])
     assert measure(found, "some", "nn_ratio")["splits"] == 2
-    assert found.notes[0].startswith("all: it saw all units")
+    assert found.notes[0].startswith("all: its fit used all units")
     assert found.verdicts["all"].startswith("compared with its training units; ")
     assert "fit on" not in found.verdicts["some"]
     frame = found.rejection.set_index(["generator", "outcome", "inference"])
