@@ -221,7 +221,7 @@ def _faults_of_design(factors: dict, static: frozenset[str], defaults: dict) -> 
 
 
 def _is_single(values: Any) -> bool:
-    """Whether values are one: a string, or an array without axes."""
+    """Return whether values are one: a string, or an array without axes."""
     return isinstance(values, Scalar) or getattr(values, "ndim", 1) == 0
 
 

@@ -361,7 +361,7 @@ class Sample(NamedTuple):
 
 @with_remedies()
 class Estimate(NamedTuple):
-    """What an estimator says: numbers, and a status as data.
+    """The result of an estimator: numbers, and a status as data.
 
     Where ``lower``, ``upper`` or ``p_value`` is NaN, mcsim uses value -+ t(df) se (normal where
     ``df`` is infinite) at the study's level and null; an estimator with limits of its own

@@ -122,8 +122,8 @@ def _names_of_two_levels(index: pd.Index) -> list[str]:
     found = quoted(list(index.names))
     if index.nlevels != len(PANEL_LEVELS):
         raise InputError(
-            f"frame: its index has {index.nlevels} levels, {found}, expected those of units and "
-            "periods: say which they are with unit=... and time=..., or use frame.reset_index() if "
+            f"frame: its index has {index.nlevels} levels, {found}, expected one of units and "
+            "one of periods: name them with unit=... and time=..., or use frame.reset_index() if "
             "every row is a unit"
         )
     pairs = zip(index.names, PANEL_LEVELS, strict=True)

@@ -128,7 +128,7 @@ def _numbers_by_stem(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _are_spaced_years(numbers: Sequence[int]) -> bool:
-    """Whether numbers are years at equal distances; of two, a year apart."""
+    """Return whether numbers are years at equal distances; of two, a year apart."""
     steps = set(np.diff(numbers).tolist())
     years = all(number in YEARS for number in numbers)
     return years and len(steps) == 1 and (len(numbers) > 2 or steps == {1})
@@ -182,7 +182,7 @@ def _is_index(unit: np.ndarray, time: np.ndarray) -> bool:
 
 
 def _is_whole(values: np.ndarray) -> bool:
-    """Whether all values are whole numbers; the first rows decide for most that are not."""
+    """Return whether all values are whole numbers; the first rows decide for most that are not."""
     with np.errstate(invalid="ignore"):  # infinite ones of a DGP
         first = (values[:HEAD] % 1 == 0).all()
         return bool(values.size and first and (values % 1 == 0).all())

@@ -38,7 +38,7 @@ STATISTIC_COLUMNS = ("generator", "outcome", "statistic", "value", "mean", "lowe
 
 @dataclass(frozen=True, eq=False)
 class FidelityTable:
-    """How close generators of cross-sections are to the data.
+    """Fidelity of generators of cross-sections: measures, estimates, verdicts.
 
     The row ``real`` scores real rows as if they were generated: it shows each measure when
     nothing is wrong, and bars are read against it. A status is ``passes``, ``fails``, ``not
@@ -129,7 +129,7 @@ class FidelityTable:
 
 @dataclass(frozen=True, eq=False)
 class PanelFidelityTable:
-    """How close generators of panels are to the data; one row per generator, ``real`` first.
+    """Fidelity of generators of panels; one row per generator, ``real`` first.
 
     The row ``real`` scores one real half against the other, as if it were generated: it shows
     each number when nothing is wrong. Reference generators stand in every table.

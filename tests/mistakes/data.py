@@ -307,7 +307,7 @@ FRAMES = [
     Mistake(
         "an index of three levels",
         convert(MEN.assign(country=1).set_index(["country", "man", "year"])),
-        "frame: its index has 3 levels, ['country', 'man', 'year'], expected those of units and",
+        "frame: its index has 3 levels, ['country', 'man', 'year'], expected one of units and",
     ),
     Mistake(
         "levels named by numbers",
