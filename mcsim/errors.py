@@ -43,7 +43,7 @@ class McsimError(Exception):
 
 
 class InputError(McsimError, ValueError):
-    """An argument, a data set or a study file is not what is needed."""
+    """An argument, a data set or a study file has faults."""
 
     exit_code = 2
 
@@ -208,7 +208,7 @@ def no_attribute(name: str, thing: str, items: Iterable[str]) -> AttributeError:
     items : iterable of str
         The names of its items.
     """
-    if name.startswith("_"):  # asked by Python, NumPy or JAX, which know what to do without
+    if name.startswith("_"):  # names that Python, NumPy and JAX look up, and do without
         return AttributeError(name)
     known = list(items)
     if name in known:

@@ -34,7 +34,7 @@ def results_table(
     is zero: all replications agree.
 
     Where an ensemble of generators is averaged over, the standard deviation between generators
-    stands in square brackets: it is what another fit might give. A dagger marks errors that allow
+    is in square brackets: the variation between fits. A dagger marks errors that allow
     for common shocks where every replication repeats the same ones.
 
     Parameters
@@ -235,7 +235,7 @@ _LABELS = ("dgp", "estimator", "estimand", "inference", "generator", "status")
 
 
 def _is_label(table: pd.DataFrame, name: Any) -> bool:
-    """Whether a column labels the rows; it is repeated where a table is broken."""
+    """Return whether a column labels the rows; broken tables repeat it."""
     return name in table.attrs.get("labels", _LABELS)
 
 
@@ -309,7 +309,7 @@ def _require_format(kind: str) -> None:
 
 
 def notes(results: Results, kind: str = "text") -> str:
-    """Return what stands under a table: how to read it, the truths, and the caveats.
+    """Return the notes under a table: marks, truths, and caveats.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ def _without_se(results: Results) -> list[str]:
 
 
 def _skipped(results: Results) -> list[str]:
-    """Return how many failures are replications that were not computed."""
+    """Return the number of failures that are replications not computed."""
     failures = results.failures
     skipped = failures[failures["status"] == "skipped"]
     counts = skipped.groupby("estimator", sort=False)["replications"].sum()

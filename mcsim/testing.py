@@ -81,14 +81,14 @@ class exact_estimator:
         return ()
 
     def __call__(self, key: Key[Array, ""], panel: Panel) -> dict[str, Estimate]:
-        """Return the truth, whatever the panel."""
+        """Return the truth, for any panel."""
         return {self.estimand: Estimate(self.truth + self.bias, self.se)}
 
 
 def check_dgp(dgp: Callable[..., Any], design: Design | None = None, *, seed: int = 0) -> None:
-    """Check that a DGP keeps the contract; raise an error that says what is wrong.
+    """Check that a DGP keeps the contract; raise an error with the fault.
 
-    It is drawn in a batch, twice: the columns must be finite, the same key must give the same
+    The DGP draws a batch, twice: the columns must be finite, the same key must give the same
     sample and another key another one.
 
     Parameters
@@ -136,10 +136,10 @@ def _draw(dgp: Any, keys: Key[Array, " rep"], design: Design) -> dict[str, np.nd
 def check_estimator(
     estimator: Callable[..., Any], panel: Panel, *, seed: int = 0, rtol: float = 1e-9
 ) -> None:
-    """Check that an estimator keeps the contract; raise an error that says what is wrong.
+    """Check that an estimator keeps the contract; raise an error with the fault.
 
-    It must give an `Estimate`, or a dict of them, of scalars. A native one must give the same alone
-    and in a batch, a host one the same twice from one key.
+    The estimator must give an `Estimate`, or a dict of them, of scalars. A native one must give the
+    same alone and in a batch, a host one the same twice from one key.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""The vocabulary of mcsim, and what every room needs: panels, designs, keys, checks, messages."""
+"""The vocabulary of mcsim, common to all rooms: panels, designs, keys, checks, messages."""

@@ -1,15 +1,15 @@
 """Names of average effects on the treated: estimators write them, DGPs read them.
 
-``att`` is the mean over all treated cells. In brackets stands another average:
+``att`` is the mean over all treated cells. Brackets name another average:
 
 =================== ===============================================================================
 ``att[2]``          cells at event time 2; 0 is the first treated period
-``att[1+]``         cells from event time 1 on; ``att[-3-]`` those up to -3
+``att[1+]``         cells from event time 1 on; ``att[-3-]`` cells up to -3
 ``att[0..3]``       the plain mean of ``att[0]``, ..., ``att[3]``, as far as they occur
 ``att[0..1+]``      the plain mean of ``att[0]`` and ``att[1+]``
 ``att[group]``      the mean over treated units of each cohort's average over its cells
 ``att[calendar]``   the plain mean over periods of the mean over their treated cells
-``att[g=3]``        cells of those first treated in period 3, by position; ``att[t=3]`` of period 3
+``att[g=3]``        cells of units first treated in period 3, by position; ``att[t=3]`` of period 3
 ``att[group, 0..3]`` the same of the cells at these event times; ``att[simple, 0..3]`` their mean
 =================== ===============================================================================
 """
@@ -57,7 +57,7 @@ def at_event_times(
     before, after : bool
         Whether the first also stands for all before it, and the last for all after it.
     kind : str
-        Another average than the plain mean of event times: of which these are the cells.
+        Another average than the plain mean of event times, over the cells at these times.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Calls that do not fit: sentences with the option or the call that was meant.
+"""Calls with wrong arguments: sentences with the intended option or call.
 
 A decorator of public functions and configurations. Their signatures, docstrings and definitions do
-not change, and only a call that failed is looked at.
+not change, and only a failed call is inspected.
 """
 
 import functools
@@ -52,7 +52,7 @@ def with_remedies(surplus: str = "", lack: str = "", /, **options: str) -> Calla
     ----------
     surplus, lack : str
         The remedy for too many and for too few arguments; by default the signature. Each may
-        hold ``{}``, where the call stands as it would fit.
+        hold ``{}``, the place of the corrected call.
     **options : str
         The remedy for an option that does not exist, by its name; it may hold ``{}`` too.
 
@@ -84,7 +84,7 @@ class _Remedies(NamedTuple):
     options: Mapping[str, str]
 
     def given(self, fits: str) -> "_Remedies":
-        """Return them with the call as it would fit."""
+        """Return the remedies with the corrected call."""
         options = {name: remedy.format(fits) for name, remedy in self.options.items()}
         return _Remedies(self.surplus.format(fits), self.lack.format(fits), options)
 
@@ -102,7 +102,7 @@ def _decorated(function: Callable[..., Any], remedies: _Remedies) -> Callable[..
             return function(*args, **kwargs)
         except TypeError:
             faults = _faults_of_call(function, args, kwargs, remedies)
-            if not faults:  # it was raised inside
+            if not faults:  # raised inside the function
                 raise
         raise_all(faults, WrongCall)
 
@@ -116,7 +116,7 @@ def _faults_of_call(
     kwargs: Mapping[str, Any],
     remedies: _Remedies,
 ) -> list[str]:
-    """Return why a signature does not take these arguments; nothing if it does."""
+    """Return the faults of arguments for a signature; empty if it takes them."""
     signature = inspect.signature(function)
     try:
         signature.bind(*args, **kwargs)

@@ -1,7 +1,7 @@
 """Checks of values against annotations: rules of options, types of records read from files.
 
 A rule stands in the annotation of a configuration's field, where `faults_of` reads it, or is
-applied to one argument with `faults_of_value`. Its sentence is the same in all rooms: "reps: got 0,
+applied to one argument with `faults_of_value`. Its sentence is the same everywhere: "reps: got 0,
 expected a whole number of at least 1"; `mcsim.errors.raise_all` raises all of a call at once.
 
 Parts of model files and records of stores are not trusted: each is checked once, where it is read,
@@ -87,7 +87,7 @@ class Rule(NamedTuple):
     expected : str
         The words after "expected".
     hint : callable
-        Returns the words after those for a value that breaks the rule, or nothing.
+        Returns further words for a value that breaks the rule, or nothing.
     """
 
     holds: Callable[[Any], bool]
@@ -115,7 +115,7 @@ def one_of(*known: str) -> Rule:
 
 
 def _close_name(value: Any, known: tuple[str, ...]) -> str:
-    """Return the name that may be meant, if one is close; the rule itself lists all of them."""
+    """Return a clause with a close name, if there is one; the rule lists all names."""
     words = did_you_mean(str(value), known)
     return words if words.endswith("?") else ""
 
@@ -188,7 +188,7 @@ def other_than_file(path: Path) -> str:
     Raises
     ------
     OSError
-        If there is nothing at this path, or the system does not say.
+        If there is nothing at this path, or the system reports no kind.
 
     Examples
     --------
@@ -271,10 +271,10 @@ _WORDS = {
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a declared type; types that are not known here fit anything.
+    """Return whether a value is of a declared type; unknown types fit any value.
 
-    ``Annotated[type, "in words", holds]`` declares a type, and a function that says whether a value
-    is one of those meant. A tuple may have been read as a list.
+    ``Annotated[type, "in words", holds]`` declares a type, and a function that returns whether a
+    value of the type is allowed. A tuple may have been read as a list.
 
     Examples
     --------
@@ -327,7 +327,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _fault_of_container(value: Any, hint: Any, place: str) -> str:
-    """Say which part of a list, tuple or mapping does not fit."""
+    """Return the misfit of a part of a list, tuple or mapping."""
     kind, arguments = get_origin(hint), get_args(hint)
     if kind in (dict, Mapping):
         if not isinstance(value, Mapping):
@@ -346,7 +346,7 @@ def _fault_of_container(value: Any, hint: Any, place: str) -> str:
 
 
 def _is_one(value: Any, hint: Any) -> bool:
-    """Whether a value is of a plain type, one of several, or one of those meant."""
+    """Return whether a value is of a plain type, of one of several, or an allowed value."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         checks = (holds for holds in arguments[1:] if callable(holds))

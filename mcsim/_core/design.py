@@ -49,7 +49,7 @@ class Design(Mapping[str, Any]):
         Floats that stay concrete under jit.
     defaults : mapping of str to value
         Declared defaults. A factor at its default stays out of the cell's key and hash, so that a
-        factor can be added to a study without moving the cells that it had.
+        factor can be added to a study without moving its older cells.
 
     Examples
     --------
@@ -150,12 +150,12 @@ class Design(Mapping[str, Any]):
 
 
 class WatchedDesign(Design):
-    """A design that notes which factors are asked for, those included that it does not have.
+    """A design that records the names of factors looked up, present or not.
 
     Attributes
     ----------
     asked : set of str
-        Their names; all, once someone goes through it.
+        Names of factors looked up; all names, once the design is iterated.
     """
 
     def __init__(self, design: Design):
@@ -176,7 +176,7 @@ class WatchedDesign(Design):
         return super().__iter__()
 
     def with_factors(self, factors: Mapping[str, Any]) -> Design:
-        """Return another design, of which nothing more is noted."""
+        """Return another design, without a record of look-ups."""
         self.asked.update(self._factors)
         return super().with_factors(factors)
 
@@ -186,13 +186,13 @@ class WatchedDesign(Design):
         return super().effective()
 
     def tree_flatten(self) -> Any:
-        """Split it as the design that it is; a program may read any factor."""
+        """Split like a plain design; a program may read any factor."""
         self.asked.update(self._factors)
         return super().tree_flatten()
 
     @classmethod
     def tree_unflatten(cls, aux: tuple, leaves: Sequence[Any]) -> Design:
-        """Rebuild the design, of which nothing more is noted."""
+        """Rebuild a plain design, without a record of look-ups."""
         return Design.tree_unflatten(aux, leaves)
 
 
@@ -238,7 +238,7 @@ def _faults_of_design(factors: dict, static: frozenset[str], defaults: dict) -> 
 
 
 def _is_single(values: Any) -> bool:
-    """Whether values are one: a string, or an array without axes."""
+    """Return whether values are one: a string, or an array without axes."""
     return isinstance(values, Scalar) or getattr(values, "ndim", 1) == 0
 
 

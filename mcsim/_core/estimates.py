@@ -8,9 +8,9 @@ from mcsim._core.calls import with_remedies
 
 
 class Status(IntEnum):
-    """What became of one estimate. Inside jit a status is data; in frames it is its label.
+    """The outcome of one estimate. Inside jit a status is data; in frames it is its label.
 
-    All but ``OK`` and ``NO_SE`` are failures. ``OK`` has something that counts: a value, or a
+    All but ``OK`` and ``NO_SE`` are failures. ``OK`` has a result: a value, or a
     p-value or an interval alone. ``NO_SE`` is an estimate whose inference is not defined: its value
     counts, in every measure that needs no standard error. ``SKIPPED`` is given by a run, to
     replications that it leaves out since all of a first block failed.
@@ -50,7 +50,7 @@ SUCCESSES = tuple(Status(status).label for status in WITH_RESULT)
 
 @with_remedies()
 class Estimate(NamedTuple):
-    """What an estimator says: numbers, and a status as data.
+    """The result of an estimator: numbers, and a status as data.
 
     Where ``lower``, ``upper`` or ``p_value`` is NaN, mcsim uses value -+ t(df) se (normal where
     ``df`` is infinite) at the study's level and null; an estimator with limits of its own

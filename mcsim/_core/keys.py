@@ -20,7 +20,7 @@ from mcsim.errors import InputError
 
 
 class Stream(IntEnum):
-    """What a random number is for."""
+    """The purpose of a random number."""
 
     DGP = 0
     ESTIMATOR = 1

@@ -2,8 +2,8 @@
 
 Compiled programs are kept per user, jaxlib version and kind of processor, so that a second run does
 not compile them again; compiled CPU programs do not travel between processors. The cache is off on
-macOS, where the user has set a cache of their own, and where others may write to its folder:
-programs in it are run.
+macOS, if the user has set their own cache, and if others may write to its folder: its programs
+are run.
 """
 
 import functools
@@ -40,7 +40,7 @@ def require_float64(task: str) -> None:
 
 
 def available_cpus(root: Path = ROOT) -> int:
-    """Return how many CPUs this process may use: the least that anything grants.
+    """Return the number of CPUs that this process may use: the least of all limits.
 
     That is the affinity of the process, ``SLURM_CPUS_PER_TASK``, and the quota of its control
     group (of a container, say), of version 2 or 1.
@@ -48,7 +48,7 @@ def available_cpus(root: Path = ROOT) -> int:
     Parameters
     ----------
     root : Path
-        Of the file system in which the control groups are looked up.
+        Root of the file system with the control groups.
     """
     return min([_affinity(), *_of_scheduler(), *_of_quotas(root)])
 
@@ -66,7 +66,7 @@ def _of_scheduler() -> Iterator[int]:
 
 
 def _of_quotas(root: Path) -> Iterator[int]:
-    """Yield the quotas of the process' control groups and of those above them, in whole CPUs."""
+    """Yield the quotas of the process' control groups and of their parents, in whole CPUs."""
     for folder in _control_groups(root):
         quota, period = _quota(folder)
         if quota > 0 and period > 0:
@@ -111,7 +111,7 @@ def _words_of(file: Path, between: str | None = None) -> list[str]:
 
 
 PROGRAMS = threading.BoundedSemaphore(max(1, _affinity() - 1))
-"""Held while a compiled program runs: one of XLA's threads always stays free.
+"""Semaphore held while a compiled program runs: one of XLA's threads always stays free.
 
 XLA has as many threads as there are CPUs, granted or not. A program waits for its batched LAPACK
 calls, which are spread over the same threads: with a program on each of them none is left to do the
@@ -152,7 +152,7 @@ def use_compile_cache() -> Path | None:
 
 
 def _fault_of_folder(folder: Path) -> str:
-    """Return who else may write to a folder; "" if nobody may."""
+    """Return a clause on others who may write to a folder; "" if nobody may."""
     about = folder.stat()
     if hasattr(os, "getuid") and about.st_uid != os.getuid():
         return "belongs to another user"

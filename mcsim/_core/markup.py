@@ -89,7 +89,7 @@ def decimals_of(number: float) -> int:
 
 
 def _exponent(number: float) -> int:
-    """Power of ten of the first digit, after rounding to two digits."""
+    """Return the power of ten of the first digit, after rounding to two digits."""
     return int(f"{number:.1e}".partition("e")[2])
 
 
@@ -109,7 +109,7 @@ def in_latex(text: object) -> str:
 
 
 def latex_comment(text: object) -> str:
-    """Return text as one line that TeX passes over."""
+    """Return text as one line of a TeX comment."""
     return f"% {printable(text)}"
 
 

@@ -1,6 +1,6 @@
-"""Protocols of DGPs, estimators and generators, and the optional parts that a run asks for.
+"""Protocols of DGPs, estimators and generators, and the optional parts that a run reads.
 
-A DGP is a function of (key, design), an estimator one of (key, panel); more is needed of none.
+A DGP is a function of (key, design), an estimator one of (key, panel); nothing more is required.
 
 Most estimates leave p-values and limits to mcsim, which completes them when results are read. A
 test by resampling has its own: its estimator takes a study's null and level before it runs.
@@ -24,7 +24,7 @@ else:
     Array = Any  # JAX is imported with the first panel
 
 Label = str | tuple[str, str]
-"""What an estimate is of: an estimand, or (estimand, inference)."""
+"""The label of an estimate: an estimand, or (estimand, inference)."""
 
 Estimates = Mapping[Any, Estimate]
 """Estimates by `Label`."""
@@ -54,7 +54,7 @@ class Estimator(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
-    """What training returns: draws panels of any number of units. Immutable."""
+    """The result of training: draws panels of any number of units. Immutable."""
 
     def sample(self, key: Key[Array, ""], n_units: int, *, given: Any = None) -> Panel:
         """Draw a panel of ``n_units`` units."""
@@ -67,7 +67,7 @@ class TakesNullAndLevel(Protocol):
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Which of ``"null"`` and ``"level"`` its own p-values and limits depend on."""
+        """The names among ``"null"`` and ``"level"`` that affect the estimator's results."""
         ...
 
     def with_null_and_level(self, null: float, level: float) -> Any:
@@ -83,7 +83,7 @@ class TakesNullAndLevel(Protocol):
 
 @runtime_checkable
 class ReadsColumns(Protocol):
-    """An estimator that knows its columns, and leaves out cells outside the panel's mask."""
+    """An estimator with known columns, which leaves out cells outside the panel's mask."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ class ReadsSchema(Protocol):
 
 @runtime_checkable
 class Diagnosed(Protocol):
-    """An estimator with numbers about a panel that a reader should see beside the estimate.
+    """An estimator with numbers about a panel to be shown beside the estimate.
 
     ``diagnose(panel)`` gives numbers by their names, as ``{"treated cells left out of the average":
     12.0}``; 0 is not worth a note. It is pure, runs on a cell's first block, and its means are
@@ -122,14 +122,14 @@ class Diagnosed(Protocol):
 
 @runtime_checkable
 class Explained(Protocol):
-    """An estimator that says why it fails on a panel, where a status is all that it returns.
+    """An estimator with sentences on its failures, beside their statuses.
 
-    ``explain(panel)`` gives a sentence, empty without a known reason. It sees a panel of numbers,
-    outside compiled code, once for every status of a cell's first block.
+    ``explain(panel)`` gives a sentence, empty without a known reason. It is called with a panel of
+    numbers, outside compiled code, once for every status of a cell's first block.
     """
 
     def explain(self, panel: Panel, /) -> str:
-        """Return why there is no estimate on one panel, as a sentence."""
+        """Return the reason why there is no estimate on one panel, as a sentence."""
         ...
 
 
@@ -153,7 +153,7 @@ class DescribedDGP(NamedTuple):
     caveats : sequence of str
         Conclusions that results on its samples do not support.
     factors : sequence of str, optional
-        The factors of a design that it reads; without them it may read any.
+        The factors of a design that the DGP reads; None: it may read any.
     members : callable, optional
         ``members()``: the DGPs of an ensemble by number, each a cell of its own.
     """
@@ -200,13 +200,13 @@ def faults_of_null(null: Any) -> list[str]:
 
 
 def with_null_and_level(estimator: Any, null: float, level: float) -> Any:
-    """Hand a null and a level to an estimator, or to a function with keywords of these names.
+    """Return an estimator at a null and a level; a function takes keywords of these names.
 
     Parameters
     ----------
     estimator : Estimator
-        One that has `TakesNullAndLevel`, or a function. A function takes the ones that are
-        its keywords: ``def f(key, panel, *, level=0.95)``.
+        One that has `TakesNullAndLevel`, or a function. A function takes its keywords among them:
+        ``def f(key, panel, *, level=0.95)``.
     null, level : float
         The study's.
 

@@ -1,27 +1,37 @@
 """Frozen dataclasses as pytrees: named fields are leaves, the others compile-time constants."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 ADDED_LATER = {"added_later": True}
-"""Metadata of a field that older definitions and model files do not know; see `identity_fields`."""
+"""Metadata of a field that older definitions and model files lack; see `identity_fields`."""
 
 
-def identity_fields(thing: Any) -> tuple[str, ...]:
-    """Return the fields that identify a dataclass: the ones that its equality compares.
+def stored_as(name: str) -> Mapping[str, str]:
+    """Return the metadata of a field that definitions and model files hold under another name."""
+    return {"stored_as": name}
+
+
+def stored_name(field: dataclasses.Field) -> str:
+    """Return the name of a field in definitions and model files."""
+    return field.metadata.get("stored_as", field.name)
+
+
+def identity_fields(thing: Any) -> dict[str, Any]:
+    """Return the fields that identify a dataclass, by stored name: its equality compares them.
 
     A field that was added later counts once it differs from its default, so that older definitions
     and files keep their identity.
     """
-    return tuple(
-        field.name
+    return {
+        stored_name(field): getattr(thing, field.name)
         for field in dataclasses.fields(thing)
         if field.compare
         and not (ADDED_LATER.items() <= field.metadata.items() and _holds_default(thing, field))
-    )
+    }
 
 
 def _holds_default(thing: Any, field: dataclasses.Field) -> bool:
@@ -31,8 +41,8 @@ def _holds_default(thing: Any, field: dataclasses.Field) -> bool:
 def pytree(*data: str) -> Callable[[type[T]], type[T]]:
     """Register a dataclass as a pytree whose leaves are in the fields ``data``.
 
-    Unlike JAX's own decorator it rebuilds without ``__init__``, whose checks and conversions are
-    for users, not for the tracers and placeholders that JAX passes through.
+    Unlike with JAX's own decorator, unflattening skips ``__init__``: its checks and conversions are
+    for users, not for tracers and placeholders of JAX.
 
     Parameters
     ----------

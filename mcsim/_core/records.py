@@ -68,7 +68,7 @@ class Calendar:
 
     @property
     def span(self) -> int:
-        """Number of periods from the first to the last, those between that are absent included."""
+        """Number of periods from the first to the last, absent ones included."""
         return self.places[-1] - self.places[0] + 1 if self.places else 0
 
     def before(self, lag: int) -> tuple[int | None, ...]:
@@ -78,7 +78,7 @@ class Calendar:
 
     @property
     def adjacent(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The positions of the periods that follow another one, and of those before them."""
+        """Positions of the periods that follow another period, and of their predecessors."""
         pairs = [(t, source) for t, source in enumerate(self.before(1)) if source is not None]
         return tuple(later for later, _ in pairs), tuple(earlier for _, earlier in pairs)
 
@@ -112,7 +112,7 @@ def places_of(periods: Any, n_periods: int) -> tuple[int, ...] | None:
 
 
 class StaticPart(NamedTuple):
-    """What of a panel is known when a program is traced; panels that share it share programs.
+    """The part of a panel known at tracing; panels with equal static parts share programs.
 
     Attributes
     ----------
@@ -258,7 +258,7 @@ class Panel(Mapping[str, Array]):
 
     @property
     def static_part(self) -> StaticPart:
-        """What is known of it when a program is traced."""
+        """The part of the panel known at tracing."""
         return StaticPart(tuple(self._columns), self._periods, tuple(self.nominal.items()))
 
     def with_columns(self, columns: Mapping[str, Any]) -> "Panel":

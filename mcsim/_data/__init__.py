@@ -1,4 +1,4 @@
-"""Data from elsewhere: files, the names, cells and index of frames, and likely slips in them."""
+"""Data of users: files; names, cells and index of frames; likely slips."""
 
 from mcsim._data.cells import as_numbers as as_numbers
 from mcsim._data.cells import faults_of_categories as faults_of_categories

@@ -1,7 +1,7 @@
 """The cells of columns as float64: a cell that float64 does not hold is refused, never changed.
 
-Texts may stand for numbers in another notation, or for missing values; the message then names the
-options of `read_table` that read them.
+Texts may be numbers in another notation, or codes of missing values; the message then names the
+options of `read_table` for them.
 """
 
 import re
@@ -67,7 +67,7 @@ def _are_numbers(texts: list[str], decimal: str = ".", thousands: str = "") -> b
 
 
 def call_of_reader(*ways: Mapping[str, object]) -> Option:
-    """Return how to call `read_table` with these options, or with others.
+    """Return a call of `read_table` with these options, as text.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def call_of_reader(*ways: Mapping[str, object]) -> Option:
 
 
 def quoted(cell: Any, text_of: Callable[[Any], str] = repr) -> str:
-    """Return a cell as messages quote it, whatever it is.
+    """Return a cell of any type as a quotation for messages.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def quoted(cell: Any, text_of: Callable[[Any], str] = repr) -> str:
 
 
 def is_by_cell(series: pd.Series) -> bool:
-    """Whether a column may hold anything, so that each cell has to be looked at."""
+    """Return whether a column may hold any type, so that each cell has to be checked."""
     return pd.api.types.is_object_dtype(series) or pd.api.types.is_string_dtype(series)
 
 
@@ -107,7 +107,7 @@ def unhashable_cell(series: pd.Series) -> Any:
 
 
 def faults_of_categories(name: str, series: pd.Series) -> list[str]:
-    """Return why the values of a column, none of them missing, are no categories."""
+    """Return the faults of a column's values, none of them missing, as categories."""
     try:
         series.astype("category")
     except Exception as fault:  # of lists and other cells that pandas puts into no order
@@ -122,7 +122,7 @@ def faults_of_categories(name: str, series: pd.Series) -> list[str]:
 
 
 def faults_of_values(name: str, series: pd.Series) -> list[str]:
-    """Return why the values of a column, none of them missing, are no numbers."""
+    """Return the faults of a column's values, none of them missing, as numbers."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         return []
     kinds = pd.api.types
@@ -203,7 +203,7 @@ def as_labels(index: pd.Index) -> tuple[Any, ...]:
 
 
 def _first_text(series: pd.Series, like: Callable[[str], Any] = bool) -> str:
-    """Return the first cell that is text, and like this; "" if there is none."""
+    """Return the first cell that is text and passes a test; "" if there is none."""
     if not is_by_cell(series):
         return ""
     return next((cell for cell in series if isinstance(cell, str) and like(cell)), "")
@@ -227,8 +227,8 @@ def _refused(cell: Any) -> str:
     try:
         number = float(cell)
     except OverflowError:
-        return "whole numbers beyond those of float64, expected numbers that it holds"
-    except Exception:  # a cell may be anything
+        return "whole numbers too large for float64, expected numbers that float64 holds"
+    except Exception:  # a cell may have any type
         return other
     if isinstance(cell, str) and not np.isfinite(number):
         return other
@@ -275,7 +275,7 @@ def _remedy(name: str, series: pd.Series, cell: Any) -> list[str]:
 
 
 def _way_to_numbers(name: str, series: pd.Series) -> list[str]:
-    """Return how to make numbers of a column of texts; empty if there is no way."""
+    """Return a remedy that makes numbers of a column of texts; empty if there is none."""
     texts = list(dict.fromkeys(cell for cell in series if isinstance(cell, str)))
     if ways := notations_of(texts):
         return ["if these are numbers, read the file with ", call_of_reader(*ways)]

@@ -1,4 +1,4 @@
-"""Tables in files as people save them: CSV and TSV, also gzipped, Parquet, and Stata's .dta."""
+"""Tables in files: CSV and TSV, also gzipped, Parquet, and Stata's .dta."""
 
 import os
 import re
@@ -27,7 +27,7 @@ READERS = {
     ".xpt": "read_sas",
     ".txt": "read_csv",
 }
-"""Functions of pandas for files that `read_table` does not read."""
+"""Functions of pandas for other kinds of files."""
 
 NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)*")
 """The name that pandas gives to a column without one."""
@@ -45,8 +45,8 @@ def read_table(
 ) -> pd.DataFrame:
     r"""Read a table from a file, as every command of mcsim does.
 
-    The ending says what the file is: .csv or .tsv, both also with .gz, .parquet, or .dta of Stata,
-    in any case. Nothing about it is guessed; where an option would help, the error names it.
+    The ending determines the kind of file: .csv or .tsv, both also with .gz, .parquet, or .dta of
+    Stata, in any case. No option is guessed; where one would help, the error names it.
 
     A warning says where the frame differs from the text of the file. Spaces around the names of
     columns are taken off. A column without a name is left out if it holds row numbers, as pandas
@@ -147,7 +147,7 @@ def _faults_of_file(file: Path) -> list[str]:
 
 def _faults_of_binary(notation: Notation, ending: str) -> list[str]:
     return [
-        f"{name}: got {value!r}, but a {ending} file is no text, and says itself; leave it out"
+        f"{name}: got {value!r}, but a {ending} file is no text; leave the option out"
         for name, value in notation._asdict().items()
         if value is not None
     ]
@@ -158,7 +158,7 @@ def _read_binary(file: Path, ending: str) -> pd.DataFrame:
         if ending == ".parquet":
             return pd.read_parquet(file)
         numbers = pd.read_stata(file, convert_categoricals=False)
-    except Exception as fault:  # whatever their readers meet in a damaged file
+    except Exception as fault:  # exceptions of readers on damaged files
         raise InputError(
             f"path: {file} cannot be read as {ending}: {type(fault).__name__}: {fault}"
         ) from None
@@ -179,7 +179,7 @@ def _with_value_labels(file: Path, numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_labelled(series: pd.Series) -> bool:
-    """Whether a column that pandas made categories of has a label for each value."""
+    """Return whether a column of pandas' categories has a label for each value."""
     if not isinstance(series.dtype, pd.CategoricalDtype):
         return True
     return all(isinstance(label, str) for label in series.cat.categories)
@@ -194,7 +194,7 @@ def _without_values(frame: pd.DataFrame, missing_values: Sequence[str]) -> pd.Da
 
 
 def _with_plain_names(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Take spaces off the names of columns, and say so."""
+    """Take spaces off the names of columns, with a warning."""
     names = [name.strip() if isinstance(name, str) else name for name in frame.columns]
     padded = [name for name, plain in zip(frame.columns, names, strict=True) if name != plain]
     twice = sorted({str(name) for name in names if names.count(name) > 1})
@@ -206,7 +206,7 @@ def _with_plain_names(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
 
 
 def _without_row_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Leave out nameless columns of row numbers or nothing, and say so."""
+    """Leave out nameless columns of row numbers or nothing, with a warning."""
     nameless = [name for name in frame if is_nameless(name)]
     empty = [name for name in nameless if frame[name].isna().all()]
     counts = [name for name in nameless if are_row_numbers(frame[name])]
@@ -219,12 +219,12 @@ def _without_row_numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_nameless(name: Any) -> bool:
-    """Whether pandas made up the name of a column that has none in its file."""
+    """Return whether pandas made up the name of a column without one."""
     return isinstance(name, str) and NAMELESS.fullmatch(name) is not None
 
 
 def are_row_numbers(numbers: Any) -> bool:
-    """Whether numbers count rows, in any order, some of which may have been left out since."""
+    """Return whether numbers count rows, in any order, perhaps with gaps."""
     values = np.asarray(numbers)
     whole = (
         np.issubdtype(values.dtype, np.number) and (values >= 0).all() and (values % 1 == 0).all()

@@ -66,7 +66,7 @@ def from_frame(
     frame : pandas.DataFrame
         One row per unit and period.
     unit, time : str, optional
-        Names of the columns (or index levels) that say which unit and which period.
+        Names of the columns (or index levels) of units and periods.
     columns : sequence of str, optional
         The columns to take; default all others.
     categorical : sequence of str
@@ -94,10 +94,10 @@ def from_frame(
     InputError
         For missing or duplicate index entries, infinite values, missing ones unless they are kept,
         strings that are not declared categorical, unless they read as numbers without leading
-        zeros, complex numbers, whole numbers that float64 does not hold, dates, lists and whatever
-        else is no number, unknown columns: all reported together. For names that are no text,
-        columns with names of several levels, an index of three levels, and one level that is named
-        like a column of other values. For a step that is not positive, or of which distances
+        zeros, complex numbers, whole numbers that float64 does not hold, dates, lists and other
+        values that are no numbers, unknown columns: all reported together. For names that are no
+        text, columns with names of several levels, an index of three levels, and one level that is
+        named like a column of other values. For a step that is not positive, or of which distances
         between periods are no multiples.
 
     Warns

@@ -32,7 +32,7 @@ STEP = Rule(
 
 
 def faults_of_index(frame: pd.DataFrame, unit: str | None, time: str | None) -> list[str]:
-    """Return which labels of units and periods are none, and which rows repeat others."""
+    """Return faults for labels of units and periods, and for rows that repeat others."""
     names = [name for name in (unit, time) if name is not None]
     if unit is not None and unit == time:
         return [f"unit and time: both are {unit!r}, expected two columns"]
@@ -74,7 +74,7 @@ def warn_of_alphabet(labels: pd.Series, units: np.ndarray, periods: np.ndarray) 
 
 
 def _faults_of_labels(name: str, labels: pd.Series, *, periods: bool) -> list[str]:
-    """Return why values are no labels: lists, infinite numbers, kinds without a common order."""
+    """Return the faults of values as labels: lists, infinite numbers, kinds without an order."""
     cell = unhashable_cell(labels)
     if cell is not None:
         return [f"column {name!r}: got labels like {quoted(cell)}, expected text, numbers or dates"]
@@ -91,7 +91,7 @@ def _faults_of_labels(name: str, labels: pd.Series, *, periods: bool) -> list[st
         return [f"column {name!r}: got periods of two kinds, {both}; make them all of one kind"]
     try:
         pd.factorize(labels, sort=True)
-    except Exception as fault:  # whatever comparing labels raises
+    except Exception as fault:  # comparing labels may raise any exception
         return [f"column {name!r}: the labels have no order ({fault}); make them all of one kind"]
     return []
 
@@ -106,7 +106,7 @@ def _labels_from(labels: pd.Series, bound: float) -> list[Any]:
 
 
 def _faults_of_repeats(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Return which unit, or which period of a unit, has more than one row."""
+    """Return a fault for units, or periods of a unit, with more than one row."""
     twice = frame.loc[frame.duplicated(names), names] if names else frame.iloc[:0]
     if twice.empty:
         return []
@@ -153,7 +153,7 @@ def places_of_labels(
     if step is None and not _is_usual(found, unit):
         warn(
             f"time: periods in {name!r} are {found} {unit}apart or multiples of that, which is "
-            f"taken as one period: lag(x) is the value of {found} {unit}before; step= says another"
+            f"taken as one period: lag(x) is the value of {found} {unit}before; step= sets another"
         )
     return tuple(distance // (step or found or 1) for distance in distances)
 
@@ -173,7 +173,7 @@ def gaps_of(labels: Sequence[Any], name: str, places: Sequence[int]) -> list[str
     remedy = (
         "turn numbers that stand for dates into dates: pd.to_datetime(..., format='%Y%m')"
         if not unit and counted[0] >= _BEYOND_YEARS
-        else "step= says that they are meant"
+        else "step= confirms that they are intended"
     )
     return [
         f"time: {absent:,} periods are absent between those in {name!r} (after {few}); lags and "

@@ -1,4 +1,4 @@
-"""The names in a frame: which columns, or levels of its index, are units, periods and data."""
+"""Names in a frame: the columns, or index levels, of units, periods and data."""
 
 import re
 from collections.abc import Sequence
@@ -43,12 +43,12 @@ def with_index_as_columns(
 
 
 def text_names(frame: pd.DataFrame) -> list[str]:
-    """Return the names of columns that are text, as names that can be asked for must be."""
+    """Return the column names that are text, which alone can be requested."""
     return [name for name in frame if isinstance(name, str)]
 
 
 def faults_of_names(names: Sequence[Any], index: Sequence[Any]) -> list[str]:
-    """Say which names of columns are no text, which formulas and files hold."""
+    """Return a fault for column names that are no text, as formulas and files require."""
     odd = [name for name in (*index, *names) if not isinstance(name, str)]
     if not names:
         beside = f" beside {list(index)}" if index else ""
@@ -63,7 +63,7 @@ def faults_of_names(names: Sequence[Any], index: Sequence[Any]) -> list[str]:
 
 
 def about_names(error: BaseException, frame: pd.DataFrame | None) -> str:
-    """Return a remark on the name that an error is about, if it is no column of the frame.
+    """Return a remark on the name in an error, if it is no column of the frame.
 
     Names are keys, attributes of frames, and variables of formulas: of patsy, of formulaic (as in
     pyfixest and linearmodels) and of `pandas.DataFrame.query`. A plain NameError is about a name of
@@ -86,7 +86,7 @@ def about_names(error: BaseException, frame: pd.DataFrame | None) -> str:
 
 
 def _asked_of(error: BaseException) -> list[str]:
-    """Return the names that an error says are missing, and maybe more."""
+    """Return the names that an error reports as missing, perhaps with others."""
     cause = error.__cause__
     if isinstance(error, KeyError):
         key = error.args[0] if error.args else None
@@ -122,8 +122,8 @@ def _names_of_two_levels(index: pd.Index) -> list[str]:
     found = quoted(list(index.names))
     if index.nlevels != len(PANEL_LEVELS):
         raise InputError(
-            f"frame: its index has {index.nlevels} levels, {found}, expected those of units and "
-            "periods: say which they are with unit=... and time=..., or use frame.reset_index() if "
+            f"frame: its index has {index.nlevels} levels, {found}, expected one of units and "
+            "one of periods: name them with unit=... and time=..., or use frame.reset_index() if "
             "every row is a unit"
         )
     pairs = zip(index.names, PANEL_LEVELS, strict=True)

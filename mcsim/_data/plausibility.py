@@ -33,9 +33,9 @@ def notes_on(panel: Panel, schema: Schema, step: int | None, unit: str | None) -
     panel, schema : Panel, Schema
         The results of `from_frame`.
     step : int, optional
-        The step from one period to the next, if the user says it: gaps are meant then.
+        The step from one period to the next, if the user gives it: gaps are then intended.
     unit : str, optional
-        The column of units, if the user says it.
+        The column of units, if the user names it.
     """
     if panel.n_periods == 1:
         columns = _columns_of(panel)

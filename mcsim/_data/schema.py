@@ -1,7 +1,7 @@
 """Schema: the meaning of the columns of a panel, and the values they may take.
 
 Kinds, bounds and mass points are found automatically, shown by ``print(schema)`` and overridden
-with `Schema.replace`. A mass point (atom) is a value that a continuous distribution would not
+with `Schema.replace`. A mass point is a value that a continuous distribution would not
 repeat: the zeros and the top codes of earnings. Labels of levels and periods are written to model
 files as JSON: strings, numbers, bools and dates.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.pytree import ADDED_LATER
+from mcsim._core.pytree import ADDED_LATER, stored_as
 from mcsim._core.records import Panel, StaticPart, places_of
 from mcsim.errors import InputError, UnknownName, did_you_mean, printable, raise_all
 
@@ -25,8 +25,8 @@ Kind = Literal["continuous", "integer", "binary", "categorical"]
 BOOLEAN = (False, True)
 """Levels of a binary column of booleans, which `to_frame` turns back into booleans."""
 
-ATOM_SHARE = 0.01  # a value held by this share of the rows, and
-ATOM_COUNT = 10  # by this many of them, is a mass point
+MASS_POINT_SHARE = 0.01  # a value held by this share of the rows, and
+MASS_POINT_COUNT = 10  # by this many of them, is a mass point
 FEW_LEVELS = 64  # most values of an integer column that is modeled value by value
 
 
@@ -42,8 +42,8 @@ class Column:
         Binary columns hold 0 and 1; categorical ones hold codes 0, 1, ... of ``levels``.
     lower, upper : float
         Bounds; infinite where there is none.
-    atoms : tuple of float
-        Mass points, ascending.
+    mass_points : tuple of float
+        Values that a share of the rows holds exactly, ascending.
     levels : tuple
         The user's labels of a categorical column, in the order of the codes; False and True for a
         binary column of booleans.
@@ -53,7 +53,8 @@ class Column:
     kind: Kind
     lower: float = -np.inf
     upper: float = np.inf
-    atoms: tuple[float, ...] = ()
+    # Hashes of studies and fits hold "atoms", the name of before: they would move with it.
+    mass_points: tuple[float, ...] = field(default=(), metadata=stored_as("atoms"))
     levels: tuple[Any, ...] = ()
 
     def __post_init__(self):
@@ -63,15 +64,16 @@ class Column:
         bounds = (
             "" if np.isinf([self.lower, self.upper]).all() else f"[{self.lower:g}, {self.upper:g}]"
         )
-        atoms = f"atoms {', '.join(f'{atom:g}' for atom in self.atoms)}" if self.atoms else ""
+        points = ", ".join(f"{point:g}" for point in self.mass_points)
+        points = f"mass points {points}" if points else ""
         levels = f"levels {', '.join(map(printable, self.levels))}" if self.levels else ""
         return "  ".join(
-            part for part in (f"{self.kind:<11}", bounds, atoms, levels) if part
+            part for part in (f"{self.kind:<11}", bounds, points, levels) if part
         ).rstrip()
 
     @property
     def nominal(self) -> bool:
-        """Whether values are codes of more than two categories, whose size means nothing."""
+        """Whether values are codes of more than two categories, whose size has no meaning."""
         return self.kind == "categorical" and len(self.levels) > 2
 
 
@@ -84,11 +86,12 @@ def _faults_of_column(column: Column) -> list[str]:
         )
     if not column.lower <= column.upper:
         faults.append(f"column {column.name!r}: lower {column.lower} exceeds upper {column.upper}")
-    outside = [atom for atom in column.atoms if not column.lower <= atom <= column.upper]
+    points = column.mass_points
+    outside = [point for point in points if not column.lower <= point <= column.upper]
     if outside:
-        faults.append(f"column {column.name!r}: atoms {outside} lie outside the bounds")
-    if tuple(sorted(set(column.atoms))) != column.atoms:
-        faults.append(f"column {column.name!r}: atoms {column.atoms} must ascend, each once")
+        faults.append(f"column {column.name!r}: mass points {outside} lie outside the bounds")
+    if tuple(sorted(set(points))) != points:
+        faults.append(f"column {column.name!r}: mass points {points} must ascend, each once")
     if column.kind == "categorical" and not column.levels:
         faults.append(f"column {column.name!r}: a categorical column needs its levels")
     return faults
@@ -144,8 +147,8 @@ class Schema:
         --------
         >>> import numpy as np
         >>> schema = infer_schema({"earnings": np.array([0.5, 1.5, 2.5])})
-        >>> print(schema.replace(earnings={"atoms": (0.0,), "lower": 0.0}))
-        earnings  continuous   [0, inf]  atoms 0
+        >>> print(schema.replace(earnings={"mass_points": (0.0,), "lower": 0.0}))
+        earnings  continuous   [0, inf]  mass points 0
         """
         known = [field.name for field in fields(Column)]
         raise_all(
@@ -199,7 +202,8 @@ def infer_schema(
 
     A value is a mass point of a continuous column, or of an integer one with more than 64 values,
     if at least 1 % and at least 10 of its cells hold it. Columns that are nowhere negative are
-    bounded by zero, integers by their range, and a column with a mass point at its end by it.
+    bounded by zero, integers by their range, and a column with a mass point at an end by this mass
+    point.
 
     Parameters
     ----------
@@ -237,9 +241,9 @@ def infer_schema(
 
 
 def schema_of(panel: Panel, schema: Schema | None) -> Schema:
-    """Return the schema that a panel is learned with: the one given, or else the one inferred.
+    """Return the schema for learning from a panel: the given one, else an inferred one.
 
-    The calendar is the panel's, which a schema that was made apart from it may not know.
+    The calendar is the panel's, since a schema made apart from it may lack one.
 
     Raises
     ------
@@ -253,7 +257,7 @@ def schema_of(panel: Panel, schema: Schema | None) -> Schema:
 
 
 def faults_of_labels(schema: Schema) -> list[str]:
-    """Return which labels model files do not hold: one for each column."""
+    """Return a fault for each column with labels that model files do not hold."""
     labels = {column.name: column.levels for column in schema.columns}
     faults = []
     for name, own in (*labels.items(), (schema.time, schema.period_labels)):
@@ -280,15 +284,15 @@ def taken_by_value(column: Column, distinct: np.ndarray) -> bool:
     Examples
     --------
     >>> values = np.array([0.5, 1.25, 2.0])
-    >>> taken_by_value(Column("y", "continuous", atoms=(0.5, 1.25, 2.0)), values)
+    >>> taken_by_value(Column("y", "continuous", mass_points=(0.5, 1.25, 2.0)), values)
     True
-    >>> taken_by_value(Column("y", "continuous", atoms=(0.5,)), values)
+    >>> taken_by_value(Column("y", "continuous", mass_points=(0.5,)), values)
     False
     """
     if column.kind in ("binary", "categorical"):
         return True
     few = column.kind == "integer" and len(distinct) <= FEW_LEVELS
-    return few or int(np.isin(distinct, column.atoms, invert=True).sum()) < 2
+    return few or int(np.isin(distinct, column.mass_points, invert=True).sum()) < 2
 
 
 def _describe(name: str, values: np.ndarray, levels: tuple | None) -> Column:
@@ -306,13 +310,13 @@ def _describe(name: str, values: np.ndarray, levels: tuple | None) -> Column:
     integer = bool((distinct == np.rint(distinct)).all())
     if integer and len(distinct) <= FEW_LEVELS:
         return Column(name, "integer", low, high)
-    heavy = (counts >= ATOM_COUNT) & (counts >= ATOM_SHARE * values.size)
-    atoms = tuple(float(atom) for atom in distinct[heavy])
+    heavy = (counts >= MASS_POINT_COUNT) & (counts >= MASS_POINT_SHARE * values.size)
+    points = tuple(float(point) for point in distinct[heavy])
     if integer:
-        return Column(name, "integer", low, high, atoms)
-    lower = low if low in atoms else (0.0 if low >= 0 else -np.inf)
-    upper = high if high in atoms else np.inf
-    return Column(name, "continuous", lower, upper, atoms)
+        return Column(name, "integer", low, high, points)
+    lower = low if low in points else (0.0 if low >= 0 else -np.inf)
+    upper = high if high in points else np.inf
+    return Column(name, "continuous", lower, upper, points)
 
 
 def encode_label(label: Any) -> Any:
@@ -347,12 +351,12 @@ def encode_label(label: Any) -> Any:
 
 
 def decode_label(entry: Any) -> Any:
-    """Return the label of which `encode_label` made this JSON.
+    """Return the label that `encode_label` made into this JSON.
 
     Raises
     ------
     ValueError
-        If it made no such thing.
+        If `encode_label` makes no such JSON.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Panels that are taken for cross-sections: wide frames, and long ones without unit and time."""
+"""Panels mistaken for cross-sections: wide frames, and long ones without unit and time."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 
 YEARS = range(1800, 2101)
 TIMES = {"date", "day", "month", "period", "quarter", "round", "t", "time", "wave", "week", "year"}
-"""Names of columns that say which period."""
+"""Names of columns of periods."""
 
 ENDS_IN_NUMBER = re.compile(r"(|.*?[^\d])(\d+)", re.DOTALL)
 LEAST_STEM = 2  # letters of a name before 1, 2, ...: x1 and x2 are two variables
@@ -22,7 +22,7 @@ Columns = Mapping[str, np.ndarray]
 
 
 def note_on_wide(names: Sequence[str], unit: str | None) -> list[str]:
-    """Say which columns of a cross-section look like the periods of one variable.
+    """Return a note on columns of a cross-section that look like periods of one variable.
 
     These are years of four digits, at equal distances, after one stem; or 1, 2, ... after each of
     two stems of some letters. ``re74, re75, re78`` and ``x1, x2`` are neither.
@@ -56,7 +56,7 @@ def note_on_wide(names: Sequence[str], unit: str | None) -> list[str]:
 
 
 def note_on_long(columns: Columns, nominal: Collection[str]) -> list[str]:
-    """Say which columns of a cross-section look like units and periods.
+    """Return a note on columns of a cross-section that look like units and periods.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def note_on_long(columns: Columns, nominal: Collection[str]) -> list[str]:
 
 
 def remedy_for_cross_section(columns: Columns) -> str:
-    """Say how a frame becomes a panel, if columns look like units and periods; "" if none do.
+    """Return a remedy that makes a panel, if columns look like units and periods; else "".
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def remedy_for_cross_section(columns: Columns) -> str:
 
 
 def index_of(columns: Columns) -> tuple[str, str] | None:
-    """Return the columns of whole numbers that may say unit and period; None if there are none.
+    """Return the columns of whole numbers that may be unit and period; None without any.
 
     Periods are the column that looks like them, else the one with fewer values.
 
@@ -128,7 +128,7 @@ def _numbers_by_stem(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _are_spaced_years(numbers: Sequence[int]) -> bool:
-    """Whether numbers are years at equal distances; of two, a year apart."""
+    """Return whether numbers are years at equal distances; of two, a year apart."""
     steps = set(np.diff(numbers).tolist())
     years = all(number in YEARS for number in numbers)
     return years and len(steps) == 1 and (len(numbers) > 2 or steps == {1})
@@ -154,7 +154,7 @@ def _call_to_long(stems: list[str], unit: str | None) -> str:
 
 
 def _is_like_time(name: str, values: np.ndarray) -> bool:
-    """Whether a column holds years, or is named like periods and holds whole numbers in a row."""
+    """Return whether a column holds years, or has a name of periods and consecutive integers."""
     if not _is_whole(values):
         return False
     first, last = values.min(), values.max()
@@ -182,7 +182,7 @@ def _is_index(unit: np.ndarray, time: np.ndarray) -> bool:
 
 
 def _is_whole(values: np.ndarray) -> bool:
-    """Whether all values are whole numbers; the first rows decide for most that are not."""
+    """Return whether all values are whole numbers; the first rows decide for most that are not."""
     with np.errstate(invalid="ignore"):  # infinite ones of a DGP
         first = (values[:HEAD] % 1 == 0).all()
         return bool(values.size and first and (values % 1 == 0).all())

@@ -28,12 +28,12 @@ NO_TEXT = {
 """Kinds of files by their first bytes."""
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-HEAD = 8  # bytes that are looked at
-PEEK = 100  # rows that are looked at for how numbers are written
+HEAD = 8  # bytes inspected
+PEEK = 100  # rows inspected for the notation of numbers
 
 
 class Notation(NamedTuple):
-    """How a text file writes its table; None: as is usual."""
+    """The notation of a table in a text file; None: the usual one."""
 
     sep: str | None
     decimal: str | None
@@ -41,7 +41,7 @@ class Notation(NamedTuple):
     thousands: str | None
 
     def faults(self) -> list[str]:
-        """Return which of these no text file can have."""
+        """Return the faults of options that no text file can have."""
         given = self._asdict().items()
         faults = [
             f"{name}: got {value!r}, expected one ASCII character"
@@ -76,7 +76,7 @@ def read_text(
         names = _first_line(file, where)
         raise_all(_faults_of_names(file, names, where))
         frame = pd.read_csv(file, **options)
-        if len(names) == frame.shape[1]:  # as they stand there, spaces and all
+        if len(names) == frame.shape[1]:  # as in the file, with spaces
             made_up = zip(names, frame.columns, strict=True)
             frame.columns = pd.Index([own if own.strip() else other for own, other in made_up])
         dots = _columns_with_dots(file, frame, options)

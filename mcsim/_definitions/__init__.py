@@ -1,1 +1,1 @@
-"""What a study is made of, as text and hashes: whether it is the study that a store holds."""
+"""Definitions of studies as text and hashes, to compare a study with a store's."""

@@ -1,4 +1,4 @@
-"""Definitions as text: what a study's parts are, so that a store notices when one has changed.
+"""Definitions of a study's parts as text, by which a store recognizes a change.
 
 Functions have no stable hash. A user's function is described by its source, its defaults, the
 values that it closes over, and the globals, imports and overloads that it uses; a library's by name
@@ -37,7 +37,7 @@ from mcsim._definitions.public_names import (
 )
 from mcsim._definitions.source_text import Library, source_text, values_used
 
-Description = Any  # what json.dumps takes
+Description = Any  # an argument of json.dumps
 
 FITTED_BY = "fitted by"
 """Under it stands the trainer in the description of a fitted generator."""
@@ -45,7 +45,7 @@ FITTED_BY = "fitted by"
 
 @runtime_checkable
 class Defined(Protocol):
-    """A part of a study, of a class of mcsim, that says which of its values define it."""
+    """A part of a study, of a class of mcsim, with its own list of defining values."""
 
     def definition(self) -> Mapping[str, Any]:
         """Return the values by name; each is described in turn."""
@@ -166,7 +166,7 @@ class _Describer:
         if is_library(type(thing).__module__) and isinstance(thing, Defined):
             fields = {name: self.of(part) for name, part in thing.definition().items()}
         else:
-            fields = {name: self.of(getattr(thing, name)) for name in identity_fields(thing)}
+            fields = {name: self.of(part) for name, part in identity_fields(thing).items()}
         if "config" in fields and callable(getattr(type(thing), "sample", None)):
             fields[FITTED_BY] = fields.pop("config")  # a generator
         return {**self._class_of(thing), **fields}
@@ -254,7 +254,7 @@ class _Describer:
 
 
 def _lifts(function: types.FunctionType, decorator: ast.expr) -> bool:
-    """Whether a decorator is `mcsim.host`, whose options the lifted function holds as fields."""
+    """Return whether a decorator is `mcsim.host`; its options are fields of the lifted function."""
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     root, *path = ast.unparse(called).split(".")
     value = functools.reduce(
@@ -281,7 +281,7 @@ def _functions_of(member: Any) -> Iterator[types.FunctionType]:
 
 
 def _is_constant(name: str, member: Any) -> bool:
-    """Whether a member of a class is a value, not a method or the machinery of classes."""
+    """Return whether a member of a class is a value, not a method or the machinery of classes."""
     machinery = (name.startswith("_") and name.endswith("_")) or name == "_abc_impl"
     return not (machinery or callable(member) or hasattr(member, "__get__"))
 

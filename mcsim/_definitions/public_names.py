@@ -1,9 +1,9 @@
 """Names in definitions: of libraries with their versions, of mcsim with definition versions.
 
-A class or function of mcsim stands in a definition under its public name and its *definition
-version*, never under the path of a private file: files and private names may change, and no store
-notices. The version is 1, unless the attribute ``definition_version`` of a class, or the decorator
-of a function that makes an estimator, says another. Raise it when the same options come to mean
+A definition names a class or function of mcsim by its public name and its *definition version*,
+never by the path of a private file: files and private names may change without a change of any
+store. The version is 1, unless the attribute ``definition_version`` of a class, or the decorator
+of a function that makes an estimator, sets another. Raise it when the same options come to mean
 other numbers: a run on a store of before then stops with exit code 3.
 
 A private class that a definition names has a ``definition_name``; any other is described by its
@@ -66,7 +66,7 @@ def name_of_function(function: types.FunctionType) -> str:
 
 @functools.lru_cache(maxsize=512)
 def versioned(module: str) -> str:
-    """Return 'statsmodels.api 0.14'; mcsim's own version stands in the environment instead."""
+    """Return 'statsmodels.api 0.14'; mcsim's own version is in the environment instead."""
     root = module.split(".", maxsplit=1)[0]
     if root in sys.stdlib_module_names:
         return module

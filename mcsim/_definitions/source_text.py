@@ -35,7 +35,7 @@ def source_text(
     thing : function or class
         The thing.
     is_left_out : callable
-        Whether a decorator of the function is no part of the text.
+        Returns whether to leave a decorator out of the text.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def values_used(function: types.FunctionType, is_library: Callable[[str], bool])
     function : function
         A user's function.
     is_library : callable
-        Whether a module belongs to a library; other modules that the body imports are imported.
+        Returns whether a module is a library's; other modules imported in the body are imported.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _texts_of(code: types.CodeType) -> Iterator[str]:
-    """Yield the strings that stand in a body, docstrings apart."""
+    """Yield the strings in a body, docstrings apart."""
     for inner in _codes(code):
         first = inner.co_flags & _HAS_DOCSTRING
         if sys.version_info < (3, 13):  # where the first constant is the docstring or None

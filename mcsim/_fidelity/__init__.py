@@ -1,1 +1,1 @@
-"""How close is a generator to the data? One table, with the reference rows beside it."""
+"""Fidelity: how close generators are to the data, beside reference generators, in one table."""

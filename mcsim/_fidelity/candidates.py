@@ -1,7 +1,7 @@
-"""Candidates: the generators that a fidelity table judges, fitted on parts of the units.
+"""Candidates: the generators of a fidelity table, fitted on parts of the units.
 
 A candidate is a trainer, a fitted generator or a list of fitted generators. Reference generators
-stand in every table: the bootstrap is as close to the data as can be, since it repeats them.
+stand in every table: the bootstrap, which repeats the data, is as close to them as possible.
 """
 
 import warnings
@@ -33,7 +33,7 @@ class Fit(NamedTuple):
     ----------
     generator : Generator
     train, held : array of int (unit,)
-        The units that it saw and did not see; ``held`` is None if it saw all units.
+        Training units, and held-out units; ``held`` is None if the fit used all units.
     """
 
     generator: Any
@@ -42,12 +42,12 @@ class Fit(NamedTuple):
 
     @property
     def compared(self) -> Units:
-        """The units with which draws are compared: held-out ones, if there are any."""
+        """The units with which draws are compared: held-out units, if there are any."""
         return self.train if self.held is None else self.held
 
 
 class Failure(NamedTuple):
-    """Why a reference has no numbers: a status, and a sentence."""
+    """The reason why a reference has no numbers: a status, and a sentence."""
 
     status: str
     sentence: str
@@ -62,7 +62,7 @@ class Fits(NamedTuple):
 
 
 Split = tuple[Units, Units]
-"""The units that a generator is fit on, and those with which it is compared."""
+"""The units on which a generator is fit, and the units with which it is compared."""
 
 
 def named(generators: Any, taken: Sequence[str]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def named(generators: Any, taken: Sequence[str]) -> dict[str, Any]:
     if isinstance(generators, (Panel, pd.DataFrame)):
         raise InputError(
             f"generators: got {type(generators).__name__}, a sample; expected a trainer or a "
-            "fitted generator, of which fidelity draws samples itself"
+            "fitted generator, from which fidelity draws samples itself"
         )
     if not isinstance(generators, Mapping):
         first = generators[0] if isinstance(generators, Sequence) and generators else generators
@@ -89,18 +89,18 @@ def named(generators: Any, taken: Sequence[str]) -> dict[str, Any]:
 
 
 def is_trainer(candidate: Any) -> bool:
-    """Whether a candidate is yet to be fitted."""
+    """Return whether a candidate is a trainer, not yet fitted."""
     fitted = hasattr(candidate, "sample") and not isinstance(candidate, type)
     return hasattr(candidate, "fit") and not fitted
 
 
 def listed(candidate: Any) -> list[Any]:
-    """Return fitted generators as a list, also where there is one."""
+    """Return one fitted generator, or several, as a list."""
     return list(candidate) if isinstance(candidate, Sequence) else [candidate]
 
 
 def given_of(candidates: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the columns that the first fitted generator is given."""
+    """Return the given columns of the first fitted generator."""
     fitted = [listed(c)[0] for c in candidates.values() if not is_trainer(c)]
     return tuple(fitted[0].given) if fitted and getattr(fitted[0], "given", ()) else ()
 
@@ -141,13 +141,13 @@ def fit_references(
 
 
 def failure_of(error: Exception, status: Status = Status.ERROR) -> Failure:
-    """Keep the exception of a reference; generators under test are compared all the same."""
+    """Return the failure of a reference; the other generators are compared all the same."""
     kind = "" if isinstance(error, McsimError) else f"{type(error).__name__}: "
     return Failure(status.label, f"{kind}{error}")
 
 
 def fits_of(name: str, candidate: Any, n_units: int, fewest_held: int, unit: str) -> list[Fit]:
-    """Take fitted generators as they are, with the units of their ``rows`` as those they saw.
+    """Take fitted generators as they are, with the units of their ``rows`` as training units.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def fits_of(name: str, candidate: Any, n_units: int, fewest_held: int, unit: str
     n_units : int
         Of the real data.
     fewest_held : int
-        With fewer units that it did not see, a generator counts as one that saw all.
+        With fewer held-out units, a generator counts as fitted on all units.
     unit : str
         The word for a unit in messages.
     """
@@ -177,7 +177,7 @@ def fits_of(name: str, candidate: Any, n_units: int, fewest_held: int, unit: str
 
 
 def faults_of_columns(name: str, generator: Any, names: Sequence[str]) -> list[str]:
-    """Return the columns of the real data that a fitted generator does not draw, as faults."""
+    """Return a fault for each column of the real data that a fitted generator does not draw."""
     schema = getattr(generator, "schema", None)
     known = schema.names if schema is not None else names
     drawn = {*known, *(getattr(generator, "given", None) or ())}
@@ -200,7 +200,7 @@ def require_columns(generator: Any, panel: Panel, names: Sequence[str]) -> None:
 
 
 def _name_of(candidate: Any) -> str:
-    """Name a trainer by its class, and a fit by that of its configuration, if it has one."""
+    """Name a trainer by its class, and a fit by the class of its configuration, if any."""
     if isinstance(candidate, type):
         return candidate.__name__.lower()
     config = candidate if is_trainer(candidate) else getattr(candidate, "config", None)
@@ -219,7 +219,7 @@ def _faults_of_fits(name: str, fitted: list[Any]) -> list[str]:
 
 
 def _faults_of_groups(name: str, candidate: Any) -> list[str]:
-    """Refuse generators of groups: their codes are no numbers, and units of a group depend."""
+    """Return faults of generators of groups, whose units depend on each other."""
     if not is_trainer(candidate):
         candidate = getattr(next(iter(listed(candidate)), None), "config", None)
     cluster = getattr(candidate, "cluster", None)
@@ -235,8 +235,8 @@ def _faults_of_groups(name: str, candidate: Any) -> list[str]:
 class Gaussian:
     """A trainer of cross-sections: the training rows' mean and covariance in each stratum.
 
-    The strata are the joint values of the given columns. Means and covariances are all that it
-    keeps of the data; no trainer of `mcsim.generators` keeps so little.
+    The strata are the joint values of the given columns. The fit keeps
+    means and covariances alone, less than any trainer of `mcsim.generators`.
 
     Examples
     --------
@@ -255,7 +255,7 @@ class Gaussian:
         schema: Any = None,
         progress: bool = False,
     ) -> "FittedGaussian":
-        """Compute the moments of a cross-section."""
+        """Return a generator with the moments of a cross-section."""
         rows = np.column_stack([np.asarray(panel[name], np.float64)[:, 0] for name in panel])
         strata, codes = np.zeros((1, 0)), np.zeros(len(rows), dtype=int)
         if given:
@@ -300,7 +300,7 @@ class FittedGaussian:
     def sample(
         self, key: Key[Array, ""], n_units: int, *, given: Mapping[str, Any] | None = None
     ) -> Panel:
-        """Draw units: NaN where the given values are no stratum of the training rows."""
+        """Draw units; NaN where no training row has the given values."""
         missing = [name for name in self.given if name not in (given or {})]
         if missing:
             raise InputError(f"given: got no values of {missing}, expected one per unit")
@@ -318,7 +318,7 @@ class FittedGaussian:
 
 
 def _square_root(covariance: ndarray) -> Float[ndarray, "column column"]:
-    """Symmetric root of a matrix that may be singular (constant or collinear columns)."""
+    """Return the symmetric root of a matrix, singular for constant or collinear columns."""
     eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(covariance))
     return (vectors * np.sqrt(np.maximum(eigenvalues, 0.0))) @ vectors.T
 

@@ -1,4 +1,4 @@
-"""How far apart two samples of rows are: distances, neighbors, mass points, classifiers.
+"""Distances between two samples of rows: transport, neighbors, mass points, classifiers.
 
 Peyre & Cuturi (2019, Foundations and Trends in Machine Learning 11: 355-607); sliced: Bonneel,
 Rabin, Peyre & Pfister (2015, Journal of Mathematical Imaging and Vision 51: 22-45). Classifier
@@ -21,7 +21,7 @@ Features = Float[ndarray, "unit feature"]
 DIRECTIONS = 200  # of the sliced distance, the same for every table
 TRANSPORT_ROWS = 500  # the exact assignment costs the cube of it
 FOLDS = 5  # of a classifier's cross-fit
-WITHIN_ROWS = 4_000  # per side, where five fits are needed
+WITHIN_ROWS = 4_000  # per side, for five fits
 JITTER = 0.15  # sd of the real data
 LEAF, FEWEST = 20, 5  # units in a leaf: many units, few
 FEWEST_HELD = 7  # on each side: with fewer, four folds have too few units for two leaves
@@ -29,14 +29,14 @@ FEWEST_PERMUTATIONS = 40  # with fewer, twice a p-value cannot fall below .05
 
 
 def transport(a: Matrix, b: Other) -> float:
-    """Mean Euclidean distance of the best one-to-one assignment of rows (exact)."""
+    """Return the mean Euclidean distance of the best one-to-one assignment of rows (exact)."""
     rows = min(len(a), len(b), TRANSPORT_ROWS)
     cost = scipy.spatial.distance.cdist(a[:rows], b[:rows])
     return float(cost[scipy.optimize.linear_sum_assignment(cost)].mean())
 
 
 def marginal_wasserstein(a: Matrix, b: Other) -> float:
-    """Wasserstein-1 distance of each column, averaged over columns; the longer sample is cut.
+    """Return the Wasserstein-1 distance, averaged over columns; the longer sample is cut.
 
     Examples
     --------
@@ -49,26 +49,26 @@ def marginal_wasserstein(a: Matrix, b: Other) -> float:
 
 
 def sliced_wasserstein(a: Matrix, b: Other) -> float:
-    """Wasserstein-1 distance of projections, averaged over fixed random directions."""
+    """Return the Wasserstein-1 distance of projections, averaged over fixed directions."""
     directions = np.random.default_rng(0).standard_normal((a.shape[1], DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     return marginal_wasserstein(a @ directions, b @ directions)
 
 
 def nearest(rows: Matrix, train: Other, *, itself: bool = False) -> Float[ndarray, " row"]:
-    """Distance of each row to the nearest training row (the second nearest if it is one itself)."""
+    """Return each row's distance to the nearest training row, or to the nearest but ``itself``."""
     neighbors = 2 if itself else 1
     distance, _ = scipy.spatial.KDTree(train).query(rows, k=neighbors, workers=2)
     return np.asarray(distance).reshape(len(rows), neighbors)[:, -1]
 
 
 def nearest_path(paths: Matrix, train: Other, *, itself: bool = False) -> Float[ndarray, " row"]:
-    """Do what `nearest` does by brute force: no tree helps where rows are long, as paths are."""
+    """Return the distances of `nearest` by brute force: rows as long as paths defeat trees."""
     place = 1 if itself else 0
     return np.partition(scipy.spatial.distance.cdist(paths, train), place, axis=1)[:, place]
 
 
-def copies(rows: Matrix, train: Other) -> Bool[ndarray, " row"]:
+def duplicates(rows: Matrix, train: Other) -> Bool[ndarray, " row"]:
     """Mark the rows that equal a training row, to float32 (generators draw in it)."""
     known = {row.tobytes() for row in _bytes(train)}
     return np.array([row.tobytes() in known for row in _bytes(rows)], dtype=bool)
@@ -81,7 +81,7 @@ def _bytes(rows: ndarray) -> ndarray:
 def correlation_gap(
     a: Matrix, b: Other, a_weights: ndarray | None = None, b_weights: ndarray | None = None
 ) -> float:
-    """Largest absolute difference of the correlations; a constant column correlates with none."""
+    """Return the largest absolute difference of correlations; zero for constant columns."""
     if a.shape[1] < 2:
         return 0.0
     return float(np.abs(_correlations(a, a_weights) - _correlations(b, b_weights)).max())
@@ -95,7 +95,7 @@ def _correlations(x: ndarray, weights: ndarray | None) -> ndarray:
 
 
 def mass_point_gap(a: Matrix, b: Other, points: Sequence[tuple[float, ...]]) -> float:
-    """Largest difference of the shares of mass points, in percentage points.
+    """Return the largest difference of the shares of mass points, in percentage points.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class Classifier(NamedTuple):
 
 
 def mean_auc(results: Sequence[Auc]) -> Auc:
-    """Mean over parts scored apart, with the null distribution of the mean."""
+    """Return the mean over parts scored apart, with the null distribution of the mean."""
     values, nulls = zip(*results, strict=True)
     return Auc(float(np.mean(values)), np.mean(nulls, axis=0))
 
@@ -214,7 +214,7 @@ class TwoSample(NamedTuple):
     auc_noise : float
         Half the width of the interval that holds 95 % of the areas under permuted labels.
     accuracy_real, accuracy_generated : float
-        Shares of real and of generated units that are classified rightly.
+        Shares of real and of generated units classified correctly.
     p_value : float
         By permutation of the labels.
     """
@@ -229,7 +229,7 @@ class TwoSample(NamedTuple):
 def features(
     rng: np.random.Generator, rows: Float[ndarray, "unit coordinate"], shape: tuple[int, int]
 ) -> Features:
-    """Whole units with noise added, and means, sds, sds of differences, comoments of their paths.
+    """Return units with noise, and means, sds, sds of differences, comoments of their paths.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def features(
 
 
 def ties_of(cells: Float[ndarray, "unit cell"]) -> Int[ndarray, " unit"]:
-    """Give equal units, to float32, one code."""
+    """Return a code for each unit, the same for units that are equal in float32."""
     rows = np.ascontiguousarray(cells, dtype=np.float32)
     return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
@@ -263,7 +263,7 @@ def two_sample(
     ties: Int[ndarray, " unit"],
     permutations: int,
 ) -> TwoSample:
-    """Score every unit by trees that were fit without its fold.
+    """Score every unit by trees fit without its fold.
 
     Parameters
     ----------
@@ -271,8 +271,8 @@ def two_sample(
         Of the folds, the trees and the permutations.
     real, generated : array (unit, feature)
     ties : array (unit,)
-        Code of each generated unit, the same for equal units: they share a fold, or a
-        bootstrap's would give one another away.
+        Code of each generated unit, the same for equal units: they share a fold;
+        else a classifier would recognize the duplicates of a bootstrap.
     permutations : int
         Of the labels of the scored units.
 
@@ -303,7 +303,7 @@ def two_sample(
 
 
 def combined_p_value(p_values: ndarray) -> float:
-    """Twice the median: valid whatever the dependence between splits of the same units.
+    """Return twice the median, valid under any dependence between splits of the same units.
 
     Rüger (1978); Meinshausen, Meier & Bühlmann (2009, JASA 104: 1671-1681).
 
@@ -329,7 +329,7 @@ def _chances(
 
 
 def _area(ranks: ndarray, labels: Bool[ndarray, " unit"]) -> float:
-    """Mann-Whitney form: the probability that a generated unit scores above a real one."""
+    """Return the probability that a generated unit scores above a real one (Mann-Whitney)."""
     positives = int(labels.sum())
     least = positives * (positives + 1) / 2
     return float((ranks[labels].sum() - least) / (positives * (len(labels) - positives)))

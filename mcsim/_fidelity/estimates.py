@@ -1,9 +1,9 @@
-"""Would this generator produce my estimates? The sampling distribution of each, and a verdict.
+"""Sampling distributions of estimates under a generator, and the verdict on real estimates.
 
 A perfect generator has each estimate outside its distribution in 5 % of cases, so one of twelve in
 up to 46 %. The p-values of one generator are corrected for their number by Holm's method, which
 holds however the estimates depend on each other. A p-value from drawn samples cannot fall below
-2 / (draws + 1): with too few of them no estimate could lie outside, and the verdict says so.
+2 / (draws + 1): with too few draws no estimate could lie outside (*not resolvable*).
 
 References
 ----------
@@ -52,7 +52,7 @@ class OnRealData(NamedTuple):
     values : dict of str to float
         On the real data, by estimand.
     status, note : str
-        Of the real data: why there is no value.
+        Of the real data: the reason for a missing value.
     """
 
     name: str
@@ -69,7 +69,7 @@ class OnRealData(NamedTuple):
 def on_real_data(
     estimators: Mapping[str, Estimator], real: Panel, key: Key[Array, ""], schema: Schema
 ) -> list[OnRealData]:
-    """Run each estimator on the real data; one that cannot run there has a status, no values."""
+    """Run each estimator on the real data; an estimator that fails has a status, no values."""
     single = jax.tree.map(lambda x: x.astype(jnp.float64)[None], real)
     return [
         _on_real_data(name, estimator, key[None], single, schema)
@@ -94,7 +94,7 @@ def _on_real_data(
 
 
 def _reason(error: InputError) -> tuple[str, str]:
-    """Return status and note of an estimator that cannot be compiled, with the user's own error."""
+    """Return status and note of an estimator that does not compile, with the user's error."""
     cause = error.__cause__
     if cause is None or isinstance(cause, McsimError):
         return Status.INVALID_INPUT.label, str(error)
@@ -104,7 +104,7 @@ def _reason(error: InputError) -> tuple[str, str]:
 def estimates_on(
     estimators: Sequence[OnRealData], keys: Sequence[Key[Array, " draw"]], panels: Panel
 ) -> Values:
-    """Run each estimator that runs on the real data, with keys of its own, on generated panels."""
+    """Run on generated panels each estimator that ran on the real data, with its own keys."""
     return {
         (ran.name, estimand): values
         for ran, own in zip(estimators, keys, strict=True)
@@ -116,11 +116,15 @@ def estimates_on(
 def _on_panels(ran: OnRealData, keys: Key[Array, " draw"], panels: Panel) -> ByEstimand:
     """Return the values on panels (draw, unit, period), computed in chunks of one size."""
     draws, n_units = len(keys), panels[next(iter(panels))].shape[1]
-    is_host = isinstance(ran.estimator, HostEstimator)  # nothing to compile: no chunk is filled up
+    is_host = isinstance(
+        ran.estimator, HostEstimator
+    )  # host code does not compile: no chunk is filled up
     chunk = draws if is_host else max(1, min(draws, CHUNK_ROWS // n_units))
     found: list[ByEstimand] = []
     for start in range(0, draws, chunk):
-        rows = np.arange(start, start + chunk) % draws  # the last chunk is filled with others
+        rows = (
+            np.arange(start, start + chunk) % draws
+        )  # the last chunk is filled with panels of others
         part = jax.tree.map(lambda x, rows=rows: x[rows], panels)
         evaluated = evaluate(
             ran.name, ran.estimator, keys[rows], part, ran.schema, pool=WorkerPool(0)
@@ -137,7 +141,7 @@ def _joined(chunks: Sequence[ByEstimand], draws: int) -> ByEstimand:
 
 
 def _values(found: Mapping[FullLabel, Estimate]) -> ByEstimand:
-    """Return one value per estimand, NaN where it failed: inferences differ in the errors only."""
+    """Return one value per estimand, NaN for failures; inferences differ in errors only."""
     values: ByEstimand = {}
     for (estimand, _), estimate in found.items():
         usable = np.isin(estimate.status, WITH_RESULT)
@@ -189,7 +193,7 @@ def estimate_records(
 
 
 def _distribution(value: float, sets: Sequence[ndarray]) -> Record:
-    """Describe a sampling distribution that is drawn in sets, one for each fit."""
+    """Describe a sampling distribution drawn in sets, one for each fit."""
     every = np.concatenate([np.zeros(0), *sets])
     drawn = every[np.isfinite(every)]
     counts = {"draws": len(drawn), "failed": len(every) - len(drawn)}
@@ -224,7 +228,7 @@ def monte_carlo_p_value(value: float, drawn: Float[ndarray, " draw"]) -> float:
 
 
 def holm(p_values: Float[ndarray, " estimate"]) -> Float[ndarray, " estimate"]:
-    """Correct p-values for their number; missing ones do not count.
+    """Correct p-values for their number; missing p-values do not count.
 
     Examples
     --------
@@ -248,7 +252,7 @@ def with_holm(records: Sequence[Record]) -> list[Record]:
 
 
 def outside(records: Sequence[Record]) -> str:
-    """Name the estimates that the generator would not produce; "" if there are none."""
+    """Name the estimates outside their sampling distributions; "" if there are none."""
     found = [r for r in records if r["p_holm"] < LEVEL]
     if not found:
         return ""
@@ -259,7 +263,7 @@ def outside(records: Sequence[Record]) -> str:
 
 
 def unresolved(records: Sequence[Record]) -> str:
-    """Say if draws are too few for an estimate that may lie outside to be accused; else ""."""
+    """Return a clause if draws are too few to reject any estimate; else ""."""
     placed = _placed(records)
     if not any(r["p_value"] < LEVEL for r in placed) or _can_reject(placed):
         return ""
@@ -271,21 +275,21 @@ def unresolved(records: Sequence[Record]) -> str:
 
 
 def n_inside(records: Sequence[Record]) -> int:
-    """Return how many estimates lie inside their distributions; 0 where draws are too few."""
+    """Return the number of estimates inside their distributions; 0 where draws are too few."""
     return 0 if unresolved(records) else sum(r["p_holm"] >= LEVEL for r in records)
 
 
 def _placed(records: Sequence[Record]) -> list[Record]:
-    """Keep the estimates with a value on the real data and on generated samples."""
+    """Return the estimates with a value on the real data and on generated samples."""
     return [record for record in records if np.isfinite(record["p_value"])]
 
 
 def _can_reject(placed: Sequence[Record]) -> bool:
-    """Whether an estimate more extreme than all draws would be accused."""
+    """Return whether an estimate more extreme than all draws would be rejected."""
     return len(placed) * 2 / (max(r["draws"] for r in placed) + 1) < LEVEL
 
 
 def _label(record: Record, records: Sequence[Record]) -> str:
-    """Name an estimator, and its estimand where it has several."""
+    """Name an estimator, and its estimand if there are several."""
     several = sum(r["estimator"] == record["estimator"] for r in records) > 1
     return f"{record['estimator']} {record['estimand']}" if several else record["estimator"]

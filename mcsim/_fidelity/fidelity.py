@@ -1,4 +1,4 @@
-"""`fidelity`: how close is a generator to the data? The door for cross-sections and panels."""
+"""`fidelity`: how close generators are to the data, for cross-sections and panels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,10 +41,10 @@ def fidelity(
 ) -> FidelityTable | PanelFidelityTable:
     """Measure how close generators are to the data, beside reference generators.
 
-    **Panels** give a `PanelFidelityTable`, whose documentation says how to read every number. Each
+    **Panels** give a `PanelFidelityTable`, whose documentation explains every number. Each
     generator is fit on a random half of the units and compared with the other half, in ``splits``
     fresh splits. The headline is the inference check: does the placebo effect of a difference in
-    differences vary on generated panels as on real ones, at every placebo date? Beside it stand
+    differences vary on generated panels as on real ones, at every placebo date? The table adds
     rejection rates of placebo laws, a panel score over moments, a classifier's two-sample test, and
     the nearest-neighbor ratio. The first rows are a bootstrap of the units, a smoothed one, a
     Gaussian copula, a factor model and a Gaussian mixture, which a generator has to beat.
@@ -52,9 +52,9 @@ def fidelity(
     **Cross-sections** give a `FidelityTable`. Each generator is fit on all rows but one fold and
     scored on that fold, by turns, beside a bootstrap of the rows and a Gaussian.
 
-    The row ``real`` scores real units as if they were generated: it is what a number reads when
+    The row ``real`` scores real units as if they were generated: it shows each number when
     nothing is wrong, and bars are read against it. A reference that fails on the data has a verdict
-    that says why; your generators raise.
+    with the reason; your generators raise.
 
     Parameters
     ----------
@@ -63,32 +63,32 @@ def fidelity(
     generators : trainer, generator, list of generators, or mapping of str to one of these
         A trainer is fit on one part of every split; one with ``fit_members`` fits them in
         one compiled program. Fitted generators are used as they are, with the units of their
-        ``rows`` as the training half; one that saw all units is compared with units that it knows,
-        and what needs a hold-out is missing.
+        ``rows`` as the training half; one that saw all units is compared with its training
+        units, and measures that need a hold-out are missing.
     key : key array (), optional
         Source of all randomness: the same key gives the same table. Default ``mcsim.key(0)``.
     schema : Schema, optional
         Kinds and mass points; default: found automatically.
     given : sequence of str, optional
         Cross-sections only: columns that the generators are given. If exactly one of them is binary
-        it is the treatment, whose arms are shown apart.
+        it is the treatment, whose arms have rows of their own.
     outcome : str or sequence of str, optional
-        Panels: the outcomes; default all columns in which units move apart over time.
-        Cross-sections: the column that the propensity score must not use.
+        Panels: the outcomes; default all columns whose changes over time differ between units.
+        Cross-sections: the column left out of the propensity score.
     estimators : estimator, sequence of estimators, or mapping of str to estimator, optional
         As in a `Study`, native or host: their estimates on the real data are placed in their
         sampling distributions on generated panels of the real size. Host estimators run in this
         process.
     splits : int, optional
         Panels: number of half splits, default 20. Cross-sections: number of folds, default 5,
-        unless generators come with theirs.
+        unless fitted generators bring their folds.
     n_generated : int, optional
         Cross-sections: rows drawn per fitted generator; default 100,000.
     replications : int
-        Panels: placebo laws per generator, each on a generated panel of the real size of its own.
+        Panels: placebo laws per generator, each on its own generated panel of the real size.
     draws : int, optional
         Samples per generator for the sampling distributions; default 200, or 40 per estimate, so
-        that p-values that are corrected for their number can fall below 5 %.
+        that p-values corrected for their number can fall below 5 %.
     permutations : int
         Permutations of the labels for classifiers; panels: at least 40, since with fewer no
         p-value over splits can fall below 5 %. The test needs 7 held-out units.
@@ -120,7 +120,7 @@ def fidelity(
     >>> panel = Panel({"y": level + jax.random.normal(shocks, (60, 4))})
     >>> table = fidelity(panel, {"mine": GaussianCopula()}, splits=2, replications=20)
     >>> table.verdicts["bootstrap"].split(";")[0]
-    'copies its training units (100 % exact copies, nearest-neighbor ratio 0.00)'
+    'copies its training units (100 % exact duplicates, nearest-neighbor ratio 0.00)'
     """
     require_panel(real, "real")
     key = key_of(0) if key is None else key

@@ -23,7 +23,7 @@ Cells = list[list[str]]
 LEGEND = "! beyond its bar   ? not resolvable at this N   (sd over folds)   [95 % of chance alone]"
 HOLM = (
     "Each p-value is of one estimate. Verdicts correct a generator's p-values for their number "
-    "(Holm): one that is right is accused in at most 5 % of cases, however many the estimates are."
+    "(Holm): a right generator is rejected in at most 5 % of cases, for any number of estimates."
 )
 INFERENCE = (
     "Inference check: log ratio, generated over held-out, of the sd over units of the change in "
@@ -36,8 +36,8 @@ REJECTION = (
 SCORES = (
     "Panel score (real halves against each other: about 1) with 95 % interval, and ratio to the "
     "best reference that does not copy; nearest-neighbor ratio (NN: 1 right, below .9 close to "
-    "training units); classifier on jittered units: AUC, accuracy on real and on generated ones, "
-    "p-value."
+    "training units); exact duplicates of training units (dupl.); classifier on jittered units: "
+    "AUC, accuracy on real and on generated ones, p-value."
 )
 COMPONENTS = (
     "Components of the panel score: autocorrelations less period means (acf) and less unit means "
@@ -47,22 +47,22 @@ COMPONENTS = (
 )
 MEASURES = (
     "Other measures: largest gap of a mass point's share, in points; Wasserstein distances in sd; "
-    "by outcome the mean correlation of units, generated less held-out, as it is (corr) and as "
-    "Pesaran's CD; and the share of date effects that is the same in every panel (fixed shocks)."
+    "by outcome the mean correlation of units, generated less held-out (corr), and as Pesaran's "
+    "CD; and the share of date effects that is the same in every panel (fixed shocks)."
 )
 ESTIMATES = (
     "Your estimates inside their sampling distributions: mean (sd) over generated panels, p-value "
-    "of each. Verdicts correct a generator's p-values for their number (Holm): one that is right "
-    "is accused in at most 5 % of cases, however many the estimates are."
+    "of each. Verdicts correct a generator's p-values for their number (Holm): a right generator "
+    "is rejected in at most 5 % of cases, for any number of estimates."
 )
 STATISTICS = "Statistics of the series: mean [5 %, 95 %] over generated panels; * real one outside."
 
 BAR_MARKS = {FAILS: "!", UNRESOLVED: "?"}
-DECIMALS = {"copies": 1, "mass_points": 2}
+DECIMALS = {"duplicates": 1, "mass_points": 2}
 INFERENCE_MARKS = {RIGHT: " ", WRONG: "!", UNRESOLVED: "?"}
 SHORT = {"sliced_w1": "sliced W1", "marginal_w1": "marginal W1", "mass_points": "mass points",
          "unit_correlation": "corr", "cd": "CD", "fixed_shocks": "fixed shocks"}  # fmt: skip
-IN_SCORES = ("nn_ratio", "copies", "auc_holdout", "accuracy_real", "accuracy_generated",
+IN_SCORES = ("nn_ratio", "duplicates", "auc_holdout", "accuracy_real", "accuracy_generated",
              "auc_holdout_p_value")  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def _escaped(caption: str) -> str:
 def _side_by_side(
     items: Sequence[Any], made: Callable[[Sequence[Any]], Cells], width: float = WIDTH
 ) -> list[Cells]:
-    """Make a table of items as columns: in parts, if it is too wide for a page."""
+    """Return a table with items as columns: in parts, if one is too wide for a page."""
     parts: list[Cells] = []
     for count in range(len(items), 0, -1):
         starts = range(0, len(items), count)
@@ -150,13 +150,13 @@ def _captioned(caption: str, parts: Sequence[Cells]) -> list[Block]:
 def cross_section_blocks(
     measures: pd.DataFrame, estimates: pd.DataFrame, width: float = WIDTH
 ) -> list[Block]:
-    """Make the blocks of a table of a cross-section, each at most so wide."""
+    """Return the blocks of a table of a cross-section, each of at most this width."""
     cells = _side_by_side(_generators(measures), partial(_bars, measures), width)
     return _captioned("", [*cells, *_estimates(estimates, width)])
 
 
 def _bars(measures: pd.DataFrame, names: Sequence[str]) -> Cells:
-    """Rows are measures and arms, the first column the bar."""
+    """Return a row per measure and arm; the first column is the bar."""
     rows: Cells = [["measure", "bar", *names]]
     found = {(r["measure"], r["arm"], r["generator"]): r for r in measures.to_dict("records")}
     for measure, arm in dict.fromkeys((m, a) for m, a, _ in found):
@@ -200,7 +200,7 @@ def panel_blocks(
     estimates: pd.DataFrame,
     statistics: pd.DataFrame,
 ) -> list[Block]:
-    """Make the blocks of a table of a panel, in the order in which they are read."""
+    """Return the blocks of a table of a panel, in the order of reading."""
     shown = list(map(printable, outcomes))
     captions = [f"{INFERENCE}\n{shown[0]}", *shown[1:]]
     blocks = [
@@ -216,7 +216,7 @@ def panel_blocks(
 
 
 def _inference(here: pd.DataFrame) -> Cells:
-    """Rows are generators, columns placebo dates: some, if there are many."""
+    """Return a row per generator; columns are placebo dates, a selection of many."""
     dates = list(dict.fromkeys(here["placebo_date"]))
     taken = max(map(len, here["generator"])) + COUNTS_WIDTH
     most = max(1, (WIDTH - taken) // (max(6, *(len(_period(d)) for d in dates)) + 2))
@@ -249,7 +249,7 @@ def _rejection(frame: pd.DataFrame, outcomes: Sequence[str]) -> Cells:
 
 
 def _scores(score: pd.DataFrame, measures: pd.DataFrame) -> Cells:
-    cells = [["generator", "score", "95 %", "ratio", "95 %", "NN", "copies",
+    cells = [["generator", "score", "95 %", "ratio", "95 %", "NN", "dupl.",
               "AUC", "real", "gen.", "p"]]  # fmt: skip
     whole = measures[measures["outcome"] == ""]
     found = whole.set_index(["generator", "measure"])["value"]
@@ -258,11 +258,11 @@ def _scores(score: pd.DataFrame, measures: pd.DataFrame) -> Cells:
             cells.append([row["generator"], "-", row["status"], *["-"] * (len(cells[0]) - 3)])
             continue
         mine = [float(found.get((row["generator"], name), np.nan)) for name in IN_SCORES]
-        neighbors, copies, *tested = mine
+        neighbors, duplicates, *tested = mine
         cells.append(
             [row["generator"], _number(row["value"]), _interval(row["lower"], row["upper"]),
              _number(row["ratio"]), _interval(row["ratio_lower"], row["ratio_upper"]),
-             _number(neighbors), f"{copies:.0f} %", *(_share(value) for value in tested)]
+             _number(neighbors), f"{duplicates:.0f} %", *(_share(value) for value in tested)]
         )  # fmt: skip
     return cells
 
@@ -320,7 +320,7 @@ def _statistics(frame: pd.DataFrame) -> list[Cells]:
 def _distributions(
     frame: pd.DataFrame, labels: list[str], worded: Callable[[Mapping], str], names: Sequence[str]
 ) -> Cells:
-    """Rows are labels, the first column the real value."""
+    """Return a row per label; the first column is the real value."""
     cells = [[labels[-1] if labels[0] == "outcome" else labels[0], "real", *names]]
     for label, rows in frame.groupby(labels, sort=False):
         mine = {row["generator"]: row for row in rows.to_dict("records")}

@@ -38,27 +38,27 @@ STATISTIC_COLUMNS = ("generator", "outcome", "statistic", "value", "mean", "lowe
 
 @dataclass(frozen=True, eq=False)
 class FidelityTable:
-    """How close generators of cross-sections are to the data.
+    """Fidelity of generators of cross-sections: measures, estimates, verdicts.
 
-    The row ``real`` scores real rows as if they were generated: it is what a measure reads when
+    The row ``real`` scores real rows as if they were generated: it shows each measure when
     nothing is wrong, and bars are read against it. A status is ``passes``, ``fails``, ``not
     resolvable`` (the noise over folds spans both the baseline and the bar) or ``missing``.
 
     How to read the measures:
 
     ``auc_training``
-        A classifier (gradient-boosted trees) tells training rows from generated ones, out of
-        sample: .5 if it cannot. Copies push it *below* .5, so it is judged on both sides.
+        A classifier (gradient-boosted trees) distinguishes training rows from generated ones, out
+        of sample: .5 if it cannot. Duplicates push it *below* .5, so it is judged on both sides.
     ``auc_holdout``
         The same with held-out rows, which no generator saw; few rows, so a weak test.
     ``auc_cross``
         Fit on training and generated rows, scored on held-out and fresh generated ones, also in
-        each arm by itself (a classifier for all hardly sees a small arm). Blind to copying: read
+        each arm by itself (a classifier for all rows neglects a small arm). Blind to copying: read
         it with the next two. ``null_lower`` and ``null_upper`` hold 95 % of its values if labels
         are permuted, that is if generated and real rows had one distribution.
-    ``copies``
-        Percent of generated rows that equal a training row; ``real`` shows how many duplicates
-        the data hold themselves.
+    ``duplicates``
+        Percent of generated rows that equal a training row; ``real`` shows the share in the
+        data themselves.
     ``nn_ratio``
         Median distance of generated rows to their nearest training row over that of held-out
         rows: 1 is right, far below 1 memorizes, far above lies off the data.
@@ -70,8 +70,8 @@ class FidelityTable:
         in sd. All three are averages over samples of the hold-out's size.
     ``overlap``
         Wasserstein-1 distance of the propensity index (a logit of the treatment on all columns
-        but ``outcome``, fit on the real data, in sd) within each arm: does the generator keep who
-        is comparable with whom?
+        but ``outcome``, fit on the real data, in sd) within each arm: does the generator keep
+        units comparable?
     ``correlations``
         Largest difference of a correlation between a large draw and the training rows.
     ``mass_points``
@@ -80,10 +80,10 @@ class FidelityTable:
         the other; a value above its bar but below the baseline is *not resolvable*.
     ``estimates``
         Each estimator's value on the real data within its sampling distribution under the
-        generator, at the real numbers of units and arms: a small p-value says that the generator
-        would not have produced your estimate. Under the bootstrap it does by construction. Verdicts
-        go by the p-values corrected for the number of estimates (Holm 1979), so that a generator
-        that is right is accused in at most 5 % of cases.
+        generator, at the real numbers of units and arms: with a small p-value the generator
+        would hardly produce your estimate. The bootstrap does by construction. Verdicts use
+        p-values corrected for the number of estimates (Holm 1979), so that a right generator is
+        rejected in at most 5 % of cases.
 
     Attributes
     ----------
@@ -129,10 +129,10 @@ class FidelityTable:
 
 @dataclass(frozen=True, eq=False)
 class PanelFidelityTable:
-    """How close generators of panels are to the data; one row per generator, ``real`` first.
+    """Fidelity of generators of panels; one row per generator, ``real`` first.
 
     The row ``real`` scores one real half against the other, as if it were generated: it shows
-    what each number reads when nothing is wrong. Reference generators stand in every table.
+    each number when nothing is wrong. Reference generators stand in every table.
 
     Attributes
     ----------
@@ -153,23 +153,23 @@ class PanelFidelityTable:
         ``component`` ``"score"`` is the panel score: a root mean square of (moment generated -
         moment held out) / standard error of a difference between two real halves, so that real
         against real reads about 1; then its components. ``lower``, ``upper`` are from a bootstrap
-        of the real units, as are those of ``difference`` and ``ratio`` to ``against``, the best
-        reference that does not copy, paired. ``status`` is ``"ok"``, or of a reference that could
-        not be fitted, raised or drew NaN, ``"invalid_input"`` or ``"error"``: it has this row, and
-        a verdict that says why.
+        of the real units, as the limits of ``difference`` and ``ratio`` to ``against``, the best
+        reference that does not copy, paired. ``status`` is ``"ok"``; a reference that could not be
+        fitted, raised or drew NaN has this row alone, with ``"invalid_input"`` or ``"error"``, and
+        a verdict with the reason.
     measures : pandas.DataFrame
         Means over splits, with ``sd`` over them and the values of ``real`` (``baseline``):
 
         * ``nn_ratio``: median distance of generated units to the nearest training unit, over
-          that of held-out units; 1 is right, far below 1 memorizes. ``copies``: percent of units
-          that equal a training unit.
+          that of held-out units; 1 is right, far below 1 memorizes. ``duplicates``: percent of
+          units that equal a training unit.
         * ``auc_holdout``, ``accuracy_real``, ``accuracy_generated``, ``auc_holdout_p_value``:
-          gradient-boosted trees tell generated units from held-out ones, out of fold, after noise
+          gradient-boosted trees distinguish generated from held-out units, out of fold, after noise
           of .15 standard deviations on both; AUC .5 if they cannot. The p-value permutes labels,
           and is twice the median over splits (which share units). ``auc_holdout_noise`` is half
           the width of the interval that holds 95 % of the areas under permuted labels: where the
-          AUC plus that is above .6 and the p-value is not small, units are too few to say that a
-          classifier does not tell them apart: *not resolvable*.
+          AUC plus this noise is above .6 and the p-value is not small, units are too few to show
+          that a classifier does not distinguish them: *not resolvable*.
         * ``sliced_w1``, ``marginal_w1``: Wasserstein-1 distances of whole units over projections,
           and by outcome and period, in standard deviations.
         * ``mass_points``: largest difference of the share of a mass point, in percentage points.
@@ -180,9 +180,9 @@ class PanelFidelityTable:
           each panel draws its own.
     estimates : pandas.DataFrame
         Each estimator's value on the real data, and mean, sd, 2.5 and 97.5 % of its sampling
-        distribution on generated panels of the real size; a small ``p_value`` says that the
-        generator would not have produced your estimate. Verdicts go by ``p_holm``, corrected for
-        the number of the generator's estimates (Holm 1979): one that is right is accused in at most
+        distribution on generated panels of the real size; with a small ``p_value`` the
+        generator would hardly produce your estimate. Verdicts use ``p_holm``, corrected for the
+        number of the generator's estimates (Holm 1979): a right generator is rejected in at most
         5 % of cases.
     statistics : pandas.DataFrame
         Of panels with 20 periods or more: `mcsim`'s panel statistics of the real panel, mean and
@@ -197,7 +197,7 @@ class PanelFidelityTable:
         The real panel and one generated panel of the real size per generator, for
         `mcsim.plots.fidelity`.
     outcomes, references : tuple of str
-        The columns that are compared; the rows that stand in every table.
+        The compared columns; the names of the reference rows.
     """
 
     inference: pd.DataFrame

@@ -1,4 +1,4 @@
-"""Verdicts: what a reader may use a generator for, in a sentence.
+"""Verdicts: the use that a generator allows, in a sentence.
 
 A bar is a convention: how much worse than real data a generator may look. Where a measure cannot
 resolve the bar from real data, the verdict says so.
@@ -15,21 +15,21 @@ from mcsim._fidelity.estimates import LEVEL, n_inside, outside, unresolved
 
 Record = dict[str, Any]
 
-REAL_ROWS = "real rows against real rows: what each measure reads when nothing is wrong"
-REAL_HALVES = "one real half against the other: what each number reads when nothing is wrong"
+REAL_ROWS = "real rows against real rows: each measure when nothing is wrong"
+REAL_HALVES = "one real half against the other: each number when nothing is wrong"
 
 PASSES, FAILS, UNRESOLVED = "passes", "fails", "not resolvable"
 MISSING, REFERENCE = "missing", "reference"
-COPYING_RATIO, COPYING_POINTS = 0.5, 20.0  # of neighbors; percent of copies beyond chance
+COPYING_RATIO, COPYING_POINTS = 0.5, 20.0  # of neighbors; percent of duplicates beyond chance
 CHANCE, AUC_SLACK = 0.5, 0.10
 AUC_BAR = CHANCE + AUC_SLACK  # from which a classifier separates rows
-COPYING = ("auc_training", "copies", "nn_ratio")  # measures that copying alone can fail
+COPYING = ("auc_training", "duplicates", "nn_ratio")  # measures that copying alone can fail
 
 RIGHT, WRONG = "right", "wrong"
 MARGIN = 0.15  # of a log ratio of standard deviations
-NEW = 0.9  # ratio of neighbors from which a generator draws new units
-NEAR = 1.15  # times the best reference, the panel score of one that is as good
-SCORE = "score"  # the component of the panel score that is the score itself
+NEW = 0.9  # least neighbor ratio of a generator that draws new units
+NEAR = 1.15  # times the best reference's panel score: as close up to here
+SCORE = "score"  # component of the records that hold the score itself
 LISTED = 4  # periods named one by one
 
 
@@ -52,7 +52,7 @@ BARS: Mapping[str, Bar] = {
     "auc_training": Bar(baseline=CHANCE, slack=AUC_SLACK, worse=0),
     "auc_holdout": Bar(baseline=CHANCE, slack=AUC_SLACK),
     "auc_cross": Bar(baseline=CHANCE, slack=AUC_SLACK),
-    "copies": Bar(slack=2.0),
+    "duplicates": Bar(slack=2.0),
     "nn_ratio": Bar(baseline=1.0, factor=0.9, worse=-1),
     "transport": Bar(factor=1.15),
     "sliced_w1": Bar(factor=1.25),
@@ -72,7 +72,7 @@ def judged(records: Sequence[Record]) -> list[Record]:
         baseline = read["value"] if bar.baseline is None else bar.baseline
         worse = bar.worse or (1 if row["value"] >= baseline else -1)
         limit = bar.factor * baseline + worse * bar.slack if bar.factor else bar.slack
-        read_off = bar.baseline is None and bar.factor > 0  # then the bar is as noisy
+        read_off = bar.baseline is None and bar.factor > 0  # then the bar is noisy too
         noise = np.hypot(_half(row), _half(read)) if read_off else _half(row)
         status = _status(row["value"], float(noise), baseline, limit, worse)
         status = REFERENCE if row["generator"] == REAL else status
@@ -84,14 +84,14 @@ def judged(records: Sequence[Record]) -> list[Record]:
 
 
 def _half(row: Record) -> float:
-    """Half the width of a measure's interval over folds, else of that by chance, else 0."""
+    """Return half the width of a measure's interval over folds, else by chance, else 0."""
     ends = ("lower", "upper"), ("null_lower", "null_upper")
     halves = [(row.get(upper, np.nan) - row.get(lower, np.nan)) / 2 for lower, upper in ends]
     return next((half for half in halves if np.isfinite(half)), 0.0)
 
 
 def _status(value: float, noise: float, baseline: float, bar: float, worse: int) -> str:
-    """Compare a value with its bar; the noise is that of the value, and of a baseline read off."""
+    """Compare a value with its bar, given the noise of the value and of the baseline."""
     if not np.isfinite([value, baseline]).all():
         return MISSING
     covers_both = value - noise <= min(baseline, bar) and value + noise >= max(baseline, bar)
@@ -103,7 +103,7 @@ def _status(value: float, noise: float, baseline: float, bar: float, worse: int)
 
 
 def verdict(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
-    """Put the judged measures and the estimates of one generator of cross-sections in words."""
+    """Return the verdict on one generator of cross-sections, from measures and estimates."""
     copying = _copying(measures)
     failing = [r for r in measures if r["status"] == FAILS]
     failing = [r for r in failing if not (copying and r["measure"] in COPYING)]
@@ -129,23 +129,23 @@ def _passes(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
 
 
 def _copying(measures: Sequence[Record]) -> str:
-    """Return the warning of repeated rows: of all rows, or else of one arm."""
+    """Return a clause on repeated rows: of all rows, or else of one arm."""
     found = {(r["measure"], r["arm"]): r for r in measures}
-    for arm in dict.fromkeys(r["arm"] for r in measures if r["measure"] == "copies"):
-        copies, ratio = found["copies", arm], found["nn_ratio", arm]["value"]
-        baseline = copies["baseline"] if np.isfinite(copies["baseline"]) else 0.0
+    for arm in dict.fromkeys(r["arm"] for r in measures if r["measure"] == "duplicates"):
+        same, ratio = found["duplicates", arm], found["nn_ratio", arm]["value"]
+        baseline = same["baseline"] if np.isfinite(same["baseline"]) else 0.0
         rows = "training rows" if arm == "all" else f"{arm} training rows"
-        if words := copying_words(rows, copies["value"], baseline, ratio):
+        if words := copying_words(rows, same["value"], baseline, ratio):
             return f"{words}: close to the data by repeating them"
     return ""
 
 
-def copying_words(whom: str, copies: float, baseline: float, ratio: float) -> str:
-    """Warn of units that are repeated, exactly or by a hair; "" if they are not."""
-    if not (ratio < COPYING_RATIO or copies > baseline + COPYING_POINTS):
+def copying_words(rows: str, duplicates: float, baseline: float, ratio: float) -> str:
+    """Warn of rows that are repeated, exactly or nearly; "" if there are none."""
+    if not (ratio < COPYING_RATIO or duplicates > baseline + COPYING_POINTS):
         return ""
     known = f", nearest-neighbor ratio {ratio:.2f}" if np.isfinite(ratio) else ""
-    return f"copies its {whom} ({copies:.0f} % exact copies{known})"
+    return f"copies its {rows} ({duplicates:.0f} % exact duplicates{known})"
 
 
 def _label(row: Record) -> str:
@@ -175,7 +175,7 @@ def equivalence(lower: float, upper: float) -> str:
 def best_reference(
     scores: Mapping[str, float], references: Sequence[str], measures: Mapping[str, Mapping]
 ) -> str | None:
-    """Return the reference with the lowest score that copies no units; None if all copy."""
+    """Return the reference with the lowest score among those that draw new units, if any."""
     fresh = [n for n in references if n in scores and measures[n].get("nn_ratio", 0) >= NEW]
     return min(fresh, key=lambda name: scores[name]) if fresh else None
 
@@ -188,9 +188,9 @@ def panel_verdict(
     estimates: Sequence[Record],
     saw_all: bool = False,
 ) -> str:
-    """Put the row of one generator of panels in words; the baseline is the row ``real``."""
+    """Return the verdict on one generator of panels; the baseline is the row ``real``."""
     parts = [
-        "compared with units that it was fit on" if saw_all else "",
+        "compared with its training units" if saw_all else "",
         _copying_units(measures, baseline),
         _in_inference(inference),
         _in_score(score),
@@ -201,16 +201,16 @@ def panel_verdict(
 
 
 def _copying_units(measures: Mapping[str, float], baseline: Mapping[str, float]) -> str:
-    """Warn of units that are repeated, or stay close to training units."""
-    ratio = measures.get("nn_ratio", np.nan)
-    words = copying_words("training units", measures["copies"], baseline["copies"], ratio)
+    """Return a clause on draws that repeat training units, or stay close to them."""
+    ratio, same = measures.get("nn_ratio", np.nan), "duplicates"
+    words = copying_words("training units", measures[same], baseline[same], ratio)
     if words or not ratio < NEW:
         return words
     return f"stays close to its training units (nearest-neighbor ratio {ratio:.2f})"
 
 
 def _in_inference(records: Sequence[Record]) -> str:
-    """Say where placebo differences in differences vary as on real units, and where not."""
+    """Return a clause on the placebo dates at which inference is right, wrong, not resolvable."""
     wrong = [r for r in records if r["verdict"] == WRONG]
     right = sum(r["verdict"] == RIGHT for r in records)
     unresolved = sum(r["verdict"] == UNRESOLVED for r in records)
@@ -225,7 +225,7 @@ def _in_inference(records: Sequence[Record]) -> str:
 
 
 def _where(wrong: Sequence[Record]) -> str:
-    """Name outcomes and placebo dates, and by how much the sd of placebo effects is off."""
+    """Name outcomes and placebo dates, and the error of the sd of placebo effects in percent."""
     words = []
     for outcome in dict.fromkeys(r["outcome"] for r in wrong):
         here = [r for r in wrong if r["outcome"] == outcome]
@@ -238,7 +238,7 @@ def _where(wrong: Sequence[Record]) -> str:
 
 
 def _in_score(score: Record) -> str:
-    """Say how close its moments are, beside the best reference that does not copy."""
+    """Return a clause on the panel score, beside the best reference that does not copy."""
     said = f"panel score {score['value']:.2f}"
     if not score["against"]:
         return f"{said} (real against real: about 1)"
@@ -251,33 +251,38 @@ def _in_score(score: Record) -> str:
 
 
 def in_two_sample_test(measures: Mapping[str, float]) -> str:
-    """Say whether a classifier tells its units from real ones, or whether these are too few.
+    """Return a clause on whether a classifier distinguishes generated from real units.
 
-    It does not where even an area that is larger, by what chance gives in 95 % of cases, would lie
-    below the bar.
+    It does not if even the area plus its noise (95 % of areas under permuted labels) is below the
+    bar.
     """
     auc = measures.get("auc_holdout", np.nan)
     p_value = measures.get("auc_holdout_p_value", np.nan)
     if not np.isfinite(auc):
         return ""
     if p_value < LEVEL:
-        return f"a classifier tells its units from real ones (AUC {auc:.2f}, p {p_value:.3f})"
+        return (
+            f"a classifier distinguishes its units from real ones (AUC {auc:.2f}, p {p_value:.3f})"
+        )
     noise = measures["auc_holdout_noise"]
     if auc + noise > AUC_BAR:
         return (
             f"classifier not resolvable (AUC {auc:.2f} ± {noise:.2f}, p {p_value:.2f}): too few "
             "units"
         )
-    return f"a classifier does not tell its units from real ones (AUC {auc:.2f}, p {p_value:.2f})"
+    return (
+        "a classifier does not distinguish its units from real ones "
+        f"(AUC {auc:.2f}, p {p_value:.2f})"
+    )
 
 
 def _inside(estimates: Sequence[Record]) -> str:
-    """Say that the real estimates lie inside their sampling distributions, if there are any."""
+    """Return a clause on real estimates inside their sampling distributions, if there are any."""
     inside = n_inside(estimates)
     return "your estimates lie inside their sampling distributions" if inside else ""
 
 
 def of_all_outcomes(measures: pd.DataFrame, name: str) -> dict[str, float]:
-    """Collect one generator's measures that are of all outcomes."""
+    """Return one generator's measures over all outcomes together."""
     mine = measures[(measures["generator"] == name) & (measures["outcome"] == "")]
     return dict(zip(mine["measure"], mine["value"], strict=True))

@@ -1,7 +1,7 @@
 """Host functions: ordinary Python as estimators and DGPs, run in worker processes.
 
-They see frames with the user's own column and index names, and a NumPy generator made from the
-replication's key; the global NumPy and `random` states are seeded from it too.
+Their arguments are frames with the user's own column and index names, and a NumPy generator made
+from the replication's key; the global NumPy and `random` states are seeded from it too.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ class HostEstimator:
     term : str or mapping of estimand to str, optional
         The coefficient to read where the function returns a fitted model, or several.
     estimand : str, optional
-        What the estimate is of, where the function does not say; default: the study's only one.
+        The estimand, if the function returns none; default: the study's only one.
     extract : callable, optional
-        Turns what the function returns into something that is understood.
+        Turns the function's result into a readable one.
     timeout : float, optional
         Seconds after which a replication is stopped and gets the status ``timeout``; no part of
         the definition.
@@ -149,16 +149,16 @@ def host(
         The coefficient to read from a fitted result; a mapping reads several, each a row. Not
         needed where a result has one coefficient only.
     estimand : str, optional
-        What the estimate is of. The keys of a dict are then names of inference (``{"HC1": ...,
+        The estimand. The keys of a dict are then names of inference (``{"HC1": ...,
         "CR1": ...}``); without it they are estimands, or pairs (estimand, inference).
     extract : callable, optional
-        Applied to what the function returned, where no reader knows it: ``lambda result: Estimate``
-        or a dict of them.
+        Applied to the function's result, if no reader takes it: ``lambda result: Estimate`` or a
+        dict of them.
     timeout : float, optional
         Seconds for one replication. Another timeout is no change of the estimator: rows that a
         store holds stay.
     version : int or str, optional
-        Raise it when something changes that no store can see, such as a file that the function
+        Raise it when something outside the code changes, such as a file that the function
         reads; a run on an old store then stops. ``Study(versions={name: ...})`` does the same.
 
     Returns
@@ -168,14 +168,14 @@ def host(
     Raises
     ------
     InputError
-        If the function takes other arguments, an option is not what is expected, or a DGP is given
-        any: it returns a frame, and has no time limit.
+        If the function takes other arguments, an option has a wrong value, or a DGP has options: it
+        returns a frame, and has no time limit.
 
     Notes
     -----
-    Degrees of freedom are those under which value -+ t(df) se is the library's own 95 % interval;
-    where none is (bootstraps, medians over repetitions), its limits and p-value are kept as they
-    are. A fit that says it did not converge gets the status ``nonconverged``.
+    With the degrees of freedom, value -+ t(df) se is the library's own 95 % interval; without such
+    a number (bootstraps, medians over repetitions), limits and p-value are kept as they are. A fit
+    that reports no convergence gets the status ``nonconverged``.
 
     Examples
     --------

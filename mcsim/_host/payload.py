@@ -99,9 +99,9 @@ def _own_generator(dgp: HostDGP, generator: Any) -> str:
 class _Pickler(cloudpickle.Pickler):
     """Keeps the file of every function, so that a traceback names the user's line.
 
-    cloudpickle 3.1.3 writes ``<dynamic-code>`` in its place. The global generators of NumPy and
-    `random`, which functions such as ``numpy.random.normal`` hold, stay those of the process: they
-    are seeded for every replication.
+    cloudpickle 3.1.3 writes ``<dynamic-code>`` in its place. References to the global generators
+    of NumPy and `random`, as of ``numpy.random.normal``, stay references: the generators are seeded
+    for every replication.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class _Pickler(cloudpickle.Pickler):
     generators : list of object
         Other random generators.
     sources : dict of str to list of str
-        Lines of what is no file: cells of a notebook, blocks of a page. A worker cannot read them.
+        Lines of sources without a file, which a worker cannot read: cells of a notebook.
     """
 
     def __init__(self, file: io.BytesIO):
@@ -120,7 +120,7 @@ class _Pickler(cloudpickle.Pickler):
         self.generators: list[Any] = []
 
     def _is_small(self, buffer: pickle.PickleBuffer) -> bool:
-        """Whether an array is pickled with the rest; a large one gets a buffer of its own."""
+        """Return whether an array is pickled with the rest; a large one has its own buffer."""
         if buffer.raw().nbytes < _LARGE:
             return True
         self.buffers.append(buffer)
@@ -159,7 +159,7 @@ def _code_in_file(name: str, build: Callable[..., types.CodeType], arguments: tu
 def _named_in_strings(part: Any) -> dict[str, Any]:
     """Return the globals that a function names in its strings only, such as ``np`` in a formula.
 
-    Pickling by value takes along what the code names; ``"np.log(wage) ~ educ"`` hides it.
+    Pickling by value includes globals named in code; ``"np.log(wage) ~ educ"`` hides one.
     """
     function = inspect.unwrap(getattr(part, "function", part)) if callable(part) else part
     if not isinstance(function, types.FunctionType):

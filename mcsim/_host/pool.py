@@ -98,7 +98,7 @@ class WorkerPool:
     def send(
         self, function: Callable[..., Any], arguments: tuple, timeout: float | None
     ) -> tuple[Future, int]:
-        """Schedule a task in a process, whatever the number of waiting tasks.
+        """Schedule a task in a process, for any number of waiting tasks.
 
         Returns
         -------
@@ -117,7 +117,7 @@ class WorkerPool:
             return future, self._restarts
 
     def has_lost(self, generation: int) -> bool:
-        """Whether the pool of this generation has been replaced or has ended."""
+        """Return whether the pool of this generation has been replaced or has ended."""
         with self._lock:
             return self._pool is not None and (generation < self._restarts or not self._pool.active)
 
@@ -159,7 +159,7 @@ class Task:
         self._future.add_done_callback(lambda _: pool.release())
 
     def done(self) -> bool:
-        """Whether the result is there."""
+        """Return whether the result is there."""
         return self._future.done()
 
     def result(self) -> Any:
@@ -204,7 +204,7 @@ class _Process(SpawnProcess):
             return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
 
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Return whether the process lives."""
         return super().is_alive()
 
     def is_alive(self) -> bool:

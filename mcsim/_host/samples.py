@@ -78,7 +78,7 @@ def _refuse(name: str, faults: Sequence[str]) -> None:
 
 
 def _converted(name: str, frame: pd.DataFrame) -> tuple[Panel, Schema]:
-    """Turn a frame into a panel; its faults have another remedy than those of data."""
+    """Turn a DGP's frame into a panel; faults have other remedies than in a user's data."""
     try:
         return from_sample(frame)
     except InputError as error:
@@ -87,7 +87,7 @@ def _converted(name: str, frame: pd.DataFrame) -> tuple[Panel, Schema]:
 
 
 def _faults_of_text(frame: pd.DataFrame) -> list[str]:
-    """Say which columns of a drawn frame hold text."""
+    """Return a fault for columns of text in a drawn frame."""
     texts = ((name, _text_in(frame[name])) for name in frame.select_dtypes(["object", "string"]))
     return [
         f"its column {name!r} holds text like {text!r}, expected numbers; make it a category, "
@@ -104,7 +104,7 @@ def _text_in(column: Any) -> str | None:
 
 
 def _faults_of_gaps(frame: pd.DataFrame) -> list[str]:
-    """Say which columns of a drawn frame have no value."""
+    """Return a fault for missing values in a drawn frame."""
     return [
         f"its column {name!r} has no value (NaN in every row), expected numbers"
         for name in frame

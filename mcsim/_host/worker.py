@@ -203,7 +203,7 @@ def draw_piece(
     Raises
     ------
     InputError
-        If the DGP fails, or its samples cannot stand in one array.
+        If the DGP fails, or its samples do not fit one array.
     """
     samples = [
         _draw(dgp, design, word, rep)
@@ -260,7 +260,7 @@ def _about_floats(error: BaseException, line: str, design: Design) -> str:
 
 
 class _Output:
-    """The first characters of what a function printed and warned of."""
+    """The first characters of a function's output and warnings."""
 
     def __init__(self) -> None:
         self.text = ""

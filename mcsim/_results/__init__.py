@@ -1,1 +1,1 @@
-"""What a store holds: blocks of rows, failures, caveats; and the results read from it."""
+"""Contents of a store: blocks of rows, failures, caveats; and the results read from it."""

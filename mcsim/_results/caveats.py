@@ -98,11 +98,11 @@ def conditional_rows(rows: pd.DataFrame, study: Mapping[str, Any]) -> pd.Series:
 
 # An estimator's own limits and p-values. Missing ones are completed by mcsim at any level and null.
 # Its own stay as they are: at the study's, where the estimator took them (see
-# `_core.protocols`), else at a level and null that mcsim cannot know.
+# `_core.protocols`), else at an unknown level and null.
 
 
 def limits_left_behind(rows: pd.DataFrame, of_study: float, asked: float | None) -> list[str]:
-    """Return which estimates' own limits stay at the study's level where a table has another.
+    """Return the estimates whose own limits stay at the study's level in a table of another.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ MENDED = (
         "study in a new store.",
     ),
 )
-"""All of them; decision 0017 says why."""
+"""All of them; see decision 0017."""
 
 
 def remarks_on_mended(store: Store, study: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ _LABEL = ["estimand", "inference"]
 COLUMNS = (
     "estimator", "labels", "status", "replications", "of", "reason", "first_rep", "cell",
 )  # fmt: skip
-"""Columns of `Results.failures` after those of the DGP and the design."""
+"""Columns of `Results.failures` after the columns of DGP and design."""
 
 
 def has_failed(rows: pd.DataFrame) -> pd.Series:
@@ -36,7 +36,7 @@ def has_failed(rows: pd.DataFrame) -> pd.Series:
 
 
 def without_success(first_block: pd.DataFrame) -> bool:
-    """Whether every replication of a first block failed, so that the other blocks are skipped."""
+    """Return whether a whole first block failed, so that the other blocks are skipped."""
     return bool(has_failed(first_block).all())
 
 
@@ -123,7 +123,7 @@ def _texts(outcomes: Sequence[Outcome], start: int) -> Iterator[tuple[tuple[str,
 
 
 def reason_of(store: Store, cell: str, estimator: str, status: str, rep: int) -> str:
-    """Return the reason for which a replication failed; empty where the status says it all.
+    """Return the reason for which a replication failed; empty if the status is the whole reason.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def _old_reason(record: Mapping[str, Any]) -> str:
     return "\n".join(lines if record["status"] == Status.NO_SE.label else lines[-1:])
 
 
-# Who fails how often
+# Failures by estimator
 
 
 def failures_of(
@@ -258,13 +258,13 @@ def _short(value: Any) -> str:
 
 
 def _first(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, and the number of others."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
 
 def causes(failures: pd.DataFrame) -> str:
-    """Return how estimates failed, with the first reason of every status.
+    """Return the failures of estimates as text, with the first reason of every status.
 
     Parameters
     ----------

@@ -27,13 +27,13 @@ FAR = 3.0
 """Model SE over empirical SE, or the other way round, from which it is noted."""
 
 SURE = 3.0
-"""Monte Carlo errors of the logarithm of their ratio by which it must be beyond that."""
+"""Monte Carlo errors of the log ratio by which it must exceed the bound."""
 
 VARIANCE = ": about its square; is a variance in the place of the standard error (take its root)?"
 
 GENERAL_CAVEATS = (
-    "Monte Carlo errors say how far these figures are from those of endless replications of this "
-    "DGP, not how far the DGP is from the data.",
+    "Monte Carlo errors measure the distance of these figures to endless replications of this DGP, "
+    "not the distance of the DGP to the data.",
 )
 
 
@@ -49,7 +49,7 @@ class Results:
         status. Limits and p-values are at the study's level and null.
     truth : pandas.DataFrame
         One row per cell and estimand of a truth that was computed once: value, Monte Carlo error
-        and what it is.
+        and kind.
     study : dict
         The study as it was run: aim, null, level, seed, reps, cells.
     caveats : tuple of str
@@ -59,9 +59,9 @@ class Results:
     failures : pandas.DataFrame
         One row per cell, estimator and status of replications that failed: ``replications`` of
         them among ``of``; the ``reason`` of the first of them, ``first_rep``: type and message of
-        the exception, empty where the status says all; ``labels``, which of the estimator's
+        the exception, empty if the status is the whole reason; ``labels``, which of the estimator's
         estimates failed, where others did not; and ``cell``, by which ``mcsim replay`` finds it.
-        ``skipped`` are those that were not computed, since all of the cell's first block failed.
+        ``skipped`` replications were not computed, since all of the cell's first block failed.
     """
 
     replicates: pd.DataFrame
@@ -174,7 +174,7 @@ def doubtful_se(results: Results, *, variances_only: bool = False) -> list[str]:
     results : Results
         The results.
     variances_only : bool
-        Only those of the size of a variance: the square of the empirical SE.
+        Only standard errors of the size of a variance: the square of the empirical SE.
     """
     rows = results.replicates
     if not _may_be_far(rows, results.factors):
@@ -197,7 +197,7 @@ def doubtful_se(results: Results, *, variances_only: bool = False) -> list[str]:
 
 
 def _may_be_far(rows: pd.DataFrame, factors: Sequence[str]) -> bool:
-    """Whether any standard errors are far from the spread, whatever the error of their ratio."""
+    """Return whether any standard error is far from the spread, ignoring the ratio's error."""
     where = [rows[c] for c in ("dgp", *factors, "estimator", "estimand", "inference")]
     known = rows["se"].notna()
     spread = (rows["value"] - rows["truth"].fillna(0.0)).where(known)

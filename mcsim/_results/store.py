@@ -90,7 +90,7 @@ class Store:
 
     @staticmethod
     def is_at(folder: Path) -> bool:
-        """Whether a folder is a store; `StoreError` if it is something else."""
+        """Return whether a folder is a store; `StoreError` if it is something else."""
         if is_there(folder / "STORE.json"):
             return True
         try:
@@ -277,7 +277,7 @@ def _remedy_for(folder: Path) -> str:
         return "put the STORE.json of another store of this version into it"
     if inside := sorted(file.parent for file in folder.glob("*/STORE.json")):
         return f"the stores in it are {', '.join(map(str, inside))}"
-    return "mcsim run makes one in results/<name of the study's file>, or where --store says"
+    return "mcsim run makes one in results/<name of the study's file>, or in the folder of --store"
 
 
 def _order(record: Mapping[str, Any]) -> int:

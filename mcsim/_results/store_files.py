@@ -207,7 +207,7 @@ def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
     if footer["address"] != _address(file):
         raise StoreError(f"block {file.name}: belongs elsewhere")
     if footer["rows"] != rows or rows > MOST_LABELS * _size(file):
-        raise StoreError(f"block {file.name}: says that it has {rows:,} rows")
+        raise StoreError(f"block {file.name}: its file counts {rows:,} rows")
     return footer
 
 
@@ -258,7 +258,7 @@ def unreadable(path: Path, error: Exception) -> StoreError:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is anything at a path; `StoreError` where that is unknown."""
+    """Return whether there is anything at a path; `StoreError` where that is unknown."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -302,7 +302,7 @@ def make_folder(folder: Path) -> None:
 
 
 def is_temporary(file: Path) -> bool:
-    """Whether a file is one that `write_bytes` writes before it is renamed."""
+    """Return whether a file is one that `write_bytes` writes before it is renamed."""
     return ".tmp-" in file.name
 
 

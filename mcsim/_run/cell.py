@@ -142,7 +142,7 @@ class CellRunner:
         return is_there(file) and self.store.recover(file, NotesRecord) is None
 
     def is_missing(self, start: int) -> bool:
-        """Whether any block among the replications from ``start`` is missing."""
+        """Return whether any block among the replications from ``start`` is missing."""
         stop = start + NATIVE_BLOCK
         return any(start <= s < stop for starts in self._missing.values() for s in starts)
 
@@ -295,7 +295,7 @@ class CellRunner:
 
 
 def are_frozen(panels: Panel) -> bool:
-    """Whether all samples of a chunk are equal."""
+    """Return whether all samples of a chunk are equal."""
     columns = [np.asarray(panels[name]) for name in panels]
     invalid = any(np.isnan(values).all() for values in columns)  # an assignment of 2s, for example
     frozen = all(

@@ -127,7 +127,7 @@ class HostBlock:
     drawn: int = 0
 
     def is_done(self) -> bool:
-        """Whether all its pieces have been computed."""
+        """Return whether all its pieces have been computed."""
         return all(piece.done() for piece in self.pieces)
 
 
@@ -166,7 +166,7 @@ class HostBlocks:
         ]
 
     def is_needed(self, first: int) -> bool:
-        """Whether any missing block overlaps the chunk from replication ``first``."""
+        """Return whether any missing block overlaps the chunk from replication ``first``."""
         return any(True for _ in self._missing_in(first))
 
     def _missing_in(self, first: int) -> Iterator[tuple[EstimatorPlan, int]]:
@@ -295,6 +295,6 @@ def _faults(name: str, draws: Any) -> list[str]:
 
 
 def _are_equal(columns: Any, one: int, other: int) -> bool:
-    """Whether two of the draws are equal in all of these columns."""
+    """Return whether two of the draws are equal in all of these columns."""
     pairs = ((values[one], values[other]) for values in columns.values())
     return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)

@@ -121,7 +121,7 @@ class Piece:
     task: Task
 
     def done(self) -> bool:
-        """Whether the outcomes are there."""
+        """Return whether the outcomes are there."""
         return self.task.done()
 
     def outcomes(self) -> list[Outcome]:

@@ -86,7 +86,7 @@ def _fault_of_object(argument: str, part: Any) -> str:
         )
     if argument == "dgp" and hasattr(type(part), "sample"):
         return (
-            f"is a generator ({kind}), which knows no truth; "
+            f"is a generator ({kind}), which has no truth; "
             "mcsim.dgps.with_effect(generator, outcome=..., assignment=..., effect=...) makes "
             "it a DGP, and so does a function of (key, design) that returns a Sample"
         )

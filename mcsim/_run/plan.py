@@ -299,7 +299,7 @@ SHOWN, LEAD = 200, 40  # characters of a value; of these before the place where 
 
 
 def _in_lines(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines that tell two definitions of the same name apart."""
+    """Yield the lines in which two definitions of the same name differ."""
     yield f"{what}:"
     before, after = dict(_flat(old)), dict(_flat(new))
     for path in sorted(before.keys() | after.keys()):
@@ -333,7 +333,7 @@ def _cut(text: str, start: int = 0) -> str:
 
 
 def _is_fitted(definition: Any) -> bool:
-    """Whether a definition is of a fitted generator, whose numbers say nothing to a reader."""
+    """Whether a definition is of a fitted generator, whose numbers do not inform a reader."""
     return isinstance(definition, Mapping) and FITTED_BY in definition
 
 

@@ -145,7 +145,7 @@ def run(
 
 
 def _checked_reps(study: Study, reps: int | None, seed: int, workers: int | None) -> int:
-    """Check the arguments and return how many replications to run."""
+    """Check the arguments and return the number of replications to run."""
     if not isinstance(study, Study):
         raise InputError(f"study: got {type(study).__name__}, expected an mcsim.Study")
     reps = study.reps if reps is None else reps
@@ -180,7 +180,7 @@ def _needs_processes(study: Study) -> bool:
 def _recorded(
     home: Store, asked: Mapping[str, Any], source: Path | None
 ) -> Iterator[dict[str, Any]]:
-    """Record the run in the store, and how it ended."""
+    """Record the run and its end in the store."""
     study, order = home.write_study(asked, source).name, home.next_order()
     record = {"study": study, "order": order, "state": "running", "pid": os.getpid()}
     name, started = home.write_run(record), time.monotonic()
@@ -246,7 +246,7 @@ def _execute(
     display: Progress,
     threads: int,
 ) -> dict[str, float]:
-    """Compute what is missing; cells share the worker pool and a few threads."""
+    """Compute the missing blocks; cells share the worker pool and a few threads."""
     _warn_before(plans, truths)
     stop = threading.Event()
     runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]

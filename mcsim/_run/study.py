@@ -22,7 +22,7 @@ from mcsim.measures._compare import PUBLISHED_COLUMNS
 from mcsim.measures._summarize import RESULT_COLUMNS
 
 GENERATOR = "generator"
-"""The factor that tells the members of an ensemble apart."""
+"""The factor that identifies the members of an ensemble."""
 
 LEAST_LEVEL = 0.5
 """Confidence levels below it are warned of: the size of a test, in all likelihood."""
@@ -41,36 +41,36 @@ class Study:
     Attributes
     ----------
     dgp : DGP, or mapping of name to DGP
-        A DGP that has ``members()`` (an ensemble of generators) gives one cell per member, told
-        apart by the factor ``generator``.
+        A DGP that has ``members()`` (an ensemble of generators) gives one cell per member,
+        identified by the factor ``generator``.
     estimators : Estimator, sequence of them, or mapping of name to Estimator
-        All of them see the same samples.
+        All of them get the same samples.
     designs : sequence of Design
         Usually from `grid`; each is crossed with each DGP.
     aim : str
-        What the study is to find out.
+        The question that the study answers.
     null : float
         The value that tests are of.
     level : float
         Confidence level of intervals; tests reject at 1 - level. Estimators whose own p-values and
         limits depend on the null or the level take both from here.
     caveats : sequence of str
-        What a reader may not conclude; printed under every table, after the DGPs' own.
+        Conclusions that results do not support; printed under every table, after the DGPs' own.
     reps : int
         Replications of every cell, where a run does not ask for another number.
     scale, unit : float, str
-        How tables show figures in units of the outcome: divided by ``scale``, called ``unit``.
+        Units of figures in tables: divided by ``scale``, called ``unit``.
     versions : mapping of name to int or str
-        Your own versions of DGPs and estimators, by their names in the study. A store notices a
-        change of code, options and data by itself; raise the version of a part when something
-        changes that it cannot see, such as a file that a function reads. The run then stops with
+        Your own versions of DGPs and estimators, by their names in the study. Changes of code,
+        options and data show in the definition; raise the version of a part when something else
+        changes, such as a file that a function reads. The run then stops with
         exit code 3, as for any change.
 
     Raises
     ------
     InputError
         For an empty grid, duplicate cells, two estimators of one name, a level outside (0, 1), an
-        estimator that was given another null or level, data or a class in the place of a DGP or an
+        estimator that was given another null or level, data or a class in place of a DGP or an
         estimator, a factor with the name of a column of the results, or a version of a name that
         the study does not have: all reported together.
 
@@ -142,7 +142,7 @@ class Study:
         }
 
     def _faults_of_null_and_level(self) -> list[str]:
-        """Say which estimators were given another null or level than the study's."""
+        """Return a fault for estimators with another null or level than the study's."""
         faults = []
         for name, estimator in named("estimators", self.estimators):
             try:
@@ -174,7 +174,7 @@ class Cell:
     design : Design
         The factors' values, the ensemble's ``generator`` included.
     seen : Design
-        What the DGP sees: without ``generator``, so that the members of an ensemble share one
+        The DGP's argument: without ``generator``, so that the members of an ensemble share one
         compiled program.
     """
 
@@ -202,7 +202,7 @@ def _members(name: str, dgp: Any, design: Design) -> Iterator[tuple[Any, dict[st
             f"the DGP {name!r} is an ensemble and brings the factor {GENERATOR!r} itself; take it "
             "out of the grid"
             if members
-            else f"the factor {GENERATOR!r} tells the members of an ensemble apart, and tables "
+            else f"the factor {GENERATOR!r} identifies the members of an ensemble, and tables "
             "average over it; rename it"
         )
         raise InputError(f"designs: {why}")
@@ -219,7 +219,7 @@ def _faults_of_numbers(study: Study) -> list[str]:
 
 
 def faults_of_scale(scale: Any) -> list[str]:
-    """Return what is wrong with the number that figures are divided by."""
+    """Return the faults of the divisor of figures."""
     if is_finite(scale) and scale > 0:
         return []
     return [f"scale: got {scale!r}, expected a number above 0"]
@@ -236,7 +236,7 @@ def _faults_of_texts(study: Study) -> list[str]:
 
 
 def _faults_of_versions(study: Study) -> list[str]:
-    """Say which versions are none, or of no DGP and no estimator of the study."""
+    """Return the faults of versions: of wrong types, or of unknown parts."""
     versions: Any = study.versions
     if not isinstance(versions, Mapping):
         return [f"versions: got {versions!r}, expected a dict, e.g. {{'ols': 2}}"]
@@ -253,7 +253,7 @@ def _faults_of_versions(study: Study) -> list[str]:
 
 
 def faults_of_reps(reps: Any) -> list[str]:
-    """Return what is wrong with a number of replications."""
+    """Return the faults of a number of replications."""
     if not isinstance(reps, int) or isinstance(reps, bool) or reps < 1:
         return [f"reps: got {reps!r}, expected a whole number from 1"]
     if reps > MOST_REPS:
@@ -262,7 +262,7 @@ def faults_of_reps(reps: Any) -> list[str]:
 
 
 def _faults_of_designs(designs: Any) -> list[str]:
-    """Say why something is no collection of designs at all."""
+    """Return the faults of a value as a collection of designs."""
     if isinstance(designs, Design):
         return ["designs: got one Design, expected a list: [design]"]
     if isinstance(designs, Mapping):
@@ -284,7 +284,7 @@ def _faults_of_each_design(designs: Sequence[Any]) -> list[str]:
 
 
 def _faults_of_names(designs: Sequence[Design]) -> list[str]:
-    """Factors that have the name of a column of the results could not stand in a table."""
+    """Return a fault for factors with the name of a column of the results."""
     given = dict.fromkeys(name for design in designs for name in design.effective())
     return [
         f"designs: the factor {name!r} has the name of a column of the results; rename it, e.g. "
@@ -295,7 +295,7 @@ def _faults_of_names(designs: Sequence[Design]) -> list[str]:
 
 
 def _faults_of_factors(dgps: Mapping[str, Any], designs: Sequence[Design]) -> list[str]:
-    """A factor that no DGP reads would label rows with what they are not."""
+    """Return a fault for factors that no DGP reads, which would mislabel rows."""
     read = [described(dgp).factors for dgp in dgps.values()]
     if any(names is None for names in read):
         return []
@@ -309,7 +309,7 @@ def _faults_of_factors(dgps: Mapping[str, Any], designs: Sequence[Design]) -> li
 
 
 def _faults_of_cells(cells: Sequence[Cell]) -> list[str]:
-    """Cells are told apart by their canonical values: 1 and 1.0 are one cell."""
+    """Return a fault for cells with equal canonical values: 1 and 1.0 are one cell."""
     seen, faults = set(), []
     for cell in cells:
         identity = digest(cell_identity(cell.dgp_name, cell.design))

@@ -41,11 +41,11 @@ class CellTruth:
     kind: str = "known"
 
     def knows(self, plan: CellPlan) -> set[str]:
-        """Return the estimands whose truth the samples or the cell have."""
+        """Return the estimands with a truth in the samples or the cell."""
         return {*plan.estimands, *self.values}
 
     def leaves_open(self, plan: CellPlan, estimand: str) -> bool:
-        """Whether an estimate has no name, and the study not exactly one estimand."""
+        """Return whether an estimate has no name, and the study not exactly one estimand."""
         return not estimand and len(without_synonyms(plan, self.knows(plan))) != 1
 
     def of(self, estimator: str, estimand: str, inference: str) -> float:
@@ -80,7 +80,7 @@ class CellTruth:
 
 
 def store_truths(plans: list[CellPlan], store: Store, pool: WorkerPool) -> dict[str, CellTruth]:
-    """Return the truth of every cell, computing and storing what is missing."""
+    """Return the truth of every cell, computing and storing missing ones."""
     return {p.hash: _cell_truth(p, store, pool) for p in plans}
 
 
@@ -160,7 +160,7 @@ def without_synonyms(plan: CellPlan, estimands: Iterable[str]) -> set[str]:
 
 
 def computes_truth(plan: CellPlan) -> bool:
-    """Whether the truth of a cell is computed once, and stored in truth.json."""
+    """Return whether the truth of a cell is computed once, and stored in truth.json."""
     return callable(plan.dgp.truth)
 
 

@@ -38,7 +38,7 @@ def in_sentences(command: Callable[P, None]) -> Callable[P, None]:
             complain("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            complain("interrupted: what a run has finished is in its store; it goes on if repeated")
+            complain("interrupted: finished blocks are in the store; the run continues if repeated")
             _leave(130)
 
     return run_in_sentences

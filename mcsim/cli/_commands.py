@@ -21,14 +21,14 @@ Sep = Annotated[str | None, typer.Option(help="Separator of a text file, such as
 Decimal = Annotated[str | None, typer.Option(help="Decimal sign of a text file, such as ','.")]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
 Thousands = Annotated[
-    str | None, typer.Option(help="What sets thousands apart in a text file, such as ','.")
+    str | None, typer.Option(help="Separator of thousands in a text file, such as ','.")
 ]
 MissingValues = Annotated[
-    list[str] | None, typer.Option(help="What stands for a missing value in the data.")
+    list[str] | None, typer.Option(help="Text for a missing value in the data.")
 ]
 Shocks = Annotated[
     str | None,
-    typer.Option(help="Means of the periods: fixed, those of the data; or redraw, drawn anew."),
+    typer.Option(help="Means of the periods: fixed, as in the data; or redraw, drawn anew."),
 ]
 DEFAULT_KIND = "vae"
 
@@ -59,7 +59,7 @@ def run_command(
         ),
     ] = False,
 ) -> None:
-    """Run a study, or continue it: what the store holds is not computed again."""
+    """Run a study, or continue it: blocks in the store are not computed again."""
     with waiting_for("starting mcsim", shown=not quiet):
         from mcsim.cli import _studies
 
@@ -117,10 +117,8 @@ def replay_command(
 @in_sentences
 def fit_command(
     data: DataArgument,
-    unit: Annotated[str | None, typer.Option(help="Column that says which unit.")] = None,
-    time_: Annotated[
-        str | None, typer.Option("--time", help="Column that says which period.")
-    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Column of units.")] = None,
+    time_: Annotated[str | None, typer.Option("--time", help="Column of periods.")] = None,
     kind: Annotated[str, typer.Option(help="Kind of generator, such as vae.")] = DEFAULT_KIND,
     out: Annotated[Path | None, typer.Option(help="File of the model.")] = None,
     columns: Annotated[
@@ -186,10 +184,11 @@ def fidelity_command(
     thousands: Thousands = None,
     missing_values: MissingValues = None,
 ) -> None:
-    """Say how close a model is to data, beside reference generators.
+    """Measure how close a model is to data, beside reference generators.
 
-    The model saw all units of the data, so that none is left to compare with: its configuration is
-    fit again on random halves of the units (of a cross-section, on all rows but a fold).
+    The model was fit to all units of the data, so that none is left to compare with: its
+    configuration is fit again on random halves of the units (of a cross-section, on all rows but a
+    fold).
     """
     from mcsim.cli import _generators
 

@@ -151,8 +151,8 @@ def panel_for(frame: pd.DataFrame, generator: Any) -> tuple[Panel, Schema]:
     panel, found = from_frame(frame, unit, time, columns=schema.names, categorical=categorical)
     raise_all(
         [
-            f"column {name!r}: its categories are {list(found[name].levels)}, but those of the "
-            f"model are {list(schema[name].levels)}"
+            f"column {name!r}: its categories are {list(found[name].levels)}, but the model's "
+            f"are {list(schema[name].levels)}"
             for name in schema.names
             if name != cluster and found[name].levels != schema[name].levels
         ]

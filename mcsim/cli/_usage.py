@@ -43,7 +43,7 @@ def usage_hint(arguments: Sequence[str], commands: Mapping[str, Callable[..., An
 
 
 def _hint_of_lists(arguments: Sequence[str], command: Callable[..., Any]) -> str:
-    """Return how to give several names to one option, which Stata separates by spaces."""
+    """Return a hint on several names for one option, which Stata separates by spaces."""
     own = get_type_hints(command, include_extras=True)
     for at, argument in enumerate(arguments):
         name = argument.removeprefix("--").replace("-", "_")
@@ -59,7 +59,7 @@ def _is_name(word: str) -> bool:
 
 
 def _hint_of_trainers(arguments: Sequence[str], command: Callable[..., Any]) -> str:
-    """Return how to set the options of trainers, which the command line does not take."""
+    """Return a hint on options of trainers, which the command line does not take."""
     own = inspect.signature(command).parameters
     for argument in arguments:
         option = argument.removeprefix("--").partition("=")[0].replace("-", "_")

@@ -28,7 +28,7 @@ class DatasetInfo:
     Attributes
     ----------
     name : str
-        As `load` takes it.
+        The argument of `load`.
     about : str
         One line.
     rows : int
@@ -40,7 +40,7 @@ class DatasetInfo:
     package : str, optional
         The PyPI package that holds it.
     file, sha256, url, how : str, optional
-        Or the file that holds it, its hash, where it is fetched from, how else to get it.
+        Or the file that holds it, its hash, its address, another way to get it.
     separator : str
         Between the file's columns.
     """

@@ -1,7 +1,7 @@
 """Data-generating processes: panels with known truth, effects imposed on real ones, the bootstrap.
 
-Parametric ones (`ErrorComponents`, `DynamicPanel`, `InteractiveEffects`, `LinearIV`), those that
-come from data (`Bootstrap`, `FactorModel`, `PotentialOutcomes`), and `with_effect`, which imposes
+Parametric DGPs (`ErrorComponents`, `DynamicPanel`, `InteractiveEffects`, `LinearIV`), DGPs from
+data (`Bootstrap`, `FactorModel`, `PotentialOutcomes`), and `with_effect`, which imposes
 a known effect on any of them.
 """
 

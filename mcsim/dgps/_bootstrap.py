@@ -40,16 +40,16 @@ class Bootstrap:
         A column of few values, constant over periods (the treatment, say): its groups keep their
         sizes in every sample.
     cluster : str, optional
-        A column that tells clusters of equal size apart, constant over periods (states): clusters
-        are drawn, all their units together, and numbered anew, so that one drawn twice is two.
+        A column that identifies clusters of equal size, constant over periods (states): clusters
+        are drawn whole and numbered anew, so that one drawn twice is two clusters.
     n_units : int, optional
         Units in a sample, by default as many as there are; with clusters, a multiple of their
         size. The design's factor of this name takes precedence. Not with strata.
     replacement : bool
-        Whether a unit can be drawn twice; False takes a random subset, the law of a finite
+        Whether a unit can be drawn twice; False takes a random subset, as from a finite
         population.
     schema : Schema, optional
-        The panel's schema, so that host estimators see the user's names and categories.
+        The panel's schema, so that frames of host estimators have the user's names and categories.
 
     Raises
     ------
@@ -113,12 +113,12 @@ class Bootstrap:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads."""
+        """Factors of a design that the DGP reads."""
         return ("n_units",)
 
     @property
     def truth_kind(self) -> str:
-        """What the truth is, in words."""
+        """Description of the truth, in words."""
         kinds = {"own": "each estimator's own full-sample value", (): "not known"}
         return kinds.get(self.truth_value, "assumed")
 
@@ -132,14 +132,14 @@ class Bootstrap:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Conclusions that results do not support, as sentences."""
         kind = self.truth_kind
         truth = (f"Bootstrap: its truth is {kind}, so that bias is a distance from that value.",)
         ties = "Bootstrap: it repeats units, and repeated units are ties, which break matching."
         return (*(truth if self.truth_value else ()), ties)
 
     def __call__(self, key: Key[Array, ""], design: Design) -> Sample:
-        """Draw one sample, of the real size unless ``n_units`` says otherwise."""
+        """Draw one sample, of the real size or of ``n_units`` units."""
         dgp = with_factors(self, design)
         raise_all(_faults_of_draws(dgp))
         keys = jax.random.split(key, len(dgp.groups))
@@ -161,7 +161,7 @@ class Bootstrap:
     def _members(
         self, key: Key[Array, ""], group: Int[Array, "draw member"]
     ) -> Int[Array, " unit"]:
-        """Draw from one group: which units are in the sample."""
+        """Draw from one group the numbers of the units in the sample."""
         count = (len(group) if self.n_units is None else self.n_units // group.shape[1],)
         if self.replacement:
             return group[jax.random.randint(key, count, 0, len(group))].reshape(-1)
@@ -188,7 +188,7 @@ def _faults(panel: Any, truth: Any, strata: str | None, cluster: str | None) -> 
         sizes = np.unique(codes_of(panel, cluster), return_counts=True)[1]
         if np.ptp(sizes):
             faults.append(
-                f"cluster: those of {cluster!r} have {sizes.min()} to {sizes.max()} units, "
+                f"cluster: clusters of {cluster!r} have {sizes.min()} to {sizes.max()} units, "
                 "expected one size, so that every sample has the same shape"
             )
     return faults
@@ -214,7 +214,7 @@ def _faults_of_draws(dgp: Bootstrap) -> list[str]:
 def _groups(
     panel: Panel, strata: str | None, cluster: str | None
 ) -> tuple[Int[Array, "draw member"], ...]:
-    """What to draw from: in each group, rows of the units that are drawn together."""
+    """Return, for each group, rows of the units that are drawn together."""
     if strata is None and cluster is None:
         return (jnp.arange(panel.n_units)[:, None],)
     values = codes_of(panel, str(strata or cluster))

@@ -1,4 +1,4 @@
-"""A dynamic panel: an autoregression with unit effects and a regressor that is one as well.
+"""A dynamic panel: an autoregression with unit effects and an autoregressive regressor.
 
 Nickell (1981), Econometrica 49: 1417-1426; Arellano & Bond (1991), section 5.
 """
@@ -29,7 +29,7 @@ from mcsim.errors import raise_all
 class DynamicPanel:
     """Draw ``y = alpha y_lag + beta x + eta + v`` with ``x = x_rho x_lag + xi``.
 
-    eta, v and xi are independent normals. A factor of a design that has the name of a field takes
+    eta, v and xi are independent normals. A factor of a design with the name of a field takes
     its place.
 
     Parameters
@@ -46,7 +46,7 @@ class DynamicPanel:
         Autocorrelation of x, and standard deviation of its innovation xi.
     burn_in : int or None
         None: y and x start in their stationary distribution given eta. A number, at least 1: both
-        start at 0, and so many cross-sections are discarded, the zeros among them.
+        start at 0, and this number of cross-sections is discarded, including the zeros.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class DynamicPanel:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads."""
+        """Factors of a design that the DGP reads."""
         return field_names(self)
 
     @property

@@ -1,8 +1,8 @@
 """Effects that differ between units and over time, as ``effect(key, exposure, panel)``, and means.
 
 Exposure (unit, period) is 1 in a unit's first treated period, 2 in the next of the calendar, 0
-where it is not treated. Any function that returns the effect of every cell is one; these are
-ready-made.
+where it is not treated. Any function that returns the effect of every cell is such an effect;
+these are ready-made.
 """
 
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ def periods_treated(
 ) -> Float[Array, "unit period"]:
     """Return the number of calendar periods since a unit's adoption, the present one included.
 
-    A treatment that holds on from one period of the panel to its next held in between.
+    A treatment in two successive periods of the panel holds in between.
     """
     if calendar.consecutive:
         return jnp.cumsum(treated, axis=1)

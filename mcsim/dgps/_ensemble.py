@@ -61,12 +61,12 @@ class Ensemble:
 
     @property
     def name(self) -> str:
-        """Its name in a study that gives it none."""
+        """Default name in a study."""
         return self.dgps[0].name
 
     @property
     def factors(self) -> tuple[str, ...] | None:
-        """The factors of a design that its members read."""
+        """Factors of a design that the members read."""
         return self.dgps[0].factors
 
     @property
@@ -86,7 +86,7 @@ class Ensemble:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Conclusions that results do not support, as sentences."""
         own = dict.fromkeys(caveat for dgp in self.dgps for caveat in dgp.caveats)
         return tuple(caveat for caveat in own if caveat != ONE_FIT or len(self.dgps) == 1)
 

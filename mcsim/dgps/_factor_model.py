@@ -28,7 +28,7 @@ PARTS = ("additive", "interactive", "noise", "autocorrelation")
 @with_remedies()
 @dataclass(frozen=True, eq=False)
 class FactorModel:
-    """Draw ``Y = F + M + E``: what is systematic in a real panel, and fresh noise.
+    """Draw ``Y = F + M + E``: the systematic part of a real panel, and fresh noise.
 
     `fit` estimates the parts; `without` takes some of them out. F (additive: unit and period
     effects) and M (interactive) are the same in every sample, the rows of E are independent
@@ -41,13 +41,13 @@ class FactorModel:
     additive, interactive : array (unit, period)
         F and M, in standard deviations of the outcome.
     noise : array (normal, period)
-        What turns a row of standard normals into one of E.
+        Map from a row of standard normals to a row of E.
     carried : dict of str to array (unit,)
         Columns that go with the rows.
     coefficients : tuple of float
         The noise's autoregression as fitted.
     n_units : int or None
-        None: the rows as they are. A number, or the design's factor ``n_units``: so many rows,
+        None: the rows as they are. A number, or the design's factor ``n_units``: this many rows,
         drawn with replacement in each sample.
     calendar : Calendar or None
         The places of the periods; None: one after another.
@@ -84,7 +84,7 @@ class FactorModel:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads."""
+        """Factors of a design that the DGP reads."""
         return field_names(self)
 
     @property
@@ -94,7 +94,7 @@ class FactorModel:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Conclusions that results do not support, as sentences."""
         return (
             "Factor model: one fit, taken as the truth; its noise is normal with the same "
             "autoregression in all units, and figures are in standard deviations of the outcome.",
@@ -102,7 +102,7 @@ class FactorModel:
 
     @property
     def covariance(self) -> Float[Array, "period period"]:
-        """Covariance of a row of E, in squared standard deviations of the outcome."""
+        """The covariance of a row of E, in squared standard deviations of the outcome."""
         return self.noise.T @ self.noise
 
     @property
@@ -168,7 +168,7 @@ class FactorModel:
         Parameters
         ----------
         *parts : {"additive", "interactive", "noise", "autocorrelation"}
-            What to leave out. Without autocorrelation the noise keeps the norm of its covariance.
+            Parts to leave out. Without autocorrelation the noise keeps the norm of its covariance.
 
         Returns
         -------
@@ -219,7 +219,7 @@ def standardized(values: Any) -> np.ndarray:
 
 
 def faults_of_rank(panel: Panel, outcome: str, rank: int) -> list[str]:
-    """Say why a panel has no decomposition of this rank."""
+    """Return the faults of a panel and a rank for a decomposition."""
     if outcome not in panel:
         return [f"outcome: got {outcome!r}{did_you_mean(outcome, panel)}"]
     faults = []
@@ -249,7 +249,7 @@ def _faults_of_fit(panel, outcome, rank, lags, carry) -> list[str]:
 
 
 def _autoregression(noise: np.ndarray, lags: int, calendar: Calendar) -> np.ndarray:
-    """Pooled least squares of each value on the ones before it, without an intercept."""
+    """Return coefficients of each value on the values before it, without an intercept."""
     if lags == 0:
         return np.zeros(0)
     sources = zip(*(calendar.before(j) for j in range(1, lags + 1)), strict=True)
@@ -265,7 +265,7 @@ def _autoregression(noise: np.ndarray, lags: int, calendar: Calendar) -> np.ndar
 
 
 def _correlations(coefficients: tuple[float, ...], calendar: Calendar) -> np.ndarray:
-    """The correlation matrix of a stationary autoregression, by its Yule-Walker equations."""
+    """Return the correlation matrix of a stationary autoregression (Yule-Walker)."""
     p = len(coefficients)
     roots = np.roots([1.0, *(-c for c in coefficients)])
     if p and np.abs(roots).max() >= 1:

@@ -1,4 +1,4 @@
-"""Fields of a DGP: a design's factors of the same name take precedence; checks of their values.
+"""Fields of a DGP, and of its parts: factors of a design take precedence; checks of values.
 
 Floats of a design are traced, so that only concrete numbers can be checked; a traced one outside
 its range gives samples of NaN, which estimators mark.
@@ -7,7 +7,7 @@ its range gives samples of NaN, which estimators mark.
 import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,55 @@ from mcsim._core.design import Design
 from mcsim._data.schema import Schema
 
 T = TypeVar("T")
+
+
+class DescribedAssignment(NamedTuple):
+    """Optional attributes of an assignment: one without an attribute has the value given here.
+
+    Attributes
+    ----------
+    faults : callable, optional
+        ``faults(panel)``: the faults of the assignment on a panel.
+    cluster, strata : str, optional
+        Columns of clusters, and of strata, within which units exchange treatments.
+    p : float, array (unit,) or str
+        Probability of treatment; without one 0, for every unit.
+    """
+
+    faults: Any = None
+    cluster: Any = None
+    strata: Any = None
+    p: Any = 0.0
+
+
+def described_assignment(assignment: Any) -> DescribedAssignment:
+    """Return the optional attributes of an assignment, which may be any function."""
+    without = DescribedAssignment()._asdict()
+    return DescribedAssignment(**{n: getattr(assignment, n, v) for n, v in without.items()})
+
+
+class DescribedGenerator(NamedTuple):
+    """Optional attributes of a generator: one without an attribute has the value given here.
+
+    Attributes
+    ----------
+    given : sequence of str
+        Conditioning columns.
+    order : sequence of str
+        The other columns, in the order in which they are drawn; empty if they are drawn jointly.
+    config : object, optional
+        The trainer.
+    """
+
+    given: Any = ()
+    order: Any = ()
+    config: Any = None
+
+
+def described_generator(generator: Any) -> DescribedGenerator:
+    """Return the optional attributes of a generator."""
+    without = DescribedGenerator()._asdict()
+    return DescribedGenerator(**{n: getattr(generator, n, v) for n, v in without.items()})
 
 
 def with_factors(thing: T, design: Design) -> T:
@@ -58,7 +107,7 @@ def faults_of_flags(thing: Any, names: Iterable[str]) -> list[str]:
 
 
 def faults_of_schema(schema: Any) -> list[str]:
-    """Return the fault of a schema that is none."""
+    """Return the fault of a schema of another type."""
     if schema is None or isinstance(schema, Schema):
         return []
     kind = type(schema).__name__
@@ -88,7 +137,7 @@ def faults_of_persistence(thing: Any, names: Iterable[str], why: str) -> list[st
 
 
 def shown(value: Any) -> str:
-    """Return a value as messages show it; a tracer is "a traced number"."""
+    """Return a value as text for messages; a tracer is "a traced number"."""
     plain = is_number(value) or isinstance(value, (str, bool, tuple, list)) or value is None
     return repr(value) if plain else "a traced number"
 

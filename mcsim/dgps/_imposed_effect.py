@@ -58,12 +58,12 @@ class WithEffect:
 
     @property
     def name(self) -> str:
-        """Its name in a study that gives it none."""
+        """Default name in a study."""
         return "with_effect"
 
     @property
     def factors(self) -> tuple[str, ...] | None:
-        """The factors of a design that it reads; None if its source may read any."""
+        """Factors of a design that the DGP reads; None if its source may read any."""
         drawn = is_generator(self.source)
         alone = drawn or isinstance(self.source, Panel)
         source = () if alone else described(self.source).factors
@@ -75,7 +75,7 @@ class WithEffect:
 
     @property
     def synonyms(self) -> tuple[str, ...]:
-        """Names under which the truth stands a second time; they are no estimands of their own."""
+        """Second names of the truth, which are no estimands of their own."""
         return (self.treatment,)
 
     @property
@@ -92,7 +92,7 @@ class WithEffect:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Conclusions that results do not support, as sentences."""
         own = (*described(self.source).caveats, *described(self.assignment).caveats)
         if is_generator(self.source):
             return (ONE_FIT, FITTED, *own)

@@ -28,7 +28,7 @@ Instruments = Literal["random", "fixed", "limit"]
 class LinearIV:
     """Draw ``y = beta d + u`` and ``d = pi (z1 + ... + zK) + v`` with corr(u, v) = rho.
 
-    A cross-section; u and v are standard normal. A factor of a design that has the name of a field
+    A cross-section; u and v are standard normal. A factor of a design with the name of a field
     takes its place.
 
     Parameters
@@ -43,7 +43,7 @@ class LinearIV:
     rho : float
         Correlation of the two errors, from -1 to 1.
     n_instruments : int
-        Their number K; all have the same coefficient.
+        Number K of instruments; all have the same coefficient.
     instruments : {"random", "fixed", "limit"}
         Standard normal, drawn anew in every sample; or orthogonal to each other and to the constant
         with mean square 1, the same in every sample, so that the concentration holds exactly; or
@@ -91,7 +91,7 @@ class LinearIV:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads."""
+        """Factors of a design that the DGP reads."""
         return field_names(self)
 
     @property

@@ -35,10 +35,10 @@ _SHARES = ("unit_share", "time_share", "group_share")
 class ErrorComponents:
     """Draw ``y = beta x + u``, where u and x each have unit, period, group and AR(1) components.
 
-    All components are normal. Shares are shares of the variance of u (of x): of what a unit keeps
-    over periods, of what all units share in a period, of shocks that the units of a group share;
-    the rest is the unit's own AR(1). Group shocks follow an AR(1) with the same ``rho``. AR(1)
-    components start stationary. A factor of a design that has the name of a field takes its place.
+    All components are normal. Shares are shares of the variance of u (of x): of unit effects, of
+    period effects, of group shocks; the rest is the unit's own AR(1). Group shocks follow an AR(1)
+    with the same ``rho``. AR(1) components start stationary. A factor of a design with the name of
+    a field takes its place.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class ErrorComponents:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads."""
+        """Factors of a design that the DGP reads."""
         return field_names(self)
 
     @property
@@ -131,7 +131,7 @@ class ErrorComponents:
 
 
 class _Maps(NamedTuple):
-    """What turns the normals of a unit, of the periods and of a group into their (y, x)."""
+    """Maps from the normals of a unit, of the periods and of a group to their (y, x)."""
 
     unit: Float[Array, "normal column"]
     period: Float[Array, "normal column"]
@@ -200,10 +200,10 @@ class InteractiveEffects:
     beta : float
         The coefficient.
     confounding : float
-        How much of the factor structure is in x.
+        Weight of the factor structure in x.
     factor_sd, unit_sd, time_sd, sd, x_sd : float
         Standard deviations: of one factor times its loading, of unit and period effects, of e, and
-        of what x has of its own.
+        of the own part of x.
 
     Raises
     ------
@@ -243,7 +243,7 @@ class InteractiveEffects:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads."""
+        """Factors of a design that the DGP reads."""
         return field_names(self)
 
     @property

@@ -1,12 +1,12 @@
 """The treatment of a real panel: its effect, estimated to be removed, and exchangeable units.
 
-An effect estimated cell by cell would leave treated units without noise. Averages are those of
+An effect estimated cell by cell would leave treated units without noise. Averages are by
 imputation (Borusyak, Jaravel & Spiess 2024, Review of Economic Studies 91: 3253-3285); where the
 treatment is given up again, the coefficient of two-way fixed effects.
 
-Permuted paths of treatment stand for the data's own only where units are exchangeable: variances of
-treated and untreated units before treatment are compared. They are those of changes from period to
-period, about the mean of each group in each period, so that neither levels nor common trends enter.
+Permuted paths of treatment represent the data's own only where units are exchangeable: variances
+of treated and untreated units before treatment are compared. The variances are of changes from
+period to period, about the mean of each group and period, without levels and common trends.
 """
 
 from typing import NamedTuple
@@ -119,7 +119,7 @@ def two_way_fit(values: Cells, chosen: Chosen) -> Cells:
     Parameters
     ----------
     values : array (unit, period)
-        Values to fit; cells that are not chosen may hold anything.
+        Values to fit; other cells may hold any value.
     chosen : array of bool (unit, period)
         The cells of the fit.
 
@@ -185,7 +185,7 @@ def pre_period_variances(
     y : array (unit, period)
         Outcomes, from which the effect of treatment is removed: permutations read treated cells.
     observed : array of bool (unit, period)
-        Which cells are observed.
+        Mask of the observed cells.
     start : array of int (unit,)
         Position of the first treated period; the number of periods for the untreated.
     number, stratum : array of int (unit,)
@@ -194,7 +194,7 @@ def pre_period_variances(
     Returns
     -------
     VarianceRatio or None
-        The p-value is that of a two-sided permutation test of the logarithm. None: in no period
+        The p-value is of a two-sided permutation test of the logarithm. None: in no period
         have two units of both kinds changes before treatment.
     """
     change = np.diff(y, axis=1)

@@ -19,7 +19,7 @@ from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim._data.schema import Schema
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
-from mcsim.dgps._fields import faults_of_sizes
+from mcsim.dgps._fields import described_generator, faults_of_sizes
 from mcsim.errors import InputError, did_you_mean, printable, raise_all
 
 Coupling = Literal["rank", "independent"]
@@ -42,14 +42,15 @@ class PotentialOutcomes:
     ----------
     generators : generator or sequence of generators
         Fitted with ``given=[treatment]``. A sequence (see `mcsim.fit_many`) makes an ensemble,
-        whose members are cells of a study told apart by the factor ``generator``.
+        whose members are cells of a study, identified by the factor ``generator``.
     outcome, treatment : str
         Names of the columns.
     n_treated, n_control : int
         Sizes of the arms; the design's factors of these names take precedence.
     coupling : {"rank", "independent"}
-        How the two potential outcomes of a unit hang together: equal ranks, or independently given
-        the covariates. No data show it; it decides the spread of unit-level effects, not the ATT.
+        Dependence of the two potential outcomes of a unit: equal ranks, or independence given the
+        covariates. Data do not identify it; it affects the spread of unit-level effects, not the
+        ATT.
     effect : float or callable, optional
         Impose this effect: a number, or a function of the panel of covariates that returns the
         effect of every unit (unit,). Outcomes are then untreated ones plus the effect.
@@ -95,7 +96,7 @@ class PotentialOutcomes:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads."""
+        """Factors of a design that the DGP reads."""
         return ("n_treated", "n_control")
 
     @property
@@ -105,7 +106,7 @@ class PotentialOutcomes:
 
     @property
     def truth_kind(self) -> str:
-        """What the truth is, in words."""
+        """Description of the truth, in words."""
         if self.effect is not None:
             return "the effect that the design imposed"
         return f"the generator's population ATT, from {self.truth_draws:,} treated draws"
@@ -120,7 +121,7 @@ class PotentialOutcomes:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Conclusions that results do not support, as sentences."""
         return (
             *((ONE_FIT,) if len(self.generators) == 1 else ()),
             FITTED,
@@ -218,7 +219,7 @@ class PotentialOutcomes:
 
 @partial(jax.jit, static_argnums=2)
 def _effect_moments(dgp: PotentialOutcomes, key: Key[Array, ""], n_treated: int) -> Any:
-    """Mean of the effects on the treated and of their squares."""
+    """Return the means of the effects on the treated and of their squares."""
     both = dgp.potential_outcomes(key, n_treated, 0)
     effects = (both["y1"] - both["y0"])[:, 0]
     return jnp.stack([effects.mean(), (effects**2).mean()])
@@ -226,7 +227,8 @@ def _effect_moments(dgp: PotentialOutcomes, key: Key[Array, ""], n_treated: int)
 
 def _kind(generator: Any) -> str:
     """Return the trainer's name if the generator has it, else the generator's own."""
-    return type(getattr(generator, "config", generator)).__name__
+    config = described_generator(generator).config
+    return type(generator if config is None else config).__name__
 
 
 def _faults(dgp: PotentialOutcomes) -> list[str]:
@@ -242,7 +244,7 @@ def _faults(dgp: PotentialOutcomes) -> list[str]:
 
 
 def _faults_of_columns(dgp: PotentialOutcomes) -> list[str]:
-    """What is wrong with the outcome, the treatment, and the generators that are to draw them."""
+    """Return the faults of outcome, treatment and generators, taken together."""
     schema, given = dgp.generators[0].schema, list(dgp.generators[0].given)
     roles = (("outcome", dgp.outcome), ("treatment", dgp.treatment))
     faults = [
@@ -255,7 +257,8 @@ def _faults_of_columns(dgp: PotentialOutcomes) -> list[str]:
         faults.append(
             f"treatment: {dgp.treatment!r} is {kind}, expected a column of zeros and ones"
         )
-    last = getattr(dgp.generators[0], "order", (dgp.outcome,))[-1]
+    order = described_generator(dgp.generators[0]).order
+    last = order[-1] if order else dgp.outcome
     if dgp.outcome in schema.names and dgp.outcome != last:
         faults.append(
             f"outcome: {dgp.outcome!r} is not the column that the generator draws last, {last!r}; "

@@ -57,7 +57,7 @@ class RandomOrder(NamedTuple):
 
     @property
     def place(self) -> Int[Array, " unit"]:
-        """Rank of each unit's number from 0; units of a cluster share it."""
+        """Return the rank of each unit's number from 0; units of a cluster share it."""
         return jnp.searchsorted(self.ascending, self.of_unit)
 
 
@@ -97,7 +97,7 @@ def first_observed(panel: Panel, name: str) -> Array:
 
 
 def codes_of(panel: Panel, name: str) -> np.ndarray:
-    """Return the same for a concrete panel, in NumPy, also while a program is traced."""
+    """Return the values of `first_observed` for a concrete panel, also while tracing."""
     values = np.asarray(panel[name])
     first = 0 if panel.mask is None else np.argmax(np.asarray(panel.mask), axis=1)
     return values[np.arange(len(values)), first]

@@ -12,6 +12,7 @@ from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim.dgps._assignment.permuted import permuted
 from mcsim.dgps._ensemble import FIXED
+from mcsim.dgps._fields import described_assignment
 from mcsim.dgps._imposed_effect import WithEffect
 from mcsim.dgps._own_effect import (
     Cells,
@@ -38,7 +39,7 @@ class UntreatedPanel:
     Attributes
     ----------
     panel : Panel
-        As it came; its definition.
+        The panel as given, which defines the source.
     outcome, treatment : str
         Columns: the outcome that the treatment affected, and the treatment.
     untreated : {"average", "event", "as is"}
@@ -48,7 +49,7 @@ class UntreatedPanel:
     drawn : Panel
         The same panel with untreated outcomes.
     caveats : tuple of str
-        What a reader may not conclude.
+        Conclusions that results do not support.
     """
 
     definition_name = "mcsim.dgps.with_effect untreated"
@@ -63,7 +64,7 @@ class UntreatedPanel:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The factors of a design that it reads: none."""
+        """Factors of a design that the source reads: none."""
         return ()
 
     @property
@@ -115,7 +116,7 @@ def untreated_source(dgp: WithEffect, untreated: Untreated | None) -> Any:
 
 
 def faults_of_untreated(dgp: WithEffect, untreated: Any) -> list[str]:
-    """Return the faults of the option ``untreated``, or that it is needed."""
+    """Return the faults of the option ``untreated``, given or missing."""
     faults, path, name = [], dgp.assignment, dgp.treatment
     if isinstance(path, permuted) and path.treatment != name:
         faults.append(
@@ -172,9 +173,8 @@ def _permutation_df(dgp: WithEffect) -> int:
 
 def _exchanged(dgp: WithEffect) -> tuple[np.ndarray, np.ndarray]:
     """Return numbers of the units (clusters) that an assignment exchanges, and of their strata."""
-    panel, assignment = dgp.source, dgp.assignment
-    number = numbered(panel, getattr(assignment, "cluster", None))
-    strata = getattr(assignment, "strata", None)
+    panel, assignment = dgp.source, described_assignment(dgp.assignment)
+    number, strata = numbered(panel, assignment.cluster), assignment.strata
     return number, np.zeros_like(number) if strata is None else numbered(panel, strata)
 
 
@@ -209,8 +209,8 @@ def _faults_of_removal(dgp: WithEffect, untreated: Untreated) -> list[str]:
 def _rescaled(y: Cells, observed: np.ndarray, df: int) -> Cells:
     """Inflate deviations from unit and period effects by the variance that the removal took.
 
-    An effect that is estimated in these data takes one of the degrees of freedom of the permuted
-    units with it: with it the residuals of treated units are too small, as in any regression.
+    An effect estimated in these data takes one degree of freedom of the permuted units: without
+    the factor the residuals of treated units are too small, as in any regression.
     """
     return y + (np.sqrt(df / (df - 1)) - 1.0) * two_way_residual(y, observed)
 
@@ -232,7 +232,7 @@ def _of_removal(dgp: WithEffect, effect: OwnEffect) -> str:
 
 def _of_single_units(dgp: WithEffect, effect: OwnEffect) -> list[str]:
     """Return a warning about estimates that rest on one treated unit or cluster."""
-    cluster = getattr(dgp.assignment, "cluster", None)
+    cluster = described_assignment(dgp.assignment).cluster
     number = numbered(dgp.source, cluster)
     groups = {what: number[cells.any(axis=1)] for what, cells in effect.used.items()}
     alone = [what for what, treated in groups.items() if len(np.unique(treated)) == 1]

@@ -12,11 +12,17 @@ import numpy as np
 from mcsim._core.averages import ATT, named, read_average
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings, is_number
+from mcsim._core.protocols import described
 from mcsim._core.records import Panel
 from mcsim._data.schema import Column, Schema, infer_schema
 from mcsim.dgps._assignment.permuted import with_treatment
 from mcsim.dgps._ensemble import Ensemble, is_frame, is_generator, without_training_record
-from mcsim.dgps._fields import faults_of_schema, faults_of_sizes
+from mcsim.dgps._fields import (
+    described_assignment,
+    described_generator,
+    faults_of_schema,
+    faults_of_sizes,
+)
 from mcsim.dgps._imposed_effect import TruthOf, WithEffect
 from mcsim.dgps._untreated import Untreated, faults_of_untreated, untreated_source
 from mcsim.errors import did_you_mean, raise_all
@@ -48,12 +54,12 @@ def with_effect(
         makes an ensemble, whose members are cells of a study identified by the factor
         ``generator``.
     outcome : str
-        The column that the effect is added to.
+        The column to which the effect is added.
     assignment : callable
         ``assignment(key, panel)`` gives zeros and ones (unit, period): `permuted`, `at_random`,
         `in_random_periods`, `by_cohort`, `by_probability`, `by_path`, `by_unit_factors`, or a
         function (a value that is neither makes the sample NaN, so that estimators fail on it). A
-        factor of the design that has the name of one of its fields takes that field's place.
+        factor of the design with the name of one of its fields takes the field's place.
     effect : float or callable
         A number, or ``effect(key, exposure, panel)`` that gives the effect of every cell:
         `by_exposure`, `heterogeneous`, or a function. Exposure (unit, period) counts treated
@@ -68,7 +74,7 @@ def with_effect(
         all treated cells, or the average effects by event time; or nothing is. It is estimated by
         `mcsim.estimators.imputation`, or is the two-way coefficient where treatment is given up.
         Then all deviations from unit and period means are multiplied by sqrt((G - 1) / (G - 2)), G
-        the units (clusters) that are permuted, since the estimate took a part of them along; with
+        the units (clusters) that are permuted, since the estimate removed a part of them; with
         S strata, by sqrt((G - S) / (G - S - 1)).
     truth : {"sample", "population"}
         The ATT over the treated cells of each sample; or over all samples, computed once per cell
@@ -82,10 +88,11 @@ def with_effect(
         cohorts and periods ``"att[group]"``, ``"att[calendar]"``; of one, ``"att[g=3]"``,
         ``"att[t=3]"``.
     n_units, n_periods : int, optional
-        Units and periods to draw from a generator, the periods by default as many as it learned;
+        Units and periods to draw from a generator, the periods by default as many as in training;
         factors ``n_units`` and ``n_periods`` take precedence.
     schema : Schema, optional
-        The schema of a source that has none of its own, so that host estimators see its names.
+        The schema of a source that has none of its own, so that frames of host estimators have its
+        names.
 
     Returns
     -------
@@ -185,7 +192,7 @@ def _faults_of_source(dgp: WithEffect) -> list[str]:
         return _faults_of_drawing(dgp)
     faults = _faults_of_own_sizes(dgp)
     if isinstance(source, Panel):
-        check = getattr(dgp.assignment, "faults", None)
+        check = described_assignment(dgp.assignment).faults
         faults += check(source) if check else []
     elif not callable(source) or is_frame(source):
         kind = type(source).__name__
@@ -196,7 +203,7 @@ def _faults_of_source(dgp: WithEffect) -> list[str]:
 
 def _faults_of_outcome(dgp: WithEffect) -> list[str]:
     source = dgp.source
-    columns = getattr(getattr(source, "schema", None), "names", None)
+    columns = getattr(described(source).schema, "names", None)
     if isinstance(source, Panel):
         columns = tuple(source)
     faults = []
@@ -284,7 +291,7 @@ def _faults_of_ensemble(sources: Sequence[Any]) -> list[str]:
     if not all(map(is_generator, sources)):
         kinds = sorted({type(source).__name__ for source in sources if not is_generator(source)})
         return [f"source: got a list with {', '.join(kinds)}, expected fitted generators"]
-    if any(getattr(s, "schema", None) != getattr(sources[0], "schema", None) for s in sources):
+    if any(described(s).schema != described(sources[0]).schema for s in sources):
         return ["source: the generators' schemas differ, expected fits of one data set"]
     return []
 
@@ -294,16 +301,17 @@ def _faults_of_drawing(dgp: WithEffect) -> list[str]:
     source: Any = dgp.source
     sizes = {"n_units": 2, "n_periods": 2}
     faults = faults_of_sizes(dgp, {n: m for n, m in sizes.items() if getattr(dgp, n) is not None})
-    if given := getattr(source, "given", ()):
+    if given := described_generator(source).given:
         faults.append(
             f"source: the generator was fit given {list(given)}, so that it draws no whole panel; "
             "fit it without given="
         )
-    names = getattr(getattr(source, "schema", None), "names", None)
-    cluster = getattr(dgp.assignment, "cluster", None)
+    names = getattr(described(source).schema, "names", None)
+    assignment = described_assignment(dgp.assignment)
+    cluster = assignment.cluster
     if names is not None and cluster is not None and cluster not in names:
         faults.append(f"cluster: got {cluster!r}{did_you_mean(cluster, names)}")
-    if np.shape(getattr(dgp.assignment, "p", 0.0)):
+    if np.shape(assignment.p):
         faults.append(
             "p: got one probability per unit, but a generator draws other units in every panel; "
             "by_path and by_unit_factors(..., drawn=True) depend on the units drawn, and p may be "
@@ -313,7 +321,7 @@ def _faults_of_drawing(dgp: WithEffect) -> list[str]:
 
 
 def _schema_of(dgp: WithEffect) -> Schema | None:
-    schema = dgp.schema or getattr(dgp.source, "schema", None)
+    schema = dgp.schema or described(dgp.source).schema
     return schema if isinstance(schema, Schema) else None
 
 
@@ -335,7 +343,13 @@ def _schema_with_treatment(dgp: WithEffect) -> Schema | None:
     schema = _schema_of(dgp)
     if schema is None:
         return None
-    free = {"kind": "continuous", "lower": -np.inf, "upper": np.inf, "atoms": (), "levels": ()}
+    free = {
+        "kind": "continuous",
+        "lower": -np.inf,
+        "upper": np.inf,
+        "mass_points": (),
+        "levels": (),
+    }
     if dgp.outcome in schema.names:
         schema = schema.replace(**{dgp.outcome: free})
     others = tuple(column for column in schema.columns if column.name != dgp.treatment)

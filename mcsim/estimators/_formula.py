@@ -141,7 +141,7 @@ def with_axes(formula: Any, unit: str, time: str) -> Any:
         [
             f"formula {str(formula)!r}: {effect!r} is not a fixed effect, expected "
             f"{' or '.join(known)} (the panel's own axes; unit and time will do)"
-            f"{did_you_mean(effect, known)}; those of another column are its dummies"
+            f"{did_you_mean(effect, known)}; effects of another column are its dummies"
             for effect in formula.own_effects
             if effect not in axes
         ]

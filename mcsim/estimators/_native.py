@@ -191,7 +191,7 @@ class NativeEstimator:
         return self.diagnosis(panel, formula, **options)
 
     def explain(self, panel: Panel, /) -> str:
-        """Return the reason why it fails on a panel of numbers, as a sentence; see `Explained`.
+        """Return the reason of a failure on a panel of numbers, as a sentence; see `Explained`.
 
         Raises
         ------

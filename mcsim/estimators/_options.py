@@ -97,7 +97,7 @@ def faults_of_names(
 def spelled_terms(
     asked: Names | None, default: Sequence[str], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Spell the terms as the formula does, whatever their spaces."""
+    """Spell the terms as the formula does, ignoring spaces."""
     if asked is None:
         return tuple(default)
     spelled = {name.replace(" ", ""): name for name in names}

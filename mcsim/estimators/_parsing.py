@@ -32,7 +32,7 @@ _TERMS = {
     "*": lambda a, b: a + b + a * b,
     ":": lambda a, b: a * b,
 }
-"""The number of terms of an operator's result, from those of its two sides; the last bind most."""
+"""Numbers of terms of an operator's result, by the numbers of its sides; the last bind most."""
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def _faults_of_effects(terms: list, own_names: bool) -> list[str]:
     if len(terms) > len(EFFECTS):
         faults.append(
             f"got the effects {' + '.join(map(str, terms))}, expected at most unit and time (the "
-            "panel's own axes); those of another column are its dummies, made of a category"
+            "panel's own axes); effects of another column are its dummies, made of a category"
         )
     return faults
 
@@ -207,7 +207,7 @@ def _split_formula(text: str, example: str, *, constant: bool = False) -> tuple[
     example : str
         A valid formula, for the message.
     constant : bool
-        Whether a 1 may stand for the constant, which is always there: ``y ~ 1``.
+        Whether a 1 may name the constant, which is always there: ``y ~ 1``.
     """
     if not isinstance(text, str):
         raise InputError(f"formula: got {type(text).__name__}, expected a string {example!r}")
@@ -224,7 +224,7 @@ def _split_formula(text: str, example: str, *, constant: bool = False) -> tuple[
         if (number := _number_of_terms(tokens)) > _MOST:
             raise InputError(
                 f"formula: got {number:,} terms, expected at most {_MOST:,}; a product a*b*c has "
-                "all products of its columns: write those that you want, a + b + a:b"
+                "all products of its columns: write the terms that you want, a + b + a:b"
             )
         terms = parser.get_terms(text)
         left, right = terms.lhs, terms.rhs  # type: ignore[attr-defined]

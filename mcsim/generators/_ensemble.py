@@ -1,7 +1,7 @@
 """Ensembles: one generator per key, on folds, bootstrap samples or all rows of the same data.
 
-One fit is one draw from the distributions that the data allow; how far the members disagree is the
-part of a study's uncertainty that more replications never remove.
+A fit is one draw from the distributions compatible with the data; the disagreement of members is
+the part of a study's uncertainty that more replications never remove.
 """
 
 import inspect
@@ -44,7 +44,7 @@ def fit_many(
     given, schema, progress
         As in the trainer's ``fit``.
     resample : {"folds", "bootstrap", None}
-        Which rows a member sees. ``"folds"``: all but its fold, the folds being as many as members
+        The training rows of a member. ``"folds"``: all but its fold; folds are as many as members
         and stratified by the discrete given columns; ``"bootstrap"``: as many rows, drawn with
         replacement within the same strata, and duplicates of a row count as one; None: all rows,
         so that members differ by key alone. If the trainer has a ``cluster``, whole clusters are
@@ -53,13 +53,13 @@ def fit_many(
     Returns
     -------
     list of fitted generators
-        One per key; ``rows`` says what it was trained on.
+        One per key; ``rows`` holds its training rows.
 
     Raises
     ------
     InputError
-        For fewer than two folds, or fewer rows in an arm (or clusters) than folds, for a bootstrap
-        sample of one row only, or of a `MacroPanel`; and as the trainer's ``fit``.
+        For fewer than two folds, fewer rows in a stratum (or clusters) than folds, a bootstrap
+        sample of one row only, a sample of a `MacroPanel`; and as the trainer's ``fit``.
 
     References
     ----------
@@ -113,7 +113,7 @@ _DISCRETE = 16  # a given column with more values does not stratify
 def _resampled(
     keys: Array, panel: Panel, given: Sequence[str], resample: str | None, cluster: str | None
 ) -> list[np.ndarray | None]:
-    """Return each member's rows: without some rows or clusters, or some of them several times."""
+    """Return each member's rows, a subset or with repetitions, by row or cluster."""
     if resample is None:
         return [None] * len(keys)
     group = np.arange(panel.n_units)
@@ -122,7 +122,7 @@ def _resampled(
         group = np.unique(np.asarray(panel[str(cluster)])[:, 0], return_inverse=True)[1].reshape(-1)
     strata = np.zeros(group.max() + 1, np.int64) if clustered else _strata(panel, given)
     if resample == "folds":
-        said = "panel has {} clusters" if clustered else "smallest arm has {} rows"
+        said = "panel has {} clusters" if clustered else "smallest stratum has {} rows"
         chosen = _folds(keys[0], strata, len(keys), said)
     else:
         chosen = [_bootstrap(key, strata) for key in keys]

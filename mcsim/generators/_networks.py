@@ -1,12 +1,12 @@
-"""The only file that knows Flax: perceptrons and LSTMs as plain functions of plain parameters.
+"""Networks (the only use of Flax): perceptrons and LSTMs as plain functions of parameters.
 
-A network is split once into structure and parameters; what trains and draws is `apply`, a pure
+A network is split once into structure and parameters; training and drawing call `apply`, a pure
 function, so that jit, grad and vmap are JAX's own. All networks map rows to rows: a `Writer` and a
 `Reader` go over a unit's periods in turn, and take the place of a perceptron.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
+
+from mcsim._core.pytree import stored_as
 
 Params = dict[str, Any]
 Sizes = tuple[int, ...]
@@ -28,14 +30,14 @@ class Writer:
     Attributes
     ----------
     shared, own : int
-        Latent coordinates that all periods see, and those of each period alone; a latent row has
-        ``shared + own * periods`` of them, period by period after the shared ones.
+        Latent coordinates of all periods, and of each single period; a latent row has ``shared +
+        own * periods`` coordinates, period by period after the shared ones.
     state : int
         Size of the LSTM's state.
-    periods, columns, traits : int
-        Of the vectors: columns of paths, and coordinates after the paths.
+    periods, columns, invariant : int
+        Of the vectors: time-varying columns, and coordinates of time-invariant ones, which follow.
     heads : int
-        Vectors that it writes for each row, one after the other (a mean and a scale: 2).
+        Vectors for each row, one after the other (a mean and a scale: 2).
     """
 
     shared: int
@@ -43,7 +45,7 @@ class Writer:
     state: int
     periods: int
     columns: int
-    traits: int
+    invariant: int = field(metadata=stored_as("traits"))  # as in `Column`
     heads: int = 1
 
 
@@ -55,16 +57,16 @@ class Reader:
     ----------
     state : int
         Size of the LSTM's state.
-    periods, columns, traits : int
-        Of the vector: columns of paths, and coordinates after the paths.
+    periods, columns, invariant : int
+        Of the vector: time-varying columns, and coordinates of time-invariant ones, which follow.
     features : int
-        What it returns for each row.
+        Number of features of each row.
     """
 
     state: int
     periods: int
     columns: int
-    traits: int
+    invariant: int = field(metadata=stored_as("traits"))  # as in `Column`
     features: int
 
 
@@ -109,13 +111,14 @@ class Recurrence(nnx.Module):
 
 
 class Writing(nnx.Module):
-    """The network of a `Writer`: each period sees the latent row, and which period it is."""
+    """The network of a `Writer`: the inputs of a period are the latent row and the period."""
 
     def __init__(self, plan: Writer, *, rngs: nnx.Rngs):
         self.plan = plan
         inputs = plan.shared + plan.own + plan.periods
         self.recurrence = Recurrence(inputs, plan.state, rngs=rngs)
-        self.traits = _linear(plan.shared, plan.heads * plan.traits, rngs)
+        # "paths" and "traits" name parameters in model files
+        self.traits = _linear(plan.shared, plan.heads * plan.invariant, rngs)
         self.paths = _linear(plan.state + plan.periods, plan.heads * plan.columns, rngs)
 
     def __call__(self, z: Float[Array, "row latent"]) -> Float[Array, "row coordinate"]:
@@ -127,17 +130,17 @@ class Writing(nnx.Module):
         states = self.recurrence(jnp.concatenate(parts, axis=2))
         paths = self.paths(jnp.concatenate([states, calendar], axis=2))
         paths = jnp.swapaxes(paths, 1, 2).reshape(rows, plan.heads, plan.columns * plan.periods)
-        traits = self.traits(shared).reshape(rows, plan.heads, plan.traits)
-        return jnp.concatenate([paths, traits], axis=2).reshape(rows, -1)
+        constant = self.traits(shared).reshape(rows, plan.heads, plan.invariant)
+        return jnp.concatenate([paths, constant], axis=2).reshape(rows, -1)
 
 
 class Reading(nnx.Module):
-    """The network of a `Reader`: features of the last state, the mean state and the traits."""
+    """The network of a `Reader`: features of last state, mean state and time-invariant columns."""
 
     def __init__(self, plan: Reader, *, rngs: nnx.Rngs):
         self.plan = plan
         self.recurrence = Recurrence(plan.columns + plan.periods, plan.state, rngs=rngs)
-        self.features = _linear(2 * plan.state + plan.traits, plan.features, rngs)
+        self.features = _linear(2 * plan.state + plan.invariant, plan.features, rngs)
 
     def __call__(self, x: Float[Array, "row coordinate"]) -> Float[Array, "row feature"]:
         plan, rows = self.plan, len(x)
@@ -150,7 +153,8 @@ class Reading(nnx.Module):
 
 def _linear(inputs: int, outputs: int, rngs: nnx.Rngs, bias: bool = True) -> nnx.Linear:
     options = {"dtype": jnp.float32, "param_dtype": jnp.float32, "use_bias": bias}
-    zeros = nnx.initializers.zeros_init()  # only shapes are asked for, and no traits are possible
+    # only shapes are used, and there may be no time-invariant columns
+    zeros = nnx.initializers.zeros_init()
     return nnx.Linear(inputs, outputs, kernel_init=zeros, rngs=rngs, **options)
 
 

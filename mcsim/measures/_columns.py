@@ -34,7 +34,7 @@ class Roles:
 
     @property
     def keys(self) -> list[str]:
-        """Columns that tell the groups apart: `by`, then `method`."""
+        """Columns that identify the groups: `by`, then `method`."""
         own = [] if self.method is None else [self.method]
         return [name for name in dict.fromkeys(self.by) if name not in own] + own
 

@@ -83,12 +83,12 @@ def compare(summary: pd.DataFrame, published: pd.DataFrame) -> Comparison:
     summary : pandas.DataFrame
         From `Results.summary` or `mcsim.summarize`.
     published : pandas.DataFrame
-        One row per figure: columns of the summary that say which row it is of (``estimator``,
-        ``rho``, ...), ``measure``, ``published``. Its Monte Carlo standard error is
-        ``published_mcse``; or follows from ``published_reps``, with how many replications it was
-        computed: binomial for shares, else the study's own error, scaled; without either the figure
+        One row per figure: columns of the summary that identify its row (``estimator``, ``rho``,
+        ...), ``measure``, ``published``. Its Monte Carlo standard error is
+        ``published_mcse``; or follows from ``published_reps``, its number of replications:
+        binomial for shares, else the study's own error, scaled; without either the figure
         is exact.
-        ``decimals`` is with how many it was printed: the error of rounding is part of its standard
+        ``decimals`` is the number printed: the error of rounding is part of its standard
         error.
 
     Returns
@@ -159,7 +159,7 @@ def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
         cell = {name: figure[name] for name in labels}
         raise InputError(
             f"published: {cell} fits {fits.sum()} rows of the summary, expected one; add a column "
-            "that tells them apart"
+            "that distinguishes them"
         )
     measure = figure["measure"]
     ours, mcse, reps = (

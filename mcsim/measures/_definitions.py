@@ -41,7 +41,7 @@ class Measured(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """How a measure is computed, which inputs it needs, and its unit.
+    """A measure: its computation, its inputs and its unit.
 
     ``power`` is the power of the outcome's unit: tables divide by the study's scale to this power.
     A proportion has Wilson's limits.
@@ -264,10 +264,10 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def heavy_tails(reps: Replications) -> bool:
-    """Tell whether the top 1 % of the replications carries over half of the MSE.
+    """Return whether the top 1 % of the replications carries over half of the MSE.
 
-    Then moments may not exist (just-identified 2SLS, LIML) and bias, empirical SE and MSE are
-    those of a few draws. Below 100 replications this cannot be seen. Without a truth the
+    Then moments may not exist (just-identified 2SLS, LIML) and bias, empirical SE and MSE
+    depend on a few draws. Below 100 replications this cannot be seen. Without a truth the
     deviations from the mean take the place of the errors.
     """
     (error,) = reps.complete("error")
@@ -312,7 +312,7 @@ def _coverage_counts(
     truth: Float[ndarray, " rep"],
     truth_mcse: Float[ndarray, " rep"],
 ) -> tuple[int, float]:
-    """Count the hits, and by how much the count moves with one standard error of the truth."""
+    """Return the hits, and their change with one standard error of the truth."""
     above = np.sum(_holds(lower, upper, truth + truth_mcse))
     below = np.sum(_holds(lower, upper, truth - truth_mcse))
     return int(np.sum(_holds(lower, upper, truth))), float(above - below) / 2

@@ -26,7 +26,7 @@ def mean(x: Float[ndarray, " rep"]) -> float:
 
 
 def variance(x: Float[ndarray, " rep"]) -> float:
-    """Variance with divisor n - 1; exactly 0 for a constant, whatever the rounding of its mean."""
+    """Return the variance with divisor n - 1; exactly 0 for a constant."""
     if len(x) < 2:
         return nan
     return float(np.var(x, ddof=1)) if x.min() != x.max() else 0.0
@@ -129,7 +129,7 @@ def reps_needed(
     sd
         For bias or the empirical SE: the expected standard deviation of the estimates.
     measure
-        With `sd`: ``"bias"`` asks for (sd / mcse)^2, ``"empirical_se"`` for
+        With `sd`: ``"bias"`` needs (sd / mcse)^2, ``"empirical_se"`` for
         1 + sd^2 / (2 mcse^2), which holds for normal estimates.
 
     Raises

@@ -1,8 +1,8 @@
 """Replications in groups: errors, Wald intervals, p-values and rejections, row by row.
 
-Rows are sorted into groups, in the order of `rep`, and paired with those of the reference. Sorting
+Rows are sorted into groups, in the order of `rep`, and paired with the reference's rows. Sorting
 comes first, so that no result depends on the order of rows. Intervals and p-values that an
-estimator leaves to mcsim are those of value -+ t(df) se, normal where df is infinite or missing.
+estimator leaves to mcsim are of value -+ t(df) se, normal where df is infinite or missing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -232,7 +232,7 @@ def _check_rows(
             example = frame[[*roles.keys, roles.rep]].iloc[int(np.argmax(twice))].to_dict()
             faults.append(
                 f"rep: {int(twice.sum())} rows repeat a replication of their group, the first is "
-                f"{example}; add to `by` what tells them apart (an estimand, a design factor), or "
+                f"{example}; add to `by` a column that distinguishes them (an estimand, say), or "
                 "pass rep=None"
             )
     usable = np.bincount(group, weights=~columns.failed)

@@ -231,15 +231,15 @@ def _marginal(axes: Axes, column: Column, data: Mapping[str, np.ndarray]) -> Non
     bins = _bins(column, np.concatenate(list(data.values())))
     width = float(bins[1] - bins[0])
     for i, (label, values) in enumerate(data.items()):
-        smooth = values[~np.isin(values, column.atoms)]
+        smooth = values[~np.isin(values, column.mass_points)]
         weights = np.full(len(smooth), 1 / len(values))
         kind = "stepfilled" if i == 0 else "step"
         axes.hist(
             smooth, list(bins), weights=weights, histtype=kind, color=colors[i % 4], label=label
         )
-        shares = [np.mean(values == atom) for atom in column.atoms]
+        shares = [np.mean(values == point) for point in column.mass_points]
         offset = (i - (len(data) - 1) / 2) * 0.5 * width
-        axes.bar(np.array(column.atoms) + offset, shares, 0.5 * width, color=colors[i % 4])
+        axes.bar(np.array(column.mass_points) + offset, shares, 0.5 * width, color=colors[i % 4])
     if column.kind in ("binary", "categorical"):
         axes.set_xticks(range(int(column.lower), int(column.upper) + 1))
     axes.tick_params(labelsize="x-small")
@@ -247,7 +247,7 @@ def _marginal(axes: Axes, column: Column, data: Mapping[str, np.ndarray]) -> Non
 
 def _bins(column: Column, values: np.ndarray) -> np.ndarray:
     """Bin edges: one bin per value, or per few values, of whole numbers; 20 bins otherwise."""
-    values = values[~np.isin(values, column.atoms)]
+    values = values[~np.isin(values, column.mass_points)]
     low, high = np.quantile(values, [0, 0.995]) if values.size else (0.0, 1.0)
     if column.kind == "continuous":
         return np.linspace(low, high, 21)

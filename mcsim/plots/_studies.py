@@ -1,4 +1,4 @@
-"""Figures of studies: bias, intervals, coverage, and published figures beside those of a study."""
+"""Figures of studies: bias, intervals, coverage, and published figures beside a study's."""
 
 from collections.abc import Sequence
 

@@ -16,8 +16,8 @@ from mcsim.plots._fidelity import INK, MISS, PALE, plain
 def losses(generator: Any) -> Figure:
     """Draw the losses that training recorded at each step, one panel for each loss.
 
-    Losses show whether a fit ran away. How close a generator is to the data is measured by
-    `mcsim.fidelity`.
+    Losses show whether a fit ran away. `mcsim.fidelity` measures how close a generator is to
+    the data.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def losses(generator: Any) -> Figure:
     recorded = getattr(generator, "losses", {})
     if not recorded:
         raise InputError(
-            f"generator: {generator!r} recorded no losses; those that are not trained by steps "
+            f"generator: {generator!r} recorded no losses; generators not trained by steps "
             "have none, and neither have fits under jit"
         )
     figure = Figure(figsize=(4 * len(recorded), 3), layout="constrained")

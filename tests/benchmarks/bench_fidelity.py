@@ -31,7 +31,7 @@ AIMS = {
         "auc_training": (0.45, 0.55),
         "auc_cross": (0.0, 0.60),
         "nn_ratio": (0.90, np.inf),
-        "copies": (0.0, 6.0),
+        "duplicates": (0.0, 6.0),
         "mass_points": (0.0, 1.0),
         "learned ATT": (1494.0, 2094.0),
         "learned ATT, sd": (0.0, 150.0),
@@ -110,7 +110,7 @@ KINDS = {
     "SmoothedBootstrap": SmoothedBootstrap(),
     "UnitBootstrap": UnitBootstrap(),
 }
-MEASURES = ("auc_training", "auc_holdout", "auc_cross", "nn_ratio", "copies")
+MEASURES = ("auc_training", "auc_holdout", "auc_cross", "nn_ratio", "duplicates")
 
 
 @pytest.mark.parametrize("name", AIMS)

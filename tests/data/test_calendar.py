@@ -99,7 +99,7 @@ def test_the_step_is_that_of_the_labels(labels, places):
 def test_waves_keep_their_lags_and_the_step_is_told():
     """fixest's panels are "unitary" by default: the step is the greatest common divisor."""
     frame = pd.DataFrame({"id": 1, "year": [1990, 1992, 1996], "y": [1.0, 2.0, 4.0]})
-    with pytest.warns(UserWarning, match="'year' are 2 apart or multiples.*step= says another"):
+    with pytest.warns(UserWarning, match="'year' are 2 apart or multiples.*step= sets another"):
         panel, _ = from_frame(frame, "id", "year")
     assert panel.calendar.places == (0, 1, 3)
     every_year, _ = from_frame(frame, "id", "year", step=1)

@@ -113,7 +113,7 @@ BIG = 2**53
         (np.array([2**63, 2**63 + 1], np.uint64), f"whole number {2**63 + 1}"),
         (pd.array([1, -BIG - 1], dtype="Int64"), f"whole number -{BIG + 1}"),
         (np.array([1, BIG + 1], object), f"whole number {BIG + 1}"),
-        (np.array([1, 10**400], object), "whole numbers beyond those of float64"),
+        (np.array([1, 10**400], object), "whole numbers too large for float64"),
         (np.array([1.0, 2.0 + 1.0j]), r"complex number \(1\+0j\), expected real ones"),
         (np.array([1.0, 2.0 + 1.0j], object), r"complex number \(2\+1j\)"),
     ],
@@ -331,7 +331,7 @@ def test_kinds_bounds_and_mass_points_are_found():
     earnings = np.concatenate([np.zeros(30), np.geomspace(10.5, 9000, 69), [25_000.0] * 12])
     schema = infer_schema({"re": earnings, "d": earnings > 0, "age": np.arange(111.0) % 40})
     assert [c.kind for c in schema.columns] == ["continuous", "binary", "integer"]
-    assert schema["re"].atoms == (0.0, 25_000.0)
+    assert schema["re"].mass_points == (0.0, 25_000.0)
     assert (schema["re"].lower, schema["re"].upper) == (0.0, 25_000.0)
     assert (schema["age"].lower, schema["age"].upper) == (0.0, 39.0)
 
@@ -340,7 +340,7 @@ def test_schemas_are_overridden_and_checked():
     schema = infer_schema(Panel({"y": [0.5, 1.5]}))
     assert schema.replace(y={"lower": -1.0})["y"].lower == -1.0
     with pytest.raises(InputError, match="outside the bounds"):
-        schema.replace(y={"atoms": (-5.0,)})
+        schema.replace(y={"mass_points": (-5.0,)})
     with pytest.raises(InputError, match="column 'yy' is not in the schema"):
         schema.replace(yy={"lower": 0.0})
 

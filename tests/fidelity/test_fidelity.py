@@ -182,7 +182,7 @@ def test_nearest_against_brute_force():
 def test_copies_are_rows_equal_to_float32():
     train = np.array([[0.1, 25862.3], [-0.0, 2.0]])
     rows = np.array([[np.float32(0.1), np.float32(25862.3)], [0.0, 2.0], [0.1, 2.0]])
-    assert distances.copies(rows, train).tolist() == [True, True, False]
+    assert distances.duplicates(rows, train).tolist() == [True, True, False]
 
 
 def test_correlation_gap_with_weights_is_that_of_repeated_rows():
@@ -487,7 +487,7 @@ def test_the_truth_passes(table):
     auc = cell(table, "truth", "auc_cross")
     assert auc["null_lower"] <= auc["value"] <= auc["null_upper"]
     assert cell(table, "truth", "nn_ratio")["value"] == pytest.approx(1, abs=0.15)
-    assert cell(table, "truth", "copies")["value"] == 0
+    assert cell(table, "truth", "duplicates")["value"] == 0
     for measure in ("transport", "sliced_w1", "marginal_w1"):
         row = cell(table, "truth", measure)
         assert row["value"] == pytest.approx(row["baseline"], rel=0.3)
@@ -501,23 +501,25 @@ def test_real_against_real_is_the_reference(table):
     assert set(rows["status"]) == {"reference"}
     assert rows.loc[("auc_cross", "all"), "value"] == pytest.approx(0.5, abs=0.1)
     assert rows.loc[("nn_ratio", "all"), "value"] == pytest.approx(1, abs=0.15)
-    assert rows.loc[("copies", "all"), "value"] == 0
+    assert rows.loc[("duplicates", "all"), "value"] == 0
 
 
 @pytest.mark.slow
 def test_the_bootstrap_is_called_out_as_copying(table):
-    assert cell(table, "bootstrap", "copies")["value"] == 100
+    assert cell(table, "bootstrap", "duplicates")["value"] == 100
     assert cell(table, "bootstrap", "nn_ratio")["value"] == 0
     assert cell(table, "bootstrap", "nn_ratio")["status"] == "fails"
-    assert table.verdicts["bootstrap"].startswith("copies its training rows (100 % exact copies")
+    assert table.verdicts["bootstrap"].startswith(
+        "copies its training rows (100 % exact duplicates"
+    )
     assert "passes" not in table.verdicts["bootstrap"]
 
 
 @pytest.mark.slow
 def test_a_memorizer_is_called_out_without_exact_copies(table):
-    assert cell(table, "parrot", "copies")["value"] == 0
+    assert cell(table, "parrot", "duplicates")["value"] == 0
     assert cell(table, "parrot", "nn_ratio")["value"] < 0.3
-    assert table.verdicts["parrot"].startswith("copies its training rows (0 % exact copies")
+    assert table.verdicts["parrot"].startswith("copies its training rows (0 % exact duplicates")
 
 
 @pytest.mark.slow
@@ -655,7 +657,7 @@ def test_categories_count_as_categories():
     assert layout.encoded_names == ("c", "c", "c", "y")
     np.testing.assert_allclose(layout.standardized(rows).std(axis=0), 1)
     found = fidelity(real, {"rows": UnitBootstrap()}, key=KEY, schema=schema, splits=2, **QUICK)
-    assert cell(found, "rows", "copies")["value"] == 100
+    assert cell(found, "rows", "duplicates")["value"] == 100
 
 
 # Verdicts
@@ -689,7 +691,7 @@ def test_status_weighs_the_interval_against_floor_and_bar(value, lower, upper, s
 
 
 def test_an_area_of_one_fold_has_the_noise_of_chance():
-    """No spread over folds: a few rows are too few to say that a classifier tells nothing."""
+    """No spread over folds: too few rows to say that a classifier distinguishes nothing."""
 
     def status(half):
         single = record("auc_cross", 0.52) | {"null_lower": 0.5 - half, "null_upper": 0.5 + half}
@@ -710,7 +712,7 @@ def test_a_value_below_the_floor_but_above_its_bar_is_not_resolvable():
 
 
 def test_bars_are_read_against_real_rows():
-    records = [record("copies", 10.0, generator="real"), record("copies", 14.0)]
+    records = [record("duplicates", 10.0, generator="real"), record("duplicates", 14.0)]
     assert judged(records)[1]["bar"] == 12.0
     records = [record("transport", 2.0, generator="real"), record("transport", 2.2)]
     assert judged(records)[1]["status"] == "passes"
@@ -718,8 +720,8 @@ def test_bars_are_read_against_real_rows():
 
 def test_a_floor_read_off_few_rows_makes_its_bar_uncertain():
     def status(spread):
-        real = record("copies", 3.0, 3.0 - spread, 3.0 + spread, generator="real")
-        return judged([real, record("copies", 6.0, 5.0, 7.0)])[1]["status"]
+        real = record("duplicates", 3.0, 3.0 - spread, 3.0 + spread, generator="real")
+        return judged([real, record("duplicates", 6.0, 5.0, 7.0)])[1]["status"]
 
     assert [status(s) for s in (0.5, 4.0)] == ["fails", "not resolvable"]
 
@@ -737,10 +739,12 @@ def test_a_copied_arm_is_named():
         record(m, v, arm=a, generator=g)
         for a, ratio in (("all", 0.95), ("treated", 0.1))
         for g in ("real", "g")
-        for m, v in (("copies", 3.0), ("nn_ratio", 1.0 if g == "real" else ratio))
+        for m, v in (("duplicates", 3.0), ("nn_ratio", 1.0 if g == "real" else ratio))
     ]
     words = verdict([r for r in judged(records) if r["generator"] == "g"], [])
-    assert words.startswith("copies its treated training rows (3 % exact copies, nearest-neighbor")
+    assert words.startswith(
+        "copies its treated training rows (3 % exact duplicates, nearest-neighbor"
+    )
 
 
 # Roles and parts
@@ -846,7 +850,7 @@ def test_lalonde_references():
     assert cell(found, "bootstrap", "auc_training")["value"] == pytest.approx(0.29, abs=0.04)
     assert cell(found, "normal", "auc_cross")["value"] > 0.99
     assert cell(found, "normal", "mass_points", "control")["value"] > 60
-    assert cell(found, "real", "copies")["value"] == pytest.approx(4, abs=2)
+    assert cell(found, "real", "duplicates")["value"] == pytest.approx(4, abs=2)
     transport = found.measures[found.measures["measure"] == "transport"].set_index("generator")
     # A bootstrap is a fresh draw of the training rows here, so it is no closer than real rows.
     assert 1.0 < transport.loc["bootstrap", "value"] / transport.loc["real", "value"] < 1.15

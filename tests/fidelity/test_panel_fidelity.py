@@ -426,9 +426,9 @@ def test_memorization_of_copies_is_zero_and_of_fresh_units_one():
 
 @pytest.mark.slow
 def test_the_bootstrap_copies_and_the_truth_does_not(table):
-    assert measure(table, "bootstrap", "copies")["value"] == 100
+    assert measure(table, "bootstrap", "duplicates")["value"] == 100
     assert measure(table, "bootstrap", "nn_ratio")["value"] == 0
-    assert measure(table, "truth", "copies")["value"] == 0
+    assert measure(table, "truth", "duplicates")["value"] == 0
     assert measure(table, "truth", "nn_ratio")["value"] == pytest.approx(1, abs=0.12)
     assert measure(table, "real", "nn_ratio")["value"] == pytest.approx(1, abs=0.12)
 
@@ -465,7 +465,7 @@ def test_the_atom_gap_counts_percentage_points():
     hours = np.where(np.random.default_rng(7).random((40, 5)) < 0.5, 2080.0, 1000 + np.arange(5.0))
     hours += np.arange(40)[:, None] * (hours != 2080)
     panel = Panel({"hours": hours})
-    schema = infer_schema(panel).replace(hours={"kind": "continuous", "atoms": (2080.0,)})
+    schema = infer_schema(panel).replace(hours={"kind": "continuous", "mass_points": (2080.0,)})
     layout = read_panel_layout(panel, schema, None)
     units = layout.units(panel)
     share = 100 * np.mean(hours == 2080)
@@ -559,14 +559,14 @@ def test_rows_and_their_order(table):
 @pytest.mark.slow
 def test_verdicts_in_words(table):
     words = table.verdicts
-    assert words["bootstrap"].startswith("copies its training units (100 % exact copies")
+    assert words["bootstrap"].startswith("copies its training units (100 % exact duplicates")
     assert "inference wrong: y at 5 placebo dates (sd of placebo effects" in words["tame"]
     assert "too small" in words["tame"]
-    assert "a classifier tells its units from real ones" in words["tame"]
+    assert "a classifier distinguishes its units from real ones" in words["tame"]
     assert "wrong" not in words["truth"]
     assert "copies" not in words["truth"]
     assert "the best reference that does not copy" in words["truth"]
-    assert "a classifier tells" not in words["truth"]
+    assert "a classifier distinguishes" not in words["truth"]
 
 
 @pytest.mark.slow
@@ -717,8 +717,8 @@ def test_fitted_generators_are_used_as_they_are():
     found = mcsim.fidelity(draw(40), generators, **SMALL)
     assert np.isnan(measure(found, "all", "nn_ratio")["value"])
     assert measure(found, "some", "nn_ratio")["splits"] == 2
-    assert found.notes[0].startswith("all: it saw all units")
-    assert found.verdicts["all"].startswith("compared with units that it was fit on; ")
+    assert found.notes[0].startswith("all: its fit used all units")
+    assert found.verdicts["all"].startswith("compared with its training units; ")
     assert "fit on" not in found.verdicts["some"]
     frame = found.rejection.set_index(["generator", "outcome", "inference"])
     assert frame.loc[("some", "y", "iid"), "reps"] == 6
@@ -750,8 +750,8 @@ def test_a_verdict_that_resolves_nothing_says_so():
     ]
     score = {"value": 1.2, "against": "mixture", "generator": "vae", "ratio": 1.1}
     score |= {"ratio_lower": 0.9, "ratio_upper": 1.3}
-    floor = {"copies": 0.0}
-    own = {"copies": 0.0, "nn_ratio": 0.8, "auc_holdout": 0.6, "auc_holdout_p_value": 0.2}
+    floor = {"duplicates": 0.0}
+    own = {"duplicates": 0.0, "nn_ratio": 0.8, "auc_holdout": 0.6, "auc_holdout_p_value": 0.2}
     words = panel_verdict(records, score, own | {"auc_holdout_noise": 0.15}, floor, [])
     assert words == (
         "stays close to its training units (nearest-neighbor ratio 0.80); inference not resolvable "
@@ -765,7 +765,11 @@ def test_a_verdict_that_resolves_nothing_says_so():
     ("n_held", "auc", "words"),
     [
         (20, 0.50, "classifier not resolvable (AUC 0.50 ± 0.18, p 0.50): too few units"),
-        (300, 0.50, "a classifier does not tell its units from real ones (AUC 0.50, p 0.50)"),
+        (
+            300,
+            0.50,
+            "a classifier does not distinguish its units from real ones (AUC 0.50, p 0.50)",
+        ),
         (300, 0.58, "classifier not resolvable (AUC 0.58 ± 0.05, p 0.50): too few units"),
     ],
 )

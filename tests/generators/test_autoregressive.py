@@ -105,8 +105,8 @@ def test_all_mass_points_of_the_last_column_have_their_shares(heaped):
     """Zeros were .19 for .40, and 2,000s .33 for .10: shares of rows, by counting."""
     columns, generator = heaped
     y, drawn = columns["y"][columns["treat"] == 0], drawn_outcome(generator, 0.0)
-    for atom in (0.0, 1_000.0, 2_000.0):
-        assert (drawn == atom).mean() == pytest.approx((y == atom).mean(), abs=0.01)
+    for point in (0.0, 1_000.0, 2_000.0):
+        assert (drawn == point).mean() == pytest.approx((y == point).mean(), abs=0.01)
     assert drawn.mean() == pytest.approx(y.mean(), rel=0.03)
 
 
@@ -243,7 +243,7 @@ def test_effects_are_read_off(generator):
 
 @pytest.mark.slow
 def test_a_known_law_is_learned():
-    """Means, a slope, an effect and an interaction with an atom, from 6,000 rows."""
+    """Means, a slope, an effect and an interaction with a mass point, from 6,000 rows."""
     rng = np.random.default_rng(0)
     n = 6_000
     treat, x = rng.integers(0, 2, n).astype(float), rng.normal(size=n)

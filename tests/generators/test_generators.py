@@ -74,7 +74,7 @@ def test_draws_are_possible(panel, generator):
         assert column.lower <= draws[name].min() <= draws[name].max() <= column.upper
     assert not (draws["black"] * draws["hispanic"]).any()
     assert (draws["dropout"] == (draws["school"] < 12)).all()
-    assert generator.schema["wage"].atoms == (0.0, TOP)
+    assert generator.schema["wage"].mass_points == (0.0, TOP)
     assert {0.0, TOP} < set(draws["wage"])
     inner = draws["wage"][(draws["wage"] != 0) & (draws["wage"] != TOP)]
     assert 0 < inner.min() < inner.max() < TOP
@@ -205,7 +205,7 @@ def change(panel, **columns):
         (lambda p: p.take(np.arange(19)), ["treat"], "got 19 rows, expected at least 20"),
         (lambda p: change(p, age=p["age"].at[3].set(np.nan)), [], "'age': 1 values are not finite"),
         (lambda p: change(p, age=p["age"].at[3].set(np.inf)), [], "'age': 1 values are not finite"),
-        (lambda p: change(p, treat=np.ones(300)), ["treat"], "an arm is empty"),
+        (lambda p: change(p, treat=np.ones(300)), ["treat"], "a stratum is empty"),
         (lambda p: change(p, treat=np.eye(1, 300)[0]), ["treat"], "1 row holds 1, expected"),
     ],
 )
@@ -345,7 +345,7 @@ def test_bad_ensembles(panel):
     with pytest.raises(InputError, match="trainer: got PRNGKeyArray"):
         fit_many(keys, keys, panel)
     few = panel.take(np.r_[0, np.arange(1, 60)[np.arange(1, 60) % 3 != 0]])
-    with pytest.raises(InputError, match="smallest arm has 1 rows"):
+    with pytest.raises(InputError, match="smallest stratum has 1 rows"):
         fit_many(TINY, keys, few, given=["treat"])
 
 
@@ -409,9 +409,9 @@ def test_coupled_draws_follow_the_law_of_uncoupled_ones(earnings):
     coupled, free = (
         np.asarray(head.draw(table, outputs, arm, None, uniforms, flag)) for flag in (True, False)
     )
-    for atom in head.atoms:
-        share = (free == atom).mean()
-        assert (coupled == atom).mean() == pytest.approx(share, abs=4 * (2 * share / n) ** 0.5)
+    for point in head.mass_points:
+        share = (free == point).mean()
+        assert (coupled == point).mean() == pytest.approx(share, abs=4 * (2 * share / n) ** 0.5)
     levels = np.linspace(0.02, 0.98, 25)
     for q in levels:
         assert (coupled <= np.quantile(free, q)).mean() == pytest.approx(
@@ -444,14 +444,14 @@ def test_a_heavy_mass_point_is_not_overwritten_by_the_next_ones():
     uniforms = jnp.asarray((np.arange(n) + 0.5) / n, jnp.float32)[:, None].repeat(2, 1)
     outputs, arm = jnp.zeros((n, head.n_outputs), jnp.float32), jnp.zeros(n, jnp.int32)
     drawn = np.asarray(head.draw(table, outputs, arm, None, uniforms, True))
-    shares = [(drawn == atom).mean() for atom in head.atoms]
+    shares = [(drawn == point).mean() for point in head.mass_points]
     assert shares == pytest.approx([0.4, 0.1, 0.1], abs=2 / n)
     assert (np.diff(drawn) >= 0).all()
 
 
 def test_scores_and_values_are_inverse(earnings):
     head, table, values = earnings
-    loose = np.sort(values[~np.isin(values, head.atoms)])[50:-50]
+    loose = np.sort(values[~np.isin(values, head.mass_points)])[50:-50]
     score = head._score(table, jnp.asarray(loose, jnp.float32))
     np.testing.assert_allclose(head.value(table, score), loose, rtol=1e-4)
     share = norm.cdf(np.asarray(score, np.float64))

@@ -25,10 +25,10 @@ from mcsim.generators._macro.simulated_moments import (
     positions,
 )
 from mcsim.generators._macro.structural_model import (
-    TRAITS,
+    COEFFICIENTS,
     common_shocks,
+    draw_coefficients,
     draw_noise,
-    draw_traits,
     factor_variance,
     fat_tailed,
     first_model,
@@ -143,11 +143,11 @@ def test_every_part_is_stationary(model):
     assert np.asarray(common.factor[-1]).var() == pytest.approx(factor_variance(model), rel=0.12)
 
 
-def test_traits_have_the_covariance_of_their_root(model):
-    mixed = jnp.tril(0.1 * jnp.ones((len(TRAITS), len(TRAITS))), -1)
-    model = model._replace(trait_root=model.trait_root + mixed)
-    noise = draw_noise(jax.random.key(0), 200_000, 1).traits
-    drawn = np.asarray(draw_traits(model, noise), np.float64)
+def test_coefficients_have_the_covariance_of_their_root(model):
+    mixed = jnp.tril(0.1 * jnp.ones((len(COEFFICIENTS), len(COEFFICIENTS))), -1)
+    model = model._replace(coefficient_root=model.coefficient_root + mixed)
+    noise = draw_noise(jax.random.key(0), 200_000, 1).coefficients
+    drawn = np.asarray(draw_coefficients(model, noise), np.float64)
     loading = np.exp(drawn[:, 1]) * drawn[:, 3]
     slow_loading = np.exp(drawn[:, 1]) * drawn[:, 4]
     fast, slow = mean_loadings(model)
@@ -159,7 +159,7 @@ def test_a_batch_is_drawn_as_single_panels_are(model):
     noise = draw_noise(jax.random.key(0), 5, 30, (3,))
     draw = jax.jit(simulate)
     batch = np.asarray(draw(model, noise))
-    second = type(noise)(noise.traits[1], noise.common[:, :, 1], noise.units[:, :, 1])
+    second = type(noise)(noise.coefficients[1], noise.common[:, :, 1], noise.units[:, :, 1])
     np.testing.assert_allclose(batch[1], np.asarray(draw(model, second)), rtol=2e-5)
     assert batch.shape == (3, 5, 30)
 
@@ -317,7 +317,7 @@ def test_an_ensemble_on_folds(panel):
         jax.tree.leaves(fits[1].model), jax.tree.leaves(alone.model), strict=True
     ):
         assert (one == other).all()
-    different = fits[0].model.trait_mean != fits[1].model.trait_mean
+    different = fits[0].model.coefficient_mean != fits[1].model.coefficient_mean
     assert different.any()
 
 

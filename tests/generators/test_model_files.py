@@ -51,7 +51,7 @@ def example():
         (
             Column("treat", "binary", 0.0, 1.0),
             Column("region", "categorical", 0.0, 3.0, levels=("a,b", 1, 2.5, True)),
-            Column("wage", "continuous", 0.0, np.inf, atoms=(0.0,)),
+            Column("wage", "continuous", 0.0, np.inf, mass_points=(0.0,)),
         ),
         unit="person",
         time="year",
@@ -334,7 +334,7 @@ class Trap:
         return (open, ("trapped", "w"))
 
 
-DAMAGED = "damaged: its content is not what its SHA-256 digest says; fit and save again"
+DAMAGED = "damaged: its content does not match its SHA-256 digest; fit and save again"
 INCONSISTENT = "do not go together|damaged: Type-check|missing or unknown|of the type declared"
 """Types are checked in these tests; without, sampling on paper, or a name left over, tells."""
 
@@ -378,7 +378,7 @@ INCONSISTENT = "do not go together|damaged: Type-check|missing or unknown|of the
             "damag",
         ),
         (lambda p: rewrite(p, {"architecture/drawn/1/components": 10**12}), "no size"),
-        (lambda p: rewrite(p, {"architecture/arms": [["a"]]}), "Architecture.arms: .* is not"),
+        (lambda p: rewrite(p, {"architecture/arms": [["a"]]}), "Architecture.strata: .* is not"),
         (lambda p: rewrite(p, {"architecture/hidden": {"mapping": {}}}), "hidden: {} is not"),
         (lambda p: rewrite(p, {"params/0": []}), INCONSISTENT),
         (lambda p: rewrite(p, {"params/0/layer_0/bias": {"jax": ["object", 8]}}), "type 'object'"),

@@ -135,7 +135,7 @@ def changes(panel, name, at):
 # Layout
 
 
-def test_layout_tells_paths_from_traits_where_cells_are_missing():
+def test_layout_separates_time_varying_from_time_invariant_where_cells_are_missing():
     wage = np.array([[1.0, 2.0], [np.nan, 3.0]])
     school = np.array([[8.0, np.nan], [9.0, 9.0]])
     assert layout_of({"wage": wage, "school": school}) == Layout(("wage",), ("school",), 2)

@@ -355,7 +355,7 @@ def test_networks_of_both_kinds_fit_the_vectors():
     assert (generator, critic, noise) == ((3, 8, 9), (11, 6, 1), 3)
     writer, reader, noise = adversaries("lstm", layout, 3, (8,), (6,), 2)
     assert noise == 3 + 2 * 4
-    assert (writer.state, reader.state, reader.traits) == (8, 6, 3)
+    assert (writer.state, reader.state, reader.invariant) == (8, 6, 3)
 
 
 def test_the_chapters_gan_is_the_chapters():

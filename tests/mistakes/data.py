@@ -307,7 +307,7 @@ FRAMES = [
     Mistake(
         "an index of three levels",
         convert(MEN.assign(country=1).set_index(["country", "man", "year"])),
-        "frame: its index has 3 levels, ['country', 'man', 'year'], expected those of units and",
+        "frame: its index has 3 levels, ['country', 'man', 'year'], expected one of units and",
     ),
     Mistake(
         "levels named by numbers",
@@ -368,7 +368,7 @@ FRAMES = [
     Mistake(
         "a number beyond float64",
         column(1, 10**400),
-        "column 'x': got whole numbers beyond those of float64",
+        "column 'x': got whole numbers too large for float64",
     ),
     Mistake(
         "long identifiers as text",

@@ -329,7 +329,7 @@ FILES = [
     Mistake("a table that is no block", on("cells/*/est/*/*.parquet", other_columns),
             "block r0000000-0001023.parquet: "),
     Mistake("a block with far more rows than it can have", on("cells/*/est/*/*.parquet", bomb),
-            "block r0000000-0000000.parquet: says that it has 20,000 rows; left out"),
+            "block r0000000-0000000.parquet: its file counts 20,000 rows; left out"),
 ]  # fmt: skip
 
 OTHERS = [

@@ -139,7 +139,7 @@ def test_a_block_is_refused_by_its_footer_before_it_is_read(store, monkeypatch):
     many = pa.concat_tables([table] * 3)
     wide = table.set_column(3, "value", table["value"].cast(pa.float32()))
     for bad, footer, match in (
-        (many, {}, "says that it has 3,072 rows"),
+        (many, {}, "its file counts 3,072 rows"),
         (wide, {}, "has another format"),
         (table.rename_columns([f"{name}_" for name in table.column_names]), {}, "another format"),
         (table, {"rows": "1024"}, "has another format"),

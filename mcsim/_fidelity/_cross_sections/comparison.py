@@ -1,4 +1,4 @@
-"""The protocol for cross-sections: fit on all rows but one fold, compare with it, by turns."""
+"""The protocol for cross-sections: fit on all rows but one fold, compare with that fold."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ from mcsim._fidelity.tables import ESTIMATE_COLUMNS, MEASURE_COLUMNS, FidelityTa
 from mcsim._fidelity.verdicts import REAL_ROWS, judged, verdict
 from mcsim.errors import InputError, raise_all
 
-FOLD_ROWS = 10  # fewer held-out rows say nothing
+FOLD_ROWS = 10  # with fewer held-out rows no measure is informative
 BATCH_ROWS = 500_000  # drawn at once
 Records = list[dict[str, Any]]
 
@@ -123,7 +123,7 @@ def fit_folds(
 ) -> tuple[Fits, list[Int[ndarray, " held"]]]:
     """Fit trainers on all rows but one fold, for every fold; reuse fitted generators as they are.
 
-    The folds are those of the first generators that come with them, else drawn by the key.
+    The first fitted generators with ``rows`` give the folds; else the key draws them.
     """
     n_rows, names = real.n_units, layout.schema.names
     fits = {
@@ -209,7 +209,7 @@ def _drawn(
     found: list[Values] = []
     for batch in range(batches):
         draw, estimate = jax.random.split(jax.random.fold_in(key, batch))
-        # Units are independent given their given values: one long draw is many samples.
+        # Units are independent given the given columns: one long draw is many samples.
         long = generate(draw, fit.generator, layout, np.tile(rows, (size, 1)))
         panels = jax.tree.map(lambda x: x.reshape(size, len(rows), 1), long)
         keys = [jax.random.split(estimate, size)] * len(estimators)

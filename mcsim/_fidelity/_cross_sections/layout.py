@@ -1,8 +1,7 @@
-"""Rows of a cross-section as the comparison needs them: a matrix, its arms, samples of both sides.
+"""Rows of a cross-section for the comparison: a matrix, its arms, real and generated samples.
 
-In every fold some rows are real, others should look like them. The latter are a generator's draws;
-for the reference row ``real`` they are real rows too, which shows the values of each measure if
-nothing is wrong.
+In every fold real rows are compared with a generator's draws; in the reference row ``real`` they
+are compared with other real rows, which shows the values of each measure if nothing is wrong.
 """
 
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ class Layout:
         return ("control", "treated") if self.treatment else ("all",)
 
     def index(self, name: str) -> int:
-        """Position of a column."""
+        """Return the position of a column."""
         return self.schema.names.index(name)
 
     def matrix(self, panel: Panel) -> Matrix:
@@ -65,14 +64,14 @@ class Layout:
         return np.column_stack(columns)
 
     def arm(self, rows: Matrix) -> Int[ndarray, " row"]:
-        """Code of each row's arm."""
+        """Return the code of each row's arm."""
         if self.treatment is None:
             return np.zeros(len(rows), dtype=np.int64)
         return np.asarray(rows[:, self.index(self.treatment)] > 0.5, dtype=np.int64)
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
-        """The column that each column of `standardized` comes from."""
+        """Names of the columns from which the columns of `standardized` come."""
         return tuple(c.name for c in self.schema.columns for _ in range(_width(c)))
 
     def standardized(self, rows: Matrix) -> Encoded:
@@ -115,7 +114,7 @@ def read_layout(
 def stratified_parts(
     rng: np.random.Generator, arm: Int[ndarray, " row"], parts: int
 ) -> list[Int[ndarray, " part"]]:
-    """Split rows at random into parts, each with the arms in their shares, in random order."""
+    """Split rows at random into parts with equal shares of the arms, in random order."""
     shuffled = rng.permutation(len(arm))
     by_arm = shuffled[np.argsort(arm[shuffled], kind="stable")]
     return [rng.permutation(by_arm[part::parts]) for part in range(parts)]
@@ -126,7 +125,7 @@ def stratified_parts(
 
 @dataclass(frozen=True)
 class Pool:
-    """One large draw of a generator, equally many rows per arm, so that samples are slices of it.
+    """One large draw of a generator, equally many rows per arm; samples are slices of it.
 
     Attributes
     ----------
@@ -195,18 +194,18 @@ class EvaluationSplit(NamedTuple):
     Attributes
     ----------
     train, held
-        Rows that the generator saw and did not see (None if there are none).
+        Training rows of the generator, and held-out rows (None if there are none).
     pair
-        Real rows and rows like them, on which the classifier is fit.
+        Real and compared rows on which the classifier is fit.
     scored
-        Held-out real rows and fresh rows like them, on which it is scored.
+        Held-out real rows and fresh compared rows on which the classifier is scored.
     subsamples
-        Rows like real ones, in the number of the held-out ones.
+        Samples of compared rows, each as large as the hold-out.
     fresh, baseline
-        Rows whose neighbors among the training rows are looked for, and real rows (None: the
-        training rows themselves) whose distances are the usual ones.
+        Rows whose distances to the training rows are measured, and real rows (None: the
+        training rows themselves) whose distances are the reference.
     large, weights, target
-        A large draw, weights that give its arms their real shares, and rows that it should match.
+        A large draw, weights that give its arms their real shares, and the rows to match.
     """
 
     train: ndarray
@@ -273,7 +272,7 @@ def real_split(
 
 
 def rows_needed(layout: Layout, arm: Int[ndarray, " row"]) -> int:
-    """Return the size of the pool that suffices for the samples of these real rows."""
+    """Return the number of rows of a pool for all samples of these real rows."""
     largest = int(np.bincount(arm, minlength=len(layout.arms)).max())
     return len(layout.arms) * (
         min(largest, CLASSIFIER_ROWS) + SUBSAMPLES * min(largest // 2 + 1, HELD_ROWS)
@@ -281,7 +280,7 @@ def rows_needed(layout: Layout, arm: Int[ndarray, " row"]) -> int:
 
 
 def _counts_without_holdout(train: Matrix, layout: Layout) -> Int[ndarray, " arm"]:
-    """Return the counts by arm in place of those of a hold-out: a fifth of the rows."""
+    """Return the counts by arm without a hold-out: a fifth of the training rows."""
     counts = _arm_counts(train, layout) // 5
     return np.minimum(counts, HELD_ROWS * counts // max(int(counts.sum()), 1))
 

@@ -22,7 +22,9 @@ from mcsim._fidelity.distances import Auc, Classifier
 
 NEIGHBOR_ROWS = 5_000
 ARM_ROWS = 10  # held-out rows of an arm below which it is not scored
-NO_HOLDOUT = "no hold-out: it saw all rows; pass a trainer, or fit_many(..., resample='folds')"
+NO_HOLDOUT = (
+    "no hold-out: the generator saw all rows; pass a trainer, or fit_many(..., resample='folds')"
+)
 
 
 class Propensity(NamedTuple):
@@ -42,7 +44,7 @@ class Propensity(NamedTuple):
     coefficients: Float[ndarray, " covariate"]
 
     def gap(self, real: Matrix, generated: ndarray) -> float:
-        """Wasserstein-1 distance of the index between real and generated rows of one arm."""
+        """Return the Wasserstein-1 distance of the index between real and generated rows."""
         return distances.marginal_wasserstein(self._index(real), self._index(generated))
 
     def _index(self, rows: Matrix) -> ndarray:
@@ -50,9 +52,9 @@ class Propensity(NamedTuple):
 
 
 def fit_propensity(rows: Matrix, layout: Layout) -> Propensity | None:
-    """Fit on all real rows (slightly shrunk, so that separation does no harm); None without arms.
+    """Fit a logit on all real rows, slightly shrunk against separation; None without arms.
 
-    The same index then serves training, held-out and generated rows, so none has an advantage.
+    Training, held-out and generated rows share the index, so none has an advantage.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -67,7 +69,7 @@ def fit_propensity(rows: Matrix, layout: Layout) -> Propensity | None:
 
 
 class Score(NamedTuple):
-    """One measure of one arm in one fold; the note says why a value is missing."""
+    """One measure of one arm in one fold, with the reason for a missing value."""
 
     measure: str
     arm: str
@@ -119,7 +121,7 @@ def _scored(measure: str, arm: str, auc: Auc) -> Score:
 def _copying_scores(split: EvaluationSplit, layout: Layout) -> list[Score]:
     train = layout.standardized(split.train)
     fresh = split.fresh[:NEIGHBOR_ROWS]
-    same = distances.copies(split.fresh, split.train)
+    same = distances.duplicates(split.fresh, split.train)
     distance = distances.nearest(layout.standardized(fresh), train)
     itself = split.baseline is None
     base_rows = (split.train if split.baseline is None else split.baseline)[:NEIGHBOR_ROWS]
@@ -127,7 +129,7 @@ def _copying_scores(split: EvaluationSplit, layout: Layout) -> list[Score]:
     scores = []
     for arm in _arms_shown(layout):
         chosen = _mask(split.fresh, layout, arm)
-        scores.append(Score("copies", arm, _mean(100 * same[chosen])))
+        scores.append(Score("duplicates", arm, _mean(100 * same[chosen])))
         ratio = _ratio(
             distance[_mask(fresh, layout, arm)], base[_mask(base_rows, layout, arm)], arm
         )
@@ -185,7 +187,7 @@ def _share_scores(split: EvaluationSplit, layout: Layout) -> list[Score]:
         layout.standardized(split.large), layout.standardized(split.target), split.weights
     )
     scores = [Score("correlations", "all", gap)]
-    points = [column.atoms for column in layout.schema.columns]
+    points = [column.mass_points for column in layout.schema.columns]
     if any(points):
         for arm in layout.arms:
             large, target = (_of_arm(x, layout, arm) for x in (split.large, split.target))
@@ -213,7 +215,7 @@ def _mean(values: ndarray) -> float:
 
 
 class Comparison(NamedTuple):
-    """The real rows, and how samples are compared with them.
+    """The real rows, and the options of comparisons with them.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The protocol for panels: fit on one half of the units, compare with the other, many times."""
+"""The protocol for panels: fit on one half of the units, compare with the other half."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -153,14 +153,14 @@ def _fit_halves(
         found.fits[name] = own
         if any(fit.held is None for fit in own):
             notes.append(
-                f"{name}: it saw all units, so its draws are compared with units that it knows; "
-                "pass a trainer for a comparison with units that it does not"
+                f"{name}: its fit used all units, so its draws are compared with training units; "
+                "pass a trainer for a comparison with held-out units"
             )
     few = [n for n, own in found.fits.items() if min(len(f.compared) for f in own) < FEWEST_HELD]
     if few:
         notes.append(
             f"no classifier test where fewer than {FEWEST_HELD} units are held out "
-            f"({', '.join(few)}): a tree could not split so few"
+            f"({', '.join(few)}): too few for a tree to split"
         )
     return found._replace(notes=tuple(notes)), halves
 

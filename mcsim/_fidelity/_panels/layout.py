@@ -1,4 +1,4 @@
-"""Panels as the comparison needs them: columns and scales, real units and halves, draws.
+"""Panels for the comparison: columns and scales, real units and halves, draws.
 
 Draws are many panels, not one long panel, since units of a panel may share common shocks.
 """
@@ -32,9 +32,9 @@ Cube = Float[ndarray, "unit period outcome"]
 Rows = Float[ndarray, "unit coordinate"]
 Drawn = dict[str, Float[ndarray, "panel unit period"]]
 
-UNITS = 8  # halves of fewer than four units say nothing
+UNITS = 8  # halves of fewer than four units are not informative
 BOOTSTRAPS = 200
-BATCH_CELLS = 4_000_000  # numbers that are drawn at once
+BATCH_CELLS = 4_000_000  # numbers drawn at once
 
 
 class Units(NamedTuple):
@@ -74,7 +74,7 @@ class PanelLayout:
     schema : Schema
         Kinds, mass points and labels of periods.
     outcomes : tuple of str
-        Columns that move within units over and above the common movement.
+        Columns that change within units, net of period means.
     time_varying, time_invariant : tuple of str
         Other columns, by whether they change within some unit.
     centers, scales : dict of str to float
@@ -90,7 +90,7 @@ class PanelLayout:
 
     @property
     def n_invariant(self) -> int:
-        """Number of coordinates, the last ones, that hold the time-invariant columns."""
+        """Number of coordinates of the time-invariant columns, which are the last ones."""
         columns = [self.schema[name] for name in self.time_invariant]
         return sum(len(column.levels) if column.nominal else 1 for column in columns)
 
@@ -138,7 +138,7 @@ def read_panel_layout(
 
 
 def _moves(x: ndarray) -> bool:
-    """Whether units differ in their changes over time: age does not, wages do."""
+    """Return whether units differ in their changes over time: in age they do not, in wages yes."""
     within = x - x.mean(axis=1, keepdims=True)
     return bool((within - within.mean(axis=0)).std() > 1e-6 * max(float(x.std()), 1e-300))
 
@@ -147,8 +147,8 @@ def _check_cells(real: Panel, values: dict[str, ndarray]) -> None:
     faults = []
     if real.n_units < UNITS:
         faults.append(
-            f"real: got {real.n_units} units, expected at least {UNITS}; halves of fewer cannot be "
-            "compared, so look at generated and real panels side by side instead"
+            f"real: got {real.n_units} units, expected at least {UNITS}; halves of fewer units "
+            "cannot be compared, so look at generated and real panels side by side instead"
         )
     missing = [name for name, x in values.items() if not np.isfinite(x).all()]
     if real.mask is not None and not np.asarray(real.mask).all():
@@ -179,7 +179,7 @@ def _check_outcomes(asked: tuple[str, ...], free: tuple[str, ...]) -> None:
 
 
 class HalfSample(NamedTuple):
-    """Some real units: their moments, and the log sd of their changes in means, bootstrapped."""
+    """Moments of some real units, and log sds of their changes in means, with bootstraps."""
 
     vectors: Vectors
     log_sd: Float[ndarray, "outcome date"]
@@ -198,8 +198,8 @@ class RealPanel:
     grid : Grid
         Points at which distribution functions are compared.
     weights : array (draw, unit)
-        Of a Bayesian bootstrap (Rubin 1981, Annals of Statistics 9: 130-134): unlike counts they
-        leave no unit out, which matters where a half has four.
+        Of a Bayesian bootstrap (Rubin 1981, Annals of Statistics 9: 130-134): unlike counts,
+        weights leave no unit out, which matters in halves of four units.
     """
 
     panel: Panel
@@ -221,7 +221,7 @@ class RealPanel:
         return tuple(labels[1:]) if len(labels) == self.shape[1] else tuple(range(1, self.shape[1]))
 
     def half(self, units: Int[ndarray, " unit"]) -> HalfSample:
-        """Return the moments of some units; those of units met before are kept."""
+        """Return the moments of some units; each set of units is computed once."""
         found = self._halves.get(units.tobytes())
         if found is None:
             found = self._halves[units.tobytes()] = self._half(units)

@@ -1,11 +1,11 @@
-"""Moments of a panel that decide how estimators behave on it, and the panel score over them.
+"""Moments of a panel that govern the behavior of estimators, and the panel score over them.
 
 All moments are signed functions of weighted means over units, so that a bootstrap of units is a
 change of weights, and all are compared at one number of units, so that their small-sample biases
 cancel.
 
 A score is a root mean square of (moment generated - moment held out) / standard error, where the
-error is that of two halves of real units that differ by chance: real against real reads about 1.
+error is of a difference between two random halves of real units: real against real is about 1.
 Moments count equally within a component, and components within the score.
 """
 
@@ -27,10 +27,10 @@ MARGINAL_POINTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 SLICED_POINTS = tuple(np.linspace(0.1, 0.9, 9).round(1).tolist())
 DIRECTIONS = 100
 LAGS, CROSS_LAGS = 5, 2
-BATCH_CELLS = 2_000_000  # numbers of the panels that are worked on side by side
+BATCH_CELLS = 2_000_000  # numbers of the panels computed side by side
 NUDGE = 1e-5  # sd above a real value: generators draw in float32, and ties must not flip
 NORMAL = 1.96
-SMALLEST = 1e-7  # standard errors below it are those of moments that a bootstrap does not move
+SMALLEST = 1e-7  # moments with smaller standard errors do not vary under the bootstrap
 
 PanelArray = Float[Array, "unit period outcome"]
 Weights = Float[Array, " unit"]
@@ -48,7 +48,7 @@ class Grid(NamedTuple):
         Unit vectors onto which whole units are projected.
     sliced : array (direction, point)
     invariant : array (column,)
-        Which coordinates of a unit hold the time-invariant columns.
+        Coordinates of a unit that hold the time-invariant columns.
     """
 
     marginal: Float[Array, "period outcome point"]
@@ -125,8 +125,8 @@ def moments(
         cross-correlations; ``shares``: of variance between units, between periods, and left;
         ``factor``: share of the first squared singular value of the two-way residual; ``ar1``:
         two-way autoregression; ``slopes_within``, ``slopes_between``: of one outcome on another;
-        between units also the covariance of an outcome with each column that is constant within
-        units (with each level of those without an order).
+        between units also the covariance of an outcome with each time-invariant column (with
+        each level of nominal ones).
     """
     share = weights / weights.sum()
     centered = cube - jnp.einsum("i,itk->tk", share, cube)
@@ -166,7 +166,7 @@ def _shares_below(values: Array, share: Weights, points: Array) -> Array:
 
 
 def _product(a: Array, b: Array, share: Weights, lag: int) -> Array:
-    """Mean of products of a and of b ``lag`` periods before, over units and periods."""
+    """Return the mean over units and periods of a times b ``lag`` periods before."""
     n_periods = a.shape[1]
     if lag < 0:
         return _product(b, a, share, -lag)
@@ -193,7 +193,7 @@ def _cross_correlations(deviations: PanelArray, share: Weights) -> Array:
 
 
 def _variance_shares(cube: PanelArray, within: PanelArray, share: Weights) -> Array:
-    """Shares of the variance between units, between periods, and of the two-way residual."""
+    """Return shares of the variance between units, between periods, and of the residual."""
     units = cube.mean(axis=1)
     between = jnp.einsum("i,ik->k", share, (units - share @ units) ** 2)
     common = jnp.einsum("i,itk->tk", share, cube).var(axis=0)
@@ -229,7 +229,7 @@ def _slopes(deviations: PanelArray, share: Weights, pairs: list[tuple[int, int]]
 def _covariances(
     means: Float[Array, "unit outcome"], invariant: Float[Array, "unit column"], share: Weights
 ) -> Array:
-    """Covariances, which rare levels do not blow up: their slopes hang on single units."""
+    """Return covariances; slopes on rare levels would depend on single units."""
     return jnp.einsum("i,ik,ij->kj", share, means, invariant - share @ invariant)
 
 
@@ -263,7 +263,7 @@ class Scale(NamedTuple):
     n_units: float
 
     def scaled(self, n_train: int, n_held: int) -> Vector:
-        """Standard error of a difference between samples of these sizes; NaN where it is zero."""
+        """Return standard errors of differences between samples of these sizes; NaN for zero."""
         error = self.error * np.sqrt(self.n_units * (1 / n_train + 1 / n_held))
         return np.where(error > SMALLEST, error, np.nan)
 
@@ -276,7 +276,7 @@ class Squares(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """The score and then its components: in every split, and bootstraps of their means."""
+    """The score, then its components: in every split, and bootstraps of their means."""
 
     by_split: Float[ndarray, "split column"]
     draws: Float[ndarray, "draw column"]
@@ -309,7 +309,7 @@ def squared(generated: Vectors, held: Vectors, scale: Scale, sizes: tuple[int, i
     error = scale.scaled(*sizes)
     value = _means(((generated.value - held.value) / error) ** 2, scale)
     draws = _means(((generated.draws - held.draws) / error) ** 2, scale)
-    # Resampling adds its own noise to every square: its mean is taken off again.
+    # Resampling adds noise to every square; the mean of the noise is subtracted.
     return Squares(value, np.maximum(draws + value - draws.mean(axis=0), 0))
 
 
@@ -335,7 +335,7 @@ def _roots(squares: ndarray) -> ndarray:
 def score_records(
     name: str, found: Scores, scale: Scale, against: tuple[str, Scores] | None
 ) -> list[dict[str, Any]]:
-    """One record for the score and for each component, paired with another row of the table."""
+    """Return a record for the score and each component, paired with another row of the table."""
     columns, value = (SCORE, *scale.components), found.value
     several = len(found.by_split) > 1
     sd = found.by_split.std(axis=0, ddof=1) if several else np.full(len(value), np.nan)
@@ -355,7 +355,7 @@ def score_records(
 
 
 def _paired(found: Scores, against: tuple[str, Scores] | None, column: int) -> dict[str, Any]:
-    """Difference and ratio to the other row; splits and bootstrap weights are common to both."""
+    """Return difference and ratio to the other row, over common splits and bootstrap weights."""
     names = ("difference", "difference_lower", "difference_upper", "ratio", "ratio_lower",
              "ratio_upper")  # fmt: skip
     if against is None:

@@ -1,4 +1,4 @@
-"""Placebo laws: whether inference on generated panels is that on real ones.
+"""Placebo laws: whether inference on generated panels agrees with inference on real ones.
 
 A placebo law treats units without any effect, as in Bertrand, Duflo & Mullainathan (2004, Quarterly
 Journal of Economics 119: 249-275). Two checks: the standard deviation of placebo effects, and
@@ -6,8 +6,8 @@ rejection rates of nominal 5 % tests, by standard error, where half of the units
 random period in the middle on.
 
 For a placebo date b the effect estimated for randomly treated units is a difference of means of
-the units' changes (mean from b on less mean before), so its sampling sd is, but for a factor that
-both panels share, the sd of these changes over units. Log ratios of that sd, generated over
+the units' changes (mean from b on less mean before), so its sampling sd is, up to a factor common
+to both panels, the sd of these changes over units. Log ratios of this sd, generated over
 held-out, are judged by equivalence: within a margin, outside it, or not resolvable.
 """
 
@@ -32,16 +32,16 @@ Changes = Float[ndarray, "*panel unit outcome date"]
 
 NORMAL = 1.96
 INFERENCES = ("iid", "CR1", "wild")
-WILD_DRAWS = 199  # (draws + 1) x level is whole: the test is exact where signs are
-BLOCK = 50  # placebo laws of one call, so that any number of them shares a program
-SIDE_BY_SIDE, CELLS = 10, 4_000  # placebo laws worked on at once, in panels of so many cells
+WILD_DRAWS = 199  # (draws + 1) x level is whole: the test is exact where signs are exchangeable
+BLOCK = 50  # placebo laws of one call: every number of them shares a program
+SIDE_BY_SIDE, CELLS = 10, 4_000  # placebo laws computed at once, in panels of this many cells
 
 
 # The standard deviation of placebo effects
 
 
 def changes_in_means(cube: Float[ndarray, "*panel unit period outcome"]) -> Changes:
-    """Mean from the date on less mean before, for every placebo date from the second period on.
+    """Return mean from the date on less mean before, for every placebo date but the first period.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def changes_in_means(cube: Float[ndarray, "*panel unit period outcome"]) -> Chan
 
 
 def log_sd(changes: Changes) -> Float[ndarray, "outcome date"]:
-    """Log sd over units; of several panels, of the mean of their variances."""
+    """Return log sds over units; of several panels, from the mean of their variances."""
     variance = changes.var(axis=-3, ddof=1)
     with np.errstate(divide="ignore"):
         return 0.5 * np.log(variance.reshape(-1, *variance.shape[-2:]).mean(axis=0))
@@ -65,7 +65,7 @@ def log_sd(changes: Changes) -> Float[ndarray, "outcome date"]:
 def log_sd_weighted(
     changes: Float[ndarray, "unit outcome date"], weights: Float[ndarray, "draw unit"]
 ) -> Float[ndarray, "draw outcome date"]:
-    """Log sd over units, under several weightings of them."""
+    """Return log sds over units, under several weightings of the units."""
     flat = changes.reshape(len(changes), -1)
     flat = flat - flat.mean(axis=0)
     total = weights.sum(axis=1, keepdims=True)
@@ -82,9 +82,9 @@ def inference_records(
     outcomes: Sequence[str],
     dates: Sequence[Any],
 ) -> list[dict[str, Any]]:
-    """One record per outcome and placebo date: the mean log ratio, its interval, the verdict.
+    """Return a record per outcome and placebo date: mean log ratio, interval, verdict.
 
-    Its error has two parts: that of the real units, and that of the number of splits.
+    The error has two parts: from the real units, and from the number of splits.
     """
     with np.errstate(invalid="ignore"):  # a generator without variation has minus infinity
         value, of_units = ratios.mean(axis=0), bootstrapped.std(axis=0, ddof=1)
@@ -111,7 +111,7 @@ def inference_records(
 
 
 def _of_unknown(value: float) -> str:
-    """A generator without any variation is wrong, however wide the interval."""
+    """Judge a generator without any variation: wrong, however wide the interval."""
     return WRONG if np.isinf(value) else UNRESOLVED
 
 
@@ -125,7 +125,7 @@ def _cells(outcomes: Sequence[str], dates: Sequence[Any]):
 def placebo_rejections(
     key: Key[Array, ""], panels: Float[ndarray, "panel unit period"], reps: int
 ) -> Bool[ndarray, "rep inference"]:
-    """Return which tests of placebo laws, which have no effect, reject; panels take turns.
+    """Return which tests of placebo laws (without effect) reject; panels take turns.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def placebo_rejections(
 
 
 def _rejects(found: dict[str, dict[str, Array]]) -> Bool[ndarray, "rep inference"]:
-    """Compare p-values with the level: an estimate's own where it has no standard error."""
+    """Compare p-values with the level; an estimate without standard error has its own p-value."""
     p_values = []
     for inference in INFERENCES:
         estimate = found[inference]
@@ -155,7 +155,7 @@ def _rejects(found: dict[str, dict[str, Array]]) -> Bool[ndarray, "rep inference
 
 @lru_cache(maxsize=8)
 def _program(n_units: int, n_periods: int) -> Any:
-    """Compile once per shape: the outcome's name and values are arguments."""
+    """Compile the tests once per shape: the outcome's name and values are arguments."""
     edge = max(1, n_periods // 4)
     placebo_laws = at_random(share=0.5, start=(edge, n_periods - edge))
     estimator = fixed_effects(
@@ -180,7 +180,7 @@ def _fields(estimate: Any) -> dict[str, Array]:
 def rejection_records(
     name: str, outcome: str, rejected: Sequence[Bool[ndarray, "rep inference"]]
 ) -> list[dict[str, Any]]:
-    """One record per standard error; the Monte Carlo error is that between members, if several."""
+    """Return a record per standard error; with several members, mcse is between members."""
     rates = np.array([part.mean(axis=0) for part in rejected])
     reps = sum(len(part) for part in rejected)
     rate = rates.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Rows of the table of a panel: draws of a generator, or real units in their place, compared."""
+"""Rows of the table of a panel: comparisons of real units with draws, or with real units."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,10 +27,10 @@ from mcsim._fidelity.distances import features, ties_of, two_sample
 from mcsim._fidelity.estimates import OnRealData, Values, draws_for, estimates_on, n_estimates
 
 SUBSAMPLE_UNITS = 2_000  # drawn for the moments of one split, in panels of the held-out size
-TESTED_SPLITS = 5  # the classifier is slow, and more splits of the same units add little
+TESTED_SPLITS = 5  # the classifier is slow; more splits of the same units add little
 NEIGHBOR_ROWS = 2_000
 DISTANCE_PANELS = 4  # generated panels over which distances are averaged
-LONG = 20  # periods from which statistics of single series mean something
+LONG = 20  # least periods for statistics of single series
 TESTED = {
     "auc": "auc_holdout",
     "auc_noise": "auc_holdout_noise",
@@ -48,7 +48,7 @@ Others = Float[ndarray, "other coordinate"]
 class DrawCounts(NamedTuple):
     """Numbers of placebo laws, of samples for the sampling distributions, of permutations.
 
-    Without a number of ``draws`` there are as many as the verdict on the estimates needs.
+    If ``draws`` is None, the number suffices for the verdict on the estimates.
     """
 
     replications: int
@@ -127,7 +127,7 @@ def generated_row(
     estimators: Sequence[OnRealData],
     counts: DrawCounts,
 ) -> Row:
-    """Compare the draws of each fit with the units that it did not see."""
+    """Compare the draws of each fit with its held-out units."""
     asked = counts.replications, counts.draws_of(estimators)
     reps, draws = (-(-n // len(fits)) for n in asked)
     names, layout = real.layout.schema.names, real.layout
@@ -243,7 +243,7 @@ def measures_of(
     n_panels : int
         Number of their panels.
     train, held : Units
-        Units that the generator saw and did not see.
+        Training units of the generator, and held-out units.
     layout : PanelLayout
     real : bool
         Whether the fresh units are the training units themselves.
@@ -257,7 +257,7 @@ def measures_of(
     rows = fresh.rows.reshape(n_panels, -1, fresh.rows.shape[1])
     found = {
         "nn_ratio": neighbor_ratio(fresh.rows, train.rows, held.rows, itself=real),
-        "copies": copies(held if real else fresh, train),
+        "duplicates": duplicates(held if real else fresh, train),
         "mass_points": mass_point_gap(fresh, held if real else train, layout),
         "sliced_w1": sliced_distance(rows[:DISTANCE_PANELS], held.rows),
         "marginal_w1": marginal_distance(cubes[:DISTANCE_PANELS], held.cube),
@@ -272,45 +272,45 @@ def measures_of(
 
 
 def neighbor_ratio(fresh: Rows, train: Others, held: ndarray, *, itself: bool = False) -> float:
-    """Median distance of generated units to training units, over that of held-out units.
+    """Return the median distance of generated to training units over that of held-out units.
 
     1 is right, far below 1 memorizes, far above lies off the data; NaN if most units have a
-    duplicate.
-    With ``itself`` the fresh units are the training units: each is left out of its own search.
+    duplicate. With ``itself`` the fresh units are the training units, each left out of its own
+    search.
     """
     base = np.median(distances.nearest_path(held[:NEIGHBOR_ROWS], train))
     distance = np.median(distances.nearest_path(fresh[:NEIGHBOR_ROWS], train, itself=itself))
     return float(distance / base) if base > 0 else np.nan
 
 
-def copies(fresh: Units, train: Units) -> float:
-    """Percent of units that equal a training unit, to float32."""
-    return 100 * float(distances.copies(fresh.flat(), train.flat()).mean())
+def duplicates(fresh: Units, train: Units) -> float:
+    """Return the percent of units that equal a training unit, to float32."""
+    return 100 * float(distances.duplicates(fresh.flat(), train.flat()).mean())
 
 
 def sliced_distance(panels: Float[ndarray, "panel unit coordinate"], held: Rows) -> float:
-    """Sliced Wasserstein-1 distance of whole units, averaged over generated panels, in sd."""
+    """Return the sliced Wasserstein-1 distance of whole units, averaged over panels, in sd."""
     return float(np.mean([distances.sliced_wasserstein(panel, held) for panel in panels]))
 
 
 def marginal_distance(panels: PathDraws, held: Float[ndarray, "unit period outcome"]) -> float:
-    """Wasserstein-1 distance by outcome and period, averaged, in sd."""
+    """Return the Wasserstein-1 distance by outcome and period, averaged, in sd."""
     flat = held.reshape(len(held), -1)
     found = [distances.marginal_wasserstein(p.reshape(len(p), -1), flat) for p in panels]
     return float(np.mean(found))
 
 
 def mass_point_gap(generated: Units, train: Units, layout: PanelLayout) -> float:
-    """Largest difference of the share of a mass point, in percentage points; NaN without any."""
-    names = [name for name in layout.outcomes if layout.schema[name].atoms]
+    """Return the largest gap of a mass point's share, in percentage points; NaN without any."""
+    names = [name for name in layout.outcomes if layout.schema[name].mass_points]
     if not names:
         return np.nan
     a, b = (np.column_stack([units.raw[n].ravel() for n in names]) for units in (generated, train))
-    return distances.mass_point_gap(a, b, [layout.schema[name].atoms for name in names])
+    return distances.mass_point_gap(a, b, [layout.schema[name].mass_points for name in names])
 
 
 def mean_correlation(panels: Float[ndarray, "panel unit period"]) -> Float[ndarray, " panel"]:
-    """Mean over pairs of units of their correlation over time; units that never move have none.
+    """Return the mean over pairs of units of their correlation; constant units have none.
 
     Examples
     --------
@@ -327,17 +327,17 @@ def mean_correlation(panels: Float[ndarray, "panel unit period"]) -> Float[ndarr
 
 
 def cross_dependence(correlation: float, n_units: int, n_periods: int) -> float:
-    """Pesaran's (2021, Empirical Economics 60: 13-50) CD statistic of a mean correlation."""
+    """Return the CD statistic (Pesaran 2021, Empirical Economics 60: 13-50) of a correlation."""
     return float(correlation * np.sqrt(n_periods * n_units * (n_units - 1) / 2))
 
 
 def fixed_shock_share(
     paths: Sequence[Float[ndarray, "panel period outcome"]],
 ) -> Float[ndarray, " outcome"]:
-    """Share of the variance of the date effects that is one and the same in every panel.
+    """Return the share of the variance of date effects that is equal in every panel.
 
     Variance over periods of the mean path averaged over panels, over the mean variance of the paths
-    of single panels, net of what averaging independent paths leaves (1 / number of panels): 1 where
+    of single panels, net of the share 1 / number of panels of independent paths: 1 where
     common shocks are fixed, 0 where every panel draws its own. Mean over the fits; ``paths`` are
     cross-section means.
     """
@@ -371,7 +371,7 @@ def _described(panels: Float[Array, "panel unit period"]) -> dict[str, Float[Arr
 
 
 def statistic_records(name: str, real: Values, found: Sequence[Values]) -> list[dict[str, Any]]:
-    """One record per outcome and statistic: the real value, mean and 5-95 % range of generated."""
+    """Return a record per outcome and statistic: real value, generated mean and 5-95 % range."""
     records = []
     for (outcome, statistic), value in real.items():
         drawn = np.concatenate([part[outcome, statistic] for part in found])

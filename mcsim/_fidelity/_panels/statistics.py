@@ -1,7 +1,7 @@
 """Statistics of one column of a panel: its scale, dynamics, tails and common shocks.
 
 A generated macro panel is compared with the real one by these figures. Moments of a unit's
-series are averaged over units, so that one wild unit does not decide them all.
+series are averaged over units, so that no single unit dominates.
 """
 
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ STATISTICS = (
     "mean", "sd", "ar1", "ar1_sd", "cross_correlation", "kurtosis", "kurtosis_median", "rank",
     "leading_share", "abs_ac1", "abs_ac4", "mean_path_variance",
 )  # fmt: skip
-"""The names that `panel_statistics` gives, in its order."""
+"""Names of the results of `panel_statistics`, in order."""
 
 MIN_PERIODS = 6
-"""Below, a lag of four or an unbiased kurtosis is not defined."""
+"""Least number of periods for a lag of four and an unbiased kurtosis."""
 
 
 def panel_statistics(values: Float[Array, "unit period"]) -> dict[str, Float[Array, ""]]:
@@ -104,7 +104,7 @@ def _correlations(deviations: Float[Array, "unit period"]) -> Float[Array, "unit
 def _components(
     correlations: Float[Array, "unit unit"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return how many principal components hold 99 % of the variance, and the share of the first.
+    """Return the number of principal components with 99 % of the variance, and the first's share.
 
     The count is a float, so that statistics of many panels average.
     """

@@ -1,7 +1,7 @@
 """Assignments: which units are treated in which periods, as ``assignment(key, panel)``.
 
-Any function that returns zeros and ones (unit, period) is one; these are ready-made. Periods are
-positions counted from 0; negative ones count from the end.
+Any function that returns zeros and ones (unit, period) is an assignment; these are ready-made.
+Periods are positions counted from 0; negative ones count from the end.
 """
 
 from mcsim.dgps._assignment.permuted import permuted as permuted

@@ -22,8 +22,8 @@ from mcsim.errors import did_you_mean, raise_all
 class permuted:
     """Permute the paths of the data's own treatment across units, or across clusters of units.
 
-    The numbers of treated units and their periods are those of the data. A period in which a unit
-    is not observed continues the one before (the first ones: the first observed).
+    Numbers of treated units and their periods are as in the data. An unobserved period of a unit
+    continues the period before (at the start: the first observed one).
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class permuted:
 
     Notes
     -----
-    Units are taken as exchangeable but for their treatment. Placebo estimates do not show what
-    follows where treated units are noisier, larger or trending, compared with untreated ones of
-    their stratum; `with_effect` warns where their variances before treatment differ.
+    Units are taken as exchangeable but for their treatment. Placebo estimates do not show the
+    consequences of treated units that are noisier, larger or trending, compared with untreated ones
+    of their stratum; `with_effect` warns where their variances before treatment differ.
 
     References
     ----------
@@ -82,7 +82,7 @@ class permuted:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Conclusions that results do not support, as sentences."""
         among = "" if self.strata is None else f" with the same {self.strata}"
         return (
             f"Permuting {self.treatment} takes units{among} as exchangeable: it is blind to "
@@ -109,7 +109,7 @@ class permuted:
 
 
 def with_treatment(assignment: Any, treatment: str) -> Any:
-    """Return an assignment that permutes paths with the name of their column, if it has none."""
+    """Return an assignment that permutes paths with the name of their column, if none is given."""
     if not isinstance(assignment, permuted) or assignment.treatment is not None:
         return assignment
     return replace(assignment, treatment=treatment)

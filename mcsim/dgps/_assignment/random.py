@@ -45,7 +45,7 @@ class at_random:
     cluster : str, optional
         A column that is constant within units: treat clusters (states), not units.
     staggered : bool
-        Whether each unit (cluster) draws an adoption date of its own, instead of one for all.
+        Whether each unit (cluster) draws its own adoption date, instead of one for all.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Assignment by probabilities: given ones, ones that paths of a column imply, estimated ones.
+"""Assignment by probabilities: given, implied by paths of a column, or estimated.
 
 After Arkhangelsky, Athey, Hirshberg, Imbens & Wager (2021), American Economic Review 111:
 4088-4118, section III.
@@ -31,7 +31,7 @@ _STEPS = 50  # of Newton's method
 @with_remedies()
 @dataclass(frozen=True)
 class by_probability:
-    """Treat each unit with a probability of its own, from one period on.
+    """Treat each unit with its own probability, from one period on.
 
     If chance treats more than ``max_treated`` units, a random ``max_treated`` of them are treated;
     if it treats none, ``max_treated`` random units are.
@@ -41,7 +41,7 @@ class by_probability:
     p : float, array (unit,) or str
         Probability of treatment; a string names a column of the panel that holds it.
     max_treated : int
-        The most units that are treated.
+        Largest number of treated units.
     start : int or (int, int)
         The first treated period, or the range from which one for all is drawn; -10 leaves the last
         ten periods treated.
@@ -92,7 +92,7 @@ class by_probability:
         treated = ranks <= jnp.sort(ranks)[count - 1]
         start = draw_adoption(period_key, self.start, t)
         cells = (treated[:, None] & (jnp.arange(t) >= start)).astype(float)
-        return jnp.where(((p >= 0) & (p <= 1)).all(), cells, jnp.nan)  # a factor may be anything
+        return jnp.where(((p >= 0) & (p <= 1)).all(), cells, jnp.nan)  # a factor may have any value
 
     def faults(self, panel: Panel) -> list[str]:
         """Return the faults of this assignment on a panel."""
@@ -246,9 +246,9 @@ def by_unit_factors(
     max_treated, start
         As in `by_probability`.
     drawn : bool
-        Whether the source draws other units than those of the panel, as generators do: the factors
+        Whether the source draws new units, as generators do: the factors
         of a drawn unit are then computed from its path, and the mean probability stays in every
-        panel. False: units are those of the panel, as in `FactorModel`.
+        panel. False: units are the panel's, as in `FactorModel`.
 
     Returns
     -------
@@ -340,7 +340,7 @@ def _fit_logit(panel: Panel, outcome: str, indicator: str, rank: int) -> tuple[n
 
 
 def _logit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Maximum likelihood by Newton's method."""
+    """Return maximum likelihood estimates by Newton's method."""
     coefficients = np.zeros(x.shape[1])
     for _ in range(_STEPS):
         p = scipy.special.expit(np.clip(x @ coefficients, -30, 30))

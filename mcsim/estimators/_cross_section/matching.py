@@ -1,8 +1,8 @@
 """Nearest-neighbor matching with replacement, bias-corrected, for the effect on the treated.
 
 Abadie & Imbens (2006, Econometrica 74: 235-267; 2011, Journal of Business & Economic Statistics 29:
-1-11): inverse-variance metric, ties averaged, controls' regression weighted by how often each is
-matched. Without ties the numbers are as in Matching for R (Sekhon 2011, Journal of Statistical
+1-11): inverse-variance metric, ties averaged, controls' regression weighted by the numbers of
+matches. Without ties the numbers are as in Matching for R (Sekhon 2011, Journal of Statistical
 Software 42(7)); with ties they differ (.5125 and .5021 in one sample), and these are the papers'.
 """
 

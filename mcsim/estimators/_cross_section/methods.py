@@ -161,7 +161,7 @@ def aipw(
         ``"outcome ~ treatment | covariates"``.
     vcov : str or sequence of str
         ``"sandwich"`` (right also where one of the two models is wrong), or ``"aimm2024"``, which
-        takes both models as known. Both use the normal distribution.
+        treats both models as known. Both use the normal distribution.
     trim : float, optional
         Leave out units whose estimated probability of treatment exceeds this: see `ipw`.
 
@@ -201,7 +201,7 @@ def matching(
 
     The metric weighs covariates by their inverse variance. Controls whose squared distance is
     within 1e-5 of the last neighbor's are tied and have equal weights. The correction is a
-    regression among the controls, weighted by how often each is matched.
+    regression among the controls, weighted by the numbers of matches.
 
     Parameters
     ----------

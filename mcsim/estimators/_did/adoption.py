@@ -62,7 +62,7 @@ class Adoption(NamedTuple):
 
     @property
     def dated(self) -> Bool[Array, " unit"]:
-        """Whether a unit's start is known: the cell before its first treated one is observed."""
+        """Mask of units with a known start: the cell before its first treated one is observed."""
         periods = jnp.arange(self.data.shape[1])
         before = self.data.observed * (periods == self.start[:, None] - 1)
         switched = (self.start > 0) & (self.start < len(periods))

@@ -213,7 +213,7 @@ def _parts(
 def _over_cohorts(
     parts: Float[np.ndarray, "part cell"], present: Bool[Array, " cell"]
 ) -> Float[Array, "1 cell"]:
-    """Return weights under which cohorts count equally, whatever their number of periods."""
+    """Return weights under which cohorts count equally, with any numbers of periods."""
     counted = parts * present
     length = jnp.maximum(counted.sum(axis=1, keepdims=True), 1.0)
     return (counted / length).sum(axis=0, keepdims=True)

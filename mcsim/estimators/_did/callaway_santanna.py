@@ -229,7 +229,7 @@ def _from_means(adoption: Adoption, cells: CohortPeriods, control: str) -> Group
     step = np.eye(n_periods)[cells.period] - np.eye(n_periods)[cells.base]
 
     def combine(weights: Float[Array, "target cell"]) -> Float[Array, "target unit"]:
-        """Return units' influences: those of a cohort share weights on outcomes, and a constant."""
+        """Return units' influences; units of a cohort share weights on outcomes, and a constant."""
         loading = jnp.einsum("ac,ch,ct->aht", weights, share - weight, step)
         constant = weights @ (share * means[0][:, None] - weight * means[1][:, None])
         return (loading[:, adoption.start] * y).sum(axis=2) - constant[:, adoption.start]

@@ -110,7 +110,7 @@ def event_study(
     Event time 0 is the first treated period. Unbiased where cohorts have the same effects; where
     they differ, `callaway_santanna` and `imputation` average over cohorts with chosen weights. (The
     interaction-weighted estimates of Sun & Abraham (2021) on a balanced panel without covariates
-    are those of ``callaway_santanna(..., aggregation="event", base="universal")``.)
+    equal ``callaway_santanna(..., aggregation="event", base="universal")``.)
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def _with_average(fit: LinearFit, post: tuple[int, ...]) -> LinearFit:
 def _two_way(
     fit: Numerics, formula: str, asked: Inference, faults: Sequence[str] = (), **options: Any
 ) -> NativeEstimator:
-    """Return the estimator, its options checked as those of any regression."""
+    """Return the estimator, with options checked as in any regression."""
     parsed = parse_treatment_formula(formula)
     checked = dict(regression(fit, as_regression(parsed), asked, faults, **options).options)
     del checked["term"], checked["estimand"]

@@ -258,8 +258,8 @@ def serial_correlation(
 ) -> Float[Array, ""]:
     """Return the statistic, standard normal if errors do not correlate over ``order`` periods.
 
-    ``covariance`` is that of the coefficients; ``error_variance`` that of errors in levels taken to
-    be independent and alike: without it the residuals of each unit stand for them.
+    ``covariance`` is of the coefficients; ``error_variance`` of errors in levels, if independent
+    and alike: without it the residuals of each unit replace the errors.
     """
     step = fit.last
     e = step.residual

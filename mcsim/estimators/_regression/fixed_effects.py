@@ -66,7 +66,7 @@ def fixed_effects(
         count periods of the panel's calendar; a nominal column ``g`` enters as its dummies, with
         the coefficients ``g[1]``, ``g[2]``, ... The effects are the panel's own axes, ``unit``,
         ``time``, or both; where the schema of the data is known (in a study: the DGP's), they may
-        stand under the names of the data, ``"y ~ x | fcode + year"``.
+        have the names of the data, ``"y ~ x | fcode + year"``.
     term : str or sequence of str, optional
         The coefficients to report, as the formula writes them; all by default.
     estimand : str, optional

@@ -54,7 +54,7 @@ def iv_2sls(
         the statistic of Kleibergen & Paap), with the p-value of an F distribution. For one
         endogenous regressor.
     term : str or sequence of str, optional
-        The coefficients to report; all by default, those of endogenous regressors first.
+        The coefficients to report; all by default, endogenous regressors first.
     vcov : str or sequence of str
         ``"iid"``, ``"HC0"``, ``"HC1"``, ``"CR0"``, ``"CR1"``, ``"CR1(unit + time)"``, ``"DK(3)"``,
         ``"NW(3)"``: corrections for leverage have no agreed form here.

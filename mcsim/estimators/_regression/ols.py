@@ -1,6 +1,6 @@
 """Ordinary least squares of a panel's cells, of its unit means, or of its first differences.
 
-The three estimators differ in how the data are transformed before the fit.
+The three estimators differ in the transformation of the data before the fit.
 """
 
 from typing import Any, Literal
@@ -50,7 +50,7 @@ def ols(
     estimand, vcov, cluster, ssc, resamples, null, level
         As in `fixed_effects`.
     solver : {"cholesky", "qr"}
-        How least squares are solved. ``"cholesky"`` is fast and safe unless regressors are nearly
+        The method of least squares. ``"cholesky"`` is fast and safe unless regressors are nearly
         collinear: it keeps 13 digits on NIST's Longley data, 9 on Wampler1, and calls Filip (a
         polynomial of degree 10) singular. ``"qr"`` keeps 13, 9 and 7.
 

@@ -56,7 +56,7 @@ RESAMPLED = ("wild", "RI")
 class Resampling(NamedTuple):
     """The options of variances by resampling; see `fixed_effects`.
 
-    None for the null or the level is that of the study.
+    None for the null or the level: the study's.
     """
 
     resamples: Annotated[int, at_least(1)]

@@ -1,9 +1,9 @@
 """Weights of units and periods, and the effect that they give on a block of treated cells.
 
 The block and any draw of its units are weights: shapes stay fixed while the block varies. A
-bootstrap draw is a count per unit: the copies of a control share its weight, so that the ridge on
-it is divided by their number. Penalties are those of the sample, also in a draw. A fault of the
-data is data too: a status in place of an exception.
+bootstrap draw is a count per unit: the duplicates of a control share its weight, so that the ridge
+on it is divided by their number. Draws keep the sample's penalties. A fault of the data gives a
+status in place of an exception.
 """
 
 from dataclasses import dataclass

@@ -82,8 +82,8 @@ def synthetic_did(
         Draws of the placebo and the bootstrap, as many as in the authors' package by default: each
         is a fit of its own, where regressions resample with one product of matrices.
     solver : {"active-set", "aahiw2021"}
-        The exact weights, or those of the authors' Frank-Wolfe algorithm with its early stop and
-        its rule that sets small weights to zero.
+        The exact weights, or the weights of the authors' Frank-Wolfe algorithm with its early stop
+        and its rule that sets small weights to zero.
 
     Returns
     -------

@@ -52,8 +52,8 @@ def simplex_weights(gram: Float[Array, "n n"], allowed: Bool[Array, " n"]) -> We
     Parameters
     ----------
     gram : array (n, n)
-        Positive definite on the allowed ones. A ridge of less than 1e-10 of its largest diagonal
-        entry is beyond what double precision resolves.
+        Positive definite on the allowed positions. A ridge of less than 1e-10 of its largest
+        diagonal entry is beyond what double precision resolves.
     allowed : bool array (n,)
         Positions that may have a weight.
 

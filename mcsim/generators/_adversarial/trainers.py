@@ -1,7 +1,7 @@
 """The trainers of adversaries: the chapter's GAN, and the Wasserstein GAN."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import at_least, faults_of
+from mcsim._core.pytree import stored_as
 from mcsim.generators._adversarial.vectors import (
     Generated,
     Rates,
@@ -41,7 +42,7 @@ from mcsim.generators._training.trainer import (
 )
 
 CROSS_SECTION_ONLY = (
-    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_arm",
+    "components", "likelihood_weight", "outcome_weight", "outcome_share", "smallest_stratum",
     "temperature", "order",
 )  # fmt: skip
 PANEL_ONLY = "arch", "latent", "calibrate", "common_shocks", "cluster", "missing"
@@ -54,9 +55,10 @@ class WGAN(Trainer[Any]):
 
     In a cross-section, columns are drawn in turn, each given those before it: categories by softmax
     heads, mass points and continuous parts by mixtures. One critic compares whole rows; the exact
-    likelihood of the real rows and the moments of each arm steady it. In the end the shares of
-    atoms and categories are raked to those of the training rows, arm by arm. Options left at None
-    are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and another above.
+    likelihood of the real rows and the moments of each stratum steady it. In the end the shares of
+    mass points and categories are raked to the training rows' shares, stratum by stratum. Options
+    left at None are chosen by the number of rows: ``WGAN()`` is one recipe below 4,000 rows and
+    another above.
 
     In a panel of several periods, one network draws a unit's whole path, as normal scores whitened
     by their covariance, so that no direction is too small for the critic, which also gets the
@@ -88,17 +90,17 @@ class WGAN(Trainer[Any]):
     gradient_penalty : float
         Weight of the one-sided penalty on the critic's slope.
     moment_weight : float, optional
-        Weight of matching means and second moments in every arm. None: 60, large 10; for panels 1.
+        Weight of matching means and second moments by stratum. None: 60, large 10; for panels 1.
     likelihood_weight : float, optional
         Weight of the log likelihood of real rows; 0 is a pure WGAN. None: 0.5, large 5.
     outcome_weight : float
         Weight of matching the products of the last column and real covariates, on outcome rows.
     outcome_share : float
-        Where an arm holds less than ``smallest_arm`` of the rows: the share of each batch whose
-        rows are real but for the last column (outcome rows). The other arms' rows are weighted
-        there by their odds of being in the smallest, where effects on the treated are read off.
-    smallest_arm : float
-        Share of a batch that each arm holds at least.
+        Where a stratum holds less than ``smallest_stratum`` of the rows: the share of outcome rows
+        in each batch, real but for the last column. Rows of other strata are weighted there by
+        their odds of being in the smallest, where effects on the treated are read off.
+    smallest_stratum : float
+        Least share of a batch for each stratum (joint value of the discrete given columns).
     average : float
         Decay of the moving average of the parameters, which draws in the end.
     temperature : float
@@ -151,7 +153,7 @@ class WGAN(Trainer[Any]):
     likelihood_weight: Weight | None = None
     outcome_weight: Weight = 5.0
     outcome_share: Share = 0.3
-    smallest_arm: Share = 0.1
+    smallest_stratum: Share = field(default=0.1, metadata=stored_as("smallest_arm"))
     average: Share = 0.998
     temperature: Positive = 0.5
     order: Names | None = None
@@ -192,10 +194,10 @@ def _resolved(trainer: WGAN, n_rows: int) -> WGAN:
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class GAN(Trainer[FittedPanel]):
-    """A generative adversarial network, as small as the chapter that started this project has it.
+    """A small generative adversarial network, of the chapter that started this project.
 
     A generator of two latent states and one hidden layer of 16, a discriminator as large, 1,000
-    steps: it is here to be looked at, not to be used. Nearly all variance of its units is in two
+    steps: it is here for comparison, not for use. Nearly all variance of its units is in two
     directions, and placebo effects vary half as much as they should. Use `WGAN` or `VAE`.
 
     Parameters
@@ -288,7 +290,7 @@ class Game(VectorAdversary):
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "lower learning_rate, or look for extreme values in the data"
 
     def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
@@ -296,7 +298,7 @@ class Game(VectorAdversary):
         return apply(self.critic, critic, vectors)[:, 0]
 
     def pace(self, rates: Rates, number: Array) -> Array:
-        """Step sizes stay as they are."""
+        """Return 1: step sizes stay as they are."""
         return jnp.float32(1)
 
     def critic_loss(
@@ -310,10 +312,10 @@ class Game(VectorAdversary):
         return loss, loss
 
     def generator_loss(self, fake: Vectors, critic: Params, rates: Rates) -> tuple[Array, Array]:
-        """Return the cross entropy of generated vectors being taken for real."""
+        """Return the cross entropy of classifying generated vectors as real."""
         loss = jax.nn.softplus(-self.score(critic, fake)).mean()
         return loss, loss
 
     def losses(self, of_critic: Array, of_generator: Array) -> Losses:
-        """Record both."""
+        """Return the losses of both networks."""
         return Losses(of_critic, of_generator)

@@ -1,8 +1,8 @@
 """Two networks against each other on vectors of scores: the panels of `GAN` and `WGAN`.
 
-A generator turns noise into vectors, a critic sees vectors. `WGAN`'s networks see whitened vectors,
-in which no direction is so small that the critic misses it; the critic is shown the lengths of
-vectors, and moments are matched.
+A generator turns noise into vectors, a critic scores vectors. `WGAN`'s vectors are whitened,
+so that no direction is too small for the critic, which also gets the lengths of vectors; moments
+are matched.
 
 References
 ----------
@@ -48,7 +48,7 @@ class Rates(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes from step to step; ``average`` is the moving average that draws in the end."""
+    """The state between steps; the generator of the fit is the moving ``average``."""
 
     generator: Params
     average: Params
@@ -76,21 +76,21 @@ class VectorAdversary(ABC):
     @property
     @abstractmethod
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
 
     @abstractmethod
     def pace(self, rates: Rates, number: Array) -> Array:
-        """Return by what the step sizes are multiplied."""
+        """Return the factor of the step sizes."""
 
     @abstractmethod
     def critic_loss(
         self, critic: Params, real: Vectors, fake: Vectors, rates: Rates, key: Array
     ) -> tuple[Array, Any]:
-        """Return the critic's loss, and what is recorded of it."""
+        """Return the critic's loss and its recorded parts."""
 
     @abstractmethod
     def generator_loss(self, fake: Vectors, critic: Params, rates: Rates) -> tuple[Array, Any]:
-        """Return the generator's loss, and what is recorded of it."""
+        """Return the generator's loss and its recorded parts."""
 
     @abstractmethod
     def score(self, critic: Params, vectors: Vectors) -> Float[Array, " row"]:
@@ -98,7 +98,7 @@ class VectorAdversary(ABC):
 
     @abstractmethod
     def losses(self, of_critic: Any, of_generator: Any) -> Any:
-        """Return what is recorded at a step."""
+        """Return the recorded losses of a step."""
 
     def first_state(self, data: Rows, key: Array) -> State:
         """Return the state before the first step."""
@@ -108,7 +108,7 @@ class VectorAdversary(ABC):
         return State(generator, generator, critic, *adam, steps)
 
     def step(self, data: Rows, rates: Rates, state: State, number: Array) -> tuple[State, Any]:
-        """Let the critic take its steps, then the generator one."""
+        """Take the critic's steps, then one step of the generator."""
         of_rows, of_noise, of_critic = jax.random.split(jax.random.fold_in(state.key, number), 3)
         pace, batches = self.pace(rates, number), 1 + self.critic_steps
         noise = jax.random.normal(of_noise, (batches, self.batch_size, self.noise), jnp.float32)
@@ -137,7 +137,7 @@ class VectorAdversary(ABC):
         return state, self.losses(jax.tree.map(jnp.mean, of_critic), of_generator)
 
     def finished(self, state: State) -> Array:
-        """Adversaries are never finished."""
+        """Return False: there is no early stopping."""
         return jnp.zeros((), bool)
 
 
@@ -153,15 +153,16 @@ def adversaries(
     critic_hidden: tuple[int, ...],
     features: int = 0,
 ) -> tuple[Network, Network, int]:
-    """Return generator, critic, which sees so many features beside vectors, and size of the noise.
+    """Return generator, critic (with ``features`` inputs beside vectors), and size of the noise.
 
     With LSTMs the first width is the size of their states, and each period has noise of its own.
     """
     if arch == "mlp":
         return (latent, *hidden, layout.size), (layout.size + features, *critic_hidden, 1), latent
-    periods, columns, traits = layout.periods, len(layout.paths), len(layout.traits)
-    writer = Writer(latent, columns, hidden[0], periods, columns, traits)
-    reader = Reader(critic_hidden[0], periods, columns, traits + features, 1)
+    periods, columns = layout.periods, len(layout.time_varying)
+    invariant = len(layout.time_invariant)
+    writer = Writer(latent, columns, hidden[0], periods, columns, invariant)
+    reader = Reader(critic_hidden[0], periods, columns, invariant + features, 1)
     return writer, reader, latent + columns * periods
 
 
@@ -199,7 +200,7 @@ def _draw(distribution: Generated, key: Array, n_units: int) -> Float[Array, "un
 
 
 class Losses(NamedTuple):
-    """What is recorded at every step, before its weights."""
+    """The recorded losses of a step, before their weights."""
 
     critic: Any
     penalty: Any
@@ -208,9 +209,9 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Wasserstein(VectorAdversary):
-    """The critic learns the distance of two distributions, the generator to make it small.
+    """The algorithm of a WGAN: a critic estimates the distance of two distributions.
 
-    The critic sees the lengths of ``groups`` of coordinates: how volatile a unit is.
+    Its inputs include lengths of ``groups`` of coordinates, which measure a unit's volatility.
     """
 
     groups: tuple[tuple[int, int], ...]
@@ -227,7 +228,7 @@ class Wasserstein(VectorAdversary):
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return (
             "halve learning_rate and critic_learning_rate, raise gradient_penalty, or look for "
             "extreme values in the data"
@@ -262,7 +263,7 @@ class Wasserstein(VectorAdversary):
 def _moment_distance(fake: Vectors) -> Array:
     """Estimate the squared distance of first and second moments without bias, from two halves.
 
-    Those of whitened vectors are zero and the identity.
+    Moments of whitened vectors are zero and the identity.
     """
     halves, size = (fake[::2], fake[1::2]), fake.shape[1]
     one, two = (half.T @ half / len(half) - jnp.eye(size, dtype=jnp.float32) for half in halves)
@@ -273,7 +274,7 @@ def _moment_distance(fake: Vectors) -> Array:
 def learn_vectors(
     config: Any, keys: Sequence[Array], data: Sequence[Scores], progress: bool
 ) -> list[Learned]:
-    """Whiten, train, and take the average generator; the options are those of a `WGAN`."""
+    """Whiten, train, and return the average generators; the options are of a `WGAN`."""
     config = _resolved(config, data)
     layout, roots = data[0].coding.layout, [square_root(scores.covariance) for scores in data]
     groups = length_groups(layout)

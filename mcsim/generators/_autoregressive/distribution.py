@@ -1,6 +1,6 @@
 """A panel's distribution, cell by cell: periods and columns in turn, each given all cells before.
 
-Conditional means and deviations are those of the normal copula. A network per column, the same in
+The normal copula gives conditional means and deviations. A network per column, the same in
 all periods, gives the distribution of the standardized innovation given the unit's past; before
 training it is the normal one. In features of later cells a mass point is the middle of its
 interval.
@@ -17,7 +17,7 @@ NeurIPS. Bishop (1994), Mixture density networks, Aston University NCRG/94/004.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ import scipy
 from jax.scipy.special import erf, ndtr, ndtri
 from jaxtyping import Array, Float
 
-from mcsim._core.pytree import pytree
+from mcsim._core.pytree import pytree, stored_as
 from mcsim.generators._cross_sections.levels import inverse_index
 from mcsim.generators._networks import Params, Sizes, apply
 
@@ -44,8 +44,8 @@ class CellOrder:
 
     Attributes
     ----------
-    traits : int
-        Coordinates that are constant within units; they come first.
+    invariant : int
+        Coordinates of time-invariant columns; they come first.
     periods : int
         Then come periods, and columns in each of them.
     points : tuple of int
@@ -56,7 +56,7 @@ class CellOrder:
         Normal components of an innovation.
     """
 
-    traits: int
+    invariant: int = field(metadata=stored_as("traits"))  # as in `Column`
     periods: int
     points: tuple[int, ...]
     hidden: Sizes
@@ -64,13 +64,13 @@ class CellOrder:
 
     @property
     def columns(self) -> int:
-        """Number of columns that vary over time."""
+        """Number of time-varying columns."""
         return len(self.points)
 
     @cached_property
     def sizes(self) -> tuple[Sizes, ...]:
         """Layer sizes of each column's network."""
-        inputs, sizes = 6 + self.traits + 5 * self.columns + 2 * sum(self.points), []
+        inputs, sizes = 6 + self.invariant + 5 * self.columns + 2 * sum(self.points), []
         for points in self.points:
             sizes.append((inputs, *self.hidden, 3 * self.components + points))
             inputs += 2 + points
@@ -109,7 +109,7 @@ def update_history(history: History, scores: Array, innovations: Array, at: Arra
 
 
 def history_features(
-    order: CellOrder, history: History, traits: Array, period: Array
+    order: CellOrder, history: History, invariant: Array, period: Array
 ) -> Float[Array, "unit feature"]:
     """Return the features of the past: levels, volatility, mass points, the calendar."""
     place = 2 * period / max(order.periods - 1, 1) - 1
@@ -117,7 +117,7 @@ def history_features(
     known = period.astype(jnp.float32)
     parts = [
         jnp.broadcast_to(calendar.astype(jnp.float32), (len(history.last), 5)),
-        traits,
+        invariant,
         history.last,
         history.before,
         history.total / (known + 1),
@@ -130,7 +130,7 @@ def history_features(
 
 
 class Points(NamedTuple):
-    """Mass points: their intervals of scores, what is added to tilts, the shares to rake to."""
+    """Mass points: intervals of scores, offsets of tilts, the shares to rake to."""
 
     low: Any
     high: Any
@@ -158,9 +158,9 @@ class Cells:
     ----------
     order : CellOrder
     place : tuple of int
-        Where the coordinates, in that order, stand in vectors.
+        Places in vectors of the coordinates in this order.
     root : array (coordinate, coordinate)
-        Cholesky root of the covariance, in that order.
+        Cholesky root of the covariance, in this order.
     low, high, middle, offsets : array (period, point)
         The mass points, column after column.
     params : tuple
@@ -187,15 +187,15 @@ class Cells:
         return _run(self, key, n_units, shares, RAKING_ROUNDS)[1]
 
     def run(self, key: Array, n_units: int, shares: Any, rounds: Any) -> tuple[Array, Array]:
-        """Draw units, in the order of drawing, and in so many rounds their offsets."""
-        order, first = self.order, self.order.traits
-        of_traits, of_cells = jax.random.split(key)
-        known = jax.random.normal(of_traits, (n_units, first), jnp.float32)
+        """Draw units, and find offsets of mass points in a number of rounds."""
+        order, first = self.order, self.order.invariant
+        of_invariant, of_cells = jax.random.split(key)
+        known = jax.random.normal(of_invariant, (n_units, first), jnp.float32)
         shape = order.periods, order.columns, 2, n_units
-        flat = (math.prod(shape),)  # of four axes, they take four times as long to compile
+        flat = (math.prod(shape),)  # with four axes they take four times as long to compile
         noise = jax.random.uniform(of_cells, flat, jnp.float32, 1e-7, 1 - 1e-7).reshape(shape)
         root = jnp.asarray(self.root)
-        traits = known @ root[:first, :first].T
+        invariant = known @ root[:first, :first].T
         rows = root[first:].reshape(order.periods, order.columns, len(root))
         square = root[first:, first:].reshape((order.periods, order.columns) * 2)
         blocks = jnp.moveaxis(jnp.diagonal(square, axis1=0, axis2=2), -1, 0)
@@ -205,7 +205,7 @@ class Cells:
         def step(carry: tuple, now: tuple) -> tuple[tuple, tuple]:
             history, past = carry
             period, rows, block, noise, points = now
-            context = history_features(order, history, traits, period)
+            context = history_features(order, history, invariant, period)
             drawn = self._period(context, past @ rows.T, block, noise, points, rounds)
             start = first + period * order.columns
             past = jax.lax.dynamic_update_slice(past, drawn.innovations, (0, start))
@@ -217,7 +217,7 @@ class Cells:
         now = jnp.arange(order.periods), rows, blocks, noise, points
         _, (scores, offsets) = jax.lax.scan(step, carry, now)
         cells = jnp.moveaxis(scores, 0, 1).reshape(n_units, -1)
-        return jnp.concatenate([traits, cells], axis=1), offsets
+        return jnp.concatenate([invariant, cells], axis=1), offsets
 
     def _period(
         self, context: Array, means: Array, block: Array, noise: Array, points: Points, rounds: Any
@@ -251,7 +251,7 @@ class Cells:
         points: Points,
         rounds: Any,
     ) -> Drawn:
-        """Find a cell's offsets, in so many rounds, and draw it given its mean and deviation."""
+        """Find a cell's offsets, and draw the cell given its mean and deviation."""
         order = self.order
         features = jnp.concatenate([context, mean[:, None]], axis=1)
         outputs = apply(order.sizes[column], self.params[column], features)
@@ -271,12 +271,12 @@ class Cells:
 def _run(
     distribution: Cells, key: Array, n_units: int, shares: Any, rounds: Any
 ) -> tuple[Array, Array]:
-    """Run, in one program for draws and raking: it takes seconds to compile."""
+    """Run draws and raking as one program, which takes seconds to compile."""
     return distribution.run(key, n_units, shares, rounds)
 
 
 def with_cell(context: Array, score: Array, value: Array, at: Array) -> Array:
-    """Return the features of the next column's network: those of this one, and its cell."""
+    """Append a drawn cell to the features, for the next column's network."""
     return jnp.concatenate([context, score[:, None], value[:, None], at], axis=1)
 
 
@@ -313,8 +313,8 @@ def masses(
 ) -> Float[Array, "unit component point"]:
     """Return the components' probabilities of intervals.
 
-    Component by component, and without the thin tail's digits below `LEAST`: half of a fit's
-    seconds go into these lines.
+    Component by component, and without the tail's digits below `LEAST`: half of a fit's
+    time is spent in these lines.
     """
     found, slopes = [], jnp.exp(-distribution.log_scales) * np.float32(np.sqrt(0.5))
     for mean, slope in zip(distribution.means.T, slopes.T, strict=True):
@@ -373,7 +373,7 @@ def offsets_of(
     shares: Float[Array, " point"],
     rounds: Any,
 ) -> Float[Array, " point"]:
-    """Move what is added to tilts until the mean probabilities of mass points are ``shares``."""
+    """Return offsets of tilts under which mean probabilities of mass points are ``shares``."""
 
     def move(_: Any, offsets: Array) -> Array:
         own = distribution._replace(tilts=distribution.tilts + offsets)
@@ -384,7 +384,7 @@ def offsets_of(
 
 
 def middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return the means of a standard normal between two numbers: what stands for an interval."""
+    """Return the means of a standard normal between two numbers, which represent intervals."""
     norm = scipy.stats.norm
     share = np.maximum(norm.cdf(high) - norm.cdf(low), 1e-9)
     return np.clip((norm.pdf(low) - norm.pdf(high)) / share, low, high)

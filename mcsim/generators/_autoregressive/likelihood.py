@@ -42,10 +42,11 @@ from mcsim.generators._training.steps import (
 )
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
-WARM_UP = 20  # steps until the step size is reached
+WARM_UP = 20  # steps until the full step size
 SMOOTH = 0.9  # decay of the moving average of held-out likelihoods, where a step has some units
-MOST_POINTS = 16  # a column with more has no tilts: its networks move latent scores only
-PRIOR_UNITS = 20.0  # a period's shares are shrunk to those of all periods, by so many units
+MOST_POINTS = 16  # a column with more levels has no tilts: its networks move latent scores only
+# prior units by which a period's shares are shrunk to the shares of all periods
+PRIOR_UNITS = 20.0
 LEAST_SHARE = 1e-4
 FAR = 1e6  # instead of infinite
 LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
@@ -58,9 +59,9 @@ class Column(NamedTuple):
     ----------
     features : array (unit, period, feature)
     value, low, high : array (unit, period)
-        The innovation, and between which innovations it lies.
+        The innovation, and the ends of its interval.
     points_low, points_high, at : array (unit, period, point)
-        Mass points' intervals of innovations, and at which a cell is.
+        Mass points' intervals of innovations, and indicators of the cell's mass point.
     """
 
     features: Any
@@ -79,7 +80,7 @@ def log_density(
     points: tuple[Array, Array],
     at: Float[Array, "unit point"],
 ) -> Float[Array, " unit"]:
-    """Return the log density of values, or the log probability of what is known of them.
+    """Return the log density of known values, and the log probability of intervals.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def log_density(
     value : array (unit,)
         Innovations.
     ends : two arrays (unit,)
-        Between which an innovation lies; equal where it is known.
+        Ends of an innovation's interval; equal where the innovation is known.
     points : two arrays (unit, point)
         Ends of the mass points' intervals.
     at : array (unit, point)
@@ -113,7 +114,7 @@ def first_distribution(
     """Return the distribution before training, without parameters: the normal copula of scores."""
     layout, coding = scores.coding.layout, scores.coding
     starts = [layout.place(name).start for name in order]
-    place = [layout.n_cells + trait for trait in range(len(layout.traits))]
+    place = [layout.n_cells + column for column in range(len(layout.time_invariant))]
     place += [start + period for period in range(layout.periods) for start in starts]
     covariance = structured_covariance(seen(scores), layout, scores.rows)
     root = np.linalg.cholesky(covariance[np.ix_(place, place)]).astype(np.float32)
@@ -125,20 +126,22 @@ def first_distribution(
             own = np.asarray(ends)[None, : points[-1]] - coding.centers[cells, None]
             side.append(own / coding.spreads[cells, None])
     low, high = (np.concatenate(side, axis=1).astype(np.float32) for side in sides)
-    static = CellOrder(len(layout.traits), layout.periods, tuple(points), hidden, components)
+    static = CellOrder(
+        len(layout.time_invariant), layout.periods, tuple(points), hidden, components
+    )
     center = middle(low, high).astype(np.float32)
     return Cells(static, tuple(place), root, low, high, center, np.zeros_like(low), ())
 
 
 def seen(scores: Scores) -> Vectors:
-    """Return vectors with the scores of mass points and levels in the middle of their intervals."""
+    """Return vectors with scores of mass points and levels in the middle of their intervals."""
     inside = (scores.low < scores.high) & (np.isfinite(scores.low) | np.isfinite(scores.high))
     return np.where(inside, middle(scores.low, scores.high), scores.vectors)
 
 
 def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
     """Return the cells of all columns, each given the real cells before it."""
-    order, place, first = distribution.order, list(distribution.place), distribution.order.traits
+    order, place, first = distribution.order, list(distribution.place), distribution.order.invariant
     x, low, high = (side[:, place] for side in (seen(scores), scores.low, scores.high))
     root = np.asarray(distribution.root, np.float64)
     innovations = np.linalg.solve(root, x.T).T
@@ -151,8 +154,8 @@ def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
 
     ends = [by_period((side - mean) / deviation) for side in (low, high)]
     x, innovations, mean, deviation = map(by_period, (x, innovations, mean, deviation))
-    traits = np.asarray(seen(scores)[:, place[:first]], np.float32)
-    features, places = teacher_forced(distribution, traits, x, innovations, mean)
+    invariant = np.asarray(seen(scores)[:, place[:first]], np.float32)
+    features, places = teacher_forced(distribution, invariant, x, innovations, mean)
     columns = []
     for column in range(order.columns):
         own, center = order.own(column), mean[:, :, column, None]
@@ -169,7 +172,7 @@ def cells_of(distribution: Cells, scores: Scores) -> tuple[Column, ...]:
 @jax.jit
 def teacher_forced(
     distribution: Cells,
-    traits: Float[Array, "unit trait"],
+    invariant: Float[Array, "unit column"],
     scores: Float[Array, "unit period column"],
     innovations: Float[Array, "unit period column"],
     means: Float[Array, "unit period column"],
@@ -179,7 +182,7 @@ def teacher_forced(
 
     def step(history: Any, now: tuple) -> tuple[Any, tuple]:
         period, score, value, mean, low, high = now
-        context, features, places = history_features(order, history, traits, period), [], []
+        context, features, places = history_features(order, history, invariant, period), [], []
         for column in range(order.columns):
             own, here = order.own(column), score[:, [column]]
             at = ((here > low[own]) & (here < high[own])).astype(jnp.float32)
@@ -201,7 +204,7 @@ def teacher_forced(
 
 
 def shares_of(columns: tuple[Column, ...]) -> Float[np.ndarray, "period point"]:
-    """Return the shares of mass points that draws are to have."""
+    """Return the target shares of mass points."""
     share = np.concatenate([np.mean(column.at, axis=0) for column in columns], axis=1)
     units = len(columns[0].value)
     shrunk = (units * share + PRIOR_UNITS * share.mean(axis=0)) / (units + PRIOR_UNITS)
@@ -232,7 +235,7 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by replica, and their early stopping."""
+    """The state between steps: parameters by replica, and early stopping."""
 
     params: tuple[Params, ...]
     adam: Any
@@ -242,7 +245,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class CellLikelihood:
-    """The algorithm: cells and networks, folds, units per step, steps in vain before the end."""
+    """The algorithm: cells and networks, folds, units per step, patience of early stopping."""
 
     order: CellOrder
     folds: int
@@ -251,11 +254,11 @@ class CellLikelihood:
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: Data, key: Array) -> State:
-        """Return the state before the first step: networks that say nothing, in all replicas."""
+        """Return the state before the first step: networks without effect, in all replicas."""
         first, steps = jax.random.split(key)
         sizes = self.order.sizes
         one = initialize(first, sizes, (0.0,) * len(sizes))
@@ -263,7 +266,7 @@ class CellLikelihood:
         return State(params, jax.vmap(ADAM.init)(params), EarlyStopping.start(one), steps)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
-        """Judge the replicas on what they have not seen, then let each take a step."""
+        """Evaluate the replicas on left-out units, then take a step of each."""
         key, units = jax.random.fold_in(state.key, number), (data.columns, data.fold)
         (columns, fold), real = draw_batch(key, units, data.count, self.batch_size)
         seen = real & seen_by(fold, self.folds)
@@ -286,11 +289,11 @@ class CellLikelihood:
         return State(params, adam, stopping, state.key), Losses(train[0], held)
 
     def finished(self, state: State) -> Array:
-        """Say whether held-out units have not become likelier for long."""
+        """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return state.stopping.should_stop(self.patience, self.folds)
 
     def learned(self, state: State) -> tuple[Params, ...]:
-        """Return the parameters that are kept."""
+        """Return the parameters of the fit."""
         return state.stopping.parameters(state.params, self.folds)
 
     def _misfit(

@@ -1,7 +1,7 @@
 """Columns and periods in turn, each given those before, by maximum likelihood."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
 import jax
@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import at_least, faults_of
+from mcsim._core.pytree import stored_as
 from mcsim.errors import InputError
 from mcsim.generators._autoregressive.likelihood import (
     CellLikelihood,
@@ -49,7 +50,7 @@ from mcsim.generators._training.trainer import (
     filled,
 )
 
-CROSS_SECTION_ONLY = "dropout", "smallest_arm"
+CROSS_SECTION_ONLY = "dropout", "smallest_stratum"
 PANEL_ONLY = "folds", "patience", "common_shocks", "cluster", "missing"
 
 
@@ -63,17 +64,18 @@ class Autoregressive(Trainer[Any]):
     In a cross-section, the distribution of each column given the columns before it is a network:
     categories have softmax heads, continuous columns mixtures of mass points and logistic
     components. Small samples are held back by dropout, weight decay and few steps. In the end the
-    shares of atoms and categories are raked to those of the training rows, arm by arm. Options left
-    at None are chosen by the number of rows: one recipe below 4,000 rows and another above.
+    shares of mass points and categories are raked to the training rows' shares, stratum by stratum.
+    Options left at None are chosen by the number of rows: one recipe below 4,000 rows and another
+    above.
 
-    In a panel of several periods, cells are drawn period by period and column by column. Their
-    conditional means are those of the Gaussian copula with structured shrinkage; a network per
+    In a panel of several periods, cells are drawn period by period and column by column. The
+    Gaussian copula with structured shrinkage gives their conditional means; a network per
     column, the same in all periods, gives the distribution of the standardized innovation, a
     mixture of normals and mass points, given the unit's last two periods, the mean and the spread
     of its history, its mass points so far, the columns before and the period. Training starts at
-    the copula and ends when units that replicas of the networks have not seen become less likely.
-    Columns that are constant within units are drawn first, by the copula. In the end the shares of
-    mass points are raked to those of the data, period by period, draws are recolored to the
+    the copula and ends when held-out units of replicas of the networks become less likely.
+    Time-invariant columns are drawn first, by the copula. In the end the shares of
+    mass points are raked to the data's, period by period, draws are recolored to the
     covariance of the data, and margins moved to theirs.
 
     Parameters
@@ -92,21 +94,21 @@ class Autoregressive(Trainer[Any]):
         Adam's step size (b1 = 0.9, b2 = 0.99); in cross-sections it decays to zero by a cosine.
         None: 1e-3, large and for panels 3e-3.
     weight_decay : float, optional
-        By which parameters shrink, times the step size, at each step. None: 1, large 0; for panels
-        0.1.
+        Relative shrinkage of parameters at each step, in units of the step size. None: 1, large 0;
+        for panels 0.1.
     dropout : float, optional
         Cross-sections: share of the hidden units that each row of a step goes without. None: 0.5,
         large 0.
-    smallest_arm : float
-        Cross-sections: share of a step's rows that each arm (joint value of the discrete given
+    smallest_stratum : float
+        Cross-sections: share of a step's rows that each stratum (joint value of the discrete given
         columns) holds at least.
     order : tuple of str, optional
         Order in which the columns are drawn. None: discrete columns in ascending number of levels,
-        then continuous ones, the last column last; for panels the columns that vary over time as
+        then continuous ones, the last column last; for panels the time-varying columns as
         they come.
     folds : int
-        Panels: replicas that leave out a part of the units each and say when to stop. 0: all steps
-        are taken.
+        Panels: replicas for early stopping, each without a part of the units. 0: all steps are
+        taken.
     patience : int
         Panels: steps without a lower loss of left-out units after which training ends.
     common_shocks : {"fixed", "redraw"}
@@ -146,7 +148,7 @@ class Autoregressive(Trainer[Any]):
     learning_rate: Positive | None = None
     weight_decay: Weight | None = None
     dropout: Share | None = None
-    smallest_arm: Share = 0.03
+    smallest_stratum: Share = field(default=0.03, metadata=stored_as("smallest_arm"))
     order: Names | None = None
     folds: Folds = 4
     patience: Count = 40
@@ -182,7 +184,7 @@ def resolved(trainer: Autoregressive, n_rows: int) -> Autoregressive:
 
 
 def layout_and_points(scores: Scores) -> Hashable:
-    """Return the layout, and how many mass points columns have: networks tilt each."""
+    """Return the layout, and the number of mass points of each column, tilted by networks."""
     coding = scores.coding
     return coding.layout, tuple(len(margin.points) for margin in coding.margins)
 
@@ -204,7 +206,7 @@ def learn_cells(
     config: Any, keys: Sequence[Array], scores: Sequence[Scores], progress: bool
 ) -> list[Learned]:
     """Learn one distribution per key, each from its scores; ``config`` is an `Autoregressive`."""
-    paths = scores[0].coding.layout.paths
+    paths = scores[0].coding.layout.time_varying
     if config.order is not None and sorted(config.order) != sorted(paths):
         raise InputError(
             f"order: got {list(config.order)}, expected each column that varies over time once: "

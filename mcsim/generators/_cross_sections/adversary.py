@@ -1,8 +1,8 @@
 """One training step of a Wasserstein GAN with gradient penalty, as a pure function for `lax.scan`.
 
-The critic sees whole rows. A part of each batch may hold real rows whose last column alone is drawn
-(flagged to the critic), weighted towards the smallest arm: so the outcome is learned where
-treatment effects are read off.
+The critic scores whole rows. A part of each batch may hold real rows with a drawn last column
+(flagged to the critic), weighted towards the smallest stratum: there treatment effects are
+estimated.
 
 References
 ----------
@@ -29,11 +29,11 @@ from mcsim.generators._cross_sections.training import (
     Batches,
     LearnedColumns,
     Pool,
-    arm_rows,
     odds_of,
     outcome_rows,
     pool_of,
-    rows_by_arm,
+    rows_by_stratum,
+    stratum_rows,
     training_rows,
 )
 from mcsim.generators._networks import Params, Sizes, apply, initialize
@@ -42,17 +42,17 @@ from mcsim.generators._training.steps import numbers_of, train_members
 
 @dataclass(frozen=True)
 class Plan:
-    """The algorithm of a fit (its static part): rows per batch by arm, networks, critic steps."""
+    """The algorithm of a fit (its static part): rows of a batch by stratum, networks, steps."""
 
     architecture: Architecture
     critic_hidden: Sizes
-    arm_rows: tuple[int, ...]
+    stratum_rows: tuple[int, ...]
     outcome_rows: tuple[int, ...]
     critic_steps: int
 
     @property
     def n_outcome(self) -> int:
-        """Rows of a batch whose last column alone is drawn."""
+        """Number of outcome rows of a batch: real rows with a drawn last column."""
         return sum(self.outcome_rows)
 
     @property
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return (
             "halve learning_rate and critic_learning_rate, raise gradient_penalty, or look for "
             "extreme values in the data"
@@ -80,7 +80,7 @@ class Plan:
         return training_step(self, data, rates, state, number)
 
     def finished(self, state: "TrainingState") -> Array:
-        """Adversaries are never finished."""
+        """Return False: there is no early stopping."""
         return jnp.zeros((), bool)
 
 
@@ -99,14 +99,14 @@ class Rates(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """Features of all rows, and by arm which of them to draw and which moments to match."""
+    """Features of all rows; by stratum, pools of rows and moments to match."""
 
     tables: Tables
     rows: Features
     pools: tuple[Pool, ...]
     outcome_pools: tuple[Pool, ...]
-    moments: tuple[Any, ...]  # (moment, moment) in each arm
-    targets: tuple[Any, ...]  # (arm, part) of each column, or None
+    moments: tuple[Any, ...]  # (moment, moment) in each stratum
+    targets: tuple[Any, ...]  # (stratum, part) of each column, or None
 
 
 class TrainingState(NamedTuple):
@@ -147,7 +147,7 @@ def first_state(plan: Plan, key: Array) -> TrainingState:
 def training_step(
     plan: Plan, data: TrainingData, rates: Rates, state: TrainingState, step: Array
 ) -> tuple[TrainingState, Losses]:
-    """Take the critic's steps and one of the generator, on one draw: its batches, all together."""
+    """Take the critic's steps, and one step of the generator on all their batches together."""
     rows, draws, mixes = jax.random.split(jax.random.fold_in(state.key, step), 3)
     decay = 0.5 * (1 + jnp.cos(jnp.pi * step / rates.steps)).astype(jnp.float32)
     index = _draw_rows(plan, data, rows)
@@ -178,7 +178,7 @@ def training_step(
 
 def _misfit(plan: Plan, data: TrainingData, index: Array, generator: Any) -> Array:
     """Return minus the mean log likelihood of the batch's real rows."""
-    rows = index[:, : sum(plan.arm_rows)].reshape(-1)
+    rows = index[:, : sum(plan.stratum_rows)].reshape(-1)
     real = Features(*(part[rows] for part in data.rows))
     return -log_likelihood(plan.architecture, data.tables, generator, real).sum(axis=1).mean()
 
@@ -213,8 +213,8 @@ def _critic_steps(plan, data, rates, state, index, fake, key, decay) -> tuple:
 
 
 def _draw_rows(plan: Plan, data: TrainingData, key: Array) -> Int[Array, "batch row"]:
-    """Return row numbers: fixed numbers by arm, with replacement."""
-    pools, counts = (*data.pools, *data.outcome_pools), (*plan.arm_rows, *plan.outcome_rows)
+    """Return row numbers: fixed numbers by stratum, with replacement."""
+    pools, counts = (*data.pools, *data.outcome_pools), (*plan.stratum_rows, *plan.outcome_rows)
     uniforms = jax.random.uniform(key, (plan.critic_steps, sum(counts)), jnp.float32)
     drawn, start = [], 0
     for pool, count in zip(pools, counts, strict=True):
@@ -227,18 +227,18 @@ def _draw_rows(plan: Plan, data: TrainingData, key: Array) -> Int[Array, "batch 
 def _fake_rows(plan, data, generator, index, key, temperature) -> Float[Array, "batch row x"]:
     """Return rows drawn for the given columns of these rows, in their order."""
     whole, outcome = jax.random.split(key)
-    batches, split = len(index), sum(plan.arm_rows)
+    batches, split = len(index), sum(plan.stratum_rows)
     full = index[:, :split].reshape(-1)
     common = plan.architecture, data.tables, generator
     given = data.rows.given[full]
-    drawn = relaxed_draw(*common, given, data.rows.arms[full], whole, temperature)
+    drawn = relaxed_draw(*common, given, data.rows.strata[full], whole, temperature)
     rows = jnp.concatenate([given, drawn], axis=1).reshape(batches, split, -1)
     if plan.n_outcome:
         part = index[:, split:].reshape(-1)
         kept = data.rows.drawn.shape[1] - plan.architecture.drawn[-1].n_features
         context = jnp.concatenate([data.rows.given[part], data.rows.drawn[part, :kept]], axis=1)
         last = relaxed_outcome(
-            *common, context, data.rows.codes[part], data.rows.arms[part], outcome, temperature
+            *common, context, data.rows.codes[part], data.rows.strata[part], outcome, temperature
         )
         extra = jnp.concatenate([context, last], axis=1).reshape(batches, plan.n_outcome, -1)
         rows = jnp.concatenate([rows, extra], axis=1)
@@ -247,8 +247,8 @@ def _fake_rows(plan, data, generator, index, key, temperature) -> Float[Array, "
 
 
 def _flags(plan: Plan) -> Float[Array, "row 1"]:
-    """Return 1 for the rows whose last column alone is drawn."""
-    whole = jnp.zeros((sum(plan.arm_rows), 1), jnp.float32)
+    """Return 1 for outcome rows, 0 for others."""
+    whole = jnp.zeros((sum(plan.stratum_rows), 1), jnp.float32)
     return jnp.concatenate([whole, jnp.ones((plan.n_outcome, 1), jnp.float32)])
 
 
@@ -259,10 +259,10 @@ def second_moments(rows: Float[Array, "row feature"]) -> Float[Array, "moment mo
 
 
 def _moment_distance(plan: Plan, data: TrainingData, fake: Array) -> Array:
-    """Estimate the squared distance of second moments without bias, from two halves per arm."""
+    """Estimate the squared distance of second moments without bias, from two halves per stratum."""
     total, start = jnp.float32(0), 0
     features = fake[:, :, plan.architecture.n_given : -1]
-    for target, count in zip(data.moments, plan.arm_rows, strict=True):
+    for target, count in zip(data.moments, plan.stratum_rows, strict=True):
         rows = features[:, start : start + count].reshape(-1, features.shape[2])
         one = second_moments(rows[::2]) - target
         two = second_moments(rows[1::2]) - target
@@ -273,9 +273,9 @@ def _moment_distance(plan: Plan, data: TrainingData, fake: Array) -> Array:
 
 def _outcome_distance(plan: Plan, data: TrainingData, index: Array, fake: Array) -> Array:
     """Estimate the squared mean of (drawn - real outcome) x features, on the outcome rows."""
-    total, start = jnp.float32(0), sum(plan.arm_rows)
+    total, start = jnp.float32(0), sum(plan.stratum_rows)
     width = plan.architecture.drawn[-1].n_features
-    if not width:  # an outcome that is constant
+    if not width:  # a constant outcome
         return total
     for count in plan.outcome_rows:
         real = data.rows.drawn[index[:, start : start + count].reshape(-1)]
@@ -293,23 +293,23 @@ def _descend(params: Any, update: Any, rate: Array) -> Any:
 
 
 def training_data(
-    plan: Plan, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
+    plan: Plan, columns: dict[str, np.ndarray], strata: np.ndarray, rows: np.ndarray
 ) -> TrainingData:
     """Return the features of a panel, and the rows and moments of a member trained on ``rows``."""
-    tables, features, pools, targets = training_rows(plan.architecture, columns, arms, rows)
-    by_arm = rows_by_arm(plan.architecture, arms, rows)
+    tables, features, pools, targets = training_rows(plan.architecture, columns, strata, rows)
+    by_stratum = rows_by_stratum(plan.architecture, strata, rows)
     drawn, outcome = np.asarray(features.drawn), pools
     if plan.n_outcome:
-        outcome = _outcome_pools(drawn, plan.architecture, by_arm)
-    moments = tuple(_moments(drawn[r]) for r in by_arm)
+        outcome = _outcome_pools(drawn, plan.architecture, by_stratum)
+    moments = tuple(_moments(drawn[r]) for r in by_stratum)
     return TrainingData(tables, features, pools, outcome, moments, targets)
 
 
-def _outcome_pools(drawn, architecture, by_arm) -> tuple[Pool, ...]:
+def _outcome_pools(drawn, architecture, by_stratum) -> tuple[Pool, ...]:
     kept = drawn.shape[1] - architecture.drawn[-1].n_features
-    target = by_arm[int(np.argmin([len(rows) for rows in by_arm]))]
+    target = by_stratum[int(np.argmin([len(rows) for rows in by_stratum]))]
     pools = []
-    for rows in by_arm:
+    for rows in by_stratum:
         odds = np.ones(len(rows))
         if rows is not target:
             odds = odds_of(drawn[rows, :kept], drawn[target, :kept])
@@ -329,15 +329,15 @@ def learn_columns(
     keys: Sequence[Array],
     architecture: Architecture,
     columns: dict[str, np.ndarray],
-    arms: np.ndarray,
+    strata: np.ndarray,
     rows: Sequence[np.ndarray],
     progress: bool,
 ) -> list[LearnedColumns]:
     """Learn a cross-section with networks for each column and one critic: a resolved `WGAN`."""
-    batches = Batches(config.batch_size, config.smallest_arm, config.outcome_share)
-    counts = arm_rows(arms, batches), outcome_rows(arms, batches)
+    batches = Batches(config.batch_size, config.smallest_stratum, config.outcome_share)
+    counts = stratum_rows(strata, batches), outcome_rows(strata, batches)
     plan = Plan(architecture, config.critic_hidden, *counts, config.critic_steps)
-    data = [training_data(plan, columns, arms, own) for own in rows]
+    data = [training_data(plan, columns, strata, own) for own in rows]
     trained = train_members(plan, data, numbers_of(config, Rates), keys, progress)
     return [
         (own, state.average, losses) for own, (state, losses) in zip(data, trained, strict=True)

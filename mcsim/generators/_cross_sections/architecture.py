@@ -10,7 +10,7 @@ left to the networks.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -19,20 +19,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mcsim._core.pytree import stored_as
 from mcsim._data.schema import Column, Schema, taken_by_value
 from mcsim.generators._cross_sections.levels import Levels
 from mcsim.generators._cross_sections.mixture import Mixture
 from mcsim.generators._networks import Sizes
 
-MAX_CELLS = 64  # a set of columns with more joint cells is too thin to say what cannot be
-MAX_JOINT = 65_536  # columns are treated jointly up to so many cells
+MAX_CELLS = 64  # sets of columns with more joint cells are too sparse to rule out combinations
+MAX_JOINT = 65_536  # most joint cells of columns treated jointly
 
 Group = tuple[tuple[int, int], ...]
 """Positions in the order of generation, with the number of levels at each."""
 
 Head = Levels | Mixture
 FEW_KNOTS, MANY_KNOTS, MANY_ROWS = 25, 200, 2_000
-MANY_ARMS = 16  # more joint values of the given columns than this are not held apart
+MANY_STRATA = 16  # most joint values of the given columns that are strata
 
 
 def group_columns(levels: Sequence[int | None]) -> tuple[Group, ...]:
@@ -56,7 +57,7 @@ def group_columns(levels: Sequence[int | None]) -> tuple[Group, ...]:
 
 
 def allowed_levels(group: Group, codes: np.ndarray) -> list[Bool[np.ndarray, "prefix level"]]:
-    """Return, for each column of a group, which levels may follow each combination before it.
+    """Return, for each column of a group, the levels allowed after each combination before it.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def allowed_levels(group: Group, codes: np.ndarray) -> list[Bool[np.ndarray, "pr
 
 
 def _largest_sets(sizes: Sequence[int]) -> list[list[int]]:
-    """Return the sets with at most 64 cells that lie in no larger such set."""
+    """Return the maximal sets of columns with at most 64 cells."""
     fitting: list[set[int]] = []
     for count in range(len(sizes), 0, -1):
         for chosen in itertools.combinations(range(len(sizes)), count):
@@ -98,7 +99,7 @@ def _largest_sets(sizes: Sequence[int]) -> list[list[int]]:
 
 
 class Tables(NamedTuple):
-    """The tables of the training rows: all that is learned without networks."""
+    """The tables of the training rows, learned without networks."""
 
     given: tuple[Any, ...]
     drawn: tuple[Any, ...]
@@ -107,19 +108,19 @@ class Tables(NamedTuple):
 
 @dataclass(frozen=True)
 class Architecture:
-    """The static part of a generator: heads in order, groups of categories, arms, hidden layers.
+    """The static part of a generator: heads in order, groups of categories, strata, hidden layers.
 
-    An arm is a joint level of the discrete given columns that the data hold.
+    A stratum is a joint level in the data of the discrete given columns.
     """
 
     given: tuple[Head, ...]
     drawn: tuple[Head, ...]
-    arms: tuple[tuple[int, ...], ...]
+    strata: tuple[tuple[int, ...], ...] = field(metadata=stored_as("arms"))  # as in `Column`
     hidden: Sizes
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The drawn columns whose combinations are watched together."""
+        """Groups of drawn columns whose combinations are restricted jointly."""
         return group_columns([_watched(head) for head in self.drawn])
 
     @property
@@ -141,21 +142,21 @@ class Architecture:
             inputs += head.n_features
         return tuple(sizes)
 
-    def arm(self, columns: Mapping[str, Array], rows: int) -> Int[Array, " row"]:
-        """Return the arm of every row; ``len(arms)`` where the data hold no such row."""
+    def stratum(self, columns: Mapping[str, Array], rows: int) -> Int[Array, " row"]:
+        """Return the stratum of every row; ``len(strata)`` if no row of the data is in it."""
         codes = [h.index(columns[h.name]) for h in self.given if isinstance(h, Levels)]
-        if len(self.arms) == 1 or not codes:
+        if len(self.strata) == 1 or not codes:
             return jnp.zeros(rows, jnp.int32)
         joint = jnp.stack(codes, axis=1)[:, None, :]
-        equal = (joint == jnp.asarray(self.arms)).all(axis=2)
+        equal = (joint == jnp.asarray(self.strata)).all(axis=2)
         found = jnp.argmax(equal, axis=1)
-        return jnp.where(equal.any(axis=1), found, len(self.arms)).astype(jnp.int32)
+        return jnp.where(equal.any(axis=1), found, len(self.strata)).astype(jnp.int32)
 
     def tables(
-        self, columns: Mapping[str, np.ndarray], rows: np.ndarray, arms: np.ndarray
+        self, columns: Mapping[str, np.ndarray], rows: np.ndarray, strata: np.ndarray
     ) -> Tables:
-        """Describe the training rows of columns of shape (row,); ``arms`` are those of all rows."""
-        count, chosen = len(self.arms), arms[rows]
+        """Describe the training rows of columns (row,); ``strata``: the stratum of every row."""
+        count, chosen = len(self.strata), strata[rows]
 
         def describe(head: Head) -> Any:
             values = columns[head.name]
@@ -185,7 +186,7 @@ class Architecture:
             for group in sizes
         )
         given, drawn = (
-            tuple(head.table_shapes(len(self.arms)) for head in heads)
+            tuple(head.table_shapes(len(self.strata)) for head in heads)
             for heads in (self.given, self.drawn)
         )
         return Tables(given, drawn, allowed)
@@ -200,14 +201,14 @@ def design_heads(
     components: int,
     free: bool = False,
 ) -> Architecture:
-    """Choose a head for every column, and find the arms; ``free``: a logit for every level."""
+    """Choose a head for every column, and find the strata; ``free``: a logit for every level."""
     names = (*given, *order)
     heads = {name: _head(schema[name], columns[name], components, free) for name in names}
     chosen = tuple(heads[name] for name in given)
     codes = [_codes(head, columns[head.name]) for head in chosen if isinstance(head, Levels)]
     joint = np.unique(np.stack(codes, axis=1), axis=0).tolist() if codes else [[]]
-    arms = tuple(map(tuple, joint)) if len(joint) <= MANY_ARMS else ((),)
-    return Architecture(chosen, tuple(heads[name] for name in order), arms, hidden)
+    strata = tuple(map(tuple, joint)) if len(joint) <= MANY_STRATA else ((),)
+    return Architecture(chosen, tuple(heads[name] for name in order), strata, hidden)
 
 
 def _head(column: Column, values: np.ndarray, components: int, free: bool) -> Head:
@@ -217,10 +218,10 @@ def _head(column: Column, values: np.ndarray, components: int, free: bool) -> He
         return Levels(column.name, levels, ordered=False)
     if taken_by_value(column, distinct):
         return Levels(column.name, levels, ordered=True, free=free)
-    many = np.sum(~np.isin(values, column.atoms)) >= MANY_ROWS
+    many = np.sum(~np.isin(values, column.mass_points)) >= MANY_ROWS
     knots, integer = MANY_KNOTS if many else FEW_KNOTS, column.kind == "integer"
     bounds = column.lower, column.upper
-    return Mixture(column.name, column.atoms, components, knots, integer, *bounds)
+    return Mixture(column.name, column.mass_points, components, knots, integer, *bounds)
 
 
 def _watched(head: Head) -> int | None:
@@ -245,13 +246,13 @@ def _normalize(heads: tuple[Head, ...], tables: tuple, features: np.ndarray) -> 
 
 
 class Features(NamedTuple):
-    """Rows as networks see them: features, numbers of levels or atoms, normal scores, arms."""
+    """Rows as inputs of networks: features, numbers of levels or mass points, scores, strata."""
 
     given: Float[Array, "row given"]
     drawn: Float[Array, "row feature"]
     codes: Int[Array, "row column"]
     scores: Float[Array, "row column"]
-    arms: Int[Array, " row"]
+    strata: Int[Array, " row"]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -268,7 +269,7 @@ def represent(
         encode(architecture.drawn, tables.drawn, columns, rows),
         jnp.stack(codes, axis=1),
         jnp.stack(scores, axis=1),
-        architecture.arm(columns, rows),
+        architecture.stratum(columns, rows),
     )
 
 

@@ -1,6 +1,6 @@
 """Drawing cross-sections: columns in turn, each given the columns before.
 
-`relaxed_draw` draws features that pass gradients (for the critic), `log_likelihood` judges real
+`relaxed_draw` draws features that pass gradients (for the critic), `log_likelihood` scores real
 rows, `exact_draw` draws values. A fitted generator is immutable and a pytree, so that ensembles
 share one program.
 """
@@ -23,13 +23,13 @@ from mcsim.generators._cross_sections.levels import Levels
 from mcsim.generators._networks import Params, apply
 from mcsim.generators._training.fitted_panel import faults_of_given_values, faults_of_size
 
-CHUNK = 16_384  # rows that pass through the networks at once
+CHUNK = 16_384  # rows per call of the networks
 
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedGenerator:
-    """A generator that has learned: draws cross-sections of any number of units.
+    """A fitted generator of cross-sections of any number of units.
 
     Made by ``fit``, `fit_many` and `load`. A pytree whose leaves are the networks' parameters and
     the tables of the training rows; its static part is the configuration, the schema and the order.
@@ -37,20 +37,20 @@ class FittedGenerator:
     Attributes
     ----------
     config : WGAN or Autoregressive
-        The configuration that it was fit with.
+        The configuration of the fit.
     schema : Schema
         Kinds, bounds, mass points and labels of the columns.
     given : tuple of str
         Columns that are conditioned on, never drawn.
     order : tuple of str
-        The order in which the other columns are drawn, each given those before.
+        The order in which the other columns are drawn, each given the columns before.
     architecture, tables, params
-        Heads of the columns (static), what the training rows say, and the networks' parameters.
+        Heads of the columns (static), tables of the training rows, and the networks' parameters.
     losses : dict of str to array (step,)
         ``"critic"`` (the estimated Wasserstein distance), ``"penalty"``, ``"moments"`` (weighted)
         and ``"likelihood"`` (minus its mean logarithm); empty inside jit.
     rows : array of int, or None
-        The rows that it was trained on; None: all.
+        The training rows; None: all.
     """
 
     config: Any
@@ -81,18 +81,18 @@ class FittedGenerator:
     def sample(self, key: Array, n_units: int, *, given: Mapping[str, Any] | None = None) -> Panel:
         """Draw a cross-section.
 
-        One key draws one noise, whatever is given: two calls that differ in ``given`` alone are
+        A key determines the noise, whatever is given: two calls that differ in ``given`` alone are
         coupled, and the last column is then monotone in common noise (the two potential outcomes
         keep their ranks).
 
         Parameters
         ----------
         key : key
-            Where the noise comes from.
+            Source of the noise.
         n_units : int
             Number of units; static under jit.
         given : mapping of str to array (unit,) or (unit, 1), optional
-            Values of the columns that the fit was given, and of any further leading columns of
+            Values of the fit's given columns, and of any further leading columns of
             `order`; the remaining columns are drawn.
 
         Returns
@@ -195,7 +195,7 @@ def relaxed_draw(
     tables: Tables,
     params: tuple[Params, ...],
     given: Float[Array, "row given"],
-    arm: Int[Array, " row"],
+    stratum: Int[Array, " row"],
     key: Array,
     temperature: Array,
 ) -> Float[Array, "row drawn"]:
@@ -209,7 +209,9 @@ def relaxed_draw(
         mask = allowed_mask(architecture, tables, position, codes)
         own = noise[:, start : start + head.n_noise]
         start += head.n_noise
-        features, code = head.relaxed(tables.drawn[position], outputs, arm, mask, own, temperature)
+        features, code = head.relaxed(
+            tables.drawn[position], outputs, stratum, mask, own, temperature
+        )
         codes.append(code)
         context = jnp.concatenate([context, features], axis=1)
     return context[:, 1 + architecture.n_given :]
@@ -221,7 +223,7 @@ def relaxed_outcome(
     params: tuple[Params, ...],
     context: Float[Array, "row before"],
     codes: Int[Array, "row column"],
-    arm: Int[Array, " row"],
+    stratum: Int[Array, " row"],
     key: Array,
     temperature: Array,
 ) -> Float[Array, "row feature"]:
@@ -231,7 +233,7 @@ def relaxed_outcome(
     mask = allowed_mask(architecture, tables, last, [codes[:, column] for column in range(last)])
     head = architecture.drawn[last]
     noise = _noise(key, len(context), head.n_noise)
-    return head.relaxed(tables.drawn[last], outputs, arm, mask, noise, temperature)[0]
+    return head.relaxed(tables.drawn[last], outputs, stratum, mask, noise, temperature)[0]
 
 
 def log_likelihood(
@@ -241,7 +243,7 @@ def log_likelihood(
     rows: Features,
     networks: Sequence[Callable[..., Array]] = (),
 ) -> Float[Array, "row column"]:
-    """Return each column's log density given those before it.
+    """Return each column's log density given the columns before it.
 
     ``networks``, one per column, may take the place of `apply`.
     """
@@ -255,7 +257,7 @@ def log_likelihood(
         mask = allowed_mask(architecture, tables, position, codes[:position])
         own = codes[position], rows.scores[:, position]
         table = tables.drawn[position]
-        parts.append(head.log_density(table, outputs, rows.arms, mask, *own))
+        parts.append(head.log_density(table, outputs, rows.strata, mask, *own))
     return jnp.stack(parts, axis=1)
 
 
@@ -268,11 +270,11 @@ def exact_draw(
 ) -> dict[str, Float[Array, " row"]]:
     """Draw values; the columns in ``known`` are kept, and the last is monotone in its noise.
 
-    Units with a known category that training never saw are NaN.
+    Units with a known category unseen in training are NaN.
     """
     rows = len(uniforms)
     context = _with_constant(encode(architecture.given, tables.given, known, rows))
-    arm = architecture.arm(known, rows)
+    stratum = architecture.stratum(known, rows)
     columns, codes = dict(known), []
     unseen = jnp.zeros(rows, bool)
     for head in (*architecture.given, *architecture.drawn):
@@ -284,7 +286,7 @@ def exact_draw(
             mask = allowed_mask(architecture, tables, position, codes)
             last = position == len(architecture.drawn) - 1
             table, noise = tables.drawn[position], uniforms[:, position]
-            columns[head.name] = head.draw(table, outputs, arm, mask, noise, last)
+            columns[head.name] = head.draw(table, outputs, stratum, mask, noise, last)
         values = columns[head.name]
         codes.append(head.index(values) if isinstance(head, Levels) else None)
         features = head.encode(tables.drawn[position], values)
@@ -304,7 +306,7 @@ def _with_constant(features: Array) -> Array:
 def allowed_mask(
     architecture: Architecture, tables: Tables, position: int, codes: list[Any]
 ) -> Array:
-    """Return which levels a column may take; all, if a given combination was never seen."""
+    """Return the allowed levels of a column; all, if a given combination is unseen."""
     for group, allowed in zip(architecture.groups, tables.allowed, strict=True):
         positions = [place for place, _ in group]
         if position not in positions:

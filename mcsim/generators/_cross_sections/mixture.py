@@ -1,11 +1,11 @@
 """A column with a continuous distribution and mass points: earnings with zeros and top codes.
 
-Given the columns before, its distribution is a mixture of its atoms and of logistic components on a
-scale of normal scores; a piecewise linear quantile function leads back to dollars, inside the
+Given the columns before, its distribution is a mixture of mass points and of logistic components on
+a scale of normal scores; a piecewise linear quantile function leads back to dollars, inside the
 bounds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -14,10 +14,11 @@ import numpy as np
 import scipy
 from jaxtyping import Array, Float, Int
 
+from mcsim._core.pytree import stored_as
 from mcsim.generators._cross_sections.levels import (
     NARROW,
     inverse_index,
-    shares_by_arm,
+    shares_by_stratum,
     straight_through,
 )
 
@@ -31,11 +32,11 @@ class MixtureTable(NamedTuple):
     Between knots scores run over (-reach, reach).
     """
 
-    log_share: Any  # (arm, part)
-    moves: Any  # (arm, 2): shift, and log of the stretch, of the components' scores
+    log_share: Any  # (stratum, part)
+    moves: Any  # (stratum, 2): shift, and log of the stretch, of the components' scores
     knots: Any  # (knot,), in units of the column
     reach: Any  # ()
-    room: Any  # (2,): how far the tails may go beyond the knots
+    room: Any  # (2,): bounds of the tails beyond the knots
     center: Any  # (feature,)
     scale: Any  # (feature,)
 
@@ -45,7 +46,7 @@ class Mixture:
     """The head of a column with a continuous distribution and mass points."""
 
     name: str
-    atoms: tuple[float, ...]
+    mass_points: tuple[float, ...] = field(metadata=stored_as("atoms"))  # as in `Column`
     components: int
     n_knots: int
     integer: bool
@@ -54,31 +55,31 @@ class Mixture:
 
     @property
     def n_parts(self) -> int:
-        """Number of atoms and components."""
-        return len(self.atoms) + self.components
+        """Number of mass points and components."""
+        return len(self.mass_points) + self.components
 
     @property
     def n_outputs(self) -> int:
-        """How many numbers the network gives."""
-        return len(self.atoms) + 3 * self.components
+        """Number of outputs of the network."""
+        return len(self.mass_points) + 3 * self.components
 
     @property
     def n_features(self) -> int:
-        """Normal score, value, and an indicator of each atom."""
-        return 2 + len(self.atoms)
+        """Number of features: normal score, value, and an indicator of each mass point."""
+        return 2 + len(self.mass_points)
 
     @property
     def spread_floor(self) -> np.ndarray:
-        """The least number that each feature is divided by."""
+        """Least divisor of each feature."""
         return np.where(np.arange(self.n_features) < 2, 1e-20, NARROW)
 
     def table(
-        self, values: np.ndarray, arms: np.ndarray, n_arms: int, everyone: np.ndarray
+        self, values: np.ndarray, strata: np.ndarray, n_strata: int, everyone: np.ndarray
     ) -> MixtureTable:
-        """Describe training values (row,); ``everyone`` stands in where too few lie off atoms."""
-        off = ~np.isin(values, self.atoms)
+        """Describe training values (row,); ``everyone`` replaces too few values off mass points."""
+        off = ~np.isin(values, self.mass_points)
         others = values[off] if len(np.unique(values[off])) > 1 else everyone
-        others = others[~np.isin(others, self.atoms)]
+        others = others[~np.isin(others, self.mass_points)]
         end = 0.5 / max(len(others), 4)
         norm = scipy.stats.norm
         reach = float(norm.ppf(1 - end))
@@ -87,37 +88,39 @@ class Mixture:
         ends = 0.5 * np.array([knots[1] - knots[0], knots[-1] - knots[-2]])
         room = np.minimum(ends, [knots[0] - self.lower, self.upper - knots[-1]])
         room = np.maximum(room, 1e-7 * (knots[-1] - knots[0]))
-        counts = [values == atom for atom in self.atoms]
+        counts = [values == point for point in self.mass_points]
         counts += [off * weight for weight in _component_weights(self.components)]
-        shares = shares_by_arm(np.stack(counts, axis=1).astype(float), arms, n_arms)
-        zeros, still = np.zeros(self.n_features), np.zeros((n_arms + 1, 2))
+        shares = shares_by_stratum(np.stack(counts, axis=1).astype(float), strata, n_strata)
+        zeros, still = np.zeros(self.n_features), np.zeros((n_strata + 1, 2))
         parts = np.log(np.maximum(shares, 1e-6)), still, knots, reach, room, zeros, zeros + 1
         return MixtureTable(*(np.float32(part) for part in parts))
 
-    def table_shapes(self, n_arms: int) -> MixtureTable:
+    def table_shapes(self, n_strata: int) -> MixtureTable:
         """Return the shapes and types of `table`."""
-        features, arms = (self.n_features,), n_arms + 1
-        shapes = (arms, self.n_parts), (arms, 2), (self.n_knots,), (), (2,), features, features
+        features, strata = (self.n_features,), n_strata + 1
+        shapes = (strata, self.n_parts), (strata, 2), (self.n_knots,), (), (2,), features, features
         return MixtureTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
 
-    def shares(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray | None:
-        """Return the shares (arm, atom or rest) that draws are to have, if there are atoms."""
-        if not self.atoms:
+    def shares(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray | None:
+        """Return the shares (stratum, mass point or rest) of draws, if there are mass points."""
+        if not self.mass_points:
             return None
-        hot = np.stack([values == atom for atom in self.atoms], axis=1)
-        shares = np.stack([hot[arms == arm].mean(axis=0) for arm in range(n_arms)])
+        hot = np.stack([values == point for point in self.mass_points], axis=1)
+        shares = np.stack([hot[strata == stratum].mean(axis=0) for stratum in range(n_strata)])
         return np.concatenate([shares, 1 - shares.sum(axis=1, keepdims=True)], axis=1)
 
-    def moments(self, values: np.ndarray, arms: np.ndarray, n_arms: int) -> np.ndarray:
-        """Return number, mean and standard deviation (arm, 3) of the values that are no atoms."""
-        off = ~np.isin(values, self.atoms)
-        by_arm = [values[off & (arms == arm)] for arm in range(n_arms)]
-        known = [(len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_arm]
+    def moments(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray:
+        """Return number, mean and standard deviation (stratum, 3) of values off mass points."""
+        off = ~np.isin(values, self.mass_points)
+        by_stratum = [values[off & (strata == stratum)] for stratum in range(n_strata)]
+        known = [
+            (len(own), own.mean(), own.std()) if np.ptp(own) else (0, 0, 1) for own in by_stratum
+        ]
         return np.asarray(known, np.float32)
 
     def index(self, values: Array) -> Int[Array, " row"]:
-        """Return the number of the atom that each value is, else the number of atoms."""
-        equal = [values == atom for atom in self.atoms]
+        """Return which mass point each value is; for others, the number of mass points."""
+        equal = [values == point for point in self.mass_points]
         return jnp.argmax(jnp.stack([*equal, jnp.ones(len(values), bool)]), axis=0).astype(
             jnp.int32
         )
@@ -128,140 +131,145 @@ class Mixture:
 
     def encode(self, table: MixtureTable, values: Array) -> Float[Array, "row feature"]:
         """Return the features of given values (row,)."""
-        atom = values[:, None] == jnp.asarray(self.atoms, values.dtype)
-        off = ~atom.any(axis=1)
+        at = values[:, None] == jnp.asarray(self.mass_points, values.dtype)
+        off = ~at.any(axis=1)
         score = jnp.where(off, self._score(table, values.astype(jnp.float32)), 0.0)
         raw = jnp.concatenate(
-            [score[:, None], values.astype(jnp.float32)[:, None], atom.astype(jnp.float32)], axis=1
+            [score[:, None], values.astype(jnp.float32)[:, None], at.astype(jnp.float32)], axis=1
         )
         return (raw - table.center) / table.scale
 
     @property
     def n_noise(self) -> int:
-        """How many uniforms a relaxed draw takes."""
+        """Number of uniforms of a relaxed draw."""
         return self.n_parts + 1
 
     def relaxed(
         self,
         table: MixtureTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Any,
         uniforms: Float[Array, "row noise"],
         temperature: Array,
     ) -> tuple[Array, None]:
         """Draw features that pass gradients: reparametrized logistics, straight-through parts."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
         hot = straight_through(logits, uniforms[:, :-1], temperature)
         scores = location + scale * jax.scipy.special.logit(uniforms[:, -1:])
-        atoms, components = hot[:, : len(self.atoms)], hot[:, len(self.atoms) :]
+        points, components = hot[:, : len(self.mass_points)], hot[:, len(self.mass_points) :]
         value = jnp.sum(components * self.value(table, scores), axis=1, keepdims=True)
         if self.integer:
             value = value + jax.lax.stop_gradient(jnp.rint(value) - value)
-        value = value + atoms @ jnp.asarray(self.atoms, jnp.float32)[:, None]
+        value = value + points @ jnp.asarray(self.mass_points, jnp.float32)[:, None]
         inside = jnp.clip(scores, -table.reach, table.reach)
         score = jnp.sum(components * inside, axis=1, keepdims=True)
-        raw = jnp.concatenate([score, value, atoms], axis=1)
+        raw = jnp.concatenate([score, value, points], axis=1)
         return (raw - table.center) / table.scale, None
 
     def log_density(
         self,
         table: MixtureTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Any,
         code: Int[Array, " row"],
         score: Float[Array, " row"],
     ) -> Float[Array, " row"]:
-        """Return the log probability of an atom, or the log density of a score."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
-        shares, atoms = jax.nn.log_softmax(logits, axis=1), len(self.atoms)
+        """Return the log probability of a mass point, or the log density of a score."""
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
+        shares, points = jax.nn.log_softmax(logits, axis=1), len(self.mass_points)
         x = (score[:, None] - location) / scale
         parts = -jnp.abs(x) - 2 * jnp.log1p(jnp.exp(-jnp.abs(x))) - jnp.log(scale)
-        continuous = jax.nn.logsumexp(shares[:, atoms:] + parts, axis=1)
-        if not atoms:
+        continuous = jax.nn.logsumexp(shares[:, points:] + parts, axis=1)
+        if not points:
             return continuous
-        fixed = jnp.take_along_axis(shares, jnp.minimum(code, atoms - 1)[:, None], axis=1)[:, 0]
-        return jnp.where(code < atoms, fixed, continuous)
+        fixed = jnp.take_along_axis(shares, jnp.minimum(code, points - 1)[:, None], axis=1)[:, 0]
+        return jnp.where(code < points, fixed, continuous)
 
     def draw(
         self,
         table: MixtureTable,
         outputs: Array,
-        arm: Array,
+        stratum: Array,
         allowed: Any,
         uniforms: Float[Array, "row 2"],
         coupled: bool,
     ) -> Float[Array, " row"]:
         """Draw values; ``coupled``: by inversion, monotone in the first uniform."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
         shares = jax.nn.softmax(logits, axis=1)
         if coupled:
-            atom, score = self._invert(table, shares, location, scale, uniforms[:, 0])
+            point, score = self._invert(table, shares, location, scale, uniforms[:, 0])
         else:
             part = inverse_index(shares, uniforms[:, 0])
-            atom = jnp.where(part < len(self.atoms), part, -1)
-            chosen = jnp.maximum(part - len(self.atoms), 0)
+            point = jnp.where(part < len(self.mass_points), part, -1)
+            chosen = jnp.maximum(part - len(self.mass_points), 0)
             score = _component_score(location, scale, chosen, uniforms[:, 1])
         score = jnp.clip(score, -FARTHEST, FARTHEST)
-        return self._finish(self.value(table, score), atom)
+        return self._finish(self.value(table, score), point)
 
     def off_mass_points(
-        self, table: MixtureTable, outputs: Array, arm: Array, uniforms: Float[Array, "row 2"]
+        self, table: MixtureTable, outputs: Array, stratum: Array, uniforms: Float[Array, "row 2"]
     ) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
         """Draw scores off mass points; return them, and the probability of no mass point."""
-        logits, location, scale = self._distribution_of(table, outputs, arm)
-        shares = jax.nn.softmax(logits, axis=1)[:, len(self.atoms) :]
+        logits, location, scale = self._distribution_of(table, outputs, stratum)
+        shares = jax.nn.softmax(logits, axis=1)[:, len(self.mass_points) :]
         score = _component_score(
             location, scale, inverse_index(shares, uniforms[:, 0]), uniforms[:, 1]
         )
         return score, shares.sum(axis=1)
 
-    def _finish(self, value: Array, atom: Array) -> Float[Array, " row"]:
-        """Round, keep inside the bounds and off the atoms, and put the atoms in, exactly."""
+    def _finish(self, value: Array, chosen: Array) -> Float[Array, " row"]:
+        """Round values off mass points, keep them inside the bounds, and put mass points in."""
         value = jnp.clip(value.astype(jnp.float64), self.lower, self.upper)
         if self.integer:
             value = jnp.clip(jnp.rint(value), np.ceil(self.lower), np.floor(self.upper))
-        for point in self.atoms:
+        for point in self.mass_points:
             step = 1.0 if self.integer else 1e-9 * max(1.0, abs(point))
             beside = point - step if point >= self.upper else point + step
             value = jnp.where(value == point, beside, value)
-        if not self.atoms:
+        if not self.mass_points:
             return value
-        return jnp.where(atom >= 0, jnp.asarray(self.atoms, jnp.float64)[atom], value)
+        return jnp.where(chosen >= 0, jnp.asarray(self.mass_points, jnp.float64)[chosen], value)
 
     def _distribution_of(
-        self, table: MixtureTable, outputs: Array, arm: Array
+        self, table: MixtureTable, outputs: Array, stratum: Array
     ) -> tuple[Array, Array, Array]:
         """Return logits of the parts, and locations and scales of the components."""
         at, k = self.n_parts, self.components
         location = _component_locations(k) + outputs[:, at : at + k]
         scale = _component_scale(k) * jnp.exp(2 * jnp.tanh(outputs[:, at + k :] / 2))
-        shift, stretch = table.moves[arm, 0][:, None], jnp.exp(table.moves[arm, 1])[:, None]
-        return table.log_share[arm] + outputs[:, :at], shift + stretch * location, stretch * scale
+        shift, stretch = table.moves[stratum, 0][:, None], jnp.exp(table.moves[stratum, 1])[:, None]
+        return (
+            table.log_share[stratum] + outputs[:, :at],
+            shift + stretch * location,
+            stretch * scale,
+        )
 
-    def logits(self, table: MixtureTable, outputs: Array, arm: Array, allowed: Any) -> Array:
-        """Return the log weights of the atoms, and of all components together."""
-        parts, at = self._distribution_of(table, outputs, arm)[0], len(self.atoms)
+    def logits(self, table: MixtureTable, outputs: Array, stratum: Array, allowed: Any) -> Array:
+        """Return the log weights of mass points, and of all components together."""
+        parts, at = self._distribution_of(table, outputs, stratum)[0], len(self.mass_points)
         rest = jax.nn.logsumexp(parts[:, at:], axis=1, keepdims=True)
         return jnp.concatenate([parts[:, :at], rest], axis=1)
 
     def _invert(self, table, shares, location, scale, uniform) -> tuple[Array, Array]:
-        """Return (atom or -1, score) at which the mixture's distribution function is ``uniform``.
+        """Return mass point (or -1) and score at which the distribution function is ``uniform``.
 
-        Atoms stand among the scores where their value lies, so larger noise is a larger value.
+        Mass points lie among the scores at their values, so larger noise is a larger value.
         """
-        weights = shares[:, len(self.atoms) :]
+        weights = shares[:, len(self.mass_points) :]
 
         def below(score: Array) -> Array:
             return jnp.sum(weights * jax.nn.sigmoid((score[:, None] - location) / scale), axis=1)
 
-        atom, shift = jnp.full(uniform.shape, -1), jnp.zeros_like(uniform)
-        smaller = jnp.zeros_like(uniform)  # share of the atoms below, whether a unit passes them
-        for number, point in enumerate(self.atoms):
-            left = below(jnp.full_like(uniform, self._atom_score(table, point))) + smaller
+        chosen, shift = jnp.full(uniform.shape, -1), jnp.zeros_like(uniform)
+        smaller = jnp.zeros_like(uniform)  # share of mass points below, whether a unit passes them
+        for number, point in enumerate(self.mass_points):
+            left = below(jnp.full_like(uniform, self._score_of_mass_point(table, point))) + smaller
             smaller = smaller + shares[:, number]
-            atom = jnp.where((uniform >= left) & (uniform < left + shares[:, number]), number, atom)
+            here = (uniform >= left) & (uniform < left + shares[:, number])
+            chosen = jnp.where(here, number, chosen)
             passed = uniform >= left + shares[:, number]
             shift = jnp.where(passed, smaller, shift)
         target = jnp.minimum(uniform - shift, jnp.sum(weights, axis=1) * (1 - 1e-6))
@@ -274,9 +282,9 @@ class Mixture:
 
         ends = jnp.full_like(uniform, -FARTHEST), jnp.full_like(uniform, FARTHEST)
         low, high = jax.lax.fori_loop(0, BISECTIONS, halve, ends)
-        return atom, 0.5 * (low + high)
+        return chosen, 0.5 * (low + high)
 
-    def _atom_score(self, table: MixtureTable, point: float) -> Array:
+    def _score_of_mass_point(self, table: MixtureTable, point: float) -> Array:
         inside = self._score(table, jnp.asarray([point], jnp.float32))[0]
         beyond = jnp.where(point <= table.knots[0], -jnp.inf, inside)
         return jnp.where(point >= table.knots[-1], jnp.inf, beyond)
@@ -301,7 +309,7 @@ class Mixture:
 
 
 def _component_score(location: Array, scale: Array, chosen: Array, uniform: Array) -> Array:
-    """Draw from the component that each row has chosen."""
+    """Draw from the chosen component of each row."""
     location, scale = (
         jnp.take_along_axis(part, chosen[:, None], axis=1)[:, 0] for part in (location, scale)
     )

@@ -1,7 +1,7 @@
 """The recipe of cross-sections: checks, networks of the columns in turn, and raking after training.
 
-A network learns shares of mass points and categories up to a point or two, and one that is held
-back from overfitting draws too small the differences between arms and the variation of values.
+A network learns shares of mass points and categories up to a point or two, and a regularized one
+draws too small differences between strata and too little variation of values.
 Column after column, in the order of generation and over a large draw of the columns before, log
 shares are moved until the mean probabilities are the shares of the training rows; then the scores
 of values off mass points are shifted and stretched until they have their means and standard
@@ -36,7 +36,7 @@ from mcsim.generators._training.checks import faults_of_column, warn_of_constant
 from mcsim.generators._training.trainer import Source
 
 ITERATIONS = 40
-ROWS_PER_ARM = 8_192
+ROWS_PER_STRATUM = 8_192
 STEP = 0.7
 MOST_SHIFT, MOST_STRETCH = 1.5, 0.7  # of scores; the stretch in logs
 
@@ -54,16 +54,16 @@ LearnColumns = Callable[
     ],
     list[LearnedColumns],
 ]
-"""Learns, with a resolved trainer, once per key, an architecture from columns, the arm of each row
-and the rows of each member; with a bar."""
+"""Fits, per key, the networks of an architecture: resolved trainer, keys, architecture, columns,
+strata of the rows, rows of each member, whether to show a bar."""
 
 MIN_ROWS = 20
-MIN_ARM = 2
+MIN_STRATUM = 2
 
 
 @dataclass(frozen=True)
 class CrossSectionRecipe:
-    """How a trainer learns cross-sections.
+    """The recipe of a trainer for cross-sections.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class CrossSectionRecipe:
     free : bool
         Whether each level of a column has a logit of its own.
     refused : tuple of str
-        Options that are for panels.
+        Options for panels alone.
     """
 
     config: Any
@@ -84,7 +84,7 @@ class CrossSectionRecipe:
 
     @property
     def takes_missing(self) -> bool:
-        """Whether cells may be missing: never."""
+        """False: cells may not be missing."""
         return False
 
     def checked(
@@ -101,7 +101,7 @@ class CrossSectionRecipe:
     def train(
         self, source: Source, keys: Sequence[Array], rows: Sequence[np.ndarray], progress: bool
     ) -> list[FittedGenerator]:
-        """Learn the columns, and rake what is drawn to the shares and moments of each member."""
+        """Learn the columns, and rake draws to the shares and moments of each member."""
         config, (schema, given, known) = self.config, source
         columns = dict(known)
         order = config.order or generation_order(schema, given)
@@ -109,8 +109,8 @@ class CrossSectionRecipe:
             columns, schema, given, order, config.hidden, config.components, free=self.free
         )
         vectors = {name: jnp.asarray(values) for name, values in columns.items()}
-        arms = np.asarray(architecture.arm(vectors, len(next(iter(columns.values())))))
-        learned = self.learn(config, keys, architecture, columns, arms, rows, progress)
+        strata = np.asarray(architecture.stratum(vectors, len(next(iter(columns.values())))))
+        learned = self.learn(config, keys, architecture, columns, strata, rows, progress)
         return [
             FittedGenerator(
                 config, schema, architecture, raked(architecture, data, params, key), params,
@@ -146,7 +146,7 @@ def check_training(
     schema = replace(schema_of(panel, schema), unit_labels=())
     for name in panel:
         faults += faults_of_column(schema[name], np.asarray(panel[name]))
-    raise_all(faults + _faults_of_arms(panel, given, schema))
+    raise_all(faults + _faults_of_strata(panel, given, schema))
     warn_of_constants({name: np.asarray(panel[name]) for name in panel}, given)
     return schema, given
 
@@ -177,20 +177,20 @@ def _faults_of_shape(panel: Panel, given: tuple[str, ...], order: Any) -> list[s
     return faults
 
 
-def _faults_of_arms(panel: Panel, given: tuple[str, ...], schema: Schema) -> list[str]:
+def _faults_of_strata(panel: Panel, given: tuple[str, ...], schema: Schema) -> list[str]:
     faults = []
     for name in given:
         values, counts = np.unique(np.asarray(panel[name]), return_counts=True)
         if len(values) == 1:
             faults.append(
-                f"given column {name!r}: all rows hold {values[0]:g}, an arm is empty; drop the "
+                f"given column {name!r}: all rows hold {values[0]:g}, a stratum is empty; drop the "
                 "column from given"
             )
-        elif schema[name].kind == "binary" and counts.min() < MIN_ARM:
+        elif schema[name].kind == "binary" and counts.min() < MIN_STRATUM:
             rare = values[counts.argmin()]
             faults.append(
                 f"given column {name!r}: {counts.min()} row holds {rare:g}, expected at least "
-                f"{MIN_ARM} in every arm"
+                f"{MIN_STRATUM} in every stratum"
             )
     return faults
 
@@ -218,8 +218,8 @@ def as_columns(panel: Mapping[str, Array]) -> dict[str, np.ndarray]:
 
 
 def raked(architecture: Architecture, data: Any, params: tuple[Params, ...], key: Array) -> Tables:
-    """Return the tables of training data, raked on rows drawn evenly from each arm."""
-    rows = [np.resize(pool.rows[: pool.count], ROWS_PER_ARM) for pool in data.pools]
+    """Return the tables of training data, raked on rows drawn evenly from each stratum."""
+    rows = [np.resize(pool.rows[: pool.count], ROWS_PER_STRATUM) for pool in data.pools]
     given = data.rows.given[np.concatenate(rows)]
     key = jax.random.fold_in(key, 1)
     return rake(architecture, data.tables, params, data.targets, given, key)
@@ -234,9 +234,9 @@ def rake(
     given: Float[Array, "row feature"],
     key: Array,
 ) -> Tables:
-    """Return tables under which draws meet the targets; rows are equally many by arm."""
-    arms = len(architecture.arms)
-    arm = jnp.repeat(jnp.arange(arms), len(given) // arms)
+    """Return tables under which draws meet the targets; rows are equally many by stratum."""
+    strata = len(architecture.strata)
+    stratum = jnp.repeat(jnp.arange(strata), len(given) // strata)
     uniforms = jax.random.uniform(
         key, (len(given), len(architecture.drawn), 2), jnp.float32, 1e-7, 1 - 1e-7
     )
@@ -248,26 +248,26 @@ def rake(
         outputs = apply(architecture.sizes[position], params[position], context)
         mask = allowed_mask(architecture, tables, position, codes)
         if target.shares is not None:
-            offset = _offsets(head.logits(table, outputs, arm, mask), target.shares)
+            offset = _offsets(head.logits(table, outputs, stratum, mask), target.shares)
             table = table._replace(log_share=_shift(table.log_share, offset))
         if isinstance(head, Mixture):
-            moves = _moves(head, table, outputs, arm, uniforms[:, position], target.moments)
-            table = table._replace(moves=jnp.concatenate([moves, table.moves[arms:]]))
+            moves = _moves(head, table, outputs, stratum, uniforms[:, position], target.moments)
+            table = table._replace(moves=jnp.concatenate([moves, table.moves[strata:]]))
         raked.append(table)
         if position == len(architecture.drawn) - 1:
             break
-        values = head.draw(table, outputs, arm, mask, uniforms[:, position], False)
+        values = head.draw(table, outputs, stratum, mask, uniforms[:, position], False)
         codes.append(head.index(values) if isinstance(head, Levels) else None)
         context = jnp.concatenate([context, head.encode(table, values)], axis=1)
     return tables._replace(drawn=tuple(raked))
 
 
-def _offsets(logits: Float[Array, "row part"], target: Float[Array, "arm part"]) -> Array:
-    """Return what to add to an arm's logits (arm, part) so that mean probabilities are targets."""
-    by_arm = logits.reshape(len(target), -1, target.shape[1])
+def _offsets(logits: Float[Array, "row part"], target: Float[Array, "stratum part"]) -> Array:
+    """Return offsets (stratum, part) of logits with which mean probabilities are the targets."""
+    by_stratum = logits.reshape(len(target), -1, target.shape[1])
 
     def move(_: Any, offset: Array) -> Array:
-        mean = jax.nn.softmax(by_arm + offset[:, None], axis=2).mean(axis=1)
+        mean = jax.nn.softmax(by_stratum + offset[:, None], axis=2).mean(axis=1)
         ratio = jnp.log(target) - jnp.log(jnp.maximum(mean, 1e-12))
         return offset + jnp.where(mean > 1e-9, jnp.clip(ratio, -1.0, 1.0), 0.0)
 
@@ -275,7 +275,7 @@ def _offsets(logits: Float[Array, "row part"], target: Float[Array, "arm part"])
 
 
 def _shift(log_share: Array, offset: Array) -> Array:
-    """Add offsets of atoms and, where components follow, of all of them alike."""
+    """Add offsets of mass points and, where components follow, of all of them alike."""
     extra = log_share.shape[1] - offset.shape[1]
     offset = jnp.concatenate([offset, jnp.repeat(offset[:, -1:], extra, axis=1)], axis=1)
     moved = log_share[:-1] + offset
@@ -287,21 +287,21 @@ def _moves(
     head: Mixture,
     table: MixtureTable,
     outputs: Float[Array, "row output"],
-    arm: Array,
+    stratum: Array,
     uniforms: Float[Array, "row 2"],
-    target: Float[Array, "arm 3"],
-) -> Float[Array, "arm 2"]:
+    target: Float[Array, "stratum 3"],
+) -> Float[Array, "stratum 2"]:
     """Return shifts and log stretches of scores so that values have the target's moments.
 
     The targets are shrunk to the moments before, by a prior number of rows.
     """
     scores, weight = (
         part.reshape(len(target), -1)
-        for part in head.off_mass_points(table, outputs, arm, uniforms)
+        for part in head.off_mass_points(table, outputs, stratum, uniforms)
     )
     weight = weight / weight.sum(axis=1, keepdims=True)
 
-    def moments(scores: Float[Array, "arm row"]) -> tuple[Array, Array]:
+    def moments(scores: Float[Array, "stratum row"]) -> tuple[Array, Array]:
         values = head.value(table, scores)
         mean = (weight * values).sum(axis=1)
         spread = (weight * jnp.square(values - mean[:, None])).sum(axis=1)

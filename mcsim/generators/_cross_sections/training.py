@@ -1,8 +1,8 @@
-"""Rows that networks of cross-sections learn from, and the steps of maximum likelihood on them.
+"""Training rows of networks of cross-sections, and the steps of maximum likelihood.
 
-An arm is a joint value of the discrete given columns. Rows of the other arms are weighted by
-their odds of being in the smallest one, so that they look like it. Every column's network sees the
-real columns before it; hidden units drop out, and weights decay.
+A stratum is a joint value of the discrete given columns. Rows of the other strata are weighted by
+their odds of being in the smallest one, and then resemble it. The inputs of a column's network are
+the real columns before it; hidden units drop out, and weights decay.
 
 References
 ----------
@@ -27,7 +27,7 @@ from mcsim.generators._cross_sections.drawing import log_likelihood
 from mcsim.generators._networks import Params, Sizes, initialize
 from mcsim.generators._training.steps import numbers_of, train_members
 
-ODDS_ENTRIES = 8_192  # length of the table that weighted rows are drawn from
+ODDS_ENTRIES = 8_192  # length of the table of weighted rows
 
 LearnedColumns = tuple[Any, tuple[Params, ...], Mapping[str, np.ndarray]]
 """Training data with pools, targets and tables; parameters of the networks; losses by step."""
@@ -41,73 +41,75 @@ class Pool(NamedTuple):
 
 
 class TrainingRows(NamedTuple):
-    """Features of all rows, and by arm which of them to draw and which shares to rake to."""
+    """Features of all rows; by stratum, pools of rows and shares to rake to."""
 
     tables: Tables
     rows: Features
     pools: tuple[Pool, ...]
-    targets: tuple[Any, ...]  # (arm, part) of each column, or None
+    targets: tuple[Any, ...]  # (stratum, part) of each column, or None
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Rows per batch: in all, at least in each arm, and with a drawn outcome only."""
+    """Rows per batch: in all, at least in each stratum, and with a drawn outcome only."""
 
     rows: int
-    smallest_arm: float
+    smallest_stratum: float
     outcome_share: float
 
 
-def arm_rows(arms: np.ndarray, batches: Batches) -> tuple[int, ...]:
-    """Return the rows of each arm in a batch: their shares, lifted to the smallest allowed."""
-    share = np.bincount(arms) / len(arms)
-    floor = min(batches.smallest_arm, 1 / len(share))
+def stratum_rows(strata: np.ndarray, batches: Batches) -> tuple[int, ...]:
+    """Return the rows of each stratum in a batch: their shares, lifted to the smallest allowed."""
+    share = np.bincount(strata) / len(strata)
+    floor = min(batches.smallest_stratum, 1 / len(share))
     share = np.maximum(share, floor)
     big = share > floor
     share[big] *= (1 - share[~big].sum()) / max(share[big].sum(), 1e-9)
-    rows = batches.rows - sum(outcome_rows(arms, batches))
+    rows = batches.rows - sum(outcome_rows(strata, batches))
     return tuple(max(4, round(rows * part)) for part in share)
 
 
-def outcome_rows(arms: np.ndarray, batches: Batches) -> tuple[int, ...]:
-    """Return the rows of each arm whose outcome alone is drawn: half of a rare smallest arm."""
-    counts = np.bincount(arms)
+def outcome_rows(strata: np.ndarray, batches: Batches) -> tuple[int, ...]:
+    """Return the outcome rows of each stratum in a batch: half are of a rare smallest stratum."""
+    counts = np.bincount(strata)
     count, rows = len(counts), round(batches.rows * batches.outcome_share)
     smallest = int(counts.argmin())
-    if rows < 4 or count < 2 or counts[smallest] >= batches.smallest_arm * len(arms):
+    if rows < 4 or count < 2 or counts[smallest] >= batches.smallest_stratum * len(strata):
         return (0,) * count
     other = rows // 2 // (count - 1)
-    return tuple(rows // 2 if arm == smallest else other for arm in range(count))
+    return tuple(rows // 2 if stratum == smallest else other for stratum in range(count))
 
 
 def training_rows(
-    architecture: Architecture, columns: dict[str, np.ndarray], arms: np.ndarray, rows: np.ndarray
+    architecture: Architecture, columns: dict[str, np.ndarray], strata: np.ndarray, rows: np.ndarray
 ) -> TrainingRows:
     """Return the features of a panel, and the pools and targets of a member trained on ``rows``."""
-    tables = architecture.tables(columns, rows, arms)
-    by_arm = rows_by_arm(architecture, arms, rows)
-    longest = np.bincount(arms).tolist()
-    pools = tuple(pool_of(r, max(n, len(r))) for r, n in zip(by_arm, longest, strict=True))
+    tables = architecture.tables(columns, rows, strata)
+    by_stratum = rows_by_stratum(architecture, strata, rows)
+    longest = np.bincount(strata).tolist()
+    pools = tuple(pool_of(r, max(n, len(r))) for r, n in zip(by_stratum, longest, strict=True))
     targets = []
     for head in architecture.drawn:
-        known = columns[head.name][rows], arms[rows], len(by_arm)
-        targets.append(Target(_lift(head.shares(*known), by_arm), head.moments(*known)))
+        known = columns[head.name][rows], strata[rows], len(by_stratum)
+        targets.append(Target(_lift(head.shares(*known), by_stratum), head.moments(*known)))
     return TrainingRows(tables, represent(architecture, tables, columns), pools, tuple(targets))
 
 
-def rows_by_arm(architecture: Architecture, arms: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each arm."""
-    return [rows[arms[rows] == arm] for arm in range(len(architecture.arms))]
+def rows_by_stratum(
+    architecture: Architecture, strata: np.ndarray, rows: np.ndarray
+) -> list[np.ndarray]:
+    """Return the rows of each stratum."""
+    return [rows[strata[rows] == stratum] for stratum in range(len(architecture.strata))]
 
 
-def _lift(shares: np.ndarray | None, by_arm: list[np.ndarray]) -> np.ndarray | None:
-    """Give the parts that an arm never showed half a row together: a share of 0 has no logarithm.
+def _lift(shares: np.ndarray | None, by_stratum: list[np.ndarray]) -> np.ndarray | None:
+    """Replace zero shares, which have no logarithm: the absent parts of a stratum share half a row.
 
-    With half a row each, a small arm would take over all the heaps of a large one.
+    With half a row each, a small stratum would take over all the heaps of a large one.
     """
     if shares is None:
         return None
-    rows = np.array([[len(own)] for own in by_arm])
+    rows = np.array([[len(own)] for own in by_stratum])
     unseen = shares * rows < 0.5
     each = 0.5 / rows / np.maximum(unseen.sum(axis=1, keepdims=True), 1)
     shares = np.where(unseen, each, shares)
@@ -140,14 +142,14 @@ def odds_of(
 
 
 class Target(NamedTuple):
-    """The shares and moments of a column in each arm, to which draws are raked; None: not at all.
+    """A column's shares and moments by stratum, to which draws are raked; None: not at all.
 
     Attributes
     ----------
-    shares : array (arm, part)
-        Of atoms and the rest, or of levels.
-    moments : array (arm, 3)
-        Number, mean and standard deviation of the training rows' values that are no atoms.
+    shares : array (stratum, part)
+        Of mass points and the rest, or of levels.
+    moments : array (stratum, 3)
+        Number, mean and standard deviation of the training rows' values off mass points.
     """
 
     shares: Any
@@ -184,15 +186,15 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Likelihood:
-    """The algorithm: heads and networks, rows of each arm per step, whether units drop out."""
+    """The algorithm: heads and networks, rows of each stratum per step, whether units drop out."""
 
     architecture: Architecture
-    arm_rows: tuple[int, ...]
+    stratum_rows: tuple[int, ...]
     drops: bool
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: TrainingRows, key: Array) -> State:
@@ -207,7 +209,7 @@ class Likelihood:
     ) -> tuple[State, Losses]:
         """Take a step."""
         of_rows, of_units = jax.random.split(jax.random.fold_in(state.key, number))
-        index = draw_rows(data.pools, self.arm_rows, of_rows)
+        index = draw_rows(data.pools, self.stratum_rows, of_rows)
         batch = Features(*(part[index] for part in data.rows))
         networks = self._dropping(rates, of_units) if self.drops else ()
 
@@ -225,14 +227,14 @@ class Likelihood:
         return State(params, adam, state.key), Losses(value)
 
     def finished(self, state: State) -> Array:
-        """Say that all steps are taken."""
+        """Return whether to stop early: never."""
         return jnp.zeros((), bool)
 
     def _dropping(self, rates: Rates, key: Array) -> tuple[Any, ...]:
         """Return the columns' networks, without a random share of their hidden units."""
         widths = [sum(sizes[1:-1]) for sizes in self.architecture.sizes]
-        # One call for all columns, and a byte per unit: random bits are what a step costs.
-        bits = jax.random.bits(key, (sum(self.arm_rows), sum(widths)), jnp.uint8)
+        # One call for all columns, and a byte per unit: random bits dominate the cost of a step.
+        bits = jax.random.bits(key, (sum(self.stratum_rows), sum(widths)), jnp.uint8)
         keep, networks, start = bits >= 256 * rates.dropout, [], 0
         for width in widths:
             networks.append(partial(apply_some, keep[:, start : start + width], rates.dropout))
@@ -257,7 +259,7 @@ def apply_some(
     params: Params,
     x: Float[Array, "row input"],
 ) -> Float[Array, "row output"]:
-    """Return a perceptron's outputs where only the units in ``keep`` are there."""
+    """Return a perceptron's outputs with only the hidden units in ``keep``."""
     start, last = 0, len(sizes) - 2
     for layer in range(last + 1):
         x = x @ params[f"layer_{layer}"]["kernel"] + params[f"layer_{layer}"]["bias"]
@@ -273,13 +275,13 @@ def learn_columns(
     keys: Sequence[Array],
     architecture: Architecture,
     columns: dict[str, np.ndarray],
-    arms: np.ndarray,
+    strata: np.ndarray,
     rows: Sequence[np.ndarray],
     progress: bool,
 ) -> list[LearnedColumns]:
     """Learn a cross-section by maximum likelihood: a resolved `Autoregressive`."""
-    counts = arm_rows(arms, Batches(config.batch_size, config.smallest_arm, 0.0))
+    counts = stratum_rows(strata, Batches(config.batch_size, config.smallest_stratum, 0.0))
     algorithm = Likelihood(architecture, counts, bool(config.dropout))
-    data = [training_rows(architecture, columns, arms, own) for own in rows]
+    data = [training_rows(architecture, columns, strata, own) for own in rows]
     trained = train_members(algorithm, data, numbers_of(config, Rates), keys, progress)
     return [(own, state.params, losses) for own, (state, losses) in zip(data, trained, strict=True)]

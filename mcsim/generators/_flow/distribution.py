@@ -1,10 +1,10 @@
 """Normalizing flow: a normal distribution of vectors, transformed in layers.
 
 Layers start as the identity. Radial layers transform the lengths of groups of coordinates and keep
-directions: how volatile a unit is. Rotated layers transform each coordinate after a rotation, alike
-in all periods of a column. Coupling layers keep half of the coordinates, from which a network
-computes how the others are transformed. Each transformation shifts and scales a coordinate, and
-gives it skewness and tails by a sinh-arcsinh.
+directions, which changes a unit's volatility. Rotated layers transform each coordinate after a
+rotation, alike in all periods of a column. Coupling layers keep half of the coordinates, from which
+a network computes the transformations of the others. Each transformation shifts and scales a
+coordinate, and gives it skewness and tails by a sinh-arcsinh.
 
 References
 ----------
@@ -29,9 +29,9 @@ from mcsim._core.pytree import pytree
 from mcsim.generators._networks import Sizes, apply, initialize
 
 LOG_2PI = math.log(2 * math.pi)
-SLOW = 0.02  # relative step size of networks, beside parameters that all units share
+SLOW = 0.02  # step size of networks, relative to parameters shared by all units
 Vectors = Float[Array, "unit coordinate"]
-LIGHTEST = 0.1  # of log tails: under much lighter ones than normal outliers would be impossible
+LIGHTEST = 0.1  # of log tails: much lighter tails than normal would make outliers impossible
 TINY = 1e-6
 
 
@@ -69,7 +69,7 @@ def forward(normal: Float[Array, "*any"], by: SinhArcsinh) -> Float[Array, "*any
 def inverse(
     moved: Float[Array, "*any"], by: SinhArcsinh
 ) -> tuple[Float[Array, "*any"], Float[Array, "*any"]]:
-    """Return the normal values, and the logarithms of the slopes of the way there."""
+    """Return the normal values, and log slopes of the inverse."""
     y = (moved - by.shift) * jnp.exp(-by.scale)
     angle = jnp.exp(by.tail) * jnp.arcsinh(y) - by.skew
     log_cosh = jnp.logaddexp(angle, -angle) - math.log(2)
@@ -85,7 +85,7 @@ def forward_length(normal: Float[Array, "unit part"], by: SinhArcsinh) -> Float[
 def inverse_length(
     moved: Float[Array, "unit part"], by: SinhArcsinh
 ) -> tuple[Float[Array, "unit part"], Float[Array, " unit"]]:
-    """Return the normal vectors, and the log determinants of the way there."""
+    """Return the normal vectors, and log determinants of the inverse."""
     length, sd = _log_length(moved)
     normal, slope = inverse(length, by)
     growth = sd * (normal - length)
@@ -205,7 +205,8 @@ class FlowPlan:
 
     def _coupled(self, params: FlowParams, layer: int, kept: Vectors) -> SinhArcsinh:
         one = jnp.ones((len(kept), 1), jnp.float32)
-        inputs = jnp.concatenate([one, jnp.arcsinh(kept)], axis=1)  # outliers must not rule
+        # arcsinh bounds the influence of outliers
+        inputs = jnp.concatenate([one, jnp.arcsinh(kept)], axis=1)
         free = SLOW * apply(self.networks[layer], params.coupled[layer], inputs)
         return bounded(jnp.moveaxis(free.reshape(len(kept), 4, -1), 1, 0), MOST)
 
@@ -220,7 +221,7 @@ class FlowDistribution:
     plan : FlowPlan
         The structure.
     root : array (coordinate, coordinate)
-        Symmetric root of the covariance that the normal distribution has.
+        Symmetric root of the covariance of the normal distribution.
     turns : array (layer, coordinate, coordinate)
         The rotations before the rotated layers.
     params : FlowParams

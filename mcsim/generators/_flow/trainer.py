@@ -1,6 +1,6 @@
 """A normalizing flow that starts as the Gaussian copula, trained by maximum likelihood.
 
-Early stopping by units that replicas of the flow have not seen; decoupled weight decay: Loshchilov
+Early stopping by held-out units of replicas of the flow; decoupled weight decay: Loshchilov
 & Hutter (2019), Decoupled weight decay regularization, ICLR.
 """
 
@@ -42,7 +42,7 @@ from mcsim.generators._training.steps import (
 from mcsim.generators._training.trainer import Count, Positive, Switch, Trainer, Weight, Widths
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
-AVERAGE = 0.95  # decay of the moving average of the parameters, which is judged and kept
+AVERAGE = 0.95  # decay of the moving average of the parameters, which is evaluated and kept
 
 
 @with_remedies()
@@ -50,12 +50,12 @@ AVERAGE = 0.95  # decay of the moving average of the parameters, which is judged
 class Flow(Trainer[FittedPanel]):
     """A normalizing flow on normal scores; before the first step it is the Gaussian copula.
 
-    What a copula of normals lacks is learned in layers, few parameters first: how much more
-    volatile some units are than others, in all columns and in each; skewness and tails of
+    Layers learn departures from a copula of normals, few parameters first: differences in
+    volatility between units, in all columns and in each; skewness and tails of
     innovations, forward and backward in time, alike in all periods; and, with ``couplings``,
-    networks by which half of the coordinates transform the others. Training ends when units that
-    replicas of the flow have not seen do not become likelier. Units are whitened by the covariance
-    of the other folds, so that tails are those of units not seen.
+    networks by which half of the coordinates transform the others. Training ends when held-out
+    units of replicas of the flow do not become likelier. Units are whitened by the covariance of
+    the other folds, so that tails are out of sample.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ class Flow(Trainer[FittedPanel]):
         Pairs of layers that transform innovations forward and backward in time.
     couplings : int
         Coupling layers with networks. On panels of 24 to 272 units they made held-out units less
-        likely; they are for larger ones.
+        likely; they are for larger panels.
     hidden : tuple of int
         Widths of the hidden layers of the networks.
     steps : int
         Steps at most.
     patience : int
-        Steps without improvement on units not seen after which the fit ends.
+        Steps without improvement on held-out units after which the fit ends.
     folds : int
         Number of folds of units, each left out by a replica.
     batch_size : int
@@ -128,7 +128,7 @@ class Flow(Trainer[FittedPanel]):
 def learn(
     config: Flow, keys: Sequence[Array], data: Sequence[Scores], progress: bool
 ) -> list[Learned]:
-    """Whiten, train, and take the flow that judged best."""
+    """Whiten, train, and return the flows with the best held-out likelihood."""
     plan = _plan(config, data[0].coding.layout)
     pairs = [jax.random.split(key) for key in keys]
     prepared = [
@@ -218,7 +218,7 @@ class Losses(NamedTuple):
 
 
 class State(NamedTuple):
-    """What changes: parameters by replica, their moving average, and its early stopping."""
+    """The state between steps: parameters by replica, moving average, early stopping."""
 
     params: FlowParams
     average: FlowParams
@@ -229,7 +229,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class FlowLikelihood:
-    """The algorithm: structure, folds, units per step, steps without improvement that end it."""
+    """The algorithm: structure, folds, units per step, patience of early stopping."""
 
     plan: FlowPlan
     folds: int
@@ -238,7 +238,7 @@ class FlowLikelihood:
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: FlowData, key: Array) -> State:
@@ -251,7 +251,7 @@ class FlowLikelihood:
     def step(
         self, data: FlowData, rates: Rates, state: State, number: Array
     ) -> tuple[State, Losses]:
-        """Judge the replicas by the units that they have not seen, then let all take a step."""
+        """Evaluate the replicas on left-out units, then take a step of each."""
         held = self._held(state.average, data)
         stopping = state.stopping.update(state.average, held, number, 0.0)
         rows, noise = jax.random.split(jax.random.fold_in(state.key, number))
@@ -271,7 +271,7 @@ class FlowLikelihood:
         return state, Losses(losses[0], jnp.minimum(held, WORST))
 
     def finished(self, state: State) -> Array:
-        """Say whether held-out units have not become likelier for long."""
+        """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return state.stopping.should_stop(self.patience, self.folds)
 
     def _loss(self, params: FlowParams, data: FlowData, batch: Array, seen: Array) -> Array:
@@ -279,7 +279,7 @@ class FlowLikelihood:
         return mean_over(-likely, seen)
 
     def _held(self, average: FlowParams, data: FlowData) -> Array:
-        """Return minus the mean log density of units under the replicas that left them out."""
+        """Return minus the mean log density of units under the replicas without them."""
         own = jax.tree.map(lambda leaf: leaf[jnp.asarray(data.fold) + 1], average)
         turns, vectors = jnp.asarray(data.turns), jnp.asarray(data.rows.vectors)
         likely = jax.vmap(lambda params, z: self.plan.log_density(params, turns, z[None])[0])

@@ -33,14 +33,14 @@ WIDEST = 1.15  # ratio of standard deviations up to which inference counts as ri
 @pytree("model", "center", "scale", "realized", "losses", "rows")
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedMacroPanel:
-    """A generator that has learned a macro panel: draws any number of units and periods.
+    """A fitted generator of macro panels of any number of units and periods.
 
     Made by `MacroPanel.fit` and `fit_many`. Immutable; a pytree.
 
     Attributes
     ----------
     config : MacroPanel
-        The configuration that it was fit with.
+        The configuration of the fit.
     schema : Schema
         Name and labels of the column.
     model : StructuralModel
@@ -54,7 +54,7 @@ class FittedMacroPanel:
         relative miss of the variance of a placebo estimate. Both as estimated from one step's
         panels; sampling variances are learned in the first steps, where misses look small.
     rows : array of int, or None
-        The units that it was trained on; None: all.
+        The training units; None: all.
     """
 
     config: Any
@@ -74,7 +74,7 @@ class FittedMacroPanel:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """Columns that are conditioned on: none."""
+        """Conditioning columns: none."""
         return ()
 
     @property
@@ -84,7 +84,7 @@ class FittedMacroPanel:
 
     @property
     def common_shocks(self) -> str:
-        """Whether common shocks are those of the data, or drawn anew in every panel."""
+        """``"fixed"``: common shocks of the data; ``"redraw"``: drawn anew in every panel."""
         return self.config.common_shocks
 
     @property
@@ -94,7 +94,7 @@ class FittedMacroPanel:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Limits of conclusions from draws, as sentences."""
         shocks = () if self.common_shocks == "redraw" else (FIXED_SHOCKS,)
         return (*shocks, *_caveats_of_placebos(self.losses))
 
@@ -116,11 +116,11 @@ class FittedMacroPanel:
         Parameters
         ----------
         key : key
-            Where the noise comes from.
+            Source of the noise.
         n_units, n_periods : int
-            Its size; static under jit. By default as many periods as the data have.
+            Its size; static under jit. By default the data's periods.
         given : mapping, optional
-            Must be empty: nothing is conditioned on.
+            Must be empty: there are no conditioning columns.
 
         Returns
         -------
@@ -164,7 +164,7 @@ def _faults_of_sample(
     if not wrong and generator.common_shocks == "fixed" and n_periods > generator.n_periods:
         wrong += [
             Fault(
-                f"n_periods: got {n_periods}, but the common shocks are those of the data's "
+                f"n_periods: got {n_periods}, but the common shocks are of the data's "
                 f"{generator.n_periods} periods",
                 ["ask for fewer, or draw them anew: ", redrawn],
             )

@@ -1,4 +1,4 @@
-"""A generator of macro panels: few units over many periods, with common shocks of their own."""
+"""The generator of macro panels: few units over many periods, with common shocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,27 +51,27 @@ class MacroPanel:
     volatility, a slow common component, a slow one of its own, an AR(2) with stochastic volatility,
     and outliers of the level; innovations have fat tails. Means, scales, persistence, loadings
     and the sizes of the parts are drawn from one population, so that units are exchangeable, and
-    panels of any number of units and periods can be drawn. The slow parts decide how wrong
-    standard errors are that take observations, or periods, for independent: the fit matches the
-    variance of a placebo estimate. Where it cannot, as where one unit has a trend of its own,
-    ``caveats`` of the fit says so.
+    panels of any number of units and periods can be drawn. Slow parts govern the errors of
+    standard errors that treat observations, or periods, as independent: the fit matches the
+    variance of a placebo estimate. Where it cannot, as where one unit has its own trend, a
+    sentence of ``caveats`` warns.
 
     Parameters
     ----------
     steps : int
         Steps of Adam; each draws panels of the data's size.
     panels : int, optional
-        Panels that a step draws; an even number. None: 32 of 25 x 236, fewer of larger ones, more
+        Panels per step; an even number. None: 32 of 25 x 236, fewer of larger ones, more
         of smaller ones, at least 8 and at most 64.
     learning_rate : float
         The first step size; it decays to zero by a cosine.
     average : float
-        Decay of the moving average of the parameters, which draws in the end.
+        Decay of the moving average of the parameters, which the fit keeps.
     placebo_weight : float
         Weight of the variance of a placebo estimate beside the other moments.
     common_shocks : {"redraw", "fixed"}
-        Whether every panel has common shocks of its own, or those of the data: the cross-section
-        mean path, less what units add to it by chance.
+        Whether every panel has its own common shocks, or the data's: the cross-section mean path,
+        less the chance variation from units.
 
     References
     ----------
@@ -119,11 +119,11 @@ class MacroPanel:
         Parameters
         ----------
         key : key
-            Where the panels of the steps come from.
+            Source of the panels of the steps.
         panel : Panel
             The data: one column, complete, at least 4 units and 20 periods.
         given : sequence of str
-            Must be empty: nothing is conditioned on.
+            Must be empty: there are no conditioning columns.
         schema : Schema, optional
             Name and labels of the column; default `mcsim.infer_schema`.
         progress : bool
@@ -163,18 +163,18 @@ class MacroPanel:
 
 @dataclass(frozen=True)
 class MacroRecipe:
-    """How macro panels are learned."""
+    """The recipe of macro panels."""
 
     config: MacroPanel
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Options that are for data of another kind: there is one kind."""
+        """Options for data of another kind: none."""
         return ()
 
     @property
     def takes_missing(self) -> bool:
-        """Whether cells may be missing: never."""
+        """False: cells may not be missing."""
         return False
 
     def checked(
@@ -207,7 +207,7 @@ def _fit_all(
     keys: Sequence[Array],
     progress: bool,
 ) -> list[FittedMacroPanel]:
-    """Fit each member; those with as many units share one program."""
+    """Fit each member; members with equally many units share one program."""
     rates = numbers_of(config, Rates)
     fits: dict[int, FittedMacroPanel] = {}
     for n_units in sorted({len(values) for values in members}):
@@ -240,7 +240,7 @@ def _center_and_scale(values: Float[np.ndarray, "unit period"]) -> tuple[float, 
 
 
 def _faults_of_training(panel: Panel, given: Sequence[str], rows: Sequence[Any]) -> list[str]:
-    """Return why a panel cannot be learned from."""
+    """Return the faults of a panel."""
     faults = []
     if len(given):
         faults.append(
@@ -308,7 +308,7 @@ def _faults_of_cells(panel: Panel, name: str) -> list[str]:
 
 
 def _faults_of_kind(column: Column) -> list[str]:
-    """Return why a column of this kind cannot be drawn."""
+    """Return the faults of a column's kind."""
     if column.kind == "continuous":
         return []
     return [

@@ -5,7 +5,7 @@ product is an unbiased estimate of the squared miss (no reward for a small sampl
 misses count in sampling standard deviations, as the model itself has them.
 
 Moments are of units, of their mean path, and of the deviations from it. Beside scale, dynamics,
-tails and dependence they hold the slow ones, on which placebo inference turns: variances of
+tails and dependence they include slow moments, which govern placebo inference: variances of
 averages over ever longer windows, and the variance of a placebo estimate.
 
 McFadden (1989), Econometrica 57: 995-1026; Duffie & Singleton (1993), Econometrica 61: 929-952.
@@ -30,18 +30,18 @@ from mcsim.generators._macro.structural_model import (
 
 FADE = 0.05  # weight of a step in the running variance of the moments
 FIRST_SPREAD = 0.1  # of a moment, squared, before the first draws
-FAR = 10.0  # standard deviations from which a miss is hardly the worse for more
-LEAST_SPREAD = 0.02  # of a moment: closer need not be
+FAR = 10.0  # standard deviations beyond which a larger miss counts little more
+LEAST_SPREAD = 0.02  # tolerance of a moment
 TETHER = 1e-4  # weight of the squared distance from the first model
 LAGS = (1, 2, 3, 4, 8, 16)
-PARTS = (2, 4, 8, 16)  # into which the periods are cut
+PARTS = (2, 4, 8, 16)  # number of epochs into which periods are cut
 
 EMPHASIS = {
     "sd": 5.0, "cross": 5.0, "path_variance": 10.0, "kurtosis_median": 3.0, "acf": 2.0,
     "acf_sd": 2.0,
     "abs_acf": 4.0, "placebo_spread": 5.0,
 }  # fmt: skip
-"""Moments that weigh more than the others: what readers of a panel look at first."""
+"""Moments of larger weight: the first figures that readers of a panel inspect."""
 
 
 class Rates(NamedTuple):
@@ -54,7 +54,7 @@ class Rates(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The data's moments, and where the fit starts."""
+    """The data's moments, and the start of the fit."""
 
     moments: Float[Array, " moment"]
     start: StructuralModel
@@ -88,7 +88,7 @@ class SimulatedMoments:
     remedy = "lower learning_rate, or draw more panels in a step: MacroPanel(panels=...)"
 
     def first_state(self, data: Target, key: Key[Array, ""]) -> State:
-        """Start."""
+        """Return the state before the first step."""
         start, _ = ravel_pytree(data.start)
         spread = jnp.full_like(data.moments, FIRST_SPREAD)
         return State(start, start, _adam().init(start), spread, key)
@@ -109,7 +109,7 @@ class SimulatedMoments:
         return State(parameters, average, optimizer, spread, state.key), Losses(distance, miss)
 
     def finished(self, state: State) -> Array:
-        """Never before the last step."""
+        """Return False: there is no early stopping."""
         return jnp.asarray(False)
 
     def _distance(
@@ -127,7 +127,7 @@ class SimulatedMoments:
 
 
 def target(values: Float[np.ndarray, "unit period"]) -> Target:
-    """Describe standardized data, and choose where the fit starts."""
+    """Describe standardized data, and choose the start of the fit."""
     found = jax.jit(flat_moments)(jnp.asarray(values, jnp.float32))
     return Target(found, first_model(values))
 
@@ -153,7 +153,7 @@ def positions(n_units: int, n_periods: int) -> dict[str, np.ndarray]:
 
 
 def _weights(n_units: int, n_periods: int, placebo_weight: Array) -> Array:
-    """Return the moments' weights: 1, or what their names say."""
+    """Return the moments' weights: 1, or by name."""
     places = positions(n_units, n_periods)
     weights = np.ones(sum(len(place) for place in places.values()), np.float32)
     placebo = np.zeros_like(weights)
@@ -169,7 +169,7 @@ def _adam() -> optax.GradientTransformation:
 
 
 def lags_of(n_periods: int) -> tuple[int, ...]:
-    """Return the lags that a panel of so many periods identifies."""
+    """Return the lags identified by a panel of this many periods."""
     return tuple(lag for lag in LAGS if lag <= n_periods // 5)
 
 
@@ -195,10 +195,10 @@ def moments(values: Float[Array, "unit period"]) -> dict[str, Array]:
     own = standardized[units]
     sd = sizes[units] * np.sqrt(n_periods / (n_periods - 1))
     with_path = own @ standardized[-1] / n_periods
-    traits = jnp.stack([means, jnp.log(sd), acf[0, units], with_path, fourth[units]])
+    figures = jnp.stack([means, jnp.log(sd), acf[0, units], with_path, fourth[units]])
     placebo = placebo_parts(series[residuals])
     return {
-        **_traits(traits),
+        **_of_units(figures),
         "sd": sd.mean(),
         "acf": acf[:, units].mean(axis=1),
         "acf_sd": acf[:2, units].std(axis=1, ddof=1),
@@ -237,7 +237,7 @@ def placebo_parts(residuals: Float[Array, "unit period"]) -> Float[Array, " unit
 
 
 def placebo_size(inflation: Float[Array, ""]) -> Float[Array, ""]:
-    """Return how often a placebo test at 5 % rejects that takes observations for independent.
+    """Return the rejection rate of a 5 % placebo test that assumes independent observations.
 
     ``inflation`` is the mean of the parts over the variance of the residuals. Treatment as in
     `placebo_parts`, less unit and period means, has a variance of 7/96 in large panels.
@@ -246,20 +246,20 @@ def placebo_size(inflation: Float[Array, ""]) -> Float[Array, ""]:
     return 2.0 * jax.scipy.special.ndtr(-1.96 / jnp.sqrt(design_effect))
 
 
-def _traits(traits: Float[Array, "trait unit"]) -> dict[str, Array]:
+def _of_units(figures: Float[Array, "figure unit"]) -> dict[str, Array]:
     """Describe the units' means, scales, persistence, ties to the mean path, and tails."""
-    deviations = traits - traits.mean(axis=1, keepdims=True)
-    covariance = deviations @ deviations.T / (traits.shape[1] - 1)
+    deviations = figures - figures.mean(axis=1, keepdims=True)
+    covariance = deviations @ deviations.T / (figures.shape[1] - 1)
     sd = jnp.sqrt(jnp.diag(covariance))
     return {
-        "trait_mean": traits.mean(axis=1)[jnp.array([0, 4])],
-        "trait_sd": sd,
-        "trait_correlation": (covariance / sd / sd[:, None])[np.triu_indices(len(sd), 1)],
+        "unit_mean": figures.mean(axis=1)[jnp.array([0, 4])],
+        "unit_sd": sd,
+        "unit_correlation": (covariance / sd / sd[:, None])[np.triu_indices(len(sd), 1)],
     }
 
 
 def _dependence(correlations: Float[Array, "unit unit"]) -> dict[str, Array]:
-    """Mean and mean square of the correlations of pairs."""
+    """Return mean and mean square of the correlations of pairs."""
     n_units = correlations.shape[0]
     pairs = n_units * (n_units - 1)
     return {
@@ -281,7 +281,7 @@ def _autocorrelations(series: Float[Array, "series period"]) -> Float[Array, "la
 
 
 def _slow_variances(standardized: Array) -> Float[Array, "window series"]:
-    """Variances of averages over windows, times their lengths: 1 for white noise."""
+    """Return variances of averages over windows, times lengths: 1 for white noise."""
     totals = standardized.cumsum(axis=1)
     variances = []
     for window in windows_of(standardized.shape[1]):
@@ -292,7 +292,7 @@ def _slow_variances(standardized: Array) -> Float[Array, "window series"]:
 
 
 def _epochs(standardized: Array) -> Float[Array, "window series"]:
-    """Standard deviation of log variances between epochs: how long calm and storm last."""
+    """Return the standard deviation of log variances between epochs."""
     totals = (standardized**2).cumsum(axis=1)
     spreads = []
     for window in windows_of(standardized.shape[1])[1:]:

@@ -1,4 +1,4 @@
-"""The structural model of a macro panel: common shocks, unit traits and fat tails, as a simulator.
+"""The structural model of a macro panel: common shocks, random coefficients, fat tails.
 
 A unit's series is its mean plus its scale times the sum of five parts: a common factor with
 stochastic volatility, a slow common component, a slow one of its own, an AR(2) with stochastic
@@ -8,7 +8,7 @@ parameters; float32 throughout.
 
 The common shocks of data are estimated by a linear smoother: the mean path is a fast part, a slow
 one, and the mean of the units' own parts, whose covariances the model gives. Smoothed paths vary
-less than those they estimate; they are scaled so that generated mean paths vary as the data's.
+less than the true ones; they are scaled so that generated mean paths vary as the data's.
 """
 
 import math
@@ -19,14 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-TRAITS = ("mean", "log_sd", "persistence", "loading", "slow_loading", "log_slow", "log_outlier")
-"""What a unit has of its own, jointly normal in the population."""
+COEFFICIENTS = (
+    "mean", "log_sd", "persistence", "loading", "slow_loading", "log_slow", "log_outlier"
+)  # fmt: skip
+"""Names of a unit's random coefficients, which are jointly normal in the population."""
 
 MAX_TAIL = 0.4  # the h of a g-and-h distribution; from 0.5 on it has no variance
 MAX_OUTLIER_TAIL = 0.49
 MAX_VOL_OF_VOL = 1.5  # of the log volatility of the factor, either way
 MAX_SKEW = 0.5
-LEAST_CHANCE = 0.05  # share of the mean path's variance that is taken for chance, at least
+LEAST_CHANCE = 0.05  # least share of the mean path's variance attributed to chance
 MOST_CHANCE = 0.9
 
 
@@ -35,9 +37,9 @@ class StructuralModel(NamedTuple):
 
     Attributes
     ----------
-    trait_mean, trait_root : array (trait,) and (trait, trait)
-        Mean of the traits, and the root of their covariance: its lower triangle, the diagonal in
-        logarithms.
+    coefficient_mean, coefficient_root : array (coefficient,) and (coefficient, coefficient)
+        Mean of the units' random coefficients, and the root of their covariance: its lower
+        triangle, the diagonal in logarithms.
     factor_persistence, factor_vol_of_vol, factor_volatility_persistence, factor_skew, factor_tail :
     array ()
         The common factor: its first autocorrelation, the size and the persistence of its log
@@ -49,11 +51,11 @@ class StructuralModel(NamedTuple):
     vol_of_vol, volatility_persistence, tail : array ()
         Size and persistence of a unit's log volatility, and the tails of its innovations.
     outlier_tail, reversal : array ()
-        Tails of the outliers, and the share of one that goes again in the next period.
+        Tails of the outliers, and the share of an outlier that reverses in the next period.
     """
 
-    trait_mean: Float[Array, " trait"]
-    trait_root: Float[Array, "trait trait"]
+    coefficient_mean: Float[Array, " coefficient"]
+    coefficient_root: Float[Array, "coefficient coefficient"]
     factor_persistence: Float[Array, ""]
     factor_vol_of_vol: Float[Array, ""]
     factor_volatility_persistence: Float[Array, ""]
@@ -70,15 +72,15 @@ class StructuralModel(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard normals of a panel, or of a batch: two periods more than it has start recursions."""
+    """Standard normals of a panel, or of a batch, with two more periods to start recursions."""
 
-    traits: Float[Array, "*batch unit trait"]
+    coefficients: Float[Array, "*batch unit coefficient"]
     common: Float[Array, "3 step *batch"]
     units: Float[Array, "4 step *batch unit"]
 
 
 class Common(NamedTuple):
-    """What the units share: paths of the factor and of the slow component."""
+    """The common shocks: paths of the factor and of the slow component."""
 
     factor: Float[Array, "period *batch"]
     slow: Float[Array, "period *batch"]
@@ -89,7 +91,7 @@ def draw_noise(
 ) -> Noise:
     """Draw the noise of a panel, or of a batch of them, in one call."""
     steps = n_periods + 2
-    shapes = (*batch, n_units, len(TRAITS)), (3, steps, *batch), (4, steps, *batch, n_units)
+    shapes = (*batch, n_units, len(COEFFICIENTS)), (3, steps, *batch), (4, steps, *batch, n_units)
     sizes = [math.prod(shape) for shape in shapes]
     flat = jax.random.normal(key, (sum(sizes),), jnp.float32)
     parts = jnp.split(flat, [sizes[0], sizes[0] + sizes[1]])
@@ -97,7 +99,7 @@ def draw_noise(
 
 
 def simulate(model: StructuralModel, noise: Noise) -> Float[Array, "*batch unit period"]:
-    """Draw panels with common shocks of their own."""
+    """Draw panels, each with its own common shocks."""
     return simulate_given(model, noise, common_shocks(model, noise.common))
 
 
@@ -105,8 +107,8 @@ def simulate_given(
     model: StructuralModel, noise: Noise, common: Common
 ) -> Float[Array, "*batch unit period"]:
     """Draw panels with these common shocks."""
-    traits = jnp.moveaxis(draw_traits(model, noise.traits), -1, 0)
-    mean, log_sd, persistence, loading, slow_loading, log_slow, log_outlier = traits
+    coefficients = jnp.moveaxis(draw_coefficients(model, noise.coefficients), -1, 0)
+    mean, log_sd, persistence, loading, slow_loading, log_slow, log_outlier = coefficients
     own = own_parts(model, noise.units[:3], jnp.tanh(persistence), jnp.exp(log_slow))
     outliers = jnp.exp(log_outlier) * level_outliers(model, noise.units[3, 1:])
     shared = loading * common.factor[..., None] + slow_loading * common.slow[..., None]
@@ -114,7 +116,7 @@ def simulate_given(
 
 
 def common_shocks(model: StructuralModel, noise: Float[Array, "3 step *batch"]) -> Common:
-    """Draw the paths that the units share."""
+    """Draw the paths of the common components."""
     persistence = jnp.tanh(model.factor_persistence)
     volatility_persistence, slow = (
         jnp.tanh(model.factor_volatility_persistence),
@@ -139,12 +141,14 @@ def common_shocks(model: StructuralModel, noise: Float[Array, "3 step *batch"]) 
     return Common(factor[1:], drift[1:])
 
 
-def draw_traits(
-    model: StructuralModel, noise: Float[Array, "*batch unit trait"]
-) -> Float[Array, "*batch unit trait"]:
-    """Draw units from the population."""
-    root = jnp.tril(model.trait_root, -1) + jnp.diag(jnp.exp(jnp.diag(model.trait_root)))
-    return model.trait_mean + noise @ root.T
+def draw_coefficients(
+    model: StructuralModel, noise: Float[Array, "*batch unit coefficient"]
+) -> Float[Array, "*batch unit coefficient"]:
+    """Draw the units' random coefficients from the population."""
+    root = jnp.tril(model.coefficient_root, -1) + jnp.diag(
+        jnp.exp(jnp.diag(model.coefficient_root))
+    )
+    return model.coefficient_mean + noise @ root.T
 
 
 def own_parts(
@@ -211,7 +215,7 @@ def fat_tailed(normal: Array, skew: Array | float, tail: Array | float) -> Array
 
 
 def first_model(values: Float[np.ndarray, "unit period"]) -> StructuralModel:
-    """Choose where a fit to standardized data starts."""
+    """Return the start of a fit to standardized data."""
     deviations = values - values.mean(axis=1, keepdims=True)
     first = (deviations[:, 1:] * deviations[:, :-1]).sum(axis=1) / (deviations**2).sum(axis=1)
     persistence = np.arctanh(np.clip(first.mean(), -0.9, 0.95))
@@ -226,7 +230,7 @@ def first_model(values: Float[np.ndarray, "unit period"]) -> StructuralModel:
 
 
 def realized_shocks(model: StructuralModel, values: Float[np.ndarray, "unit period"]) -> Common:
-    """Return the paths of the common components that standardized data show."""
+    """Return the smoothed paths of the common components of standardized data."""
     path = values.mean(axis=0) - values.mean()
     fast_loading, slow_loading = mean_loadings(model)
     fast = _kernel(model.factor_persistence, len(path)) * factor_variance(model)
@@ -243,9 +247,9 @@ def realized_shocks(model: StructuralModel, values: Float[np.ndarray, "unit peri
 
 def mean_loadings(model: StructuralModel) -> tuple[float, float]:
     """Return the loadings of the cross-section mean: unit scale times loading, on average."""
-    root = np.asarray(model.trait_root, np.float64)
+    root = np.asarray(model.coefficient_root, np.float64)
     root = np.tril(root, -1) + np.diag(np.exp(np.diag(root)))
-    covariance, mean = root @ root.T, np.asarray(model.trait_mean, np.float64)
+    covariance, mean = root @ root.T, np.asarray(model.coefficient_mean, np.float64)
     scale = np.exp(mean[1] + covariance[1, 1] / 2)
     return float(scale * (mean[3] + covariance[1, 3])), float(scale * (mean[4] + covariance[1, 4]))
 
@@ -263,7 +267,7 @@ def _kernel(persistence: Array, n_periods: int) -> Float[np.ndarray, "period per
 
 
 def _chance(values: Float[np.ndarray, "unit period"], variance: float) -> float:
-    """Return the variance that units' own parts give to their mean."""
+    """Return the variance of the mean of the units' own parts."""
     own = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     chance = (own**2).mean() / (len(values) - 1)
     return float(np.clip(chance, LEAST_CHANCE * variance, MOST_CHANCE * variance))

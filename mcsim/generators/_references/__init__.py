@@ -1,1 +1,1 @@
-"""Generators that take milliseconds: the rows that networks have to beat."""
+"""Reference generators, fitted in milliseconds: the rows that networks have to beat."""

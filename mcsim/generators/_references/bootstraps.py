@@ -44,13 +44,13 @@ class RealUnits:
     columns : dict of str to array (unit, period)
         Their cells, NaN where missing.
     vectors : array (unit, coordinate)
-        Their scores, which move with common shocks that are drawn anew.
+        Their scores, which redrawn common shocks shift.
     coding : Coding
         From scores to cells.
     shocks : Shocks
         The means of the periods.
     sizes : array (cluster,)
-        How many units each cluster has; ones without clusters.
+        Number of units of each cluster; ones without clusters.
     cluster : str or None
         The column that numbers the drawn clusters.
     complete : bool
@@ -72,7 +72,7 @@ class RealUnits:
 
     @property
     def most_periods(self) -> int:
-        """How many it can draw: the data's."""
+        """Largest number of periods of a draw: the data's."""
         return self.n_periods
 
     def draw(
@@ -109,7 +109,7 @@ class RealUnits:
 class UnitBootstrap(Trainer[FittedPanel]):
     """Units of the data, drawn with replacement: every path is a real one.
 
-    The reference for all that a distribution of units can keep. It repeats units:
+    The upper reference for distributions of units. It repeats units:
     draws are as confidential as the data, and a generator is better only where new units matter.
     Missing cells stay missing. With ``common_shocks="redraw"`` a path is shifted, on the scale of
     normal scores, by the redrawn minus the realized means of the periods.
@@ -121,7 +121,7 @@ class UnitBootstrap(Trainer[FittedPanel]):
     cluster : str, optional
         A column that holds the group of each unit: groups are drawn whole, but for the last.
     missing : {"error", "model"}
-        Missing cells are refused, or carried along in the mask of what is drawn.
+        Missing cells are refused, or kept as gaps under a mask of the draws.
 
     References
     ----------
@@ -181,7 +181,7 @@ def _real_units(key: Array, units: Units, cluster: str | None, schema: Schema) -
 @pytree("vectors", "root", "bandwidth")
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A normal kernel around vectors, drawn in to keep their covariance.
+    """A normal kernel around vectors, shrunk to keep their covariance.
 
     Attributes
     ----------
@@ -209,11 +209,11 @@ class Kernel:
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class SmoothedBootstrap(Trainer[FittedPanel]):
-    """Units of the data with normal noise on their scores: the bootstrap that does not copy.
+    """Units of the data with normal noise on their scores: a bootstrap without duplicates.
 
     A drawn vector of normal scores is (z + h e) / sqrt(1 + h^2), with z a unit of the data and e
-    normal with the data's covariance: whatever the bandwidth h, covariances stay. A small one
-    draws near copies, a large one the Gaussian copula.
+    normal with the data's covariance: under any bandwidth h, covariances stay. A small one
+    draws near duplicates, a large one the Gaussian copula.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ class RealDates:
 
     @property
     def most_periods(self) -> None:
-        """How many it can draw: any number."""
+        """Largest number of periods of a draw: None, any number."""
         return None
 
     def draw(
@@ -322,8 +322,8 @@ class BlockBootstrap(Trainer[FittedPanel]):
     """Blocks of dates of the data, drawn with replacement: for panels of few units, many periods.
 
     All units of a date stay together, so cross-sectional dependence, heteroskedasticity and tails
-    are real, and common shocks are new in every panel; units are the data's. What lasts longer
-    than a block is lost: slow components, on which the variance of placebo effects rests. Meant for
+    are real, and common shocks are new in every panel; units are the data's. Components slower
+    than a block are lost, which govern the variance of placebo effects. Meant for
     stationary columns (growth, not levels).
 
     Parameters
@@ -334,7 +334,7 @@ class BlockBootstrap(Trainer[FittedPanel]):
     common_shocks : {"redraw"}
         Dates are always drawn anew.
     missing : {"error", "model"}
-        Missing cells are refused, or carried along in the mask of what is drawn.
+        Missing cells are refused, or kept as gaps under a mask of the draws.
 
     References
     ----------
@@ -357,7 +357,7 @@ class BlockBootstrap(Trainer[FittedPanel]):
     block: Annotated[float, MEAN_LENGTH] | None = None
 
     def faults(self) -> list[str]:
-        """Return the faults of the options, also of those that blocks of dates rule out."""
+        """Return the faults of the options, and of options that blocks of dates rule out."""
         faults = faults_of(self)
         if self.common_shocks == "fixed":
             faults.append(

@@ -29,7 +29,7 @@ from mcsim.generators._training.panel_recipe import Learned, PanelRecipe, numpy_
 from mcsim.generators._training.trainer import Count, Trainer
 
 SHAPES = ("spherical", "diag", "full")
-PATIENCE = 2  # a shape is given up after so many numbers of components without a better BIC
+PATIENCE = 2  # numbers of components without a better BIC after which a shape is given up
 RIDGE = 1e-3  # added to the variances of a component, in whitened space
 RESTARTS = 3
 
@@ -58,9 +58,9 @@ class GaussianCopula(Trainer[FittedPanel]):
     """Normal scores with a covariance shrunk towards a factor model; margins as in the data.
 
     Mass points, integers and categories are intervals of a latent normal. The covariance is shrunk
-    to that of `FactorVAR`, by the weight under which left-out units are most likely. Fits in half
-    a second, and keeps variances, autocorrelations and how columns move together; it has no tails,
-    volatility or asymmetry beyond those of the margins.
+    to the covariance of `FactorVAR`, by the weight under which left-out units are most likely. Fits
+    in half a second, and keeps variances, autocorrelations and dependence between columns; it has
+    no tails, volatility or asymmetry beyond the margins'.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class GaussianMixture(Trainer[FittedPanel]):
     components : int, optional
         Number of components; default by BIC.
     most : int
-        The largest number that BIC is tried for.
+        The largest number of components to try.
     common_shocks, cluster, missing
         As in every trainer of panels: `VAE`.
 
@@ -266,12 +266,12 @@ class FactorDistribution:
         return noise[:, :size] @ self.root + noise[:, size:] @ self.factors
 
     def redrawn(self, key: Array) -> "FactorDistribution":
-        """Return the distribution with other paths of the factors; their part in traits stays."""
+        """Return the distribution with new factor paths; time-invariant columns keep their part."""
         if not len(self.factors):
             return self
         paths = self.shocks.draw(key).reshape(len(self.factors), -1).astype(jnp.float32)
-        traits = jnp.asarray(self.factors)[:, paths.shape[1] :]
-        return replace(self, factors=jnp.concatenate([paths, traits], axis=1))
+        invariant = jnp.asarray(self.factors)[:, paths.shape[1] :]
+        return replace(self, factors=jnp.concatenate([paths, invariant], axis=1))
 
 
 @with_remedies()
@@ -280,12 +280,13 @@ class FactorVAR(Trainer[FittedPanel]):
     """Unit effects, interactive factors and a vector autoregression of normal scores.
 
     A unit's scores are its means, its loadings times common factors, and a stationary vector
-    autoregression over periods, the same for all units; means, loadings and traits are jointly
-    normal, as are the innovations of the columns. So columns move together between units, within
-    them and over time, with few parameters: the model behind interactive fixed effects, and that of
-    simulation studies of synthetic control. The distribution of the scores is normal, and
-    nothing is matched to the data afterwards: levels that few cells have, and how often a sticky
-    binary column switches, are as far from the data's as its scores are from normal ones. With
+    autoregression over periods, the same for all units; means, loadings and time-invariant
+    columns are jointly normal, as are the innovations of the columns. So columns move together
+    between units, within them and over time, with few parameters: the model behind interactive
+    fixed effects, and of simulation studies of synthetic control. The distribution of the
+    scores is normal, and nothing is matched to the data afterwards: levels that few cells have, and
+    how often a sticky binary column switches, are as far from the data's as its scores are from
+    normal ones. With
     ``common_shocks="redraw"`` the factors' paths too are drawn anew, by a line and an
     autoregression.
 
@@ -354,9 +355,9 @@ def _fit_factors(config: FactorVAR, scores: Scores) -> FactorDistribution:
 
 
 def _distribution_of(model: FactorModel, layout: Layout) -> FactorDistribution:
-    count, columns = len(model.factors), len(layout.paths)
+    count, columns = len(model.factors), len(layout.time_varying)
     paths = model.factors[:, : layout.n_cells].reshape(count * columns, layout.periods)
-    noise = np.zeros((count * columns, count * columns))  # how well the paths are known is not
+    noise = np.zeros((count * columns, count * columns))  # the precision of the paths is not
     return FactorDistribution(
         square_root(model.covariance).astype(np.float32),
         model.factors.astype(np.float32),

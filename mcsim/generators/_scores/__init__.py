@@ -1,1 +1,1 @@
-"""How a panel becomes normal scores: one vector for each unit."""
+"""Normal scores of a panel: one vector for each unit."""

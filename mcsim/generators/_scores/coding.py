@@ -3,8 +3,8 @@
 Columns become normal scores by their margins, pooled over periods; scores are centered and scaled
 period by period. Generators learn the distribution of the vectors; common shocks move the centers.
 
-Of mass points, levels of integers and categories, and missing cells only an interval of scores is
-known: their scores are drawn from the normal distribution given the others, in Gibbs sweeps over
+Mass points, levels of integers and categories, and missing cells determine an interval of scores
+only: their scores are drawn from the normal distribution given the others, in Gibbs sweeps over
 the coordinates, as in Hoff (2007), Annals of Applied Statistics 1: 265-283.
 
 Common shocks are the means of the periods, as they were, or drawn anew in every panel. Each
@@ -41,24 +41,24 @@ from mcsim.generators._scores.vectors import (
 )
 
 ROUNDS = 4  # of estimating the covariance and completing the scores under it
-PRIOR_UNITS = 4.0  # a period's variance is shrunk to the column's by so many units
+PRIOR_UNITS = 4.0  # prior units by which a period's variance is shrunk to the column's
 Vectors = Float[np.ndarray, "unit coordinate"]
 SWEEPS = 5
 MOST_PERSISTENCE = 0.95  # the largest autoregressive coefficient
 GRID = np.linspace(-MOST_PERSISTENCE, MOST_PERSISTENCE, 39)
 SHORT_PATH = 4  # periods below have neither slope nor persistence
-SIGNIFICANT = 3.5  # t value, given the persistence, from which a slope is not taken for a chance
+SIGNIFICANT = 3.5  # least t value, given the persistence, of a slope that is kept
 
 
 @pytree("margins", "centers", "spreads")
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """How columns and vectors of scores go over into each other.
+    """The mapping between columns and vectors of scores.
 
     Attributes
     ----------
     layout : Layout
-        Where the cells stand.
+        Places of the cells.
     margins : tuple of Margin
         One per column, in the layout's order.
     centers, spreads : array (coordinate,)
@@ -71,7 +71,7 @@ class Coding:
     spreads: Any
 
     def intervals(self, columns: Mapping[str, np.ndarray]) -> tuple[Vectors, Vectors]:
-        """Return between which standardized scores each cell (unit, period) lies.
+        """Return the ends of the interval of standardized scores of each cell (unit, period).
 
         Both ends agree where the score is known; the interval is infinite where a cell is missing.
         """
@@ -92,7 +92,7 @@ class Coding:
         return self._decoded(Margin.value, vectors)
 
     def numbers(self, vectors: Float[Array, "unit coordinate"]) -> Float[Array, "unit coordinate"]:
-        """Return the number by which each coordinate's value counts: `Margin.number`."""
+        """Return the number of each coordinate's value: `Margin.number`."""
         return self._decoded(Margin.number, vectors)
 
     def _decoded(self, decode: Callable[[Margin, Array], Array], vectors: Array) -> Array:
@@ -118,13 +118,13 @@ class Scores(NamedTuple):
     Attributes
     ----------
     vectors : array (unit, coordinate)
-        Standardized scores; those of mass points and missing cells are drawn given the others.
+        Standardized scores; scores of mass points and missing cells are drawn given the others.
     low, high : array (unit, coordinate)
-        Between which scores each lies; equal where it is known.
+        Ends of each score's interval; equal for known scores.
     covariance : array (coordinate, coordinate)
         Their covariance, shrunk towards that of a factor model.
     weight : float
-        How far.
+        Weight of the factor model's covariance.
     rows : array (unit,)
         Numbers of the units in the panel; a bootstrap sample holds some of them several times.
     coding : Coding
@@ -144,7 +144,9 @@ def encode(
 ) -> Scores:
     """Find the coding of columns (unit, period), NaN where missing, and their scores."""
     layout = layout_of(dict(columns))
-    cells = {n: columns[n] if n in layout.paths else _first(columns[n]) for n in layout.names}
+    cells = {
+        n: columns[n] if n in layout.time_varying else _first(columns[n]) for n in layout.names
+    }
     levels = scaled_levels(cells, schema)
     margins = tuple(fit_margin(schema[n], cells[n], levels.get(n)) for n in layout.names)
     low, high = _raw_intervals(layout, margins, columns)
@@ -177,7 +179,7 @@ def _standardized(
 def _raw_intervals(
     layout: Layout, margins: tuple[Margin, ...], columns: Mapping[str, np.ndarray]
 ) -> tuple[Vectors, Vectors]:
-    cells = [columns[n] if n in layout.paths else _first(columns[n]) for n in layout.names]
+    cells = [columns[n] if n in layout.time_varying else _first(columns[n]) for n in layout.names]
     pairs = [margin.interval(own) for margin, own in zip(margins, cells, strict=True)]
     low, high = (np.concatenate(side, axis=1) for side in zip(*pairs, strict=True))
     return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
@@ -208,7 +210,7 @@ def complete(
     high: Float[np.ndarray, "unit coordinate"],
     covariance: Square,
 ) -> Float[np.ndarray, "unit coordinate"]:
-    """Redraw the scores inside their intervals; those known exactly stay as they are."""
+    """Redraw the scores inside their intervals; known scores stay as they are."""
     precision, scores = np.linalg.inv(covariance), scores.copy()
     open_cells = [np.flatnonzero(low[:, j] < high[:, j]) for j in range(scores.shape[1])]
     for _ in range(SWEEPS):
@@ -277,7 +279,7 @@ class Shocks:
 def fit_shocks(
     means: Float[np.ndarray, "column period"], chance: Float[np.ndarray, "column column"]
 ) -> Shocks:
-    """Fit the distribution; ``chance`` is the covariance of means that units alone would give."""
+    """Fit the distribution; ``chance`` is the covariance of means from units alone."""
     fits = [_fit_path(path) for path in means]
     residuals = np.array([fit.residuals for fit in fits]).reshape(means.shape)
     persistence = np.array([fit.persistence for fit in fits])
@@ -292,11 +294,11 @@ def fit_shocks(
 
 
 def shocks_of(scores: Scores) -> Shocks:
-    """Fit the distribution of the means of scores; by chance alone they vary as unit means do."""
+    """Fit the distribution of the means of scores, net of the chance variation of unit means."""
     layout, coding, units = scores.coding.layout, scores.coding, len(scores.vectors)
-    means = coding.centers[: layout.n_cells].reshape(len(layout.paths), layout.periods)
+    means = coding.centers[: layout.n_cells].reshape(len(layout.time_varying), layout.periods)
     paths = (scores.vectors * coding.spreads)[:, : layout.n_cells].reshape(units, *means.shape)
-    paths = paths - paths.mean(axis=2, keepdims=True)  # a level that all periods share is no shock
+    paths = paths - paths.mean(axis=2, keepdims=True)  # a level common to all periods is no shock
     products = np.einsum("ijt,ikt->jk", paths, paths) / paths.shape[2]
     return fit_shocks(means, products / (units * effective_size(scores.rows)))
 

@@ -1,15 +1,15 @@
 """Second moments of paths as unit effects, a vector autoregression, and interactive factors.
 
-Factors are the directions in which units differ more than their effects and the autoregression say:
-principal components of whitened scores, so that serial correlation is not taken for factors. The
+Factors are the directions in which units differ more than effects and autoregression imply:
+principal components of whitened scores, so that serial correlation does not appear as factors. The
 largest likelihood given the other parts: Tipping & Bishop (1999), Journal of the Royal Statistical
 Society B 61: 611-622; eigenvalues freed of their bias as in Paul (2007), Statistica Sinica 17:
 1617-1642.
 
 The autoregression is stationary, the same for all units, and fit to paths without their means. A
 short path without its mean looks less persistent than it is (Nickell 1981, Econometrica 49:
-1417-1426). The coefficients are those under which paths without their means give the least squares
-that the data give: indirect inference, with exact moments. Stationary covariances by doubling:
+1417-1426). The coefficients imply for paths without their means the data's least squares:
+indirect inference, with exact moments. Stationary covariances by doubling:
 Anderson & Moore (1979), Optimal filtering, section 6.7.
 """
 
@@ -32,11 +32,11 @@ RIDGE = 1e-3  # added to the variances of the regressors, as a share of them
 MOST_ROOT = 0.97  # the largest root
 MATCHING_STEPS = 60
 CLOSE_MOMENTS = 1e-5
-DOUBLINGS = 10  # MOST_ROOT to the power of 2 ** DOUBLINGS is nothing
+DOUBLINGS = 10  # MOST_ROOT to the power of 2 ** DOUBLINGS is negligible
 Autocovariances = Float[np.ndarray, "lag column column"]
 MOST_FACTORS = 8
 MOST_LAGS = 2
-DYNAMIC_PERIODS = 4  # fewer have neither factors nor dynamics
+DYNAMIC_PERIODS = 4  # with fewer periods, neither factors nor dynamics
 ROUNDS = 6
 
 
@@ -55,7 +55,7 @@ class Autoregression(NamedTuple):
     innovations: Square
 
     def autocovariances(self, periods: int) -> Autocovariances:
-        """Return the stationary covariances of now with so many periods before, from zero on."""
+        """Return the stationary autocovariances at lags from zero on."""
         columns, lagged = self.coefficients.shape
         companion = np.eye(lagged, k=-columns)
         companion[:columns] = self.coefficients
@@ -85,7 +85,7 @@ class Moments(NamedTuple):
     Attributes
     ----------
     lagged : array (lag, lag, column, column)
-        Of a column so many periods before with one so many before, where all lags are there.
+        Of two columns at two lags, over periods with all lags.
     level : array (column, column)
         Of the same period, over all periods.
     """
@@ -136,7 +136,7 @@ def implied_moments(ahead: Autocovariances, lags: int) -> Moments:
 def _weights(
     periods: int, lags: int
 ) -> tuple[Float[np.ndarray, "behind other lag"], Float[np.ndarray, " lag"]]:
-    """Return what autocovariances at lags from 1 - periods on weigh in the moments."""
+    """Return the weights in the moments of autocovariances at lags from 1 - periods on."""
     found = []
     for lag in range(1 - periods, periods):
         alone = np.eye(periods, k=-lag)
@@ -147,7 +147,7 @@ def _weights(
 
 
 def _stationary_covariance(transition: Square, noise: Square) -> Square:
-    """Return the covariance of states, twice as many of whose shocks each round adds."""
+    """Return the covariance of states by doubling: each round adds twice as many shocks."""
     covariance, power = noise, transition
     for _ in range(DOUBLINGS):
         covariance = covariance + power @ covariance @ power.T
@@ -166,7 +166,7 @@ def _least_squares(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stationary(coefficients: np.ndarray, innovations: Square) -> Autoregression:
-    """Draw roots in, and lift the innovations to a covariance."""
+    """Shrink roots inside the unit circle, and make the innovations' covariance positive."""
     columns, lagged = coefficients.shape
     companion = np.eye(lagged, k=-columns)
     companion[:columns] = coefficients
@@ -184,9 +184,9 @@ class FactorModel(NamedTuple):
     Attributes
     ----------
     covariance : array (coordinate, coordinate)
-        Of unit effects, traits and autoregression.
+        Of unit effects, time-invariant columns and autoregression.
     factors : array (factor, coordinate)
-        What a unit with a loading of one adds; loadings are standard normal.
+        Addition to a unit with a loading of one; loadings are standard normal.
     dynamics : Autoregression, optional
         None without lags.
     """
@@ -198,7 +198,7 @@ class FactorModel(NamedTuple):
 
 def factor_target(sample: Square, units: int, layout: Layout) -> Square:
     """Return the covariance of the model, with as many factors as predict best (AIC)."""
-    if layout.periods < DYNAMIC_PERIODS or not layout.paths:
+    if layout.periods < DYNAMIC_PERIODS or not layout.time_varying:
         return stationary(sample, layout)
     model = fit_factor_model(sample, units, layout, None, None, penalty=2.0)
     return model.covariance + model.factors.T @ model.factors
@@ -215,16 +215,19 @@ def fit_factor_model(
     """Fit to second moments.
 
     Numbers of factors and lags that are None are chosen by an information criterion; ``penalty`` is
-    what a parameter costs, by default the logarithm of the number of units (BIC).
+    the penalty per parameter, by default the logarithm of the number of units (BIC).
     """
     penalty = float(np.log(units)) if penalty is None else penalty
     dynamic = layout.periods >= DYNAMIC_PERIODS
-    most = min(MOST_FACTORS, len(layout.paths) * (layout.periods - 1) // 3, units // 4) * dynamic
+    most = (
+        min(MOST_FACTORS, len(layout.time_varying) * (layout.periods - 1) // 3, units // 4)
+        * dynamic
+    )
     orders = range(1, MOST_LAGS + 1) if lags is None else [lags]
     orders = sorted({min(order, layout.periods - 3) * dynamic for order in orders})
     alone = [_given_factors(second, second[:0], layout, order, None) for order in orders]
     misfits = [units * _misfit(model, second) for model in alone]
-    costs = [penalty * order * len(layout.paths) ** 2 for order in orders]
+    costs = [penalty * order * len(layout.time_varying) ** 2 for order in orders]
     place = int(np.argmin(np.add(misfits, costs)))
     best, order = alone[place], orders[place]
     if factors is not None:
@@ -243,7 +246,7 @@ def fit_factor_model(
 def _with_factors(
     alone: FactorModel, second: Square, units: int, layout: Layout, number: int, lags: int
 ) -> FactorModel:
-    """Fit factors given the other parts, and these given factors, in turn."""
+    """Fit factors given the other parts, and the other parts given factors, in turn."""
     found = alone
     for _ in range(ROUNDS if number else 0):
         factors = _components(second, found.covariance, units, number)
@@ -261,16 +264,16 @@ def _misfit(model: FactorModel, second: Square) -> float:
 def _given_factors(
     second: Square, factors: np.ndarray, layout: Layout, lags: int, start: Autoregression | None
 ) -> FactorModel:
-    """Fit unit effects, traits and autoregression, with the variances that factors leave."""
+    """Fit unit effects, time-invariant columns and autoregression to what factors leave."""
     second = second - factors.T @ factors
-    columns, periods, cells = len(layout.paths), layout.periods, layout.n_cells
+    columns, periods, cells = len(layout.time_varying), layout.periods, layout.n_cells
     means = np.kron(np.eye(columns), np.full((periods, 1), periods**-0.5))
     within = np.eye(cells) - means @ means.T
     seen = within @ second[:cells, :cells] @ within
     dynamics = fit_autoregression(seen, columns, lags, start) if lags and columns else None
     noise = _noise(seen, columns, dynamics)
-    effects = np.zeros((len(second), columns + len(layout.traits)))
-    effects[:cells, :columns], effects[cells:, columns:] = means, np.eye(len(layout.traits))
+    effects = np.zeros((len(second), columns + len(layout.time_invariant)))
+    effects[:cells, :columns], effects[cells:, columns:] = means, np.eye(len(layout.time_invariant))
     between = effects.T @ second @ effects
     between[:columns, :columns] -= means.T @ noise @ means
     values, axes = np.linalg.eigh(between)
@@ -304,6 +307,6 @@ def _components(second: Square, base: Square, units: int, number: int) -> np.nda
 
 
 def _unbiased(values: np.ndarray, ratio: float) -> np.ndarray:
-    """Return what the largest eigenvalues of a whitened sample covariance estimate."""
+    """Return the largest eigenvalues of a whitened sample covariance, freed of their bias."""
     middle = values + 1 - ratio
     return 0.5 * (middle + np.sqrt(np.maximum(middle**2 - 4 * values, 0.0)))

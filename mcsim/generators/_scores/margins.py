@@ -1,11 +1,11 @@
 """Margins: a column's values as normal scores, mass points and levels as intervals of them.
 
-The score of a value is the normal quantile of its rank among all cells of the column. A value that
-many cells hold owns an interval of scores, so a latent normal distribution has mass points,
+The score of a value is the normal quantile of its rank among all cells of the column. A value of
+many cells has an interval of scores, so a latent normal distribution has mass points,
 integers and categories: Hoff (2007), Extending the rank likelihood for semiparametric copula
 estimation, Annals of Applied Statistics 1: 265-283.
 
-Scores have an order, and so must levels that have none. They are ordered along the direction in
+Scores have an order, so nominal levels need one. They are ordered along the direction in
 which the levels' means of the other columns differ most, the first principal component between
 groups: Doledec & Chessel (1987), Rythmes saisonniers et composantes stationnelles en milieu
 aquatique, Acta Oecologica 8: 403-426.
@@ -25,10 +25,10 @@ from mcsim._core.pytree import pytree
 from mcsim._data.schema import Column, Schema, taken_by_value
 
 KNOTS = 400  # of the quantile function, at most, apart from mass points
-BUCKET = 128  # tables are as long as a multiple of it
-OUTER = 0.02  # beyond the last knots it goes on with the mean slope of this outer share
+BUCKET = 128  # tables have a multiple of this length
+OUTER = 0.02  # outer share whose mean slope extrapolates the quantile function
 INNER = ndtri(np.array([OUTER, 1 - OUTER]))  # scores at which the outer shares begin
-PRIOR_CELLS = 4.0  # the means of a level are shrunk to those of all by so many cells
+PRIOR_CELLS = 4.0  # prior cells by which the means of a level are shrunk to the means of all
 
 
 @pytree("points", "numbers", "low", "high", "knots", "scores", "slopes")
@@ -39,12 +39,12 @@ class Margin:
     Attributes
     ----------
     points, low, high : array (point,)
-        Values that own an interval of scores, in its order, and its ends (infinite at the outer
-        ends).
+        Values with an interval of scores, in order of scores, and its ends (infinite at the
+        outer ends).
     numbers : array (point,)
-        The numbers by which they count, ascending: values, or numbers of levels without an order.
+        Their numbers, ascending: values, or the numbers of nominal levels.
     knots, scores : array (knot,)
-        Values and scores between which it is linear.
+        Values and scores of the piecewise linear part.
     slopes : array (2,)
         Its slopes beyond the knots; 0 where the last knot is a bound or a point.
     lower, upper : float
@@ -70,7 +70,7 @@ class Margin:
         return self._of(self.points, score)
 
     def number(self, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
-        """Return the numbers by which the values of scores count."""
+        """Return the numbers of the values of scores."""
         return self._of(self.numbers, score)
 
     def _of(self, points: Any, score: Float[Array, "*any"]) -> Float[Array, "*any"]:
@@ -93,7 +93,7 @@ class Margin:
             order = np.argsort(self.points)
             above = np.searchsorted(self.points, values, sorter=order)
             place = order[np.minimum(above, len(order) - 1)]
-            if self.discrete:  # a level that training never showed is the nearest one above
+            if self.discrete:  # a level unseen in training counts as the nearest one above
                 at = np.ones(values.shape, bool)
             else:
                 at = np.asarray(self.points)[place] == values
@@ -105,8 +105,8 @@ class Margin:
     def moved(self, draws: np.ndarray, completed: np.ndarray | None = None) -> "Margin":
         """Return the margin under which scores distributed as ``draws`` give the same values.
 
-        Where cells are missing, it is the distribution of the ``completed`` scores, which need not
-        be that of the cells that were seen.
+        With missing cells this is the distribution of the ``completed`` scores, which may differ
+        from the distribution of observed cells.
         """
         old = np.asarray(self.scores)
         probability = ndtr(old) if completed is None else _shares_below(completed.ravel(), old)
@@ -129,7 +129,7 @@ class Margin:
 
 
 def _shares_below(scores: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return which share of scores lies below each of some, never none and never all."""
+    """Return the share of scores below each of some scores, never 0 and never 1."""
     ranks = [np.searchsorted(np.sort(scores), at, side) for side in ("left", "right")]
     return np.clip(np.mean(ranks, axis=0) / len(scores), 0.25 / len(scores), 1 - 0.25 / len(scores))
 
@@ -143,7 +143,7 @@ def _saturated(run: Float[Array, "*any"], room: Any) -> Float[Array, "*any"]:
 def fit_margin(column: Column, values: np.ndarray, levels: np.ndarray | None = None) -> Margin:
     """Read the quantile function off a column's cells (NaN where missing).
 
-    ``levels`` holds the number of each code of a column without an order, and thereby gives it one.
+    ``levels`` holds the numbers of a nominal column's codes, which order them.
     """
     if levels is not None:
         codes = np.argsort(levels)
@@ -154,7 +154,7 @@ def fit_margin(column: Column, values: np.ndarray, levels: np.ndarray | None = N
     cells = np.sort(values[np.isfinite(values)].ravel())
     distinct = np.unique(cells)
     discrete = taken_by_value(column, distinct) or len(distinct) < 3
-    points = distinct if discrete else distinct[np.isin(distinct, column.atoms)]
+    points = distinct if discrete else distinct[np.isin(distinct, column.mass_points)]
     first, last = (np.searchsorted(cells, points, side) / len(cells) for side in ("left", "right"))
     least = 0.25 / len(cells)
     probability, knots = _knots_off_points(cells, points)
@@ -190,7 +190,7 @@ def _knots_off_points(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray
 
 
 def _outer_runs(scores: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """Return how far the scores of the knots reach beyond the ``inner`` ones on both sides."""
+    """Return the ranges of the knots' scores beyond the ``inner`` ones on both sides."""
     return np.maximum([inner[0] - scores[0], scores[-1] - inner[1]], 0.0)
 
 
@@ -206,12 +206,12 @@ def _outer_slopes(scores: np.ndarray, knots: np.ndarray, points: np.ndarray) -> 
 def scaled_levels(
     cells: Mapping[str, np.ndarray], schema: Schema
 ) -> dict[str, Float[np.ndarray, " level"]]:
-    """Return a number for each level of every column without an order.
+    """Return a number for each level of every nominal column.
 
     Parameters
     ----------
     cells : mapping of str to array (unit, period) or (unit, 1)
-        Columns that change within units, and those that do not; NaN where missing.
+        Time-varying and time-invariant columns; NaN where missing.
     schema : Schema
     """
     nominal = [name for name in cells if schema[name].nominal]
@@ -264,7 +264,7 @@ def _standardized(
     """Return features at cells of known level: by period, or averaged over a unit's periods."""
     missing = np.isnan(features)
     centered = np.where(missing, 0.0, features - np.nanmean(features, axis=(0, 1)))
-    if features.shape[1] != periods:  # of what is constant within units, or to it
+    if features.shape[1] != periods:  # of time-invariant columns, or to them
         centered = centered.mean(axis=1, keepdims=True)
     centered = np.broadcast_to(centered, (len(features), periods, features.shape[2]))[known].T
     spread = centered.std(axis=1, keepdims=True)

@@ -1,8 +1,8 @@
-"""Units as vectors of scores: where cells stand, which units are duplicates, and the covariance.
+"""Units as vectors of scores: places of cells, duplicates of units, and the covariance.
 
-A bootstrap sample holds some units several times. A duplicate says nothing new about the units'
-distribution: a unit whose duplicate was learned from is not left out, and twenty duplicates are not
-twenty units, or whatever overfits would look right.
+A bootstrap sample holds some units several times. A duplicate adds no information on the units'
+distribution: a unit with a duplicate among training units is not left out, and twenty duplicates
+are not twenty units; else every overfit would appear right.
 
 The covariance is shrunk to a structured one rather than to the identity. The plainest target
 averages the correlations of two columns over all pairs of periods at the same lag: it keeps how
@@ -15,7 +15,7 @@ Drawn units are recolored to the part within, and share a normal effect of their
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,9 +25,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 from scipy.linalg import cho_factor, cho_solve
 
-from mcsim._core.pytree import pytree
+from mcsim._core.pytree import pytree, stored_as
 
-LEAST_COORDINATES = 4  # coordinates below which a length says little
+LEAST_COORDINATES = 4  # least coordinates of an informative length
 SMALL_SQUARE = 0.1  # of mean squares, so that no length is infinitely small
 Spans = tuple[tuple[int, int], ...]
 UnitNumbers = Int[np.ndarray, " unit"]
@@ -39,13 +39,13 @@ Square = Float[np.ndarray, "coordinate coordinate"]
 
 @dataclass(frozen=True)
 class Layout:
-    """The coordinates of a unit: its paths, column by column and period by period; its traits.
+    """The coordinates of a unit: its paths, column by column; its time-invariant columns.
 
     Attributes
     ----------
-    paths : tuple of str
-        Columns that vary over time; each has a coordinate per period.
-    traits : tuple of str
+    time_varying : tuple of str
+        Columns that change within some unit; each has a path, a coordinate per period.
+    time_invariant : tuple of str
         Columns that are constant within every unit; each has one coordinate.
     periods : int
         Number of periods.
@@ -59,56 +59,56 @@ class Layout:
     slice(8, 16, None)
     """
 
-    paths: tuple[str, ...]
-    traits: tuple[str, ...]
+    time_varying: tuple[str, ...] = field(metadata=stored_as("paths"))  # as in `Column`
+    time_invariant: tuple[str, ...] = field(metadata=stored_as("traits"))
     periods: int
 
     @property
     def names(self) -> tuple[str, ...]:
         """All columns, in the order of their coordinates."""
-        return (*self.paths, *self.traits)
+        return (*self.time_varying, *self.time_invariant)
 
     @property
     def size(self) -> int:
         """Number of coordinates."""
-        return self.n_cells + len(self.traits)
+        return self.n_cells + len(self.time_invariant)
 
     @property
     def n_cells(self) -> int:
         """Number of coordinates of the paths."""
-        return len(self.paths) * self.periods
+        return len(self.time_varying) * self.periods
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Number of coordinates of each column."""
-        return (self.periods,) * len(self.paths) + (1,) * len(self.traits)
+        return (self.periods,) * len(self.time_varying) + (1,) * len(self.time_invariant)
 
     def place(self, name: str) -> slice:
-        """Return where a column's coordinates are."""
+        """Return the place of a column's coordinates."""
         column = self.names.index(name)
         start = sum(self.widths[:column])
         return slice(start, start + self.widths[column])
 
     def paths_of(self, vectors: Array) -> Array:
         """Return the paths (unit, column, period) in vectors (unit, coordinate)."""
-        return vectors[..., : self.n_cells].reshape(-1, len(self.paths), self.periods)
+        return vectors[..., : self.n_cells].reshape(-1, len(self.time_varying), self.periods)
 
-    def traits_of(self, vectors: Array) -> Array:
-        """Return the traits (unit, trait) in vectors (unit, coordinate)."""
+    def time_invariant_of(self, vectors: Array) -> Array:
+        """Return the time-invariant columns (unit, column) of vectors (unit, coordinate)."""
         return vectors[..., self.n_cells :]
 
 
 def layout_of(columns: dict[str, np.ndarray]) -> Layout:
-    """Sort columns (unit, period) into paths and traits; a cross-section has paths of one period.
+    """Sort columns (unit, period) into time-varying and time-invariant ones.
 
-    A cell that is missing (NaN) may hold anything.
+    In a cross-section all vary, over one period. A missing cell (NaN) may hold any value.
     """
     periods = next(iter(columns.values())).shape[1]
-    traits = [name for name, values in columns.items() if periods > 1 and _is_trait(values)]
-    return Layout(tuple(n for n in columns if n not in traits), tuple(traits), periods)
+    constant = [name for name, values in columns.items() if periods > 1 and _is_constant(values)]
+    return Layout(tuple(n for n in columns if n not in constant), tuple(constant), periods)
 
 
-def _is_trait(values: np.ndarray) -> bool:
+def _is_constant(values: np.ndarray) -> bool:
     highest = np.where(np.isnan(values), -np.inf, values).max(axis=1)
     lowest = np.where(np.isnan(values), np.inf, values).min(axis=1)
     return bool((highest <= lowest).all())
@@ -116,7 +116,7 @@ def _is_trait(values: np.ndarray) -> bool:
 
 def length_groups(layout: Layout) -> Spans:
     """Return first and last (exclusive) coordinates: of all, and of each path."""
-    places = [layout.place(name) for name in layout.paths]
+    places = [layout.place(name) for name in layout.time_varying]
     groups = dict.fromkeys([(0, layout.size), *((place.start, place.stop) for place in places)])
     return tuple((start, stop) for start, stop in groups if stop - start >= LEAST_COORDINATES)
 
@@ -165,7 +165,7 @@ def effective_size(rows: UnitNumbers) -> int:
 
 
 Target = Callable[[Square, int, Layout], Square]
-"""What a sample covariance is shrunk to: of the sample, the number of units and the layout."""
+"""The target of shrinkage: a function of sample covariance, number of units and layout."""
 
 
 def stationary_target(sample: Square, units: int, layout: Layout) -> Square:
@@ -179,7 +179,7 @@ def structured_covariance(
     rows: UnitNumbers,
     target: Target = stationary_target,
 ) -> Square:
-    """Estimate the covariance of scores with mean zero, shrunk to a target as far as is best."""
+    """Estimate the covariance of scores with mean zero, shrunk to a target by the best weight."""
     weight = best_weight(scores, layout, rows, target)
     return shrunk_covariance(scores, layout, rows, target, weight)
 
@@ -250,7 +250,7 @@ def best_weight(scores: np.ndarray, layout: Layout, rows: UnitNumbers, target: T
     if layout.periods == 1 and effective_size(rows) > 10 * layout.size:
         return 0.0
     number = identities(rows)
-    if not number.any():  # one unit, and nothing but its duplicates
+    if not number.any():  # only duplicates of one unit
         return WEIGHTS[-1]
     fold = number % min(FOLDS, number.max() + 1)
     totals = np.zeros(len(WEIGHTS))
@@ -349,16 +349,16 @@ def _effects(means: Means, sizes: Sizes, covariance: Square) -> tuple[Variances,
 def _predictive_directions(
     means: Means, sizes: Sizes, number: UnitNumbers, covariance: Square
 ) -> int:
-    """Return in how many directions effects make the means of left-out groups most likely.
+    """Return the number of directions of effects under which left-out groups are likeliest.
 
-    All others are noise; were they kept, they would hide how alike the units of a group are. Groups
+    Effects in other directions are noise, and would bias the likeness of units of a group. Groups
     with one number are duplicates.
     """
     fold = number % FOLDS
     gains = np.zeros(means.shape[1])
     for out in np.unique(fold):
         stay = fold != out
-        if len(np.unique(number[stay])) < 2:  # one group does not say how groups differ
+        if len(np.unique(number[stay])) < 2:  # one group has no differences between groups
             continue
         effects, directions = _effects(means[stay], sizes[stay], covariance)
         own, variances = sizes[~stay, None], _along(directions, covariance)

@@ -1,12 +1,12 @@
 """Model files: safetensors for numbers, JSON for the rest. Loading executes nothing.
 
-The JSON stands in the header and says what the generator is made of, each class by its tag. A tag
-is for ever: classes and files of mcsim are renamed and moved without a change of any model file.
-The tensors must be exactly those that the header names, a digest reveals damage to any of it, and
-sampling must work on paper (abstract evaluation) before a file is taken.
+The JSON in the header lists the parts of the generator, each class by its tag. A tag
+is permanent: classes and files of mcsim are renamed and moved without a change of any model file.
+The header names exactly the tensors of the file, a digest reveals damage, and sampling must
+succeed under abstract evaluation before a file is accepted.
 
-`model_cache` keeps fits in a folder, each under the hash of all that decides it: resuming never
-trains again.
+`model_cache` keeps fits in a folder, each under the hash of its inputs: resuming never trains
+again.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from safetensors.numpy import save_file
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path, other_than_file
 from mcsim._core.keys import digest
+from mcsim._core.pytree import identity_fields
 from mcsim._data.schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
 from mcsim.errors import InputError, ModelFileError, raise_all, warn
@@ -138,12 +138,14 @@ FORMER: Mapping[str, str] = {
     "FittedMacroPanel.skeleton": "model",
     "Part.law": "distribution",
     "VAE.latent_law": "latent_distribution",
+    "StructuralModel.trait_mean": "coefficient_mean",
+    "StructuralModel.trait_root": "coefficient_root",
     "StructuralModel.calm": "volatility_persistence",
     "StructuralModel.factor_calm": "factor_volatility_persistence",
     "StructuralModel.factor_swing": "factor_vol_of_vol",
     "StructuralModel.swing": "vol_of_vol",
 }
-"""Tags of older files, and fields as ``"tag.field"``, with the names of today."""
+"""Current names by tags of older files, and by fields as ``"tag.field"``."""
 
 CLASSES: Mapping[str, type] = {**GENERATORS, **TRAINERS, **DISTRIBUTIONS, **PARTS}
 
@@ -159,7 +161,7 @@ def save(generator: Any, path: str | Path) -> Path:
     Parameters
     ----------
     generator : FittedGenerator, FittedPanel or FittedMacroPanel
-        What a fit returned.
+        The result of a fit.
     path : str or Path
         The file; an existing one is replaced.
 
@@ -228,12 +230,12 @@ def load(path: str | Path) -> Any:
     Returns
     -------
     FittedGenerator, FittedPanel or FittedMacroPanel
-        Its samples equal, bit by bit, those of the generator that was saved.
+        Its samples equal the saved generator's, bit by bit.
 
     Raises
     ------
     ModelFileError
-        If the file is not there, truncated, damaged, foreign, of another format, or inconsistent.
+        If the file is missing, truncated, damaged, foreign, of another format, or inconsistent.
     """
     tree, tensors = _read(as_path("path", path))
     try:
@@ -251,7 +253,7 @@ def load(path: str | Path) -> Any:
 
 
 def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
-    """Return the SHA-256 of a file's content: of its header but for the digest, and its tensors."""
+    """Return the SHA-256 of a file's header, without the digest, and tensors."""
     content = {name: entry for name, entry in header.items() if name != "sha256"}
     numbers = {
         name: [array.dtype.name, *array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
@@ -267,7 +269,7 @@ def describe_schema(schema: Schema) -> Any:
 
 
 def _read(path: Path) -> tuple[Any, Tensors]:
-    """Return the JSON of the generator and the tensors of a file that is as it was written."""
+    """Return the JSON of the generator and the tensors of an undamaged file."""
     try:
         if other := other_than_file(path):
             raise ModelFileError(f"{path}: is {other}, expected a model file")
@@ -295,13 +297,13 @@ def _read(path: Path) -> tuple[Any, Tensors]:
         )
     if not intact:
         raise ModelFileError(
-            f"{path}: damaged: its content is not what its SHA-256 digest says; fit and save again"
+            f"{path}: damaged: its content does not match its SHA-256 digest; fit and save again"
         )
     return header.get("generator"), tensors
 
 
 def _fault_of_sampling(generator: Any) -> str:
-    """Draw three units on paper, and say so if that fails or gives another panel than it should."""
+    """Return the fault of an abstract draw of three units, or of its columns; else ""."""
     shape = jax.ShapeDtypeStruct((3,), jnp.float64)
     try:
         hash(jax.tree.structure(generator))
@@ -312,7 +314,7 @@ def _fault_of_sampling(generator: Any) -> str:
             lambda key, values: dict(generator.sample(key, 3, given=values)),
             *(jax.random.key(0), given),
         )
-    except Exception as fault:  # parts that do not go together may raise anything
+    except Exception as fault:  # parts that do not fit each other may raise any exception
         return f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"
     found = {name: (leaf.shape[0], leaf.dtype) for name, leaf in panel.items()}
     if found != {name: (3, jnp.float64) for name in names}:
@@ -322,7 +324,7 @@ def _fault_of_sampling(generator: Any) -> str:
 
 @contextmanager
 def model_cache(path: str | Path) -> Iterator[Path]:
-    """Keep the fits made inside in a folder, and load instead of training where one is there.
+    """Keep the fits made inside in a folder, and load a fit that is there instead of training.
 
     A fit is found again if the data, configuration, schema, given columns, key, training rows and
     the versions of mcsim and JAX are the same. A file that cannot be read is trained anew.
@@ -381,7 +383,7 @@ def _fingerprint(config: Any, source: Source) -> dict[str, Any]:
         values = np.ascontiguousarray(columns[name])
         data.update(f"{name} {values.dtype} {values.shape}".encode() + values.tobytes())
     return {
-        "config": {type(config).__name__: repr(sorted(asdict(config).items()))},
+        "config": {type(config).__name__: repr(sorted(identity_fields(config).items()))},
         "schema": describe_schema(schema),
         "given": list(given),
         "data": data.hexdigest(),

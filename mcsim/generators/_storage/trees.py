@@ -1,6 +1,6 @@
 """Trees of dataclasses, tuples and arrays as JSON and named tensors, and back.
 
-The JSON says what stands where: the tag of each node's class, static values, and type and shape of
+The JSON holds the structure: the tag of each node's class, static values, and type and shape of
 each array, whose numbers are the tensor named by its place. Only classes of an explicit mapping are
 built, by their own constructors, so their checks apply; nothing is imported or executed by name.
 """
@@ -8,7 +8,7 @@ built, by their own constructors, so their checks apply; nothing is imported or 
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcsim._core.checks import fits
-from mcsim._core.pytree import identity_fields
+from mcsim._core.pytree import identity_fields, stored_name
 from mcsim._data.schema import decode_label, encode_label
 
 Tensors = dict[str, np.ndarray]
@@ -24,8 +24,8 @@ Tensors = dict[str, np.ndarray]
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
 
-MAX_SIZE = 1_000_000  # a larger whole number in a header is no size that a model has
-UNLIMITED = ("config", "schema")  # numbers in here are no sizes
+MAX_SIZE = 1_000_000  # a larger whole number in a header is no plausible size
+UNLIMITED = ("config", "schema")  # parts whose numbers are no sizes
 INFINITE = ("low", "high")  # ends of intervals of scores; all other numbers are finite
 MISSING = "columns"  # real units have missing cells; no other numbers are NaN
 UNCHECKED = ("losses",)
@@ -39,7 +39,7 @@ class Classes:
     ----------
     by_tag : mapping of str to type
     former : mapping of str to str
-        Tags of before, and fields of before as ``"tag.field"``, with the names of today.
+        Current names by former tags, and by former fields as ``"tag.field"``.
     """
 
     by_tag: Mapping[str, type]
@@ -50,7 +50,7 @@ class Classes:
         return next((tag for tag, cls in self.by_tag.items() if type(tree) is cls), None)
 
     def tag_today(self, tag: Any) -> str | None:
-        """Return the tag of today for one of a file; None if it is unknown."""
+        """Return the current tag for a tag of a file; None if it is unknown."""
         today = self.former.get(tag, tag) if isinstance(tag, str) else None
         return today if today in self.by_tag else None
 
@@ -68,7 +68,7 @@ def encode_tree(tree: Any, classes: Classes, tensors: Tensors, place: str = "") 
     if isinstance(tree, (jax.Array, np.ndarray)):
         return _encode_array(tree, tensors, place)
     if (tag := classes.tag_of(tree)) is not None:
-        parts = {name: getattr(tree, name) for name in stored_fields(tree)}
+        parts = identity_fields(tree) if is_dataclass(tree) else tree._asdict()
         return {"class": tag, "fields": _encode_all(parts, classes, tensors, place)}
     if type(tree) in (tuple, list):
         numbered = {str(number): part for number, part in enumerate(tree)}
@@ -79,14 +79,14 @@ def encode_tree(tree: Any, classes: Classes, tensors: Tensors, place: str = "") 
 
 
 def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "") -> Any:
-    """Return the tree of which `encode_tree` made this JSON; its arrays are taken from ``tensors``.
+    """Return the tree that `encode_tree` made into JSON; arrays are taken from ``tensors``.
 
     Raises
     ------
     ValueError
-        For what `encode_tree` never writes, and what the classes' constructors refuse.
+        For JSON that `encode_tree` never writes, and values that constructors refuse.
     TypeError
-        For a class built with unknown fields, or without those that it needs.
+        For a class built with unknown fields, or without required fields.
     """
     if isinstance(entry, list):
         return tuple(
@@ -100,7 +100,8 @@ def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "")
         if tag is None:
             raise ValueError(f"{place or 'the model'}: the class {entry['class']!r} is unknown")
         parts = _decode_all(entry["fields"], classes, tensors, place)
-        parts = {classes.former.get(f"{tag}.{name}", name): part for name, part in parts.items()}
+        names = _names_of_fields(classes, tag)
+        parts = {names.get(name, name): part for name, part in parts.items()}
         return _build(classes.by_tag[tag], parts)
     if entry.keys() == {"mapping"}:
         return _decode_all(entry["mapping"], classes, tensors, place)
@@ -109,9 +110,14 @@ def decode_tree(entry: Any, classes: Classes, tensors: Tensors, place: str = "")
     return _decode_static(entry, place)
 
 
-def stored_fields(tree: Any) -> tuple[str, ...]:
-    """Return the fields of a class or of one of its instances that a file holds."""
-    return identity_fields(tree) if is_dataclass(tree) else tree._fields
+def _names_of_fields(classes: Classes, tag: str) -> dict[str, str]:
+    """Return the names of a class's fields by their names in files, current and former."""
+    cls, start = classes.by_tag[tag], f"{tag}."
+    stored = {stored_name(f): f.name for f in fields(cls)} if is_dataclass(cls) else {}
+    former = {
+        old.removeprefix(start): new for old, new in classes.former.items() if old.startswith(start)
+    }
+    return stored | former
 
 
 def _build(cls: Any, parts: dict[str, Any]) -> Any:
@@ -160,7 +166,7 @@ def _encode_array(array: Any, tensors: Tensors, place: str) -> dict[str, Any]:
 
 
 def _decode_array(entry: dict[str, Any], tensors: Tensors, place: str) -> Any:
-    """Take an array out of the tensors; it must be what the header says."""
+    """Take an array out of the tensors, and check it against the header."""
     ((kind, (dtype, *shape)),) = entry.items()
     if place not in tensors:
         raise ValueError(f"tensors missing or unknown: {place}")

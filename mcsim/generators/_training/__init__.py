@@ -1,1 +1,1 @@
-"""Training: what trainers are, checks, fits of panels, and steps that learn."""
+"""Training: trainers, checks, fits of panels, and training by steps."""

@@ -11,11 +11,11 @@ from mcsim.errors import Fault, InputError, Option, did_you_mean, raise_all, war
 from mcsim.generators._scores.vectors import Layout
 
 MIN_UNITS = 8
-RARE = 0.05  # a column that changes in a smaller share of units is warned of
+RARE = 0.05  # share of units below which changes of a column are rare, and warned of
 MIN_GROUPS = 4
 MIN_LEVEL = 5  # units at each level of the given columns
 MANY_LEVELS = 16
-LONG = 8  # more coordinates per unit than this multiple of the units is too many
+LONG = 8  # most coordinates per unit, as a multiple of the units
 
 
 def check_panel(
@@ -53,12 +53,12 @@ def check_panel(
     schema = schema_of(panel.with_columns(columns), schema)
     raise_all([f for n in columns for f in faults_of_column(schema[n], _finite(columns[n]))])
     if trainer.cluster is not None:
-        free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "atoms": (), "levels": ()}
+        free = {"kind": "integer", "lower": 0.0, "upper": np.inf, "mass_points": (), "levels": ()}
         schema = schema.replace(**{trainer.cluster: free})
     warn_of_constants(columns, given)
     if whole_paths:
         _warn_of_few_units(columns)
-    if completes or not whole_paths:  # a copied unit has its changes
+    if completes or not whole_paths:  # a duplicated unit keeps its changes
         _warn_of_changes(columns, rare=completes)
     return schema, given, columns
 
@@ -95,7 +95,7 @@ def warn_of_constants(columns: Mapping[str, np.ndarray], given: Sequence[str]) -
 
 def require_paths(layout: Layout) -> None:
     """Raise if all columns are constant within every unit."""
-    if not layout.paths:
+    if not layout.time_varying:
         raise InputError(
             "panel: no column varies over periods within a unit, so there are no paths to learn; "
             "fit one period as a cross-section, or GaussianCopula"
@@ -119,7 +119,7 @@ def _faults_of_size(panel: Panel) -> list[str]:
 def _faults_of_rows(
     trainer: Any, panel: Panel, schema: Schema | None, way: Sequence[str]
 ) -> list[str]:
-    """Name the first unit and period whose row is missing."""
+    """Return a fault that names the first missing row."""
     if panel.mask is None or trainer.missing == "model" or (here := np.asarray(panel.mask)).all():
         return []
     unit, period = (int(place) for place in np.argwhere(~here)[0])
@@ -194,7 +194,7 @@ def _faults_of_levels(given: tuple[str, ...], counts: np.ndarray) -> list[str]:
             f"at most {MANY_LEVELS} apart; give fewer columns, or use WGAN or Autoregressive"
         ]
     if len(counts) == 1:
-        return [f"given: {list(given)} is constant, an arm is empty; drop it from given"]
+        return [f"given: {list(given)} is constant, a stratum is empty; drop it from given"]
     if counts.min() < MIN_LEVEL:
         return [
             f"given: a joint value of {list(given)} has {counts.min()} rows, expected at least "
@@ -228,7 +228,7 @@ def _faults_of_cluster(
 
 
 def _warn_of_changes(columns: dict[str, np.ndarray], rare: bool) -> None:
-    """Warn of columns that scores cannot reproduce: cells hardly ever change, or go one way only.
+    """Warn of columns that rarely change or never fall: scores cannot reproduce them.
 
     ``rare``: whether to warn of the first.
     """

@@ -54,7 +54,7 @@ class ShockedDistribution(Distribution, Protocol):
 
 @runtime_checkable
 class Population(Protocol):
-    """The population of the units with one set of given values; a pytree."""
+    """The population of units with one set of given values; a pytree."""
 
     @property
     def n_periods(self) -> int:
@@ -63,12 +63,12 @@ class Population(Protocol):
 
     @property
     def most_periods(self) -> int | None:
-        """How many it can draw; None: any number."""
+        """Largest number of periods of a draw; None: any number."""
         ...
 
     @property
     def complete(self) -> bool:
-        """Whether no cell that it draws is missing."""
+        """Whether draws have no missing cell."""
         ...
 
     def draw(
@@ -113,12 +113,12 @@ class Part:
 
     @property
     def most_periods(self) -> int:
-        """How many it can draw: the data's."""
+        """Largest number of periods of a draw: the data's."""
         return self.n_periods
 
     @property
     def complete(self) -> bool:
-        """Whether no cell that it draws is missing: always."""
+        """True: draws have no missing cell."""
         return True
 
     def draw(
@@ -148,18 +148,18 @@ class Part:
 @pytree("parts", "losses", "rows")
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedPanel:
-    """A generator that has learned a panel: draws panels of any number of units.
+    """A fitted generator of panels of any number of units.
 
     Made by the trainers' ``fit``, `fit_many` and `load`. Immutable; a pytree.
 
     Attributes
     ----------
     config
-        The trainer that made it.
+        The configuration of the fit.
     schema : Schema
         Kinds, bounds and labels of the columns.
     given : tuple of str
-        Columns of a cross-section that are conditioned on.
+        Conditioning columns of a cross-section.
     levels : tuple of tuple of float
         The values of ``given`` that the data hold, one part for each.
     parts : tuple of Population
@@ -167,7 +167,7 @@ class FittedPanel:
     losses : dict of str to array (step,)
         Recorded losses; empty for generators that are not trained by steps.
     rows : array of int, or None
-        The units that it was trained on; None: all.
+        The training units; None: all.
     """
 
     config: Any
@@ -193,7 +193,7 @@ class FittedPanel:
 
     @property
     def common_shocks(self) -> CommonShocks:
-        """Whether the means of the periods are those of the data, or drawn anew."""
+        """``"fixed"``: period means of the data; ``"redraw"``: period means drawn anew."""
         return self.config.common_shocks
 
     @property
@@ -204,7 +204,7 @@ class FittedPanel:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a reader may not conclude."""
+        """Limits of conclusions from draws, as sentences."""
         if self.n_periods == 1 or self.common_shocks == "redraw":
             return ()
         return (FIXED_SHOCKS,)
@@ -227,13 +227,13 @@ class FittedPanel:
         Parameters
         ----------
         key : key
-            Where the noise comes from.
+            Source of the noise.
         n_units : int
             Number of units; static under jit.
         n_periods : int, optional
             Number of periods, default as in the data; fewer are the first ones.
         given : mapping of str to array (unit,) or (unit, 1), optional
-            Values of the columns that the fit was given.
+            Values of the fit's given columns.
 
         Returns
         -------
@@ -274,7 +274,7 @@ def faults_of_size(name: str, value: Any) -> list[str]:
 
 
 def faults_of_periods(asked: Any, known: int | None) -> list[str]:
-    """Check the number of periods that a generator is asked for; ``known`` is the most, if any."""
+    """Return the faults of a number of periods; ``known`` is the largest, if any."""
     faults = faults_of_size("n_periods", asked)
     if faults or known is None or asked <= known:
         return faults
@@ -327,9 +327,9 @@ def faults_of_given_values(
     names : sequence of str
         The columns.
     values : sequence of array (unit,)
-        Their values. Traced ones cannot be looked at: units with unseen values are NaN there.
+        Their values. Traced values cannot be checked: units with unseen values are NaN there.
     seen : collection of tuple of float, or None
-        The joint values that training saw; None: any that is finite will do.
+        The joint values of the training rows; None: any finite value is allowed.
     """
     if any(isinstance(column, Tracer) for column in values):
         return []

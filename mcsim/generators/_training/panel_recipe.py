@@ -1,8 +1,8 @@
 """Recipes of panels: units are drawn from populations, one for each value of the given columns.
 
 Most generators learn a distribution of normal scores: columns are coded, drawn scores decoded.
-Drawn scores are calibrated: whatever a generator has learned, variances, autocorrelations and
-shares of mass points are those of the data, shrunk as far as left-out units say.
+Drawn scores are calibrated: with any generator, variances, autocorrelations and shares of mass
+points are the data's, shrunk by the weight that left-out units favor.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -40,14 +40,14 @@ Columns = dict[str, np.ndarray]
 LearnedPopulation = tuple[Population, Mapping[str, np.ndarray]]
 """A population, and the losses by step."""
 
-MATCHING_STEPS = 2.0  # of matching the second moments of values, in all
-MATCHING_ROUNDS = 12  # at most, where only parts of steps bring them closer
+MATCHING_STEPS = 2.0  # total steps of matching the second moments of values
+MATCHING_ROUNDS = 12  # most steps where only partial steps bring moments closer
 PARTS_OF_STEPS = (1.0, 0.5, 0.25, 0.125)
-FEWEST_UNITS, LEAST_SHARE = 4.0, 0.05  # that make up a variance; that of fewer is chance
+FEWEST_UNITS, LEAST_SHARE = 4.0, 0.05  # least units that determine a variance
 
 
 class Units(NamedTuple):
-    """The units that one member of an ensemble learns from.
+    """The training units of one member of an ensemble.
 
     Attributes
     ----------
@@ -63,24 +63,24 @@ class Units(NamedTuple):
 Populations = Callable[
     [Any, Sequence[Array], Sequence[Units], Schema, bool], list[LearnedPopulation]
 ]
-"""Learns, with a trainer and a key for each member, from its units, under a schema; with a bar."""
+"""Fits populations: trainer, keys of members, units of members, schema, whether to show a bar."""
 
 
 @dataclass(frozen=True)
 class PanelRecipe:
-    """How a trainer learns panels, and cross-sections as panels of one period.
+    """The recipe of a trainer for panels, and for cross-sections as panels of one period.
 
     Attributes
     ----------
     config : Trainer
     populations : function
-        Learns from each member's units.
+        Fits the population of each member's units.
     refused : tuple of str
-        Options that are for cross-sections.
+        Options for cross-sections alone.
     whole_paths : bool
         Whether a unit's whole path is one observation, so that many periods need many units.
     completes : bool
-        Whether missing cells are completed, and not copied as gaps.
+        Whether missing cells are completed, not kept as gaps.
     """
 
     config: Any
@@ -108,7 +108,7 @@ class PanelRecipe:
     def train(
         self, source: Source, keys: Sequence[Array], rows: Sequence[np.ndarray], progress: bool
     ) -> list[FittedPanel]:
-        """Fit every member at every level of the given columns; levels share programs if alike."""
+        """Fit every member at every level of the given columns; equal shapes share programs."""
         schema, given, columns = source
         members = [_units(columns, own, self.config.cluster) for own in rows]
         levels, parts, losses = _levels(columns, given, rows[0]), [], {}
@@ -144,7 +144,7 @@ def _faults_of_duplicates(members: Sequence[Units]) -> list[str]:
 
 
 def _clusters_apart(codes: np.ndarray, rows: UnitNumbers) -> np.ndarray:
-    """Return codes (unit, period) under which a cluster that was drawn twice is two clusters."""
+    """Return codes (unit, period) that number each draw of a cluster as a cluster."""
     order = np.argsort(rows, kind="stable")
     first = np.searchsorted(rows[order], rows[order], side="left")
     duplicate = np.empty(len(rows), np.int64)
@@ -177,13 +177,13 @@ class Learned(NamedTuple):
 
 
 Learn = Callable[[Any, Sequence[Array], Sequence[Scores], bool], list[Learned]]
-"""Learns a distribution per key, with a trainer, from its scores, all of one kind; with a bar."""
+"""Fits a distribution per key: trainer, keys, scores of one kind, whether to show a bar."""
 
 
 def layout_of_scores(scores: Scores) -> Hashable:
     """Return the layout: members that share it are learned by one program.
 
-    Members see other units: in one of them a column may never change, in another it does.
+    Members have different units: a column may be constant in one of them and not in another.
     """
     return scores.coding.layout
 
@@ -202,13 +202,13 @@ def of_scores(
     ----------
     config : Trainer
     learn : function
-        Learns one distribution per key; all scores of a call are of one kind.
+        Fits one distribution per key; all scores of a call are of one kind.
     calibrate : bool
         Whether drawn scores get the covariance and the margins of the data.
     kind : function
-        Returns what the scores of members have in common that one program learns.
+        Returns the common features of scores that share a program.
     refused : tuple of str
-        Options that are for cross-sections.
+        Options for cross-sections alone.
     """
     return PanelRecipe(config, partial(_populations, learn, calibrate, kind), refused)
 
@@ -223,7 +223,7 @@ def _populations(
     schema: Schema,
     progress: bool,
 ) -> list[LearnedPopulation]:
-    """Code each member's units, learn, and find the way back."""
+    """Code each member's units, learn the distribution, and build the decoders."""
     triples = [jax.random.split(key, 3) for key in keys]
     data = [
         _scores(units, config.cluster, schema, triple[0])
@@ -260,7 +260,7 @@ def _part(
     if calibrate:
         drawn = np.asarray(distribution.draw(key, CALIBRATION_UNITS), np.float64)
         recolor, margins = calibration(drawn, scores)
-        if cluster is not None:  # groups are those of vectors as they are drawn
+        if cluster is not None:  # groups are fit to vectors as drawn
             covariance = covariance_of(drawn @ recolor.T)
             vectors = vectors @ recoloring(scores.covariance, covariance).T
     if cluster is not None:
@@ -277,8 +277,8 @@ def numpy_rng(key: Array) -> np.random.Generator:
 def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, ...]]:
     """Return the matrix and the margins that give draws the second moments of the data.
 
-    First those of scores, then those of values: where a margin is steep, equal changes of scores
-    are unequal changes of values, and tests use the changes of values.
+    First moments of scores, then moments of values: where a margin is steep, equal changes of
+    scores are unequal changes of values, and tests use the changes of values.
     """
     coding = scores.coding
     real = np.asarray(_numbers(coding, scores.vectors))
@@ -315,10 +315,10 @@ def _rests_on_many(standardized: Vectors, layout: Layout) -> Bool[np.ndarray, " 
 
 
 def _matched(second: Callable[[Square], Square], recolor: Square, aim: Square) -> Square:
-    """Move a matrix until the second moments under it are those aimed at.
+    """Move a matrix until the second moments under it are the targets.
 
-    A step is right where values are linear in scores. Where they are steep, as with heavy tails, it
-    goes too far, and the next one back: of each step only so much is taken as brings them closer.
+    A full step is right where values are linear in scores. Where margins are steep, as with heavy
+    tails, it overshoots: the share of each step is taken that brings moments closer.
     """
     found, taken = second(recolor), 0.0
     for _ in range(MATCHING_ROUNDS):

@@ -1,13 +1,13 @@
-"""Training by steps: one compiled scan, in equal segments, after which a bar moves and it may end.
+"""Training by steps: one compiled scan in equal segments, after which training may end.
 
 Members of an ensemble share the compiled program, for which their units are padded to one length.
 On CPU they run in threads beside each other (faster there than one batched program), on
 accelerators as one program under vmap.
 
-Early stopping costs no unit: replicas of a model that each leave out a fold of the units decide
-when the one that learns from all has learned enough. All replicas train in one program. Kept are
-the parameters of the first replica, which learns from all units, at the step where the loss of the
-others on their left-out units was lowest; without folds the last ones. Prechelt (1998), Early
+Early stopping costs no unit: replicas of a model, each trained without a fold of the units, decide
+when the replica trained on all units stops. All replicas train in one program. The fit keeps
+the parameters of the first replica, trained on all units, at the step with the lowest loss of the
+others on their left-out units; without folds, the last parameters. Prechelt (1998), Early
 stopping - but when? in Neural networks: tricks of the trade.
 """
 
@@ -30,8 +30,8 @@ from mcsim.generators._scores.vectors import UnitNumbers, identities
 SEGMENTS = 40
 RUNAWAY = 1e4  # data have unit variance: a loss beyond this is no loss
 Numbers = TypeVar("Numbers")
-BUCKET = 16  # lengths are padded to a multiple
-WORST = 1e3  # loss of held-out units: an outlier that training never saw is no divergence
+BUCKET = 16  # lengths are padded to a multiple of it
+WORST = 1e3  # loss of held-out units: an outlier unseen in training is no divergence
 
 
 @runtime_checkable
@@ -40,7 +40,7 @@ class Algorithm(Protocol):
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         ...
 
     def first_state(self, data: Any, key: Array) -> Any:
@@ -72,7 +72,7 @@ class Trained(NamedTuple):
 def run_segment(
     algorithm: Algorithm, length: int, data: Any, rates: Any, state: Any, start: Array
 ) -> tuple[Any, Any]:
-    """Run ``length`` steps; those beyond ``rates.steps`` are skipped."""
+    """Run ``length`` steps; steps beyond ``rates.steps`` are skipped."""
 
     def step(state: Any, number: Array) -> tuple[Any, Any]:
         _, losses = jax.eval_shape(partial(algorithm.step, data, rates), state, number)
@@ -117,7 +117,7 @@ def _train_in_threads(
     keys: Sequence[Array],
 ) -> list[Trained]:
     """Run the fits beside each other: JAX releases the interpreter's lock."""
-    if len(keys) > 1:  # compile before the threads start, or each of them would
+    if len(keys) > 1:  # compile before the threads start, else each would compile
         state = algorithm.first_state(data[0], keys[0])
         jax.block_until_ready(run_segment(algorithm, length, data[0], rates, state, jnp.asarray(0)))
     with ThreadPoolExecutor(min(len(keys), available_cpus())) as pool:
@@ -127,7 +127,7 @@ def _train_in_threads(
 def _train(
     algorithm: Algorithm, rates: Any, length: int, tick: Callable[[], None], data: Any, key: Array
 ) -> Trained:
-    """Run one fit, segment by segment; the segments left when it is finished are not run."""
+    """Run one fit, segment by segment; no segment runs after it is finished."""
     steps, state, shown, done = int(rates.steps), algorithm.first_state(data, key), [], False
     for start in range(0, steps, length):
         if not done:
@@ -245,7 +245,7 @@ class Rows(NamedTuple):
 
     @property
     def real(self) -> Array:
-        """Which of the units are real."""
+        """Mask of the real units."""
         return jnp.arange(len(self.vectors)) < self.count
 
 
@@ -306,7 +306,7 @@ class EarlyStopping(NamedTuple):
         return cls(params, np.float32(0), np.float32(np.inf), np.int32(0))
 
     def update(self, params: Any, held: Array, number: Array, keep: float) -> "EarlyStopping":
-        """Take the first of all replicas' parameters if held-out units were never likelier.
+        """Keep the first replica's parameters if the held-out loss is the lowest so far.
 
         ``keep`` is the decay of the moving average of their losses ``held``.
         """
@@ -317,7 +317,7 @@ class EarlyStopping(NamedTuple):
         return EarlyStopping(best, smooth, jnp.minimum(smooth, self.lowest), since)
 
     def should_stop(self, patience: int, folds: int) -> Array:
-        """Return whether held-out units have not become likelier for long."""
+        """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return self.since >= patience if folds else jnp.zeros((), bool)
 
     def parameters(self, params: Any, folds: int) -> Any:
@@ -327,7 +327,7 @@ class EarlyStopping(NamedTuple):
 
 
 def replicated(params: Any, folds: int) -> Any:
-    """Return parameters of all replicas: they start alike."""
+    """Return parameters of all replicas, which start alike."""
     return jax.tree.map(lambda leaf: np.stack([leaf] * (1 + folds)), params)
 
 

@@ -1,7 +1,7 @@
-"""Trainers: frozen configurations, each of which chooses a recipe for the data that it is fit to.
+"""Trainers: frozen configurations, each of which chooses a recipe for its data.
 
-A recipe says what data must be like and how to learn from them. All else is the same for every
-trainer, and stands here: the way from a panel to its generators, alone and in ensembles.
+A recipe checks data and learns from them. The steps common to all trainers are here: from a panel
+to its generators, alone and in ensembles.
 """
 
 from abc import ABC, abstractmethod
@@ -91,13 +91,13 @@ def set_plain_options(trainer: Any, lists: Sequence[str] = ()) -> None:
 
 
 class Source(NamedTuple):
-    """Data that passed the checks of a recipe.
+    """Data after the checks of a recipe.
 
     Attributes
     ----------
     schema : Schema
     given : tuple of str
-        Columns that are conditioned on.
+        Conditioning columns.
     columns : dict of str to array
         Values of all columns, NaN where missing.
     """
@@ -113,12 +113,12 @@ class Recipe(Protocol):
 
     @property
     def config(self) -> Any:
-        """The trainer, with the options at None that the size of the data decides."""
+        """The trainer, with options at None replaced by defaults for the size of the data."""
         ...
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Options that are for data of another kind."""
+        """Options for data of another kind."""
         ...
 
     @property
@@ -133,7 +133,7 @@ class Recipe(Protocol):
         given: Sequence[str],
         schema: Schema | None,
     ) -> Source:
-        """Return the data that the members, each on its rows, learn from; or raise all faults."""
+        """Return the checked data of members, each with its rows; or raise all faults."""
         ...
 
     def train(
@@ -153,11 +153,10 @@ class Configuration(Protocol):
 
 
 Train = Callable[[Sequence[int]], list[Any]]
-"""Trains the members of these numbers."""
+"""Trains the members with these numbers."""
 
 Keeper = Callable[[Any, Source, Array, Sequence[np.ndarray | None], Train], list[Any]]
-"""Returns all members' generators: of a configuration, data, keys and rows, those kept and those
-trained."""
+"""Returns all members' generators, kept or trained, for a configuration, data, keys and rows."""
 
 
 def _keep_none(
@@ -171,7 +170,7 @@ def _keep_none(
 
 
 KEEPER: ContextVar[Keeper] = ContextVar("keeper", default=_keep_none)
-"""Where fits are kept; `model_cache` sets it."""
+"""The keeper of fits, which `model_cache` sets."""
 
 
 def fit(
@@ -234,7 +233,7 @@ class Trainer(ABC, Generic[Fitted]):
     Parameters
     ----------
     common_shocks : {"fixed", "redraw"}
-        Whether the means of the periods are those of the data in every panel, or drawn anew.
+        Whether the means of the periods are the data's in every panel, or drawn anew.
     cluster : str, optional
         A column that holds the group (school, state) of each unit: it is generated with its group
         structure.
@@ -248,7 +247,7 @@ class Trainer(ABC, Generic[Fitted]):
     missing: Annotated[Literal["error", "model"], one_of("error", "model")] = "error"
 
     lists: ClassVar[tuple[str, ...]] = ()
-    """Options that may come as lists."""
+    """Options that may be lists."""
 
     def __post_init__(self):
         set_plain_options(self, self.lists)
@@ -281,7 +280,7 @@ class Trainer(ABC, Generic[Fitted]):
         panel : Panel
             The data; units are independent given common shocks, and groups.
         given : sequence of str
-            Columns of a cross-section that are conditioned on and never drawn, for instance the
+            Conditioning columns of a cross-section, never drawn, for instance the
             treatment; trainers other than `WGAN` and `Autoregressive` take discrete ones.
         schema : Schema, optional
             Kinds, bounds and mass points; default `mcsim.infer_schema`.

@@ -29,12 +29,12 @@ class Posterior(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Latent:
-    """The latent space of a fitted VAE, as `latent` returns it.
+    """The latent space of a fitted VAE; `latent` returns it.
 
     Attributes
     ----------
     generator : FittedPanel
-        What ``VAE(...).fit`` returned.
+        The result of ``VAE(...).fit``.
     """
 
     generator: FittedPanel
@@ -94,7 +94,7 @@ class Latent:
         Returns
         -------
         Panel
-            The values in the middle of what the decoder holds for likely.
+            The values at the center of the decoder's distribution.
 
         Raises
         ------
@@ -160,7 +160,7 @@ def latent(generator: FittedPanel) -> Latent:
     Parameters
     ----------
     generator : FittedPanel
-        What ``VAE(...).fit`` returned, without given columns.
+        The result of ``VAE(...).fit``, without given columns.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""The autoencoder of a unit's vector: given a latent row, and back, with the bound that is trained.
+"""The autoencoder of a unit's vector: decoder, encoder, and the likelihood of the training bound.
 
 Given z, coordinates are independent, with means and log scales that are linear in z plus a network:
 without the network this is factor analysis, with units that differ in volatility besides. A score
-of which only an interval is known counts with the probability of the interval. After training,
+known only up to an interval counts with the interval's probability. After training,
 latent rows are drawn from a mixture of normals, and decoded.
 
 References
@@ -36,11 +36,11 @@ SMALL = 0.05  # added to squared deviations before their logarithm, in variances
 Vectors = Float[Array, "unit coordinate"]
 Latent = Float[Array, "unit latent"]
 LatentDistribution = Literal["posterior", "normal", "prior"]
-BANDWIDTH = 0.3  # of the kernel on posteriors: sd 1 over all units, so this keeps few from copying
+BANDWIDTH = 0.3  # of the kernel on posteriors, in sds over all units: draws do not repeat units
 
 
 class Intervals(NamedTuple):
-    """Between which scores each coordinate lies (equal ends: it is known), and one inside."""
+    """Ends of each coordinate's interval (equal: known), and a score inside."""
 
     inside: Any
     low: Any
@@ -93,11 +93,11 @@ class Plan:
     @property
     def n_factors(self) -> int:
         """Number of latent coordinates that start as factors."""
-        return self.latent - (len(self.layout.paths) if self.volatile else 0)
+        return self.latent - (len(self.layout.time_varying) if self.volatile else 0)
 
     @property
     def columns(self) -> np.ndarray:
-        """The column that each coordinate belongs to."""
+        """The column of each coordinate."""
         return np.repeat(np.arange(len(self.layout.widths)), self.layout.widths)
 
 
@@ -112,7 +112,7 @@ class Autoencoder:
     params : dict
         The learned parameters.
     residual : array (coordinate, coordinate)
-        Projection of vectors off the linear factors: their deviations, which the encoder sees.
+        Projection of vectors off the linear factors: deviations, an input of the encoder.
     spread : array (coordinate,)
         Standard deviations of these deviations.
     """
@@ -159,7 +159,7 @@ class Autoencoder:
         """Return the mean log squared deviation of each path."""
         layout = self.plan.layout
         squares = self.log_squares(vectors)[:, : layout.n_cells]
-        return squares.reshape(len(vectors), len(layout.paths), layout.periods).mean(axis=2)
+        return squares.reshape(len(vectors), len(layout.time_varying), layout.periods).mean(axis=2)
 
     def seen(self, vectors: Vectors) -> Float[Array, "unit input"]:
         """Return the input of the encoder's network: vectors, and their distances from the factors.
@@ -211,7 +211,7 @@ class Autoencoder:
 
 
 def log_probability(low: Array, high: Array) -> Array:
-    """Log of the probability of a standard normal between two ends, without cancellation."""
+    """Return log probabilities of a standard normal between two ends, without cancellation."""
     flip = low > 0
     low, high = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
     above, below = log_ndtr(high), log_ndtr(low)
@@ -219,14 +219,14 @@ def log_probability(low: Array, high: Array) -> Array:
 
 
 def divergence(latent: Gaussian) -> Float[Array, " unit"]:
-    """Kullback-Leibler divergence of a latent distribution from the standard normal one, summed."""
+    """Return the Kullback-Leibler divergence from the standard normal, summed."""
     mean, log_variance = latent
     terms = jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance
     return 0.5 * terms.sum(axis=1)
 
 
 def encoded(vectors: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Put the scores of mass points in the middle of their intervals, where the encoder sees them.
+    """Return vectors with scores of mass points in the middle of their intervals, for the encoder.
 
     The middle is the mean of a standard normal there; missing cells keep their draws.
     """
@@ -248,7 +248,7 @@ class Decoded:
     means, scales : array (component, latent)
         Of the components' coordinates, which are independent before ``root``.
     root : array (latent, latent)
-        Root by which deviations are multiplied (from the left) for those of z.
+        Root by which deviations are multiplied (from the left) for deviations of z.
     """
 
     model: Autoencoder

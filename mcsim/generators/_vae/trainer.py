@@ -46,11 +46,11 @@ LONG = 4  # periods from which a unit's volatility is identified
 class VAE(Trainer[FittedPanel]):
     """A variational autoencoder with a linear core and noise that differs by unit.
 
-    A unit's normal scores are factors, linear in a latent row, plus what a network adds, plus noise
+    A unit's normal scores are factors, linear in a latent row, plus a network's output, plus noise
     that is drawn: its scale is learned for every coordinate and depends on the latent row, so units
     differ in volatility; its tails are Student's. Training starts at factor analysis of the shrunk
-    covariance and ends when units that replicas of the model have not seen become less likely, so
-    that few units leave it close to the Gaussian copula. Latent rows are drawn from the posteriors
+    covariance and ends when held-out units of replicas of the model become less likely, so that
+    a fit to few units stays close to the Gaussian copula. Latent rows are drawn from the posteriors
     of the training units; draws are recolored to the data's covariance, and margins are the data's.
 
     Parameters
@@ -72,15 +72,14 @@ class VAE(Trainer[FittedPanel]):
     skip : bool
         Whether decoder and encoder have linear parts besides their networks, and start there.
     latent_distribution : {"posterior", "normal", "prior"}
-        What latent rows are drawn from: the mixture of the training units' posteriors, smoothed by
+        The distribution of latent rows: the mixture of the training units' posteriors, smoothed by
         a kernel; a normal with its moments; or the standard normal.
     calibrate : bool
         Whether draws are recolored to the covariance of the data and margins moved to theirs.
     beta : float
         Weight of the Kullback-Leibler divergence; 1 is the evidence lower bound, all terms summed.
     folds : int
-        Replicas that leave out a part of the units each and say when to stop. 0: all steps are
-        taken.
+        Replicas for early stopping, each without a part of the units. 0: all steps are taken.
     patience : int
         Steps without a lower loss of left-out units after which training ends.
     steps : int
@@ -92,7 +91,7 @@ class VAE(Trainer[FittedPanel]):
     weight_decay : float
         Decoupled decay of the networks' weights, towards the linear model.
     common_shocks : {"fixed", "redraw"}
-        Whether the means of the periods are those of the data in every panel, or drawn anew.
+        Whether the means of the periods are the data's in every panel, or drawn anew.
     cluster : str, optional
         A column that holds the group (school, state) of each unit: it is generated with its group
         structure.
@@ -103,7 +102,7 @@ class VAE(Trainer[FittedPanel]):
     -----
     Draws have latent rows like those of training units, up to their uncertainty and a kernel. With
     the noise they lie as far from training units as fresh units do (`mcsim.fidelity` reports the
-    ratio, ``nn_ratio``), and ``latent_distribution="normal"`` leaves no trace of single units.
+    ratio, ``nn_ratio``), and ``latent_distribution="normal"`` holds no information on single units.
 
     References
     ----------
@@ -181,8 +180,8 @@ def learn(
 
 
 def plan_of(config: VAE, layout: Layout) -> Plan:
-    """Return what is static in the autoencoder of such vectors."""
-    paths, traits = len(layout.paths), len(layout.traits)
+    """Return the static part of the autoencoder of vectors of a layout."""
+    paths, invariant = len(layout.time_varying), len(layout.time_invariant)
     volatile = config.volatility and config.noise and paths > 0 and layout.periods >= LONG
     factors = config.latent or min(max(LATENT[0], round(layout.size / SHARE)), LATENT[1])
     if factors > max(layout.size, LATENT[0]):
@@ -197,8 +196,8 @@ def plan_of(config: VAE, layout: Layout) -> Plan:
         encoder: Network = (seen * layout.size, *widths, 2 * latent)
     else:
         size, periods = widths[0], layout.periods
-        decoder = Writer(latent, 0, size, periods, paths, traits, heads=2)
-        encoder = Reader(size, periods, seen * paths, seen * traits, 2 * latent)
+        decoder = Writer(latent, 0, size, periods, paths, invariant, heads=2)
+        encoder = Reader(size, periods, seen * paths, seen * invariant, 2 * latent)
     student = config.likelihood == "student"
     return Plan(layout, latent, decoder, encoder, config.skip, config.noise, student, volatile)
 

@@ -1,9 +1,9 @@
 """Training by the evidence lower bound, from factor analysis on, with early stopping.
 
-The decoder's factors start as those of maximum likelihood for the shrunk covariance (the EM of
+The decoder's factors start at maximum likelihood for the shrunk covariance (the EM of
 Rubin & Thayer 1982, Psychometrika 47: 69-76), the encoder's mean and variance as the exact
-posterior. Each path has one latent coordinate more, for the log scale of its noise: how far units
-differ in it is estimated from their mean log squared deviations from the factors.
+posterior. Each path has one latent coordinate more, for the log scale of its noise: its variance
+over units is estimated from mean log squared deviations from the factors.
 
 Kingma & Welling (2014), Auto-encoding variational Bayes, ICLR.
 """
@@ -44,7 +44,7 @@ from mcsim.generators._vae.model import (
 
 ADAM = optax.chain(optax.clip_by_global_norm(5.0), optax.scale_by_adam(b1=0.9, b2=0.99))
 SMOOTH = 0.9  # decay of the moving average of the held-out bound
-DECAYED = ("decoder", "encoder")  # what weight decay shrinks: towards the linear model
+DECAYED = ("decoder", "encoder")  # parameters under weight decay, towards the linear model
 ROUNDS = 200
 KNOWN = 0.1, 0.95  # bounds of the share of volatility that a unit's deviations identify
 SPREADS = 0.05, 0.8  # and of the standard deviation of log scales over units
@@ -80,12 +80,12 @@ class Data(NamedTuple):
 
     @property
     def inside(self) -> np.ndarray:
-        """The vectors of the real units, as the encoder sees them."""
+        """The vectors of the real units, as inputs of the encoder."""
         return self.known.inside[: int(self.count)]
 
 
 class State(NamedTuple):
-    """What changes: parameters by replica, and their early stopping."""
+    """The state between steps: parameters by replica, and early stopping."""
 
     params: Params
     adam: Any
@@ -95,7 +95,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Bound:
-    """The algorithm: folds, units per step, steps without improvement after which it ends."""
+    """The algorithm: folds, units per step, patience of early stopping."""
 
     folds: int
     batch_size: int
@@ -103,7 +103,7 @@ class Bound:
 
     @property
     def remedy(self) -> str:
-        """What to do if the fit diverges."""
+        """The remedy if the fit diverges."""
         return "halve learning_rate, or look for extreme values in the data"
 
     def first_state(self, data: Data, key: Array) -> State:
@@ -113,9 +113,9 @@ class Bound:
         return State(params, _first_moments(params), EarlyStopping.start(one), key)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
-        """Judge the replicas on what they have not seen, then let each take a step.
+        """Evaluate the replicas on left-out units, then take a step of each.
 
-        They are judged by what they gain over the start on the same units with the same noise.
+        The criterion is the gain over the start on the same units with the same noise.
         """
         rows, of_noise = jax.random.split(jax.random.fold_in(state.key, number))
         units = data.known, data.fold
@@ -142,11 +142,11 @@ class Bound:
         return State(params, adam, stopping, state.key), losses
 
     def finished(self, state: State) -> Array:
-        """Say whether held-out units have not become likelier for long."""
+        """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return state.stopping.should_stop(self.patience, self.folds)
 
     def learned(self, data: Data, state: State) -> Autoencoder:
-        """Return the autoencoder with the parameters that are kept."""
+        """Return the autoencoder with the parameters of the fit."""
         return replace(data.start, params=state.stopping.parameters(state.params, self.folds))
 
     def _bound(
@@ -235,9 +235,9 @@ class Volatility(NamedTuple):
     sd : array (path,)
         Standard deviation of the log scale over units.
     known : array (path,)
-        Share of the variance of the mean log squared deviations that it explains.
+        Share of the variance of the mean log squared deviations due to volatility.
     center, weight : array (path,)
-        By which these means are standardized.
+        Standardization of these means.
     """
 
     sd: np.ndarray
@@ -249,7 +249,7 @@ class Volatility(NamedTuple):
 def volatility(deviations: Float[np.ndarray, "unit coordinate"], layout: Layout) -> Volatility:
     """Compare the variance of the mean log squared deviations with that of equal units."""
     squares = np.log(deviations[:, : layout.n_cells] ** 2 + SMALL)
-    found = squares.reshape(len(squares), len(layout.paths), layout.periods).mean(axis=2)
+    found = squares.reshape(len(squares), len(layout.time_varying), layout.periods).mean(axis=2)
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     weights, logs = weights / weights.sum(), np.log(nodes**2 + SMALL)
     chance = weights @ (logs - weights @ logs) ** 2 / layout.periods
@@ -260,7 +260,7 @@ def volatility(deviations: Float[np.ndarray, "unit coordinate"], layout: Layout)
 
 
 def first_autoencoder(key: Array, plan: Plan, scores: Scores) -> Autoencoder:
-    """Return the autoencoder before the first step; without ``plan.skip`` it knows nothing."""
+    """Return the autoencoder before the first step; without ``plan.skip`` it has no factors."""
     size, start = plan.layout.size, 0.0 if plan.skip else 1.0
     decoder, encoder = initialize(key, (plan.decoder, plan.encoder), (start, start))
     factors = factor_analysis(scores.covariance, min(plan.n_factors, size))
@@ -280,7 +280,7 @@ def first_autoencoder(key: Array, plan: Plan, scores: Scores) -> Autoencoder:
 
 
 def _linear_params(plan: Plan, factors: Factors) -> Params:
-    """Return the parameters outside the networks: those of factor analysis."""
+    """Return the parameters outside the networks, from factor analysis."""
     size, columns, known = plan.layout.size, len(plan.layout.names), len(factors.loadings)
     weights, covariance = factors.posterior()
     share = (FIRST_DF - LEAST_DF) / (MOST_DF - LEAST_DF)
@@ -291,7 +291,7 @@ def _linear_params(plan: Plan, factors: Factors) -> Params:
         "volatility": np.zeros((plan.latent, columns)),
         "tails": np.full(columns, np.log(share / (1 - share))),
         "origin": np.zeros(plan.latent),
-        "weights": np.zeros((size + len(plan.layout.paths), plan.latent)),
+        "weights": np.zeros((size + len(plan.layout.time_varying), plan.latent)),
         "log_variance": np.zeros(plan.latent),
     }
     params["loadings"][:known], params["weights"][:size, :known] = factors.loadings, weights
@@ -301,7 +301,7 @@ def _linear_params(plan: Plan, factors: Factors) -> Params:
 
 def _with_volatility(plan: Plan, params: Params, found: Volatility) -> Params:
     """Let the last latent coordinates scale the noise of one path each."""
-    size, paths = plan.layout.size, len(plan.layout.paths)
+    size, paths = plan.layout.size, len(plan.layout.time_varying)
     params["volatility"][-paths:, :paths] = np.diag(found.sd)
     params["weights"][size:, -paths:] = np.diag(found.weight)
     params["origin"][-paths:] = -found.weight * found.center
