@@ -1,16 +1,15 @@
 """Flow, GAN and WGAN on panels: laws at the start, what is drawn, faults, and what they learn."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
 import mcsim
+from generators.fits import unchecked
 from mcsim import Panel, from_frame
 from mcsim.datasets import load
 from mcsim.errors import InputError, TrainingDiverged
@@ -50,16 +49,6 @@ def named(trainers):
     return pytest.mark.parametrize(
         "trainer", trainers, ids=lambda t: f"{type(t).__name__} {getattr(t, 'arch', '')}"
     )
-
-
-@contextmanager
-def unchecked():
-    """What a user meets, who has no type checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def volatile_panel(n=300, periods=6, seed=0):

@@ -1,15 +1,13 @@
 """VAE: the bound against closed forms, the start at factor analysis, when training ends, shape."""
 
-from contextlib import contextmanager
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy.stats import binom, multivariate_normal, norm
 from scipy.stats import t as student_t
 
+from generators.fits import unchecked
 from mcsim import Panel, from_frame, infer_schema
 from mcsim.datasets import load
 from mcsim.errors import InputError, TrainingDiverged
@@ -58,16 +56,6 @@ def scores(panel):
 @pytest.fixture(scope="module")
 def generator(panel):
     return VAE(steps=400).fit(KEY, panel, progress=False)
-
-
-@contextmanager
-def unchecked():
-    """What a user meets, who has no type checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def unit_sds(panel, name="wage"):
