@@ -4,21 +4,16 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import mcsim
 from mcsim import Panel, infer_schema
 from mcsim._fidelity._panels.layout import read_panel_layout
 
 KEY = mcsim.key(4)
-
-
 SMALL = {"splits": 2, "replications": 6, "draws": 2, "permutations": 40}
-
-
 QUICK = {"splits": 4, "replications": 80, "permutations": 99, "draws": 40}
-
-
-SHOCKS = jnp.array([0.0, 1.0, -1.0, 0.5, 2.0, -0.5])
+SHOCKS = np.array([0.0, 1.0, -1.0, 0.5, 2.0, -0.5])
 
 
 @jax.tree_util.register_dataclass
@@ -48,11 +43,15 @@ class Truth:
     redraw: float = 0.0
 
     def fit(self, key, panel, *, given=(), schema=None, progress=True):
-        return Law(jnp.asarray(self.within), jnp.asarray(self.redraw))
+        return Law(np.asarray(self.within), np.asarray(self.redraw))
+
+
+_sample = jax.jit(Law.sample, static_argnums=2)
 
 
 def draw(n_units=120, seed=0):
-    return Law().sample(jax.random.key(seed), n_units)
+    """Draw a panel by one program."""
+    return _sample(Law(), jax.random.key(seed), n_units)
 
 
 def measure(table, generator, name, outcome=""):

@@ -22,7 +22,6 @@ from mcsim._fidelity.estimates import (
     outside,
     with_holm,
 )
-from mcsim._fidelity.fidelity import fidelity
 from mcsim.generators import UnitBootstrap
 
 
@@ -86,7 +85,7 @@ def test_without_a_number_of_draws_there_are_as_many_as_the_verdict_needs(monkey
     options = {"key": KEY, "given": ("treat",), "splits": 2, "estimators": {"level": level}}
     for draws, expected in ((None, 240), (50, 50)):
         with pytest.raises(Reached, match=f"^{expected}$"):
-            fidelity(draw(60), {"truth": Truth()}, draws=draws, **options, **QUICK)
+            mcsim.fidelity(draw(60), {"truth": Truth()}, draws=draws, **options, **QUICK)
 
 
 def test_p_values_are_uniform_if_the_generator_is_the_truth():
@@ -177,7 +176,7 @@ def test_an_estimator_that_cannot_run_is_a_row_with_a_status():
         raise RuntimeError("no luck")
 
     estimators = {"unknown": unknown_column, "broken": broken}
-    found = fidelity(
+    found = mcsim.fidelity(
         draw(60), Fitted(None), key=KEY, estimators=estimators, splits=2, draws=5, **QUICK
     )
     rows = found.estimates[found.estimates["generator"] == "generator"].set_index("estimator")

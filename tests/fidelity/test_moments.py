@@ -10,12 +10,16 @@ import pytest
 import mcsim
 from fidelity.panels import KEY, QUICK, draw, read
 from mcsim import Panel, infer_schema
+from mcsim._fidelity._panels import moments as _moments
 from mcsim._fidelity._panels.comparison import split_halves
 from mcsim._fidelity._panels.layout import read_real
-from mcsim._fidelity._panels.moments import moments, read_grid, read_scale, scores, squared
+from mcsim._fidelity._panels.moments import read_grid, read_scale, scores, squared
 from mcsim.estimators import fixed_effects
 
 pytestmark = pytest.mark.usefixtures("two_references")
+moments = jax.jit(_moments.moments)
+SCORED = QUICK | {"replications": 1, "draws": 80, "permutations": 40}
+"""As many panels as `QUICK` draws for the score, without placebo laws and permutations."""
 
 
 def cube_and_rows(seed=0, n_units=30, periods=6, outcomes=2):
@@ -25,7 +29,7 @@ def cube_and_rows(seed=0, n_units=30, periods=6, outcomes=2):
 
 def moments_of(cube, rows):
     grid = read_grid(cube, rows)
-    found = moments(jnp.asarray(cube), jnp.asarray(rows), jnp.ones(len(cube)), grid)
+    found = moments(cube, rows, np.ones(len(cube)), grid)
     return {name: np.asarray(values) for name, values in found.items()}
 
 
@@ -34,9 +38,9 @@ def test_moments_under_weights_are_those_of_repeated_units():
     cube, rows = cube_and_rows()
     weights = np.random.default_rng(1).integers(1, 4, len(cube))
     grid = read_grid(cube, rows)
-    got = moments(jnp.asarray(cube), jnp.asarray(rows), jnp.asarray(weights, float), grid)
-    again = [jnp.asarray(np.repeat(x, weights, axis=0)) for x in (cube, rows)]
-    want = moments(*again, jnp.ones(weights.sum()), grid)
+    got = moments(cube, rows, weights.astype(float), grid)
+    again = [np.repeat(x, weights, axis=0) for x in (cube, rows)]
+    want = moments(*again, np.ones(weights.sum()), grid)
     assert set(got) == set(want) == {
         "marginals", "sliced", "acf", "acf_within", "ccf", "shares", "factor", "ar1",
         "slopes_within", "slopes_between",
@@ -76,7 +80,7 @@ def test_unit_means_vary_with_what_never_changes():
     fixed = np.random.default_rng(2).normal(size=(len(cube), 2)), np.zeros((len(cube), 1))
     rows = np.concatenate([rows, *fixed], axis=1)  # the last level, no unit has
     grid = read_grid(cube, rows, 3)
-    found = moments(jnp.asarray(cube), jnp.asarray(rows), jnp.ones(len(cube)), grid)
+    found = moments(cube, rows, np.ones(len(cube)), grid)
     means = cube[..., 1].mean(axis=1)
     want = [np.cov(column, means, ddof=0)[0, 1] for column in fixed[0].T] + [0.0]
     np.testing.assert_allclose(found["slopes_between"][2:].reshape(2, 3)[1], want, atol=1e-12)
@@ -118,7 +122,7 @@ def test_rare_levels_do_not_blow_up_the_score():
     level[:6] = np.arange(3, 9)[:, None]  # six levels of one unit each
     schema = infer_schema(panel, levels={"level": tuple("abcdefghi")})
     table = mcsim.fidelity(panel.with_columns({"level": level}), LevelTruth(), key=KEY,
-                           schema=schema, **QUICK)  # fmt: skip
+                           schema=schema, **SCORED)  # fmt: skip
     parts = table.score.set_index(["generator", "component"])["value"]
     assert parts["real", "slopes_between"] < 1.4
 
@@ -128,7 +132,7 @@ def test_outcomes_that_do_not_differ_by_level_are_told():
     panel = ByLevel().sample(KEY, 200)
     schema = infer_schema(panel, levels={"level": ("a", "b", "c")})
     generators = {"truth": LevelTruth(), "flat": LevelTruth(hidden=1.0)}
-    table = mcsim.fidelity(panel, generators, key=KEY, schema=schema, **QUICK)
+    table = mcsim.fidelity(panel, generators, key=KEY, schema=schema, **SCORED)
     parts = table.score.set_index(["generator", "component"])["value"]
     assert parts["truth", "slopes_between"] < 1.3
     assert parts["flat", "slopes_between"] > 2

@@ -1,9 +1,21 @@
-"""The panels that several files of tests of generators learn."""
+"""Fits made once in a session, and the panels that several files of tests of generators learn."""
+
+import os
 
 import pytest
 
 import mcsim
-from generators.fits import PANEL, mixed_frame
+from generators.fits import PANEL, Fits, mixed_frame
+
+
+@pytest.fixture(scope="session")
+def fit_once(tmp_path_factory):
+    """Fit a trainer to a panel, unless this process or another worker of the session has.
+
+    For tests of what a fit gives, not of fitting. The folder is that of all workers.
+    """
+    own = tmp_path_factory.getbasetemp()
+    return Fits((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "fits")
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 import mcsim
+from generators.fits import TINY_WGAN
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import WGAN, fit_many
 from mcsim.generators._cross_sections.recipe import generation_order
 from mcsim.generators._training.steps import run_segment
-
-TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
-
 
 TOP = 25862.32
 
@@ -48,8 +46,8 @@ def panel():
 
 
 @pytest.fixture(scope="module")
-def generator(panel):
-    return TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+def generator(panel, fit_once):
+    return fit_once(TINY_WGAN, panel, jax.random.key(0), given=["treat"])
 
 
 def treated(n, share=0.5):
@@ -131,7 +129,7 @@ def test_potential_outcomes_share_ranks(generator):
 
 def test_sample_is_jittable_and_an_ensemble_shares_one_program(panel):
     ensemble = fit_many(
-        TINY, jax.random.split(jax.random.key(0), 3), panel, given=["treat"], progress=False
+        TINY_WGAN, jax.random.split(jax.random.key(0), 3), panel, given=["treat"], progress=False
     )
     traces = []
 
@@ -207,14 +205,14 @@ def change(panel, **columns):
 )
 def test_bad_training_data(panel, alter, given, message):
     with pytest.raises(InputError, match=message):
-        TINY.fit(jax.random.key(0), alter(panel), given=given, progress=False)
+        TINY_WGAN.fit(jax.random.key(0), alter(panel), given=given, progress=False)
 
 
 def test_faults_of_data_come_together(panel):
     schema = mcsim.infer_schema(panel)
     narrow = schema.replace(age={"upper": 40.0}, school={"kind": "binary", "upper": 20.0})
     with pytest.raises(InputError) as caught:
-        TINY.fit(jax.random.key(0), panel, schema=narrow.replace(wage={"kind": "integer"}))
+        TINY_WGAN.fit(jax.random.key(0), panel, schema=narrow.replace(wage={"kind": "integer"}))
     for piece in ("3 faults", "'age'", "outside the schema's bounds", "'wage'", "schema.replace"):
         assert piece in str(caught.value)
 
@@ -232,7 +230,7 @@ def test_bad_configurations_are_reported_together():
 def test_a_constant_column_is_a_warning_and_is_reproduced(panel):
     constant = change(panel, age=np.full(300, 2.5)).select(["treat", "age", "black"])
     with pytest.warns(UserWarning, match="'age' is constant"):
-        generator = TINY.fit(jax.random.key(0), constant, given=["treat"], progress=False)
+        generator = TINY_WGAN.fit(jax.random.key(0), constant, given=["treat"], progress=False)
     sample = generator.sample(jax.random.key(1), 50, given=treated(50))
     assert (np.asarray(sample["age"]) == 2.5).all()
 
@@ -252,11 +250,11 @@ def test_divergence_is_an_error_with_a_remedy(panel):
 
 
 def test_floats_and_keys_do_not_compile_again(panel):
-    TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    TINY_WGAN.fit(jax.random.key(0), panel, given=["treat"], progress=False)
     before = run_segment._cache_size()
     from dataclasses import replace
 
-    other = replace(TINY, learning_rate=2e-3, moment_weight=0.5, temperature=0.7)
+    other = replace(TINY_WGAN, learning_rate=2e-3, moment_weight=0.5, temperature=0.7)
     other.fit(jax.random.key(1), panel, given=["treat"], progress=False)
     fit_many(other, jax.random.split(jax.random.key(2), 3), panel, given=["treat"], progress=False)
     assert run_segment._cache_size() == before
@@ -266,9 +264,9 @@ def test_floats_and_keys_do_not_compile_again(panel):
 def test_without_given_columns_and_categories():
     rng = np.random.default_rng(0)
     panel = Panel({"x": rng.normal(size=100), "y": rng.normal(size=100)})
-    generator = TINY.fit(jax.random.key(0), panel, progress=False)
+    generator = TINY_WGAN.fit(jax.random.key(0), panel, progress=False)
     assert generator.sample(jax.random.key(1), 7)["y"].shape == (7, 1)
-    continuous = TINY.fit(jax.random.key(0), panel, given=["x"], progress=False)
+    continuous = TINY_WGAN.fit(jax.random.key(0), panel, given=["x"], progress=False)
     sample = continuous.sample(jax.random.key(1), 3, given=Panel({"x": [0.1, 0.2, 0.3]}))
     np.testing.assert_array_equal(sample["x"][:, 0], [0.1, 0.2, 0.3])
 
@@ -290,7 +288,7 @@ def test_losses_and_repr(panel, generator):
 
 def test_folds_partition_the_rows_by_arm(panel):
     keys = jax.random.split(jax.random.key(0), 5)
-    ensemble = fit_many(TINY, keys, panel, given=["treat"], progress=False)
+    ensemble = fit_many(TINY_WGAN, keys, panel, given=["treat"], progress=False)
     left_out = [np.setdiff1d(np.arange(300), member.rows) for member in ensemble]
     assert sorted(np.concatenate(left_out)) == list(range(300))
     treat = np.asarray(panel["treat"])[:, 0]
@@ -301,10 +299,12 @@ def test_folds_partition_the_rows_by_arm(panel):
 def test_members_do_not_depend_on_each_other(panel):
     """An ensemble of three holds what three single fits on its rows give."""
     keys = jax.random.split(jax.random.key(4), 3)
-    ensemble = fit_many(TINY, keys, panel, given=["treat"], resample="bootstrap", progress=False)
-    alone = TINY.fit_members(keys[1:2], panel, [ensemble[1].rows], given=["treat"], progress=False)[
-        0
-    ]
+    ensemble = fit_many(
+        TINY_WGAN, keys, panel, given=["treat"], resample="bootstrap", progress=False
+    )
+    alone = TINY_WGAN.fit_members(
+        keys[1:2], panel, [ensemble[1].rows], given=["treat"], progress=False
+    )[0]
     for one, two in zip(jax.tree.leaves(ensemble[1]), jax.tree.leaves(alone), strict=True):
         np.testing.assert_array_equal(one, two)
     counts = np.unique(ensemble[1].rows, return_counts=True)[1]
@@ -318,7 +318,7 @@ def test_one_program_under_vmap_gives_the_same_members(panel, monkeypatch):
     keys = jax.random.split(jax.random.key(0), 3)
 
     def ensemble():
-        return fit_many(TINY, keys, panel, given=["treat"], progress=False)
+        return fit_many(TINY_WGAN, keys, panel, given=["treat"], progress=False)
 
     threads = ensemble()
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
@@ -331,18 +331,18 @@ def test_one_program_under_vmap_gives_the_same_members(panel, monkeypatch):
 def test_bad_ensembles(panel):
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(InputError, match="expected at least 2"):
-        fit_many(TINY, keys[:1], panel, given=["treat"])
+        fit_many(TINY_WGAN, keys[:1], panel, given=["treat"])
     with pytest.raises(InputError, match="expected keys of shape"):
-        fit_many(TINY, jax.random.key(0), panel, given=["treat"])
+        fit_many(TINY_WGAN, jax.random.key(0), panel, given=["treat"])
     with pytest.raises(InputError, match="did you mean 'folds'"):
-        fit_many(TINY, keys, panel, given=["treat"], resample="fold")
+        fit_many(TINY_WGAN, keys, panel, given=["treat"], resample="fold")
     with pytest.raises(InputError, match=r"got the class WGAN, expected WGAN\(\)"):
         fit_many(WGAN, keys, panel)
     with pytest.raises(InputError, match="trainer: got PRNGKeyArray"):
         fit_many(keys, keys, panel)
     few = panel.take(np.r_[0, np.arange(1, 60)[np.arange(1, 60) % 3 != 0]])
     with pytest.raises(InputError, match="smallest arm has 1 rows"):
-        fit_many(TINY, keys, few, given=["treat"])
+        fit_many(TINY_WGAN, keys, few, given=["treat"])
 
 
 def test_order_of_generation():

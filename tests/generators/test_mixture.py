@@ -16,6 +16,13 @@ from mcsim.generators._cross_sections.training import _lift, odds_of
 TOP = 25862.32
 
 
+def draw(head, table, outputs, arm, allowed, uniforms, coupled):
+    """Draw values by one program."""
+    return np.asarray(
+        jax.jit(head.draw, static_argnums=5)(table, outputs, arm, allowed, uniforms, coupled)
+    )
+
+
 def test_empty_combinations_by_brute_force():
     """A full row is reachable exactly if every watched set of its values was seen."""
     rng = np.random.default_rng(1)
@@ -68,7 +75,7 @@ def test_coupled_draws_follow_the_law_of_uncoupled_ones(earnings):
     arm = jnp.zeros(n, jnp.int32)
     outputs = outputs.astype(jnp.float32)
     coupled, free = (
-        np.asarray(head.draw(table, outputs, arm, None, uniforms, flag)) for flag in (True, False)
+        draw(head, table, outputs, arm, None, uniforms, flag) for flag in (True, False)
     )
     for atom in head.atoms:
         share = (free == atom).mean()
@@ -102,9 +109,9 @@ def test_a_heavy_mass_point_is_not_overwritten_by_the_next_ones():
     head = Mixture("y", (0.0, 1_000.0, 2_000.0), 3, 25, False, 0.0, np.inf)
     table = head.table(values, np.zeros(3_000, np.int64), 1, values)
     n = 10_000
-    uniforms = jnp.asarray((np.arange(n) + 0.5) / n, jnp.float32)[:, None].repeat(2, 1)
-    outputs, arm = jnp.zeros((n, head.n_outputs), jnp.float32), jnp.zeros(n, jnp.int32)
-    drawn = np.asarray(head.draw(table, outputs, arm, None, uniforms, True))
+    uniforms = np.float32((np.arange(n) + 0.5) / n)[:, None].repeat(2, 1)
+    outputs, arm = np.zeros((n, head.n_outputs), np.float32), np.zeros(n, np.int32)
+    drawn = draw(head, table, outputs, arm, None, uniforms, True)
     shares = [(drawn == atom).mean() for atom in head.atoms]
     assert shares == pytest.approx([0.4, 0.1, 0.1], abs=2 / n)
     assert (np.diff(drawn) >= 0).all()
@@ -113,8 +120,8 @@ def test_a_heavy_mass_point_is_not_overwritten_by_the_next_ones():
 def test_scores_and_values_are_inverse(earnings):
     head, table, values = earnings
     loose = np.sort(values[~np.isin(values, head.atoms)])[50:-50]
-    score = head._score(table, jnp.asarray(loose, jnp.float32))
-    np.testing.assert_allclose(head.value(table, score), loose, rtol=1e-4)
+    score = jax.jit(head._score)(table, loose.astype(np.float32))
+    np.testing.assert_allclose(jax.jit(head.value)(table, score), loose, rtol=1e-4)
     share = norm.cdf(np.asarray(score, np.float64))
     np.testing.assert_allclose(share, (np.arange(len(loose)) + 50) / (len(loose) + 100), atol=0.02)
 
@@ -122,13 +129,13 @@ def test_scores_and_values_are_inverse(earnings):
 def test_levels_draw_by_inverting_the_cumulative_law():
     head = Levels("school", (8.0, 9.0, 12.0), True)
     table = head.table(np.array([8.0, 9.0, 9.0, 12.0]), np.zeros(4, np.int64), 1)
-    uniforms = jnp.asarray(np.linspace(0.0005, 0.9995, 1_000), jnp.float32)[:, None].repeat(2, 1)
-    outputs, arm = jnp.zeros((1_000, 3), jnp.float32), jnp.zeros(1_000, jnp.int32)
-    drawn = np.asarray(head.draw(table, outputs, arm, jnp.ones((1, 3), bool), uniforms, True))
+    uniforms = np.linspace(0.0005, 0.9995, 1_000, dtype=np.float32)[:, None].repeat(2, 1)
+    outputs, arm = np.zeros((1_000, 3), np.float32), np.zeros(1_000, np.int32)
+    drawn = draw(head, table, outputs, arm, np.ones((1, 3), bool), uniforms, True)
     assert (np.diff(drawn) >= 0).all()
     assert [(drawn == level).mean() for level in head.values] == pytest.approx([0.25, 0.5, 0.25])
-    masked = jnp.asarray([[True, False, True]])
-    drawn = np.asarray(head.draw(table, outputs, arm, masked, uniforms, True))
+    masked = np.array([[True, False, True]])
+    drawn = draw(head, table, outputs, arm, masked, uniforms, True)
     assert [(drawn == level).mean() for level in head.values] == pytest.approx([0.5, 0.0, 0.5])
 
 

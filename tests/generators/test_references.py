@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mcsim
-from generators.fits import KEY, changes, effects_panel, fitted, schools, unchecked
+from generators.fits import KEY, changes, effects_panel, schools, unchecked
 from mcsim import Panel
 from mcsim.errors import InputError
 from mcsim.generators import (
@@ -19,14 +19,14 @@ from mcsim.generators import (
 from mcsim.generators._references.normals import best_mixture
 
 
-def test_the_bootstrap_draws_real_rows(panel):
-    drawn = fitted(UnitBootstrap()).sample(mcsim.key(2), 500)
+def test_the_bootstrap_draws_real_rows(panel, fit_once):
+    drawn = fit_once(UnitBootstrap()).sample(mcsim.key(2), 500)
     real = {tuple(row) for row in np.hstack([np.asarray(panel[n]) for n in panel])}
     assert {tuple(row) for row in np.hstack([np.asarray(drawn[n]) for n in panel])} <= real
 
 
-def test_the_bootstrap_draws_all_units_alike(panel):
-    drawn = fitted(UnitBootstrap()).sample(mcsim.key(2), 60_000)
+def test_the_bootstrap_draws_all_units_alike(panel, fit_once):
+    drawn = fit_once(UnitBootstrap()).sample(mcsim.key(2), 60_000)
     counts = np.unique_counts(np.asarray(drawn["y"])[:, 0]).counts
     statistic = np.square(counts - 200).sum() / 200  # chi-squared with 299 degrees of freedom
     assert abs(statistic - 299) < 5 * np.sqrt(2 * 299)
@@ -41,8 +41,8 @@ def test_drawn_clusters_of_the_bootstrap_are_whole_and_real():
     assert {tuple(sorted(first[code == c])) for c in range(int(code.max()))} <= real
 
 
-def test_redrawn_shocks_shift_bootstrapped_paths_alike(panel):
-    generator = fitted(UnitBootstrap())
+def test_redrawn_shocks_shift_bootstrapped_paths_alike(panel, fit_once):
+    generator = fit_once(UnitBootstrap())
     fixed = np.asarray(generator.sample(mcsim.key(2), 400)["y"])
     shifted = np.asarray(generator.with_shocks("redraw").sample(mcsim.key(2), 400)["y"])
     shift = shifted - fixed
@@ -50,18 +50,18 @@ def test_redrawn_shocks_shift_bootstrapped_paths_alike(panel):
 
 
 @pytest.mark.parametrize("bandwidth", [0.2, 0.4, 1.0])
-def test_smoothing_keeps_spreads_and_copies_less(panel, bandwidth):
-    drawn = fitted(SmoothedBootstrap(bandwidth=bandwidth)).sample(mcsim.key(2), 20_000)
+def test_smoothing_keeps_spreads_and_copies_less(panel, bandwidth, fit_once):
+    drawn = fit_once(SmoothedBootstrap(bandwidth=bandwidth)).sample(mcsim.key(2), 20_000)
     assert changes(drawn, "y", 3).std() == pytest.approx(changes(panel, "y", 3).std(), rel=0.05)
     assert not np.isin(drawn["y"], panel["y"]).any()
 
 
 @pytest.mark.slow
-def test_a_small_bandwidth_draws_near_copies(panel):
+def test_a_small_bandwidth_draws_near_copies(panel, fit_once):
     vectors = np.hstack([np.asarray(panel[n]) for n in panel])
     nearest = []
     for bandwidth in (0.1, 0.4, 2.0):
-        drawn = fitted(SmoothedBootstrap(bandwidth=bandwidth)).sample(mcsim.key(2), 200)
+        drawn = fit_once(SmoothedBootstrap(bandwidth=bandwidth)).sample(mcsim.key(2), 200)
         own = np.hstack([np.asarray(drawn[n]) for n in panel])
         nearest.append(np.median(np.linalg.norm(own[:, None] - vectors, axis=2).min(axis=1)))
     assert nearest[0] < 0.5 * nearest[1] < nearest[2]

@@ -17,7 +17,6 @@ from generators.fits import (
     WHOLE,
     changes,
     effects_panel,
-    fitted,
     mixed_frame,
     named,
     unchecked,
@@ -285,9 +284,9 @@ def test_a_frame_is_no_panel():
 
 
 @pytest.mark.parametrize("units", [0, 2.5, True])
-def test_wrong_numbers_of_units_are_a_sentence(panel, units):
+def test_wrong_numbers_of_units_are_a_sentence(panel, units, fit_once):
     with unchecked(), pytest.raises(InputError, match="n_units: got"):
-        fitted(GaussianCopula()).sample(KEY, units)
+        fit_once(GaussianCopula()).sample(KEY, units)
 
 
 def test_values_outside_the_schema_are_refused(panel):
