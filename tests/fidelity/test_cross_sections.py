@@ -237,10 +237,9 @@ def test_every_measure_has_a_bar(table):
 @pytest.mark.slow
 def test_lalonde_references():
     panel, schema = from_frame(datasets.load("lalonde_experimental"))
-    options = {"schema": schema, "given": ("treat",), "outcome": "re78", "permutations": 100}
-    # shares of mass points have an sd of .4 percentage points in 20,000 rows; no null is asserted
-    again = {"again": UnitBootstrap()}
-    found = mcsim.fidelity(panel, again, key=KEY, n_generated=20_000, **options)
+    found = mcsim.fidelity(
+        panel, {"again": UnitBootstrap()}, key=KEY, schema=schema, given=("treat",), outcome="re78"
+    )
     assert cell(found, "bootstrap", "auc_training")["value"] == pytest.approx(0.29, abs=0.04)
     assert cell(found, "normal", "auc_cross")["value"] > 0.99
     assert cell(found, "normal", "mass_points", "control")["value"] > 60

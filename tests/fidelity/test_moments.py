@@ -18,8 +18,6 @@ from mcsim.estimators import fixed_effects
 
 pytestmark = pytest.mark.usefixtures("two_references")
 moments = jax.jit(_moments.moments)
-SCORED = QUICK | {"replications": 1, "draws": 80, "permutations": 40}
-"""As many panels as `QUICK` draws for the score, without placebo laws and permutations."""
 
 
 def cube_and_rows(seed=0, n_units=30, periods=6, outcomes=2):
@@ -122,7 +120,7 @@ def test_rare_levels_do_not_blow_up_the_score():
     level[:6] = np.arange(3, 9)[:, None]  # six levels of one unit each
     schema = infer_schema(panel, levels={"level": tuple("abcdefghi")})
     table = mcsim.fidelity(panel.with_columns({"level": level}), LevelTruth(), key=KEY,
-                           schema=schema, **SCORED)  # fmt: skip
+                           schema=schema, **QUICK)  # fmt: skip
     parts = table.score.set_index(["generator", "component"])["value"]
     assert parts["real", "slopes_between"] < 1.4
 
@@ -132,7 +130,7 @@ def test_outcomes_that_do_not_differ_by_level_are_told():
     panel = ByLevel().sample(KEY, 200)
     schema = infer_schema(panel, levels={"level": ("a", "b", "c")})
     generators = {"truth": LevelTruth(), "flat": LevelTruth(hidden=1.0)}
-    table = mcsim.fidelity(panel, generators, key=KEY, schema=schema, **SCORED)
+    table = mcsim.fidelity(panel, generators, key=KEY, schema=schema, **QUICK)
     parts = table.score.set_index(["generator", "component"])["value"]
     assert parts["truth", "slopes_between"] < 1.3
     assert parts["flat", "slopes_between"] > 2

@@ -66,18 +66,18 @@ def unchecked():
 # Panels
 
 
-def effects_panel(n=300, t=6, seed=0, rho=0.5):
-    """Two outcomes that move together, with unit effects, dynamics and period means."""
+def effects_panel(n=300, t=6, seed=0, rho=0.5, common=0.0):
+    """Two outcomes that move together, with unit effects, dynamics, period means and shocks."""
     rng = np.random.default_rng(seed)
     level = rng.normal(size=(n, 1, 2)) @ np.array([[1.0, 0.6], [0.0, 0.8]])
     shocks = rng.normal(size=(n, t, 2)) @ np.array([[1.0, -0.5], [0.0, 0.9]])
     for now in range(1, t):
         shocks[:, now] = rho * shocks[:, now - 1] + np.sqrt(1 - rho**2) * shocks[:, now]
     values = level + shocks + np.linspace(0, 1, t)[:, None]
-    return Panel({"y": values[..., 0], "x": 3 + 2 * values[..., 1]})
+    return Panel({"y": values[..., 0] + common, "x": 3 + 2 * values[..., 1]})
 
 
-PANEL = effects_panel()
+PANEL = effects_panel(common=np.random.default_rng(1).normal(size=6))
 
 
 def changes(panel, name, at):

@@ -39,6 +39,17 @@ from mcsim.generators import (
 )
 from mcsim.generators._training import trainer as _trainer
 
+
+class Checked(Exception):
+    """Raised where training would begin."""
+
+
+@pytest.fixture
+def only_checks(monkeypatch):
+    """Let fits end after their checks, with `Checked`."""
+    monkeypatch.setattr(_trainer, "KEEPER", mock.Mock(get=lambda: mock.Mock(side_effect=Checked)))
+
+
 # Warnings
 
 
@@ -52,19 +63,15 @@ def test_constant_columns_are_learned_with_a_warning(trainer):
 
 @pytest.mark.slow
 @named(WHOLE)
-def test_many_periods_of_few_units_are_warned_about(trainer):
-    with pytest.warns(UserWarning, match="MacroPanel learns such panels"):
+def test_many_periods_of_few_units_are_warned_about(trainer, only_checks):
+    said = pytest.warns(UserWarning, match="MacroPanel learns such panels")
+    with said, pytest.raises(Checked):
         trainer.fit(KEY, effects_panel(8, 40))
-
-
-class Checked(Exception):
-    """Raised where training would begin."""
 
 
 @pytest.mark.parametrize("n_periods", [1, 100])
 @named([Autoregressive(), Flow(), GAN(), VAE(), WGAN(), *WHOLE])
-def test_warnings_point_at_the_line_of_the_user(trainer, n_periods, monkeypatch):
-    monkeypatch.setattr(_trainer, "KEEPER", mock.Mock(get=lambda: mock.Mock(side_effect=Checked)))
+def test_warnings_point_at_the_line_of_the_user(trainer, n_periods, only_checks):
     data = effects_panel(20, n_periods).with_columns({"one": np.ones((20, n_periods))})
     with warnings.catch_warnings(record=True, action="always") as caught:
         with pytest.raises(Checked):
@@ -84,26 +91,31 @@ def test_a_block_bootstrap_is_made_for_many_periods():
         BlockBootstrap().fit(KEY, effects_panel(8, 40))
 
 
-def test_columns_that_hardly_ever_change_are_told():
+def test_columns_that_hardly_ever_change_are_told(only_checks):
     educ = np.full((60, 4), 12.0)
     educ[:30] = 16.0
     educ[7, 2:] += 1
     data = Panel({"y": np.random.default_rng(0).normal(size=(60, 4)), "educ": educ})
-    with pytest.warns(UserWarning, match="'educ' changes within 1 of 60 units only"):
+    said = pytest.warns(UserWarning, match="'educ' changes within 1 of 60 units only")
+    with said, pytest.raises(Checked):
         GaussianCopula().fit(KEY, data)
-    UnitBootstrap().fit(KEY, data)  # copies men as they are
+    with pytest.raises(Checked):  # and no warning: it copies men as they are
+        UnitBootstrap().fit(KEY, data)
 
 
 @pytest.mark.parametrize(("turn", "word"), [(1, "falls"), (-1, "rises")])
-def test_columns_that_go_one_way_are_told(turn, word):
+def test_columns_that_go_one_way_are_told(turn, word, only_checks):
     rng = np.random.default_rng(0)
     adopted = turn * (np.arange(6) >= rng.integers(2, 9, (80, 1))).astype(float)
     data = Panel({"y": rng.normal(size=(80, 6)), "d": adopted})
-    with pytest.warns(UserWarning, match=f"'d' never {word} within a unit; in generated panels"):
+    said = pytest.warns(UserWarning, match=f"'d' never {word} within a unit; in generated panels")
+    with said, pytest.raises(Checked):
         GaussianCopula().fit(KEY, data)
-    with pytest.warns(UserWarning, match=f"'d' never {word} within a unit"):
+    said = pytest.warns(UserWarning, match=f"'d' never {word} within a unit")
+    with said, pytest.raises(Checked):
         BlockBootstrap().fit(KEY, data)
-    UnitBootstrap().fit(KEY, data)
+    with pytest.raises(Checked):  # and no warning
+        UnitBootstrap().fit(KEY, data)
 
 
 # Missing cells
