@@ -12,6 +12,7 @@ from scipy.stats import truncnorm
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import Autoregressive, FittedPanel, GaussianCopula, fit_many, load, save
+from mcsim.generators._autoregressive import distribution
 from mcsim.generators._autoregressive.distribution import (
     RAKING_ROUNDS,
     Innovation,
@@ -19,37 +20,38 @@ from mcsim.generators._autoregressive.distribution import (
     innovation,
     log_shares,
     middle,
-    offsets_of,
     within,
 )
 from mcsim.generators._autoregressive.likelihood import log_density
 from mcsim.generators._training.steps import run_segment
 
 TINY = Autoregressive(hidden=(4,), components=2, steps=5, folds=2)
+density_of, shares_of = jax.jit(log_density), jax.jit(log_shares)
+drawn_of = jax.jit(draw_innovation)
 LOW, HIGH = np.array([-1.0, 0.2]), np.array([-0.4, 0.9])
 
 
 def a_law(units, tilts=(1.5, -2.0)):
     parts = np.log([0.3, 0.7]), [-0.5, 0.6], np.log([0.5, 1.2]), tilts
-    return Innovation(*(jnp.tile(jnp.asarray(part, jnp.float32), (units, 1)) for part in parts))
+    return Innovation(*(np.tile(np.asarray(part, np.float32), (units, 1)) for part in parts))
 
 
 def intervals(units):
-    return tuple(jnp.tile(jnp.asarray(side, jnp.float32), (units, 1)) for side in (LOW, HIGH))
+    return tuple(np.tile(np.asarray(side, np.float32), (units, 1)) for side in (LOW, HIGH))
 
 
 @pytest.mark.parametrize("tilts", [(0.0, 0.0), (1.5, -2.0), (-30.0, 3.0)])
 def test_densities_and_shares_sum_to_one(tilts):
     grid = np.arange(-9, 9, 0.001) + 0.0005
     n = len(grid)
-    law, points, none = a_law(n, tilts), intervals(n), jnp.zeros((n, 2), jnp.float32)
-    cells = jnp.asarray(grid, jnp.float32)
-    density = np.exp(log_density(law, cells, (cells, cells), points, none))
+    law, points, none = a_law(n, tilts), intervals(n), np.zeros((n, 2), np.float32)
+    cells = grid.astype(np.float32)
+    density = np.exp(density_of(law, cells, (cells, cells), points, none))
     outside = ~((grid[:, None] > LOW) & (grid[:, None] < HIGH)).any(axis=1)
-    shares = np.exp(log_shares(law, *points)[0][0])
+    shares = np.exp(shares_of(law, *points)[0][0])
     assert density[outside].sum() * 0.001 + shares.sum() == pytest.approx(1, abs=2e-3)
-    at = none.at[:, 0].set(1.0)
-    said = log_density(law, cells, (points[0][:, 0], points[1][:, 0]), points, at)
+    at = np.tile(np.float32([1.0, 0.0]), (n, 1))
+    said = density_of(law, cells, (points[0][:, 0], points[1][:, 0]), points, at)
     np.testing.assert_allclose(np.exp(said), shares[0], rtol=1e-4)
 
 
@@ -59,18 +61,18 @@ def test_draws_follow_the_density(tilts):
     n = 200_000
     law, points = a_law(n, tilts), intervals(n)
     uniforms = jax.random.uniform(jax.random.key(0), (2, n), jnp.float32, 1e-7, 1 - 1e-7)
-    drawn = np.asarray(draw_innovation(law, *points, uniforms))
-    shares = np.exp(log_shares(law, *points)[0][0])
+    drawn = np.asarray(drawn_of(law, *points, uniforms))
+    shares = np.exp(shares_of(law, *points)[0][0])
     for share, low, high in zip(shares, LOW, HIGH, strict=True):
         assert ((drawn > low) & (drawn < high)).mean() == pytest.approx(share, abs=0.005)
     edges = np.array([-3.0, -1.5, -1.0, -0.4, -0.1, 0.2, 0.9, 1.5, 3.0])
     for low, high in itertools.pairwise(edges):
         if low in LOW:
             continue
-        grid = jnp.asarray(np.linspace(low, high, 2_001)[:-1] + (high - low) / 4_000, jnp.float32)
+        grid = np.float32(np.linspace(low, high, 2_001)[:-1] + (high - low) / 4_000)
         few = tuple(side[:2_000] for side in points)
         own = jax.tree.map(lambda part: part[:2_000], law)
-        density = np.exp(log_density(own, grid, (grid, grid), few, jnp.zeros((2_000, 2))))
+        density = np.exp(density_of(own, grid, (grid, grid), few, np.zeros((2_000, 2), np.float32)))
         expected = density.mean() * (high - low)
         assert ((drawn > low) & (drawn < high)).mean() == pytest.approx(expected, abs=0.005)
 
@@ -80,8 +82,8 @@ def test_zeros_are_about_a_standard_normal():
     for components in (1, 2, 3, 5):
         law = innovation(components, jnp.zeros((100_000, 3 * components), jnp.float32))
         uniforms = jax.random.uniform(jax.random.key(1), (2, 100_000), jnp.float32, 1e-7, 1 - 1e-7)
-        none = jnp.zeros((100_000, 0), jnp.float32)
-        drawn = np.asarray(draw_innovation(law, none, none, uniforms))
+        none = np.zeros((100_000, 0), np.float32)
+        drawn = np.asarray(drawn_of(law, none, none, uniforms))
         assert drawn.mean() == pytest.approx(0, abs=0.02)
         assert drawn.std() == pytest.approx(1, abs=0.02)
         assert (np.abs(drawn) > 1.96).mean() == pytest.approx(0.05, abs=0.012)
@@ -89,11 +91,12 @@ def test_zeros_are_about_a_standard_normal():
 
 def test_offsets_give_the_target_shares():
     rng = np.random.default_rng(0)
-    law = a_law(500)._replace(tilts=jnp.asarray(rng.normal(size=(500, 2)), jnp.float32))
-    targets, zeros = jnp.asarray([0.4, 0.01], jnp.float32), jnp.zeros(2, jnp.float32)
+    law = a_law(500)._replace(tilts=rng.normal(size=(500, 2)).astype(np.float32))
+    targets, zeros = np.float32([0.4, 0.01]), np.zeros(2, np.float32)
+    offsets_of = jax.jit(distribution.offsets_of)
     offsets = offsets_of(law, intervals(500), zeros, targets, RAKING_ROUNDS)
     moved = law._replace(tilts=law.tilts + offsets)
-    shares = np.exp(log_shares(moved, *intervals(500))[0]).mean(axis=0)
+    shares = np.exp(shares_of(moved, *intervals(500))[0]).mean(axis=0)
     np.testing.assert_allclose(shares, targets, rtol=1e-3)
     np.testing.assert_array_equal(offsets_of(law, intervals(500), offsets, targets, 0), offsets)
 
@@ -101,9 +104,8 @@ def test_offsets_give_the_target_shares():
 def test_truncated_normals():
     low, high = np.array([-np.inf, -1.0, 0.3, 2.5, -4.0]), np.array([-0.5, 2.0, np.inf, 3.0, -3.0])
     np.testing.assert_allclose(middle(low, high), truncnorm(low, high).mean(), atol=1e-6)
-    uniform = jnp.full(5, 0.3, jnp.float32)
-    sides = (jnp.asarray(side, jnp.float32) for side in (low, high))
-    drawn = np.asarray(within(*sides, uniform))
+    uniform = np.full(5, 0.3, np.float32)
+    drawn = np.asarray(jax.jit(within)(low.astype(np.float32), high.astype(np.float32), uniform))
     level = np.where(low > 0, 0.7, 0.3)
     np.testing.assert_allclose(drawn, truncnorm(low, high).ppf(level), atol=2e-3)
 

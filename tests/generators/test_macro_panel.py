@@ -16,7 +16,7 @@ from mcsim import Panel
 from mcsim._fidelity._panels.statistics import STATISTICS, panel_statistics
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.estimators import fixed_effects
-from mcsim.generators._macro import FittedMacroPanel, MacroPanel
+from mcsim.generators import FittedMacroPanel, MacroPanel
 from mcsim.generators._macro.simulated_moments import (
     flat_moments,
     moments,

@@ -18,13 +18,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 import mcsim
+from generators.fits import TINY_FLOW, TINY_GAN, TINY_VAE, TINY_WGAN, VOLATILE
 from mcsim import Column, Panel, Schema
 from mcsim._definitions.describe import describe
 from mcsim.errors import InputError, ModelFileError
 from mcsim.generators import (
+    GAN,
+    VAE,
     WGAN,
     Autoregressive,
+    Flow,
     GaussianCopula,
+    MacroPanel,
     UnitBootstrap,
     fit_many,
     load,
@@ -32,13 +37,8 @@ from mcsim.generators import (
     save,
 )
 from mcsim.generators._cross_sections import adversary as training
-from mcsim.generators._flow.trainer import Flow
-from mcsim.generators._macro.macro_panel import MacroPanel
 from mcsim.generators._storage import model_files as _files
 from mcsim.generators._storage.model_files import CLASSES, TRAINERS, digest_of
-from mcsim.generators._vae.trainer import VAE
-
-TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
 
 
 def example():
@@ -63,7 +63,7 @@ def example():
 @pytest.fixture(scope="module")
 def fitted():
     panel, schema = example()
-    return TINY.fit(jax.random.key(0), panel, given=["treat"], schema=schema, progress=False)
+    return TINY_WGAN.fit(jax.random.key(0), panel, given=["treat"], schema=schema, progress=False)
 
 
 @pytest.fixture
@@ -101,15 +101,17 @@ DATA = {
     MacroPanel: Panel({"y": np.random.default_rng(2).normal(size=(6, 24))}),
     WGAN: example()[0],
     Autoregressive: example()[0],
+    **dict.fromkeys((Flow, GAN, VAE), VOLATILE),
 }
-"""What trainers that learn no panel of states are fit to."""
+"""The data of trainers that learn no panel of states."""
 
 FAST = {
     Autoregressive: Autoregressive(hidden=(8,), steps=5),
-    Flow: Flow(steps=3, folds=2, couplings=2),
+    Flow: TINY_FLOW,
+    GAN: TINY_GAN,
     MacroPanel: MacroPanel(steps=2, panels=4),
-    VAE: VAE(hidden=(8,), steps=10),
-    WGAN: TINY,
+    VAE: TINY_VAE,
+    WGAN: TINY_WGAN,
 }
 """Trainers that would take long."""
 
@@ -137,7 +139,7 @@ def test_names_of_classes_and_files_are_no_part_of_a_model_file(fitted, tmp_path
 
     def train():
         with model_cache(tmp_path / "models") as folder:
-            TINY.fit(jax.random.key(0), panel, given=["treat"], schema=schema, progress=False)
+            TINY_WGAN.fit(jax.random.key(0), panel, given=["treat"], schema=schema, progress=False)
         return [path.name for path in folder.iterdir()]
 
     written, kept = save(fitted, tmp_path / "one").read_bytes(), train()
@@ -256,7 +258,7 @@ def test_labels_survive(path):
 def test_rows_survive(tmp_path):
     panel, schema = example()
     keys = jax.random.split(jax.random.key(0), 3)
-    member = fit_many(TINY, keys, panel, given=["treat"], schema=schema, progress=False)[1]
+    member = fit_many(TINY_WGAN, keys, panel, given=["treat"], schema=schema, progress=False)[1]
     loaded = load(save(member, tmp_path / "member"))
     np.testing.assert_array_equal(loaded.rows, member.rows)
 
@@ -473,7 +475,7 @@ def test_the_cache_trains_once(tmp_path, trainings):
     panel, schema = example()
     keys = jax.random.split(jax.random.key(0), 3)
 
-    def ensemble(trainer=TINY, panel=panel, keys=keys):
+    def ensemble(trainer=TINY_WGAN, panel=panel, keys=keys):
         with model_cache(tmp_path / "models"):
             return fit_many(trainer, keys, panel, given=["treat"], schema=schema, progress=False)
 
@@ -482,11 +484,11 @@ def test_the_cache_trains_once(tmp_path, trainings):
     for one, two in zip(first, second, strict=True):
         np.testing.assert_array_equal(draw(one)["wage"], draw(two)["wage"])
         np.testing.assert_array_equal(one.rows, two.rows)
-    ensemble(replace(TINY, learning_rate=2e-3))
+    ensemble(replace(TINY_WGAN, learning_rate=2e-3))
     ensemble(panel=panel.with_columns({"wage": panel["wage"] * 2}))
     ensemble(keys=jax.random.split(jax.random.key(1), 3))
     assert trainings == [3, 3, 3, 3]
-    fit_many(TINY, keys, panel, given=["treat"], schema=schema, progress=False)
+    fit_many(TINY_WGAN, keys, panel, given=["treat"], schema=schema, progress=False)
     assert trainings == [3, 3, 3, 3, 3]
 
 
@@ -531,12 +533,12 @@ def test_what_is_missing_or_broken_is_trained_again(tmp_path, trainings):
     panel, _ = example()
     keys = jax.random.split(jax.random.key(0), 3)
     with model_cache(tmp_path) as folder:
-        fit_many(TINY, keys, panel, given=["treat"], progress=False)
+        fit_many(TINY_WGAN, keys, panel, given=["treat"], progress=False)
         one, two, _ = sorted(folder.iterdir())
         one.unlink()
         two.write_bytes(two.read_bytes()[:50])
-        fit_many(TINY, keys, panel, given=["treat"], progress=False)
-        fit_many(TINY, keys, panel, given=["treat"], progress=False)
+        fit_many(TINY_WGAN, keys, panel, given=["treat"], progress=False)
+        fit_many(TINY_WGAN, keys, panel, given=["treat"], progress=False)
     assert trainings == [3, 2]
     assert len(list(tmp_path.iterdir())) == 3
 

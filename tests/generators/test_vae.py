@@ -1,15 +1,15 @@
 """VAE: the bound against closed forms, the start at factor analysis, when training ends, shape."""
 
-from contextlib import contextmanager
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy.stats import binom, multivariate_normal, norm
 from scipy.stats import t as student_t
 
+from generators.fits import TINY_VAE, VOLATILE, unchecked, volatile_panel
 from mcsim import Panel, from_frame, infer_schema
 from mcsim.datasets import load
 from mcsim.errors import InputError, TrainingDiverged
@@ -29,24 +29,11 @@ from mcsim.generators._vae.trainer import plan_of
 from mcsim.generators._vae.training import factor_analysis, first_autoencoder
 
 KEY = jax.random.key(0)
-TINY = VAE(hidden=(8,), steps=20, folds=2)
-
-
-def volatile_panel(n=300, periods=8, seed=0):
-    """Two columns of one level; units differ threefold in volatility; a mass point at 2."""
-    rng = np.random.default_rng(seed)
-    level = rng.normal(size=(n, 1))
-    scale = np.exp(rng.choice([-0.8, 0.5], (n, 1)))
-    wage = level + scale * rng.normal(size=(n, periods))
-    hours = 2 + 0.3 * level + scale * rng.normal(size=(n, periods))
-    steady = rng.uniform(size=(n, 1)) < 0.3
-    stays = rng.uniform(size=(n, periods)) < np.where(steady, 0.95, 0.05)
-    return Panel({"wage": wage, "hours": np.where(stays, 2.0, hours)})
 
 
 @pytest.fixture(scope="module")
 def panel():
-    return volatile_panel()
+    return VOLATILE
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +43,8 @@ def scores(panel):
 
 
 @pytest.fixture(scope="module")
-def generator(panel):
-    return VAE(steps=400).fit(KEY, panel, progress=False)
-
-
-@contextmanager
-def unchecked():
-    """What a user meets, who has no type checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+def generator(fit_once):
+    return fit_once(TINY_VAE, VOLATILE, KEY)
 
 
 def unit_sds(panel, name="wage"):
@@ -123,12 +100,13 @@ def test_student_noise_has_the_density_the_probabilities_and_the_draws_of_studen
     df, size = float(np.asarray(model.df)[0]), len(np.asarray(model.df))
     assert df == pytest.approx(8.0, abs=0.01)
     points = np.linspace(-6, 6, 41, dtype=np.float32)
-    away = jnp.asarray(np.repeat(points[:, None], size, axis=1))
-    density = np.asarray(model._log_density(away))[:, 0]
+    away = np.repeat(points[:, None], size, axis=1)
+    density = np.asarray(jax.jit(model._log_density)(away))[:, 0]
     np.testing.assert_allclose(density, student_t(df).logpdf(points), atol=1e-4)
-    below = norm.cdf(np.asarray(model._normal(away))[:, 0])
+    normal = jax.jit(model._normal)(away)
+    below = norm.cdf(np.asarray(normal)[:, 0])
     np.testing.assert_allclose(below, student_t(df).cdf(points), atol=4e-4)
-    back = np.asarray(model.draw_noise(model._normal(away)))[:, 0]
+    back = np.asarray(jax.jit(model.draw_noise)(normal))[:, 0]
     np.testing.assert_allclose(back, points, atol=1e-3)
 
 
@@ -138,23 +116,21 @@ def test_log_probability_of_intervals_is_exact_in_the_tails_and_has_a_gradient()
     flipped = low > 0
     a, b = np.where(flipped, -high, low), np.where(flipped, -low, high)
     expected = norm.logcdf(b) + np.log1p(-np.exp(norm.logcdf(a) - norm.logcdf(b)))
-    found = log_probability(jnp.asarray(low), jnp.asarray(high))
+    found = jax.jit(log_probability)(low, high)
     np.testing.assert_allclose(found, expected, atol=2e-6)
-    slope = jax.grad(lambda ends: log_probability(*ends).sum())(
-        (jnp.asarray(low), jnp.asarray(high))
-    )
+    slope = jax.jit(jax.grad(lambda ends: log_probability(*ends).sum()))((low, high))
     assert np.isfinite(slope).all()
 
 
 def test_a_cell_counts_with_its_density_or_with_the_probability_of_its_interval(scores):
     model = blank(VAE(likelihood="normal"), scores)
-    z = jnp.zeros((1, model.plan.latent), jnp.float32)
-    mean, scale = (np.asarray(part)[0] for part in model.decode(z))
+    z = np.zeros((1, model.plan.latent), np.float32)
+    mean, scale = (np.asarray(part)[0] for part in jax.jit(model.decode)(z))
     inside = np.zeros((1, len(mean)), np.float32)
     low, high = inside - 0.5, inside + 0.5
     low[0, 0] = high[0, 0] = 0.0
     low[0, 1], high[0, 2], low[0, 3], high[0, 3] = -np.inf, np.inf, -np.inf, np.inf
-    found = np.asarray(model.log_likelihood(z, Intervals(inside, low, high)))[0]
+    found = np.asarray(jax.jit(model.log_likelihood)(z, Intervals(inside, low, high)))[0]
     law = norm(mean, scale)
     assert found[0] == pytest.approx(norm(mean[0], scale[0]).logpdf(0.0), abs=1e-5)
     expected = np.log((law.cdf(high[0]) - law.cdf(low[0]))[1:])
@@ -174,12 +150,13 @@ def test_the_encoder_sees_mass_points_in_the_middle_of_their_intervals():
 def test_lstms_write_and_read_vectors_in_the_order_of_perceptrons():
     writer, reader = Writer(2, 1, 8, 4, 3, 1, heads=2), Reader(8, 4, 3, 1, features=5)
     params, readings = initialize(KEY, (writer, reader), (1.0, 1.0))
-    z = jax.random.normal(KEY, (6, 2 + 4), jnp.float32)
-    vectors = apply(writer, params, z)
+    z = np.random.default_rng(0).normal(size=(6, 2 + 4)).astype(np.float32)
+    write, read = jax.jit(partial(apply, writer)), jax.jit(partial(apply, reader))
+    vectors = np.asarray(write(params, z))
     assert vectors.shape == (6, 2 * 13)
-    assert apply(reader, readings, vectors[:, :13]).shape == (6, 5)
-    moved = apply(writer, params, z.at[:, 2 + 2].add(1.0))  # the latent of the third period
-    changed = np.asarray((moved != vectors).any(axis=0)).reshape(2, 13)
+    assert read(readings, vectors[:, :13]).shape == (6, 5)
+    z[:, 2 + 2] += 1.0  # the latent of the third period
+    changed = (np.asarray(write(params, z)) != vectors).any(axis=0).reshape(2, 13)
     later = np.tile([False, False, True, True], 3)
     assert (changed == np.append(later, False)).all()
 
@@ -201,9 +178,9 @@ def test_training_ends_when_held_out_units_become_less_likely():
 
 @pytest.mark.slow
 def test_another_key_another_size_of_floats_and_an_ensemble_compile_nothing_anew(panel):
-    TINY.fit(KEY, panel, progress=False)
+    TINY_VAE.fit(KEY, panel, progress=False)
     before = run_segment._cache_size()
-    TINY.fit(jax.random.key(1), panel, progress=False)
+    TINY_VAE.fit(jax.random.key(1), panel, progress=False)
     VAE(hidden=(8,), steps=20, folds=2, beta=0.5, learning_rate=1e-4, weight_decay=0.0).fit(
         KEY, panel, progress=False
     )
@@ -212,7 +189,7 @@ def test_another_key_another_size_of_floats_and_an_ensemble_compile_nothing_anew
 
 @pytest.mark.slow
 def test_an_ensemble_learns_from_the_rows_of_each_member(panel):
-    members = fit_many(TINY, jax.random.split(KEY, 3), panel, progress=False)
+    members = fit_many(TINY_VAE, jax.random.split(KEY, 3), panel, progress=False)
     assert [len(member.rows) for member in members] == [200, 200, 200]
     first, second = (np.asarray(m.sample(KEY, 5)["wage"]) for m in members[:2])
     assert (first != second).any()
@@ -237,7 +214,8 @@ def test_the_same_key_draws_the_same_units_and_jit_changes_nothing(generator):
 
 
 @pytest.mark.slow
-def test_units_differ_in_volatility_as_in_the_data_and_as_the_copula_cannot(panel, generator):
+def test_units_differ_in_volatility_as_in_the_data_and_as_the_copula_cannot(panel):
+    generator = VAE(steps=400).fit(KEY, panel, progress=False)
     copula = GaussianCopula().fit(KEY, panel)
     real, drawn, normal = (
         np.log(unit_sds(p)).std()
@@ -256,7 +234,7 @@ def test_mass_points_have_their_share_and_stay_with_their_units(panel, generator
 
 def test_variances_of_changes_are_those_of_the_data(panel, generator):
     drawn = generator.sample(KEY, 20_000)
-    for name in panel:
+    for name in ("wage", "hours"):
         changes = [np.asarray(p[name]) @ np.repeat([-0.25, 0.25], 4) for p in (panel, drawn)]
         assert np.log(changes[1].std() / changes[0].std()) == pytest.approx(0.0, abs=0.1)
 
@@ -314,7 +292,7 @@ def test_a_cross_section_is_learned_by_the_values_of_given_columns():
     wage = np.exp(rng.normal(1 + treat, 0.4))
     school = rng.integers(8, 17, 120).astype(float)
     panel = Panel({"treat": treat, "school": school, "wage": wage})
-    generator = TINY.fit(KEY, panel, given=["treat"], progress=False)
+    generator = TINY_VAE.fit(KEY, panel, given=["treat"], progress=False)
     drawn = generator.sample(KEY, 4_000, given={"treat": np.arange(4_000) % 2})
     low, high = (np.median(np.asarray(drawn["wage"])[k::2]) for k in (0, 1))
     assert np.log(high / low) == pytest.approx(1.0, abs=0.15)
@@ -341,7 +319,7 @@ def test_traits_missing_cells_and_clusters(panel):
 @pytest.mark.parametrize("shape", [(30, 1), (30, 6)])
 def test_a_single_column_and_nothing_but_traits(shape):
     values = np.repeat(np.random.default_rng(0).normal(size=(30, 1)), shape[1], axis=1)
-    drawn = TINY.fit(KEY, Panel({"y": values}), progress=False).sample(KEY, 2_000)["y"]
+    drawn = TINY_VAE.fit(KEY, Panel({"y": values}), progress=False).sample(KEY, 2_000)["y"]
     assert drawn.shape == (2_000, shape[1])
     assert np.asarray(drawn).std() == pytest.approx(values.std(), rel=0.15)
 
@@ -363,7 +341,8 @@ def test_units_are_encoded_moved_decoded_and_reconstructed(panel, generator):
     assert (np.asarray(moved["wage"]) != np.asarray(space.decode(where.mean)["wage"])).all()
 
 
-def test_the_latent_distribution_of_a_unit_is_the_same_after_saving(generator, panel, tmp_path):
+def test_the_latent_distribution_of_a_unit_is_the_same_after_saving(panel, tmp_path):
+    generator = TINY_VAE.fit(KEY, panel, progress=False)  # not one that was itself read from a file
     same = load_model(save(generator, tmp_path / "vae.safetensors"))
     np.testing.assert_array_equal(
         latent(same).encode(panel).mean, latent(generator).encode(panel).mean

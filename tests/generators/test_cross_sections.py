@@ -1,26 +1,20 @@
-"""Generators: what is drawn is possible, coupled, jittable, and like the training rows."""
+"""Generators of cross-sections: what is drawn is possible, coupled, jittable, and like the data."""
 
-import itertools
 import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 import mcsim
+from generators.fits import TINY_WGAN
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import WGAN, fit_many
-from mcsim.generators._cross_sections.architecture import allowed_levels, group_columns
-from mcsim.generators._cross_sections.levels import Levels
-from mcsim.generators._cross_sections.mixture import Mixture
 from mcsim.generators._cross_sections.recipe import generation_order
-from mcsim.generators._cross_sections.training import _lift, odds_of
 from mcsim.generators._training.steps import run_segment
 
-TINY = WGAN(hidden=(8,), critic_hidden=(8,), steps=5, batch_size=32, critic_steps=1)
 TOP = 25862.32
 
 
@@ -52,8 +46,8 @@ def panel():
 
 
 @pytest.fixture(scope="module")
-def generator(panel):
-    return TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+def generator(panel, fit_once):
+    return fit_once(TINY_WGAN, panel, jax.random.key(0), given=["treat"])
 
 
 def treated(n, share=0.5):
@@ -135,7 +129,7 @@ def test_potential_outcomes_share_ranks(generator):
 
 def test_sample_is_jittable_and_an_ensemble_shares_one_program(panel):
     ensemble = fit_many(
-        TINY, jax.random.split(jax.random.key(0), 3), panel, given=["treat"], progress=False
+        TINY_WGAN, jax.random.split(jax.random.key(0), 3), panel, given=["treat"], progress=False
     )
     traces = []
 
@@ -211,14 +205,14 @@ def change(panel, **columns):
 )
 def test_bad_training_data(panel, alter, given, message):
     with pytest.raises(InputError, match=message):
-        TINY.fit(jax.random.key(0), alter(panel), given=given, progress=False)
+        TINY_WGAN.fit(jax.random.key(0), alter(panel), given=given, progress=False)
 
 
 def test_faults_of_data_come_together(panel):
     schema = mcsim.infer_schema(panel)
     narrow = schema.replace(age={"upper": 40.0}, school={"kind": "binary", "upper": 20.0})
     with pytest.raises(InputError) as caught:
-        TINY.fit(jax.random.key(0), panel, schema=narrow.replace(wage={"kind": "integer"}))
+        TINY_WGAN.fit(jax.random.key(0), panel, schema=narrow.replace(wage={"kind": "integer"}))
     for piece in ("3 faults", "'age'", "outside the schema's bounds", "'wage'", "schema.replace"):
         assert piece in str(caught.value)
 
@@ -236,7 +230,7 @@ def test_bad_configurations_are_reported_together():
 def test_a_constant_column_is_a_warning_and_is_reproduced(panel):
     constant = change(panel, age=np.full(300, 2.5)).select(["treat", "age", "black"])
     with pytest.warns(UserWarning, match="'age' is constant"):
-        generator = TINY.fit(jax.random.key(0), constant, given=["treat"], progress=False)
+        generator = TINY_WGAN.fit(jax.random.key(0), constant, given=["treat"], progress=False)
     sample = generator.sample(jax.random.key(1), 50, given=treated(50))
     assert (np.asarray(sample["age"]) == 2.5).all()
 
@@ -256,11 +250,11 @@ def test_divergence_is_an_error_with_a_remedy(panel):
 
 
 def test_floats_and_keys_do_not_compile_again(panel):
-    TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
+    TINY_WGAN.fit(jax.random.key(0), panel, given=["treat"], progress=False)
     before = run_segment._cache_size()
     from dataclasses import replace
 
-    other = replace(TINY, learning_rate=2e-3, moment_weight=0.5, temperature=0.7)
+    other = replace(TINY_WGAN, learning_rate=2e-3, moment_weight=0.5, temperature=0.7)
     other.fit(jax.random.key(1), panel, given=["treat"], progress=False)
     fit_many(other, jax.random.split(jax.random.key(2), 3), panel, given=["treat"], progress=False)
     assert run_segment._cache_size() == before
@@ -270,9 +264,9 @@ def test_floats_and_keys_do_not_compile_again(panel):
 def test_without_given_columns_and_categories():
     rng = np.random.default_rng(0)
     panel = Panel({"x": rng.normal(size=100), "y": rng.normal(size=100)})
-    generator = TINY.fit(jax.random.key(0), panel, progress=False)
+    generator = TINY_WGAN.fit(jax.random.key(0), panel, progress=False)
     assert generator.sample(jax.random.key(1), 7)["y"].shape == (7, 1)
-    continuous = TINY.fit(jax.random.key(0), panel, given=["x"], progress=False)
+    continuous = TINY_WGAN.fit(jax.random.key(0), panel, given=["x"], progress=False)
     sample = continuous.sample(jax.random.key(1), 3, given=Panel({"x": [0.1, 0.2, 0.3]}))
     np.testing.assert_array_equal(sample["x"][:, 0], [0.1, 0.2, 0.3])
 
@@ -294,7 +288,7 @@ def test_losses_and_repr(panel, generator):
 
 def test_folds_partition_the_rows_by_arm(panel):
     keys = jax.random.split(jax.random.key(0), 5)
-    ensemble = fit_many(TINY, keys, panel, given=["treat"], progress=False)
+    ensemble = fit_many(TINY_WGAN, keys, panel, given=["treat"], progress=False)
     left_out = [np.setdiff1d(np.arange(300), member.rows) for member in ensemble]
     assert sorted(np.concatenate(left_out)) == list(range(300))
     treat = np.asarray(panel["treat"])[:, 0]
@@ -305,10 +299,12 @@ def test_folds_partition_the_rows_by_arm(panel):
 def test_members_do_not_depend_on_each_other(panel):
     """An ensemble of three holds what three single fits on its rows give."""
     keys = jax.random.split(jax.random.key(4), 3)
-    ensemble = fit_many(TINY, keys, panel, given=["treat"], resample="bootstrap", progress=False)
-    alone = TINY.fit_members(keys[1:2], panel, [ensemble[1].rows], given=["treat"], progress=False)[
-        0
-    ]
+    ensemble = fit_many(
+        TINY_WGAN, keys, panel, given=["treat"], resample="bootstrap", progress=False
+    )
+    alone = TINY_WGAN.fit_members(
+        keys[1:2], panel, [ensemble[1].rows], given=["treat"], progress=False
+    )[0]
     for one, two in zip(jax.tree.leaves(ensemble[1]), jax.tree.leaves(alone), strict=True):
         np.testing.assert_array_equal(one, two)
     counts = np.unique(ensemble[1].rows, return_counts=True)[1]
@@ -322,7 +318,7 @@ def test_one_program_under_vmap_gives_the_same_members(panel, monkeypatch):
     keys = jax.random.split(jax.random.key(0), 3)
 
     def ensemble():
-        return fit_many(TINY, keys, panel, given=["treat"], progress=False)
+        return fit_many(TINY_WGAN, keys, panel, given=["treat"], progress=False)
 
     threads = ensemble()
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
@@ -335,149 +331,24 @@ def test_one_program_under_vmap_gives_the_same_members(panel, monkeypatch):
 def test_bad_ensembles(panel):
     keys = jax.random.split(jax.random.key(0), 2)
     with pytest.raises(InputError, match="expected at least 2"):
-        fit_many(TINY, keys[:1], panel, given=["treat"])
+        fit_many(TINY_WGAN, keys[:1], panel, given=["treat"])
     with pytest.raises(InputError, match="expected keys of shape"):
-        fit_many(TINY, jax.random.key(0), panel, given=["treat"])
+        fit_many(TINY_WGAN, jax.random.key(0), panel, given=["treat"])
     with pytest.raises(InputError, match="did you mean 'folds'"):
-        fit_many(TINY, keys, panel, given=["treat"], resample="fold")
+        fit_many(TINY_WGAN, keys, panel, given=["treat"], resample="fold")
     with pytest.raises(InputError, match=r"got the class WGAN, expected WGAN\(\)"):
         fit_many(WGAN, keys, panel)
     with pytest.raises(InputError, match="trainer: got PRNGKeyArray"):
         fit_many(keys, keys, panel)
     few = panel.take(np.r_[0, np.arange(1, 60)[np.arange(1, 60) % 3 != 0]])
     with pytest.raises(InputError, match="smallest stratum has 1 rows"):
-        fit_many(TINY, keys, few, given=["treat"])
+        fit_many(TINY_WGAN, keys, few, given=["treat"])
 
 
 def test_order_of_generation():
     schema = mcsim.infer_schema(mixed_panel())
     order = generation_order(schema, ("treat",))
     assert order == ("black", "hispanic", "dropout", "school", "age", "weeks", "wage")
-
-
-def test_empty_combinations_by_brute_force():
-    """A full row is reachable exactly if every watched set of its values was seen."""
-    rng = np.random.default_rng(1)
-    sizes = [2, 3, 4, 5]
-    codes = np.stack([rng.integers(0, size, 25) for size in sizes], axis=1)
-    (group,) = group_columns(sizes)
-    tables = allowed_levels(group, codes)
-
-    def possible(row):
-        prefix = 0
-        for column, size in enumerate(sizes):
-            if not tables[column][prefix, row[column]]:
-                return False
-            prefix = prefix * size + row[column]
-        return True
-
-    def seen(row):
-        for count in range(1, 5):
-            for chosen in itertools.combinations(range(4), count):
-                if np.prod([sizes[c] for c in chosen]) > 64:
-                    continue
-                match = (codes[:, chosen] == np.asarray(row)[list(chosen)]).all(axis=1)
-                if not match.any():
-                    return False
-        return True
-
-    rows = list(itertools.product(*map(range, sizes)))
-    assert [possible(row) for row in rows] == [seen(row) for row in rows]
-    assert any(seen(row) for row in rows)
-    assert not all(seen(row) for row in rows)
-
-
-@pytest.fixture(scope="module")
-def earnings():
-    rng = np.random.default_rng(0)
-    values = np.exp(rng.normal(9, 0.7, 4_000))
-    values = np.where(rng.uniform(size=4_000) < 0.2, 0.0, values)
-    values = np.where(rng.uniform(size=4_000) < 0.1, 9_000.0, np.minimum(values, TOP))
-    head = Mixture("wage", (0.0, 9_000.0, TOP), 3, 25, False, 0.0, TOP)
-    arms = np.zeros(4_000, np.int64)
-    return head, head.table(values, arms, 1, values), values
-
-
-@pytest.mark.slow
-def test_coupled_draws_follow_the_law_of_uncoupled_ones(earnings):
-    head, table, _ = earnings
-    n = 200_000
-    uniforms = jax.random.uniform(jax.random.key(0), (n, 2), jnp.float32, 1e-7, 1 - 1e-7)
-    outputs = jnp.tile(jax.random.normal(jax.random.key(1), (1, head.n_outputs)), (n, 1))
-    arm = jnp.zeros(n, jnp.int32)
-    outputs = outputs.astype(jnp.float32)
-    coupled, free = (
-        np.asarray(head.draw(table, outputs, arm, None, uniforms, flag)) for flag in (True, False)
-    )
-    for point in head.mass_points:
-        share = (free == point).mean()
-        assert (coupled == point).mean() == pytest.approx(share, abs=4 * (2 * share / n) ** 0.5)
-    levels = np.linspace(0.02, 0.98, 25)
-    for q in levels:
-        assert (coupled <= np.quantile(free, q)).mean() == pytest.approx(
-            (free <= np.quantile(free, q)).mean(), abs=5 * (0.5 / n) ** 0.5
-        )
-    assert (np.diff(coupled[np.argsort(np.asarray(uniforms[:, 0]), kind="stable")]) >= 0).all()
-
-
-def test_categories_that_an_arm_never_showed_share_half_a_row_as_mass_points_do():
-    """By hand: 9 and 90 rows; an arm with all categories keeps its shares."""
-    shares = np.array([[2 / 3, 1 / 3, 0.0, 0.0], [0.4, 0.3, 0.2, 0.1]])
-    lifted = _lift(shares, [np.arange(9), np.arange(90)])
-    assert lifted is not None
-    by_hand = [6 / 9.5, 3 / 9.5, 0.25 / 9.5, 0.25 / 9.5]
-    np.testing.assert_allclose(lifted, [by_hand, shares[1]], rtol=1e-6)
-
-
-def test_a_heavy_mass_point_is_not_overwritten_by_the_next_ones():
-    """The shares are those of the rows, by counting; more noise is a larger value.
-
-    The interval of the uniforms that is the share of zeros reaches beyond the share of smaller
-    values that are no mass points and the next mass point.
-    """
-    rng = np.random.default_rng(0)
-    values = np.repeat([0.0, 1_000.0, 2_000.0], [1_200, 300, 300])
-    values = np.append(values, rng.uniform(0, 10_000, 1_200))
-    head = Mixture("y", (0.0, 1_000.0, 2_000.0), 3, 25, False, 0.0, np.inf)
-    table = head.table(values, np.zeros(3_000, np.int64), 1, values)
-    n = 10_000
-    uniforms = jnp.asarray((np.arange(n) + 0.5) / n, jnp.float32)[:, None].repeat(2, 1)
-    outputs, arm = jnp.zeros((n, head.n_outputs), jnp.float32), jnp.zeros(n, jnp.int32)
-    drawn = np.asarray(head.draw(table, outputs, arm, None, uniforms, True))
-    shares = [(drawn == point).mean() for point in head.mass_points]
-    assert shares == pytest.approx([0.4, 0.1, 0.1], abs=2 / n)
-    assert (np.diff(drawn) >= 0).all()
-
-
-def test_scores_and_values_are_inverse(earnings):
-    head, table, values = earnings
-    loose = np.sort(values[~np.isin(values, head.mass_points)])[50:-50]
-    score = head._score(table, jnp.asarray(loose, jnp.float32))
-    np.testing.assert_allclose(head.value(table, score), loose, rtol=1e-4)
-    share = norm.cdf(np.asarray(score, np.float64))
-    np.testing.assert_allclose(share, (np.arange(len(loose)) + 50) / (len(loose) + 100), atol=0.02)
-
-
-def test_levels_draw_by_inverting_the_cumulative_law():
-    head = Levels("school", (8.0, 9.0, 12.0), True)
-    table = head.table(np.array([8.0, 9.0, 9.0, 12.0]), np.zeros(4, np.int64), 1)
-    uniforms = jnp.asarray(np.linspace(0.0005, 0.9995, 1_000), jnp.float32)[:, None].repeat(2, 1)
-    outputs, arm = jnp.zeros((1_000, 3), jnp.float32), jnp.zeros(1_000, jnp.int32)
-    drawn = np.asarray(head.draw(table, outputs, arm, jnp.ones((1, 3), bool), uniforms, True))
-    assert (np.diff(drawn) >= 0).all()
-    assert [(drawn == level).mean() for level in head.values] == pytest.approx([0.25, 0.5, 0.25])
-    masked = jnp.asarray([[True, False, True]])
-    drawn = np.asarray(head.draw(table, outputs, arm, masked, uniforms, True))
-    assert [(drawn == level).mean() for level in head.values] == pytest.approx([0.5, 0.0, 0.5])
-
-
-def test_odds_turn_one_group_into_the_other():
-    rng = np.random.default_rng(0)
-    rows, target = rng.normal(0, 1, (20_000, 2)), rng.normal(0.8, 1, (20_000, 2))
-    weights = odds_of(rows, target)
-    np.testing.assert_allclose(np.average(rows, axis=0, weights=weights), 0.8, atol=0.05)
-    expected = np.exp(0.8 * rows.sum(axis=1) - 0.64)  # the ratio of the two normal densities
-    assert np.corrcoef(np.log(weights), np.log(expected))[0, 1] > 0.999
 
 
 @pytest.mark.slow
