@@ -18,9 +18,7 @@ import pytest
 
 from mcsim._core.machine import cache_folder
 
-collect_ignore = [
-    "references"
-]  # made by scripts, with libraries that CI has not
+collect_ignore = ["references"]  # made by scripts, with libraries that CI has not
 
 CACHE = cache_folder("tests")
 LARGEST_CACHE = 2**30  # bytes, above which it starts anew
@@ -84,6 +82,14 @@ def full_speed() -> Iterator[None]:
     yield
     compile_with(jax_disable_most_optimizations=True)
     jax.clear_caches()
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute and store few replications at once: a host DGP draws no thousand for a few rows."""
+    for module in ("compiled", "plan", "cell", "chunks", "run"):
+        for block, replications in (("NATIVE_BLOCK", 32), ("HOST_BLOCK", 16)):
+            monkeypatch.setattr(f"mcsim._run.{module}.{block}", replications, raising=False)
 
 
 @pytest.fixture(scope="module", autouse=True)
