@@ -84,6 +84,14 @@ def full_speed() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute and store few replications at once: a host DGP draws no thousand for a few rows."""
+    for module in ("compiled", "plan", "cell", "chunks", "run"):
+        for block, replications in (("NATIVE_BLOCK", 32), ("HOST_BLOCK", 16)):
+            monkeypatch.setattr(f"mcsim._run.{module}.{block}", replications, raising=False)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def free_programs() -> Iterator[None]:
     yield

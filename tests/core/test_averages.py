@@ -1,11 +1,14 @@
 """Averages of effects: their names, their truths by NumPy, and estimators that estimate them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import mcsim
+from drawn_panels import one_sample
 from mcsim import Design, Estimate, Panel, Study
 from mcsim._core.averages import at_event_times, named, read_average
 from mcsim.dgps import ErrorComponents, by_cohort, by_exposure, with_effect
@@ -89,7 +92,7 @@ def test_truths_are_those_counted_by_hand(gaps):
         effect=lambda key, exposure, panel: jnp.asarray(size),
         estimands=AVERAGES,
     )
-    sample = dgp(jax.random.key(1), Design())
+    sample = one_sample(dgp, seed=1)
     treated = np.asarray(sample.panel["d"])
     for name in AVERAGES:
         expected = by_hand(name, treated, size, seen)
@@ -146,12 +149,15 @@ def growing(sd, estimands=()):
     )
 
 
+@functools.cache
+def sample_without_noise():
+    return one_sample(growing(0, (*tuple(OVER.values())[1:], *map(named, EVENT_TIMES))), seed=2)
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_without_noise_an_estimate_is_the_truth_of_its_label(name):
     """On exact two-way effects; before 0.3 the averages over parts were all labeled "att"."""
-    sample = growing(0, tuple(OVER.values())[1:] + tuple(map(named, EVENT_TIMES)))(
-        jax.random.key(2), Design()
-    )
+    sample = sample_without_noise()
     found = ESTIMATORS[name](None, sample.panel)
     labels = [label for label, _ in found]
     assert labels[-1] == OVER[name]
@@ -177,7 +183,7 @@ def test_binned_ends_estimate_the_mean_beyond_them():
         effect=GROWING,
         estimands=["att[1+]", "att[0..1+]"],
     )
-    sample = dgp(jax.random.key(3), Design())
+    sample = one_sample(dgp, seed=3)
     found = event_study("y ~ d", leads=2, lags=1)(None, sample.panel)
     assert [label for label, _ in found] == ["att[-2-]", "att[0]", "att[1+]", "att[0..1+]"]
     assert float(sample.truth["att[1+]"]) == pytest.approx((0.2 + 0.3 + 0.4 + 0.5) / 4)
@@ -262,7 +268,7 @@ def test_treated_cells_that_no_average_holds_are_counted(estimator, tmp_path):
 
 
 def test_a_panel_of_which_nothing_is_left_out_has_no_note():
-    panel = growing(1)(jax.random.key(0), Design()).panel
+    panel = one_sample(growing(1)).panel
     for estimator in (imputation("y ~ d"), callaway_santanna("y ~ d")):
         mcsim.estimate(estimator, panel)  # a warning is an error
 

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcsim import Design
+from mcsim import Design, keys
 from mcsim._core.keys import (
     Stream,
     canonical_value,
     cell_identity,
     cell_key,
-    keys,
     replication_keys,
     root_key,
     stream_key,

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import mcsim
+from drawn_panels import one_sample
 from mcsim import Design, Panel, from_frame, to_frame
 from mcsim._core.records import Calendar
 from mcsim._definitions.describe import describe
@@ -259,7 +260,7 @@ def test_imposed_effects_grow_by_the_calendar():
     dgp = with_effect(
         panel, outcome="y", assignment=lambda key, p: treated, effect=path, horizons=[0, 3]
     )
-    sample = dgp(jax.random.key(0), Design())
+    sample = one_sample(dgp)
     assert sample.panel["y"][0].tolist() == [0, 1, 2, 4, 5, 7]
     assert sample.truth["att[3]"] == 4.0
     assert sample.panel.calendar == panel.calendar

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drawn_panels import draw
 from mcsim import Design, Panel, Study, fit_many, grid, infer_schema, keys, run
-from mcsim._run.compiled import draw_chunk
 from mcsim.dgps import at_random, by_cohort, by_path, by_probability, by_unit_factors, with_effect
 from mcsim.dgps._ensemble import FITTED, ONE_FIT
 from mcsim.errors import InputError
@@ -39,12 +39,6 @@ def on(source, assignment=LAW, **options):
     return with_effect(source, outcome="growth", assignment=assignment, **options)
 
 
-def draw(dgp, reps, seed=0, **design):
-    keys_ = jax.random.split(jax.random.key(seed), reps)
-    sample = draw_chunk("dgp", dgp, keys_, Design(design))
-    return jax.tree.map(np.asarray, (dict(sample.panel), dict(sample.truth)))
-
-
 def test_contract(generator):
     check_dgp(on(generator))
 
@@ -54,7 +48,7 @@ def test_sizes_are_arguments_and_factors(generator):
     assert draw(on(generator), 2)[0]["growth"].shape == (2, 40, 8)
     assert draw(on(generator, n_periods=6), 2)[0]["growth"].shape == (2, 40, 6)
     dgp = on(generator, n_units=None, n_periods=7)
-    assert draw(dgp, 2, n_units=25, n_periods=6)[0]["d"].shape == (2, 25, 6)
+    assert draw(dgp, 2, Design({"n_units": 25, "n_periods": 6}))[0]["d"].shape == (2, 25, 6)
     with pytest.raises(InputError, match=r"n_periods: got 9.*learned 8 periods"):
         draw(on(generator, n_periods=9), 2)
     study = Study(on(generator), did("growth ~ d"), grid(n_units=[20, 40], n_periods=[6, 8]))
@@ -180,7 +174,7 @@ def test_strength_is_a_factor_of_the_design(generator):
     law = by_path(column="growth", start=4)
     study = Study(on(generator, law), did("growth ~ d"), grid(strength=[0.0, 1.0, 2.0]))
     assert len(study.cells()) == 3
-    strong = draw(on(generator, law, effect=0.0), 40, strength=4.0)[0]
+    strong = draw(on(generator, law, effect=0.0), 40, Design({"strength": 4.0}))[0]
     treated = strong["d"][:, :, -1] == 1
     levels = strong["growth"].mean(axis=2)
     assert (levels[treated].mean() - levels[~treated].mean()) > levels.std()

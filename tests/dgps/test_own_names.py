@@ -46,6 +46,7 @@ def host_dgp(rng, design):
     return draw(rng), {"x": 1.0}
 
 
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(
     "dgp", [Bootstrap(PANEL, truth={"x": 1.0}, schema=SCHEMA), host_dgp], ids=["native", "host"]
 )

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drawn_panels import draw, one_sample
 from mcsim import Design, Panel, Sample, from_frame
 from mcsim._definitions.describe import describe
-from mcsim._run.compiled import draw_chunk
 from mcsim.dgps import Bootstrap, at_random, by_exposure, permuted, with_effect
 from mcsim.dgps._own_effect import OwnTreatment, own_effect, pre_period_variances, two_way_fit
 from mcsim.dgps._untreated import faults_of_untreated
@@ -334,7 +334,7 @@ def test_it_composes():
     dgp = with_effect(panel, assignment=permuted(), effect=growing, **law)
     check_dgp(dgp)
     assert dgp.factors == ("strata", "cluster", "treatment", "effect", "effect_scale")
-    sample = dgp(jax.random.key(1), Design({"effect_scale": 0.5, "cluster": "state"}))
+    sample = one_sample(dgp, seed=1, effect_scale=0.5, cluster="state")
     added = np.asarray(sample.panel["y"] - dgp.source.drawn["y"])
     expected = 0.5 * np.asarray(
         growing(jax.random.key(0), jnp.cumsum(sample.panel["d"], 1).astype(int), panel)
@@ -373,11 +373,10 @@ def test_job_training():
     panel, _ = from_frame(frame, unit="fcode", time="year", columns=columns)
     law = {"outcome": "lscrap", "treatment": "grant", "untreated": "average"}
     laws = {0.102: permuted(), 0.208: at_random(share=0.35, start=(1, 2))}
-    keys = jax.random.split(jax.random.key(0), 4000)
     for expected, assignment in laws.items():
         dgp = with_effect(panel, assignment=assignment, **law)
-        drawn = draw_chunk("dgp", dgp, keys, Design()).panel
-        estimates = two_way_coefficients(*(np.asarray(drawn[name]) for name in columns))
+        drawn, _ = draw(dgp, 4000)
+        estimates = two_way_coefficients(*(drawn[name] for name in columns))
         assert estimates.std() == pytest.approx(expected, abs=4 * expected / np.sqrt(8000) + 0.0005)
         assert abs(estimates.mean()) < 4.5 * expected / np.sqrt(4000)
 

@@ -17,7 +17,7 @@ import pytest
 
 from mcsim import Panel, Status, from_frame
 from mcsim.errors import InputError
-from mcsim.estimators._dynamic.arellano_bond import arellano_bond
+from mcsim.estimators import arellano_bond
 
 BOTH = {1: ["robust", "conventional"], 2: ["windmeijer", "conventional"]}
 N, W, K, YS = "log(emp)", "log(wage)", "log(capital)", "log(output)"

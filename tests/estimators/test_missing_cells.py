@@ -84,6 +84,7 @@ def expected(which, method):
     return fit.params["x"], fit.bse["x"]
 
 
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("dgp", [native, from_host], ids=["native", "host"])
 def test_one_rule_for_native_and_host_samples(dgp):
     study = Study({"dgp": dgp}, ESTIMATORS)

@@ -1,28 +1,33 @@
-"""Regressions against published figures, other libraries, and the identities that hold exactly."""
-
-import tomllib
-import warnings
-from pathlib import Path
+"""Regressions of every kind: published figures, linearmodels, and what holds for all of them."""
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
-import pandas as pd
 import pytest
 
 import mcsim
 from mcsim import Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators import _native
-from mcsim.estimators._formula import INTERCEPT
-from mcsim.estimators._regression.fixed_effects import fixed_effects, half_panel_jackknife
-from mcsim.estimators._regression.instruments import iv_2sls, liml
-from mcsim.estimators._regression.ols import between, first_difference, ols
-from mcsim.estimators._regression.random_effects import random_effects
+from mcsim.estimators import (
+    NativeEstimator,
+    between,
+    first_difference,
+    fixed_effects,
+    half_panel_jackknife,
+    iv_2sls,
+    liml,
+    ols,
+    random_effects,
+)
+from regression_panels import (
+    INTERCEPT,
+    LINEARMODELS,
+    assert_as_linearmodels,
+    by_linearmodels,
+    draw,
+    numbers,
+)
 
-NIST = Path(__file__).parents[1] / "references" / "nist"
-RTOL = 1e-8
 EVERY = [
     (ols, "y ~ x + w"),
     (fixed_effects, "y ~ x + w | unit"),
@@ -35,32 +40,6 @@ EVERY = [
     (liml, "y ~ w | x ~ z + v"),
     (half_panel_jackknife, "y ~ x + w | unit"),
 ]
-
-
-def draw(seed=0, n_units=30, n_periods=6, observed=None):
-    """A panel with endogenous x, exogenous w, instruments z and v, and unit effects."""
-    rng = np.random.default_rng(seed)
-    effect, e, u, w, z, v = rng.normal(size=(6, n_units, n_periods))
-    effect = effect[:, :1]
-    x = z + 0.5 * v + u + effect + 0.3 * w
-    y = 1.0 + 2.0 * x - w + effect + e + 0.5 * u
-    columns = {"y": y, "x": x, "w": w, "z": z, "v": v}
-    mask = None
-    if observed is not None:
-        mask = jnp.asarray(rng.random((n_units, n_periods)) < observed)
-    return Panel(columns, mask)
-
-
-def frame_of(panel):
-    """The observed cells, one row each."""
-    cells = pd.DataFrame({name: np.asarray(column).ravel() for name, column in panel.items()})
-    cells["unit"] = np.repeat(np.arange(panel.n_units), panel.n_periods)
-    cells["time"] = np.tile(np.arange(panel.n_periods), panel.n_units)
-    return cells if panel.mask is None else cells[np.asarray(panel.mask).ravel()].copy()
-
-
-def numbers(estimates, what="value"):
-    return np.array([float(getattr(estimate, what)) for estimate in estimates.values()])
 
 
 def stack(*panels):
@@ -131,78 +110,6 @@ def test_random_effects_has_plms_constant_on_grunfeld(grunfeld):
     assert float(estimates[INTERCEPT, "CR1"].value) == pytest.approx(-57.83441, abs=6e-6)
 
 
-# Digits -----------------------------------------------------------------------------------------
-
-
-def digits(got, certified):
-    """The log relative error of the worst number."""
-    got, certified = np.asarray(got, float), np.asarray(certified, float)
-    return float(-np.log10(np.abs(got / certified - 1.0).max() + 1e-16))
-
-
-def powers(degree):
-    return ["x", *(f"I(x ** {power})" for power in range(2, degree + 1))]
-
-
-def polynomial(x, y, degree, solver):
-    terms = [INTERCEPT, *powers(degree)]
-    estimator = ols(f"y ~ {' + '.join(terms[1:])}", term=terms, vcov="iid", solver=solver)
-    estimates = estimator(None, Panel({"x": x, "y": y}))
-    return [estimates[term, "iid"] for term in terms]
-
-
-@pytest.mark.parametrize(("solver", "bar"), [("cholesky", 12), ("qr", 12)])
-def test_longley(solver, bar):
-    longley = pytest.importorskip("statsmodels.datasets").longley.load_pandas().data
-    certified = tomllib.loads((NIST / "certified.toml").read_text())["longley"]
-    terms = ["GNPDEFL", "GNP", "UNEMP", "ARMED", "POP", "YEAR"]
-    panel = Panel({name: longley[name].to_numpy(float) for name in longley})
-    estimator = ols(
-        f"TOTEMP ~ {' + '.join(terms)}", term=[INTERCEPT, *terms], vcov="iid", solver=solver
-    )
-    estimates = [estimator(None, panel)[term, "iid"] for term in (INTERCEPT, *terms)]
-    assert digits([e.value for e in estimates], certified["coefficients"]) >= bar
-    assert digits([e.se for e in estimates], certified["standard_errors"]) >= bar
-
-
-@pytest.mark.parametrize(
-    ("name", "scale", "solver", "bar"),
-    [
-        ("wampler1", 1.0, "cholesky", 9),
-        ("wampler1", 1.0, "qr", 9),
-        ("wampler2", 0.1, "cholesky", 10),
-        ("wampler2", 0.1, "qr", 10),
-    ],
-)
-def test_wampler(name, scale, solver, bar):
-    x = np.arange(21.0)
-    y = sum((scale * x) ** power for power in range(6))
-    certified = tomllib.loads((NIST / "certified.toml").read_text())[name]["coefficients"]
-    estimates = polynomial(x, y, 5, solver)
-    assert digits([e.value for e in estimates], certified) >= bar
-
-
-def test_filip_needs_qr():
-    data = np.loadtxt(NIST / "filip.csv", delimiter=",", skiprows=1)
-    certified = tomllib.loads((NIST / "certified.toml").read_text())["filip"]
-    estimates = polynomial(data[:, 1], data[:, 0], 10, "qr")
-    assert digits([e.value for e in estimates], certified["coefficients"]) >= 7
-    assert digits([e.se for e in estimates], certified["standard_errors"]) >= 7
-    refused = polynomial(data[:, 1], data[:, 0], 10, "cholesky")
-    assert {int(e.status) for e in refused} == {Status.SINGULAR}
-
-
-def test_solvers_agree_with_gaps_too():
-    panel = draw(observed=0.7)
-    fits = [
-        ols("y ~ x + w", term=["Intercept", "x"], vcov=["iid", "HC1", "CR1"], solver=solver)
-        for solver in ("cholesky", "qr")
-    ]
-    one, two = (fit(None, panel) for fit in fits)
-    for what in ("value", "se", "df"):
-        np.testing.assert_allclose(numbers(one, what), numbers(two, what), rtol=1e-10)
-
-
 # Other libraries --------------------------------------------------------------------------------
 
 
@@ -218,14 +125,8 @@ def wages(request):
     return frame, mcsim.from_frame(frame, unit="nr", time="year")[0]
 
 
-LINEARMODELS = {"iid": "unadjusted", "HC1": "robust", "CR1": "clustered"}
 REGRESSORS = ["expersq", "union", "married"]
 INVARIANT = ["educ", "black", "hisp", "exper", *REGRESSORS]
-
-
-def by_linearmodels(model, vcov):
-    clusters = {"cluster_entity": True} if vcov == "CR1" else {}
-    return model.fit(cov_type=LINEARMODELS[vcov], **clusters)
 
 
 def test_as_linearmodels(wages):
@@ -273,12 +174,6 @@ def test_as_linearmodels(wages):
     assert_as_linearmodels(ours, by_linearmodels(model, "iid"), "iid")
 
 
-def assert_as_linearmodels(estimates, theirs, vcov):
-    ours = {term: estimate for (term, name), estimate in estimates.items() if name == vcov}
-    np.testing.assert_allclose(numbers(ours), theirs.params[list(ours)], rtol=RTOL)
-    np.testing.assert_allclose(numbers(ours, "se"), theirs.std_errors[list(ours)], rtol=RTOL)
-
-
 def test_random_effects_of_wage_panel_are_wooldridges(wages):
     frame, panel = wages
     if len(frame) < 4360:
@@ -292,271 +187,6 @@ def test_random_effects_of_wage_panel_are_wooldridges(wages):
     np.testing.assert_allclose(got, [0.09188, 0.06399, 0.10613], atol=6e-6)
     assert float(ours["theta", "none"].value) == pytest.approx(0.64291, abs=6e-6)
     assert int(ours["theta", "none"].status) == Status.OK
-
-
-PYFIXEST = {"iid": "iid", "HC1": "hetero", "CR1": {"CRV1": "unit"}, "CR1(time)": {"CRV1": "time"}}
-
-
-def by_pyfixest(formula, frame, vcov):
-    pyfixest = pytest.importorskip("pyfixest")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pyfixest.feols(formula, frame, vcov=PYFIXEST[vcov], fixef_tol=1e-13)
-
-
-@pytest.mark.parametrize("effects", ["unit", "time", "unit + time"])
-@pytest.mark.parametrize("seed", range(4))
-def test_random_panels_with_gaps_as_pyfixest(effects, seed):
-    panel = draw(seed, n_units=25, n_periods=7, observed=0.5)
-    ours = fixed_effects(f"y ~ x + w | {effects}", vcov=list(PYFIXEST))(None, panel)
-    frame = frame_of(panel)
-    for vcov in PYFIXEST:
-        theirs = by_pyfixest(f"y ~ x + w | {effects}", frame, vcov)
-        for term in ("x", "w"):
-            estimate = ours[term, vcov]
-            assert float(estimate.value) == pytest.approx(theirs.coef()[term], rel=RTOL)
-            assert float(estimate.se) == pytest.approx(theirs.se()[term], rel=RTOL)
-            assert float(estimate.df) == pytest.approx(theirs._df_t)
-
-
-def test_linearmodels_counts_units_that_are_observed_once():
-    models = pytest.importorskip("linearmodels.panel")
-    panel = draw(0, n_units=25, n_periods=7, observed=0.4)
-    frame = frame_of(panel).set_index(["unit", "time"])
-    assert (frame.groupby("unit")["y"].count() == 1).any()
-    model = models.PanelOLS(frame["y"], frame[["x", "w"]], entity_effects=True, time_effects=True)
-    estimator = fixed_effects(
-        "y ~ x + w | unit + time", vcov=list(LINEARMODELS), ssc="linearmodels"
-    )
-    ours = estimator(None, panel)
-    for vcov in LINEARMODELS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            theirs = by_linearmodels(model, vcov)
-        assert_as_linearmodels(ours, theirs, vcov)
-        assert {float(ours[t, vcov].df) for t in "xw"} == {theirs.df_resid}
-
-
-@pytest.mark.parametrize("effects", ["", " | unit", " | unit + time"])
-@pytest.mark.parametrize("observed", [None, 0.7])
-def test_two_stage_least_squares_as_pyfixest(effects, observed):
-    panel = draw(3, observed=observed)
-    formula, vcovs = f"y ~ w{effects} | x ~ z + v", ["iid", "HC1", "CR1"]
-    ours = iv_2sls(formula, vcov=vcovs, first_stage=True)(None, panel)
-    for vcov in vcovs:
-        theirs = by_pyfixest(formula, frame_of(panel), vcov)
-        for term in ("x", "w"):
-            assert float(ours[term, vcov].value) == pytest.approx(theirs.coef()[term], rel=RTOL)
-            assert float(ours[term, vcov].se) == pytest.approx(theirs.se()[term], rel=RTOL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            theirs.first_stage()
-            theirs.IV_Diag()
-        ratio = float(ours["first_stage_F", vcov].value) / theirs._f_stat_1st_stage
-        assert ratio == pytest.approx(1.0, rel=1e-7)
-
-
-def test_the_first_stage_f_is_the_ratio_of_sums_of_squares():
-    from scipy import stats
-
-    panel = draw(5)
-    ours = iv_2sls("y ~ w | x ~ z + v", vcov="iid", first_stage=True)(None, panel)
-    x, w, z, v = (np.asarray(panel[name]).ravel() for name in "xwzv")
-    ones = np.ones(x.size)
-
-    def squares(*columns):
-        design = np.column_stack(columns)
-        return np.sum((x - design @ np.linalg.lstsq(design, x, rcond=None)[0]) ** 2)
-
-    short, long = squares(ones, w), squares(ones, w, z, v)
-    expected = (short - long) / 2 / (long / (x.size - 4))
-    estimate = ours["first_stage_F", "iid"]
-    assert float(estimate.value) == pytest.approx(expected, rel=1e-10)
-    assert float(estimate.p_value) == pytest.approx(stats.f.sf(expected, 2, x.size - 4), abs=1e-12)
-    weak = draw(5).with_columns({"x": np.random.default_rng(8).normal(size=(30, 6))})
-    estimate = iv_2sls("y ~ w | x ~ z + v", vcov="iid", first_stage=True)(None, weak)[
-        "first_stage_F", "iid"
-    ]
-    assert float(estimate.p_value) == pytest.approx(
-        stats.f.sf(float(estimate.value), 2, x.size - 4), rel=1e-10
-    )
-
-
-@pytest.mark.parametrize("fuller", [0.0, 1.0, 4.0])
-@pytest.mark.parametrize("endogenous", [["x"], ["x", "d"]])
-def test_k_class_as_linearmodels(fuller, endogenous):
-    models = pytest.importorskip("linearmodels.iv")
-    panel = draw(4, observed=0.8)
-    panel = panel.with_columns({"d": panel["x"] * panel["w"] + panel["v"], "s": panel["z"] ** 2})
-    frame = frame_of(panel).assign(Intercept=1.0)
-    vcovs = list(LINEARMODELS)
-    parts = (
-        frame["y"],
-        frame[[INTERCEPT, "w"]],
-        frame[endogenous],
-        frame[["z", "v", "s"]],
-    )
-    formula = f"y ~ w | {' + '.join(endogenous)} ~ z + v + s"
-    pairs = [(models.IVLIML(*parts, fuller=fuller), liml(formula, vcov=vcovs, fuller=fuller))]
-    if fuller == 0.0:
-        pairs.append((models.IV2SLS(*parts), iv_2sls(formula, vcov=vcovs)))
-    for model, estimator in pairs:
-        ours = estimator(None, panel)
-        for vcov in vcovs:
-            clusters = {"clusters": frame["unit"]} if vcov == "CR1" else {}
-            theirs = model.fit(cov_type=LINEARMODELS[vcov], debiased=True, **clusters)
-            assert_as_linearmodels(ours, theirs, vcov)
-
-
-# Identities -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("observed", [None, 0.6])
-def test_fixed_effects_are_dummies(observed):
-    panel = draw(6, n_units=12, n_periods=5, observed=observed)
-    frame = frame_of(panel)
-    dummies = pd.get_dummies(frame[["unit", "time"]].astype(str), drop_first=True, dtype=float)
-    design = np.column_stack([frame[["x", "w"]], np.ones(len(frame)), dummies])
-    coef, squares, rank, _ = np.linalg.lstsq(design, frame["y"].to_numpy(), rcond=None)
-    assert rank == design.shape[1]
-    variance = squares[0] / (len(frame) - rank) * np.linalg.inv(design.T @ design)
-    ours = fixed_effects("y ~ x + w | unit + time", vcov="iid")(None, panel)
-    for position, term in enumerate(("x", "w")):
-        assert float(ours[term, "iid"].value) == pytest.approx(coef[position], rel=1e-10)
-        assert float(ours[term, "iid"].se) == pytest.approx(variance[position, position] ** 0.5)
-
-
-def test_periods_that_share_no_unit_have_dummies_too():
-    """Units 0 to 9 are seen in periods 0 to 2, the others in 3 to 5: two panels side by side."""
-    panel = draw(7, n_units=20, n_periods=6)
-    early = jnp.arange(20)[:, None] < 10
-    panel = Panel(dict(panel), early == (jnp.arange(6) < 3))
-    frame = frame_of(panel)
-    dummies = pd.get_dummies(frame[["unit", "time"]].astype(str), dtype=float)
-    design = np.column_stack([frame[["x", "w"]], dummies])
-    coef = np.linalg.lstsq(design, frame["y"].to_numpy(), rcond=None)[0]
-    ours = fixed_effects("y ~ x + w | unit + time")(None, panel)
-    np.testing.assert_allclose([float(ours[t, "CR1"].value) for t in "xw"], coef[:2], rtol=1e-9)
-
-
-@pytest.mark.parametrize(("effects", "trend"), [("unit", False), ("unit + time", True)])
-def test_with_two_periods_differences_are_fixed_effects(effects, trend):
-    panel = draw(8, n_periods=2)
-    within = fixed_effects(f"y ~ x + w | {effects}", vcov=["iid", "CR1"], ssc="none")(None, panel)
-    changes = first_difference("y ~ x + w", trend=trend, vcov=["iid", "CR1"], ssc="none")
-    differenced = changes(None, panel)
-    np.testing.assert_allclose(numbers(within), numbers(differenced), rtol=1e-10)
-    for term in "xw":
-        se = [float(fit[term, "CR1"].se) for fit in (within, differenced)]
-        assert se[0] == pytest.approx(se[1], rel=1e-10)
-    with_dummies = first_difference("y ~ x + w | time", ssc="none")(None, panel)
-    if trend:
-        np.testing.assert_allclose(
-            [float(e.value) for e in with_dummies.values()],
-            [float(differenced[t, "CR1"].value) for t, _ in with_dummies],
-            rtol=1e-10,
-        )
-
-
-def test_liml_with_as_many_instruments_is_two_stage_least_squares():
-    panel = draw(9)
-    for effects in ("", " | unit"):
-        formula = f"y ~ w{effects} | x ~ z"
-        one = liml(formula, vcov=["iid", "CR1"])(None, panel)
-        two = iv_2sls(formula, vcov=["iid", "CR1"])(None, panel)
-        np.testing.assert_allclose(numbers(one), numbers(two), rtol=1e-10)
-        np.testing.assert_allclose(numbers(one, "se"), numbers(two, "se"), rtol=1e-10)
-
-
-def test_instruments_that_are_the_regressor_give_least_squares():
-    panel = draw(10)
-    panel = panel.with_columns({"copy": panel["x"]})
-    two = iv_2sls("y ~ w | unit | x ~ copy", vcov=["iid", "CR1"])(None, panel)
-    one = fixed_effects("y ~ x + w | unit", vcov=["iid", "CR1"])(None, panel)
-    np.testing.assert_allclose(numbers(two), numbers(one), rtol=1e-10)
-    np.testing.assert_allclose(numbers(two, "se"), numbers(one, "se"), rtol=1e-10)
-
-
-def test_the_constant_alone_is_the_mean():
-    y = np.random.default_rng(0).normal(size=40)
-    estimate = ols("y ~ 1", vcov="iid")(None, Panel({"y": y}))[INTERCEPT, "iid"]
-    assert float(estimate.value) == pytest.approx(y.mean())
-    assert float(estimate.se) == pytest.approx(y.std(ddof=1) / 40**0.5)
-    assert float(estimate.df) == 39
-
-
-def test_the_jackknife_is_what_it_says():
-    for n_periods, cuts in ((6, [3]), (7, [3, 4])):
-        panel = draw(11, n_periods=n_periods)
-        whole = fixed_effects("y ~ x + w | unit")
-
-        def part(start, stop, panel=panel, whole=whole):
-            return numbers(whole(None, Panel({n: c[:, start:stop] for n, c in panel.items()})))
-
-        halves = [part(*half) for cut in cuts for half in ((0, cut), (cut, n_periods))]
-        ours = half_panel_jackknife("y ~ x + w | unit")(None, panel)
-        expected = 2 * numbers(whole(None, panel)) - np.mean(halves, axis=0)
-        np.testing.assert_allclose(numbers(ours), expected, rtol=1e-10)
-
-
-# Simulations ------------------------------------------------------------------------------------
-
-
-def nickell(rho, n_periods):
-    """The bias of fixed effects (Nickell 1981, eq. 18)."""
-    a = 1 - (1 - rho**n_periods) / (n_periods * (1 - rho))
-    return -(1 + rho) / (n_periods - 1) * a / (1 - 2 * rho * a / ((1 - rho) * (n_periods - 1)))
-
-
-def autoregression(key, rho, n_units, n_periods):
-    """A stationary AR(1) with unit effects, and the period before the first."""
-    effects, start, shocks = jax.random.split(key, 3)
-    effect = jax.random.normal(effects, (n_units,))
-    first = effect / (1 - rho) + jax.random.normal(start, (n_units,)) / jnp.sqrt(1 - rho**2)
-
-    def step(y, shock):
-        y = rho * y + effect + shock
-        return y, y
-
-    _, later = jax.lax.scan(step, first, jax.random.normal(shocks, (n_periods, n_units)))
-    return Panel({"y": jnp.concatenate([first[None], later]).T})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("rho", "n_periods", "jackknife_bias"),
-    [(0.5, 5, -0.019), (0.5, 10, 0.006), (0.5, 20, 0.005), (0.9, 5, -0.098), (0.9, 20, 0.004)],
-)
-def test_nickells_bias_and_what_the_jackknife_leaves_of_it(rho, n_periods, jackknife_bias):
-    reps, within, corrected = (
-        300,
-        fixed_effects("y ~ lag(y) | unit"),
-        half_panel_jackknife("y ~ lag(y) | unit"),
-    )
-
-    def one(key):
-        panel = autoregression(key, rho, 1000, n_periods)
-        return [fit(None, panel)["lag(y)", "CR1"].value - rho for fit in (within, corrected)]
-
-    draws = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), reps))
-    for errors, bias, printed in zip(
-        draws, (nickell(rho, n_periods), jackknife_bias), (0.0005, 0.0015), strict=True
-    ):
-        mcse = float(errors.std()) / reps**0.5
-        assert abs(float(errors.mean()) - bias) < 4 * mcse + printed
-
-
-@pytest.mark.slow
-def test_standard_errors_of_the_jackknife_cover():
-    corrected = half_panel_jackknife("y ~ lag(y) | unit")
-
-    def one(key):
-        estimate = corrected(None, autoregression(key, 0.5, 100, 10))["lag(y)", "CR1"]
-        return estimate.value, estimate.se
-
-    value, se = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(2), 2000))
-    assert float(se.mean()) == pytest.approx(float(value.std()), rel=4 / 4000**0.5)
-    assert abs(float((jnp.abs(value - value.mean()) < 1.96 * se).mean()) - 0.95) < 0.02
 
 
 # Bad input --------------------------------------------------------------------------------------
@@ -668,18 +298,6 @@ def test_one_period_is_too_few(estimator, formula):
         estimator(formula)(None, panel)
 
 
-def test_the_jackknife_needs_two_periods_in_each_half():
-    panel = Panel({name: column[:, :4] for name, column in draw().items()})
-    half_panel_jackknife("y ~ x | unit")(None, panel)
-    with pytest.raises(InputError, match="at least 4 periods after lags, got 3"):
-        half_panel_jackknife("y ~ lag(x) | unit")(None, panel)
-
-
-def test_the_jackknife_refuses_gaps():
-    with pytest.raises(InputError, match="keep the units that are observed in every period"):
-        half_panel_jackknife("y ~ x | unit")(None, draw(observed=0.9))
-
-
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(InputError, match="'wage' of the formula is not in the panel"):
         fixed_effects("wage ~ x | unit")(None, draw())
@@ -726,43 +344,6 @@ def test_every_fault_is_a_sentence_and_all_come_together(arguments, pieces):
         assert piece in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("option", "wrong"),
-    [
-        ("null", ["a", [0.0], True, float("nan")]),
-        ("level", ["a", [0.9], True, 1.0]),
-        ("resamples", [True, 0, 2.5, None]),
-        ("solver", ["lu", ["qr"], None]),
-        ("vcov", [None, [["CR1"]], 3, []]),
-        ("cluster", [None, [["unit"]], 3]),
-        ("ssc", [None, ["fixest-0.13"]]),
-        ("term", [3, [["x"]], []]),
-        ("estimand", [3, ["a"]]),
-    ],
-)
-def test_an_option_that_cannot_be_is_a_sentence_that_names_it(option, wrong, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users have it
-    for value in wrong:
-        with pytest.raises(InputError) as caught:
-            ols("y ~ x", **({"vcov": "CR1"} | {option: value}))
-        assert option in str(caught.value), value
-
-
-@pytest.mark.parametrize("solver", ["cholesky", "qr"])
-def test_a_regression_may_have_a_constant_only(solver):
-    panel = draw()
-    found = ols("y ~ 1", term="Intercept", vcov="iid", solver=solver)(None, panel)
-    assert float(found["Intercept", "iid"].value) == pytest.approx(float(panel["y"].mean()))
-
-
-def test_a_constant_may_be_all_that_stands_beside_many_instruments():
-    columns = jax.random.normal(jax.random.key(0), (11, 30, 4))
-    panel = Panel({name: column for name, column in zip("ydabcefghij", columns, strict=True)})
-    for estimator in (iv_2sls, liml):
-        found = estimator("y ~ 1 | d ~ a + b + c + e + f + g + h + i + j", first_stage=True)
-        assert all(np.isfinite(estimate.value) for estimate in found(None, panel).values())
-
-
 def test_code_does_not_get_in():
     for text in ("y ~ __import__('os').system('true') | unit", "y ~ I(x.real) | unit"):
         for estimator in (fixed_effects, ols, iv_2sls):
@@ -782,12 +363,6 @@ def test_terms_are_found_whatever_their_spaces_and_can_be_renamed():
     )
 
 
-def test_options_of_resampling_are_part_of_it_only_where_something_resamples():
-    assert ols("y ~ x", resamples=99) == ols("y ~ x")
-    one, two = (ols("y ~ x", vcov="wild", resamples=number) for number in (99, 199))
-    assert one != two
-
-
 def test_new_panels_of_a_shape_are_not_traced_again(monkeypatch):
     traces = []
     estimator = fixed_effects("y ~ x + w | unit + time", vcov=["iid", "CR1"])
@@ -797,9 +372,7 @@ def test_new_panels_of_a_shape_are_not_traced_again(monkeypatch):
         traces.append(1)
         return numerics(*args, **options)
 
-    estimator = _native.NativeEstimator(
-        estimator.name, estimator.formula, counted, estimator.options
-    )
+    estimator = NativeEstimator(estimator.name, estimator.formula, counted, estimator.options)
     for seed in range(4):
         estimator(None, draw(seed))
     assert len(traces) == 1

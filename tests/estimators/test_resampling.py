@@ -8,14 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcsim import Panel
-from mcsim._core.records import Status
+from mcsim import Panel, Status
 from mcsim.errors import InputError
+from mcsim.estimators import fixed_effects, ols
 from mcsim.estimators._linear_model.data import read_regression
 from mcsim.estimators._linear_model.least_squares import fit_linear
 from mcsim.estimators._parsing import parse_regression
-from mcsim.estimators._regression.fixed_effects import fixed_effects
-from mcsim.estimators._regression.ols import ols
 from mcsim.estimators._variance.names import Setting, key_of, parse_vcov, read_groups
 from mcsim.estimators._variance.randomization import shuffle
 from mcsim.estimators._variance.wild import (

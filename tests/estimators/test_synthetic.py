@@ -11,7 +11,7 @@ from scipy.optimize import minimize, nnls
 import mcsim
 from mcsim import Panel, Status
 from mcsim.errors import InputError
-from mcsim.estimators._synthetic import difp, synthetic_control, synthetic_did
+from mcsim.estimators import difp, synthetic_control, synthetic_did
 from mcsim.estimators._synthetic.simplex import simplex_weights
 
 METHODS = {"sdid": synthetic_did, "sc": synthetic_control, "difp": difp}

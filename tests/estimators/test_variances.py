@@ -9,12 +9,10 @@ import statsmodels.api as sm
 from scipy import stats
 
 import mcsim
-from mcsim._core.records import Panel, Status
+from mcsim import Panel, Status
 from mcsim.errors import InputError
+from mcsim.estimators import cluster_diagnostics, fixed_effects, ols
 from mcsim.estimators._linear_model.data import Counts
-from mcsim.estimators._regression.cluster_diagnostics import cluster_diagnostics
-from mcsim.estimators._regression.fixed_effects import fixed_effects
-from mcsim.estimators._regression.ols import ols
 from mcsim.estimators._variance.names import faults_of_vcov, parse_vcov
 from mcsim.estimators._variance.small_sample import (
     RULES,

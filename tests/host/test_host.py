@@ -154,6 +154,7 @@ def native_mean(key, panel):
     return Estimate(panel["y"].mean(), panel["y"].std())
 
 
+@pytest.mark.usefixtures("small_blocks")
 def test_a_host_dgp_feeds_host_and_native_estimators_alike():
     rows = rows_of(normal, {"host": host_mean, "native": native_mean}, reps=70)
     wide = rows.pivot(index="rep", columns="estimator", values="value")

@@ -261,7 +261,7 @@ def as_users_have_it(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-@pytest.mark.usefixtures("as_users_have_it")
+@pytest.mark.usefixtures("as_users_have_it", "small_blocks")
 @pytest.mark.parametrize(
     "read",
     [
@@ -279,7 +279,7 @@ def test_a_factor_that_is_read_in_any_way_is_not_warned_of(read):
     run(study, reps=2, workers=0, progress=False)  # a warning is an error
 
 
-@pytest.mark.usefixtures("as_users_have_it")
+@pytest.mark.usefixtures("as_users_have_it", "small_blocks")
 def test_a_factor_that_one_cell_reads_is_not_warned_of():
     def read(design):
         return design["rho"] if design["law"] == "ar" else 0.0
@@ -288,7 +288,7 @@ def test_a_factor_that_one_cell_reads_is_not_warned_of():
     run(Study({"d": reading(read)}, {"e": mean}, designs), reps=2, workers=0, progress=False)
 
 
-@pytest.mark.usefixtures("as_users_have_it")
+@pytest.mark.usefixtures("as_users_have_it", "small_blocks")
 def test_a_factor_that_no_cell_reads_is_warned_of():
     study = Study({"d": reading(lambda design: None)}, {"e": mean}, mcsim.grid(rho=[0.0]))
     with pytest.warns(UserWarning, match="factor 'rho': no cell of dgp 'd' reads it"):
