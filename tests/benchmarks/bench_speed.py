@@ -65,22 +65,23 @@ def chosen(names: Sequence[str]) -> dict[str, list[Case]]:
 
 
 def measure(families: Mapping[str, Sequence[Case]], repeat: int, page: Path | None) -> None:
-    """Run cases one after the other, and print the tables, or write those of whole families."""
+    """Run cases one after the other; print each table, and write it if its family is whole."""
     for family, cases in families.items():
         where = measured_on(ROOT, repeat)
-        contests = [(case, rows_of(case, repeat)) for case in cases]
-        text = f"{table_of(contests)}\n\n{where}"
+        rows = {case.name: [Row(one.name) for one in case.contestants] for case in cases}
+        for case in cases:
+            rows[case.name] = rows_of(case, repeat)
+            text = f"{table_of([(case, rows[case.name]) for case in cases])}\n\n{where}"
+            if page is not None and len(cases) == len(FAMILIES[family]):  # what is done stays
+                before = page.read_text(encoding="utf-8")
+                page.write_text(written(before, family, text), encoding="utf-8")
         print(f"\n{family}\n\n{text}", flush=True)
-        if page is not None and len(cases) == len(FAMILIES[family]):
-            page.write_text(
-                written(page.read_text(encoding="utf-8"), family, text), encoding="utf-8"
-            )
-        elif page is not None:
+        if page is not None and len(cases) < len(FAMILIES[family]):
             print(f"not written: {family} has other cases too", file=sys.stderr)
 
 
 def rows_of(case: Case, repeat: int) -> list[Row]:
-    """Run a case in a process of its own; if it fails, that is the problem of its first row."""
+    """Run a case in a process of its own; if it fails, that is the problem of all rows."""
     print(f"{case.name} ...", file=sys.stderr, flush=True)
     options = ("--in-this-process", case.name, "--repeat", str(repeat))
     try:

@@ -12,10 +12,14 @@ import numpy as np
 from .cases import Contestant
 from .costs import Here
 
-RUN = Contestant("mcsim, a run")
 ALONE = Contestant("mcsim, the estimator alone", remark="on samples that are there")
 COMPARED = 3
 """Samples on which the contestants must agree."""
+
+
+def run_of(reps: int) -> Contestant:
+    """A run of mcsim, whose cost is spread over its replications."""
+    return Contestant("mcsim, a run", remark=f"{reps:,} replications, stored")
 
 
 def peer(name: str, needs: str, remark: str = "") -> Contestant:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .cases import Case, Contestant
-from .contests import ALONE, RUN, Contest, loop, peer
+from .contests import ALONE, Contest, loop, peer, run_of
 from .costs import Here
 from .numpy_twins import att_by_aipw
 
@@ -184,7 +184,7 @@ CASES = (
         "aipw",
         "AIPW of the ATT, n = 500, 3 covariates",
         (
-            RUN,
+            run_of(2**12),
             ALONE,
             peer("statsmodels' logit and OLS, the rest by hand", "statsmodels"),
             peer("DoubleML", "doubleml", "cross-fitted: the same effect, another estimator"),
@@ -200,7 +200,7 @@ CASES = (
         "callaway-santanna",
         "Callaway-Sant'Anna, 200 x 10, three cohorts",
         (
-            RUN,
+            run_of(2**12),
             ALONE,
             peer("diff-diff", "diff_diff", MORE),
             peer("StatsPAI", "statspai", MORE + ", a test of trends"),
@@ -214,7 +214,7 @@ CASES = (
         "imputation",
         "imputation (Borusyak et al.), 200 x 10, three cohorts",
         (
-            RUN,
+            run_of(2**12),
             ALONE,
             peer("diff-diff", "diff_diff", MORE),
             peer("pyfixest, did2s", "pyfixest", "the same value, another variance"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from .cases import Case, Contestant
 from .costs import Cache, Fresh, Here, program
 
+PANELS = {"wages": "545 x 8 wages", "states": "48 x 16 growth"}
 PANEL_KINDS = (
     "VAE",
     "Autoregressive",
@@ -17,7 +18,6 @@ PANEL_KINDS = (
     "GaussianCopula",
     "GaussianMixture",
 )
-ENSEMBLES = PANEL_KINDS[:5]
 
 
 def wgan(folder: Path, steps: int) -> tuple[Fresh | Here, ...]:
@@ -53,28 +53,18 @@ def a_million_rows(folder: Path, rows: int, steps: int) -> tuple[Here, Here]:
     return Here(draw), Here(lambda: frame.sample(rows, replace=True, random_state=0))
 
 
-def panel_fits(folder: Path, data: str, steps: int) -> list[Fresh | Here]:
+def panel_fit(
+    folder: Path, data: str, kind: str, steps: int, members: int
+) -> tuple[Here | Fresh, ...]:
     from .programs.fit import data_of, fit, trainer_of
 
     panel, options = data_of(data)
-    jobs: list[Fresh | Here] = []
-    for kind in PANEL_KINDS:
-        trainer = trainer_of(kind, steps)
-        jobs.append(Here(partial(fit, trainer, panel, options)))
-        jobs.append(Fresh(program("fit", data, kind, steps), Cache(folder / "cache", emptied=True)))
-    return jobs
-
-
-def ensembles(folder: Path, members: int, steps: int) -> list[Here]:
-    from .programs.fit import data_of, fit, trainer_of
-
-    panel, options = data_of("wages")
-    jobs = []
-    for kind in ENSEMBLES:
-        trainer = trainer_of(kind, steps)
-        jobs.append(Here(partial(fit, trainer, panel, options)))
-        jobs.append(Here(partial(fit, trainer, panel, options, members), members))
-    return jobs
+    trainer, empty = trainer_of(kind, steps), Cache(folder / "cache", emptied=True)
+    return (
+        Here(partial(fit, trainer, panel, options)),
+        Fresh(program("fit", data, kind, steps), empty),
+        Here(partial(fit, trainer, panel, options, members), members),
+    )
 
 
 CASES = (
@@ -103,30 +93,19 @@ CASES = (
     ),
 )
 
-OF_PANELS = (
-    *(
-        Case(
-            f"fits-{data}",
-            f"a fit to {title}",
-            tuple(
-                Contestant(f"{kind}, {how}")
-                for kind in PANEL_KINDS
-                for how in ("again in a process", "a new process, empty cache")
-            ),
-            panel_fits,
-            full={"data": data, "steps": 0},
-            tiny={"data": data, "steps": 2},
-        )
-        for data, title in (("wages", "545 x 8 wages"), ("states", "48 x 16 growth"))
-    ),
+OF_PANELS = tuple(
     Case(
-        "ensembles",
-        "a fit to 545 x 8 wages, again in a process",
-        tuple(
-            Contestant(f"{kind}, {how}") for kind in ENSEMBLES for how in ("alone", "one of ten")
+        f"{data}-{kind.lower().replace(', ', '-')}",
+        f"{kind}, a fit to {title}",
+        (
+            Contestant("again in a process"),
+            Contestant("a new process, empty cache"),
+            Contestant("again, one of ten at once"),
         ),
-        ensembles,
-        full={"members": 10, "steps": 0},
-        tiny={"members": 2, "steps": 2},
-    ),
+        panel_fit,
+        full={"data": data, "kind": kind, "steps": 0, "members": 10},
+        tiny={"data": data, "kind": kind, "steps": 2, "members": 2},
+    )
+    for data, title in PANELS.items()
+    for kind in PANEL_KINDS
 )

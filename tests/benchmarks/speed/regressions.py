@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .cases import Case, Contestant
-from .contests import ALONE, COMPARED, RUN, Contest, loop, peer
+from .contests import ALONE, COMPARED, Contest, loop, peer, run_of
 from .costs import Here
 from .numpy_twins import FewRegressors, TwoWay
 
@@ -181,7 +181,7 @@ CASES = (
         "ols",
         "OLS, HC1, n = 100",
         (
-            RUN,
+            run_of(2**15),
             ALONE,
             TOGETHER,
             BY_LOOP,
@@ -197,7 +197,7 @@ CASES = (
         Case(
             f"two-way-{units}x{periods}",
             f"two-way effects, CR1, {units} x {periods}",
-            (RUN, ALONE, *TWO_WAY_PEERS),
+            (run_of(reps), ALONE, *TWO_WAY_PEERS),
             two_way,
             full={"units": units, "periods": periods, "reps": reps, "batch": batch},
             tiny={"units": 6, "periods": 4, "reps": 4, "batch": 4},
@@ -225,7 +225,7 @@ CASES = (
     Case(
         "2sls",
         "2SLS, HC1, n = 500",
-        (RUN, ALONE, peer("linearmodels", "linearmodels")),
+        (run_of(2**13), ALONE, peer("linearmodels", "linearmodels")),
         two_stage,
         full={"n": 500, "reps": 2**13, "batch": 256},
         tiny={"n": 50, "reps": 4, "batch": 4},
@@ -234,7 +234,7 @@ CASES = (
     Case(
         "arellano-bond",
         "Arellano-Bond, one step, 100 x 7",
-        (RUN, ALONE, peer("pydynpd", "pydynpd", "prints its tables, hidden here")),
+        (run_of(2**12), ALONE, peer("pydynpd", "pydynpd", "prints its tables, hidden here")),
         dynamic_panel,
         full={"units": 100, "periods": 7, "reps": 2**12, "batch": 32},
         tiny={"units": 20, "periods": 5, "reps": 4, "batch": 4},
