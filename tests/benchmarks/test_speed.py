@@ -96,7 +96,7 @@ def test_a_table_shows_medians_and_ratios_within_rounds():
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(1.23e-5, "12.3 us"), (0.5, "500 ms"), (75.24, "75.2 s"), (1234, "1234 s")],
+    [(1.23e-5, "12.3 µs"), (0.5, "500 ms"), (75.24, "75.2 s"), (1234, "1234 s")],
 )
 def test_units(seconds, shown):
     assert in_units(seconds) == shown

@@ -23,20 +23,20 @@ CPU_SECONDS = 0.3
 
 
 class Cost(NamedTuple):
-    """Seconds of CPU and wall of a unit of work; gigabytes, and a remark, of a new process."""
+    """CPU seconds of a unit of work; of a new process the wall's too, gigabytes, and a remark."""
 
     cpu: float
-    wall: float
+    wall: float = nan
     memory: float = nan
     remark: str = ""
 
 
-def cost_of(job: Callable[[], Any], calls: int = 1) -> Cost:
-    """Call a function so many times; return the cost of all calls."""
-    before = _cpu(), time.perf_counter()
+def cpu_of(job: Callable[[], Any], calls: int = 1) -> float:
+    """Call a function so many times; return the CPU seconds of all calls."""
+    before = _cpu()
     for _ in range(calls):
         job()
-    return Cost(_cpu() - before[0], time.perf_counter() - before[1])
+    return _cpu() - before
 
 
 def _cpu() -> float:
@@ -69,19 +69,18 @@ class Here:
         """Compile, load and fill caches; return how many calls a measurement takes."""
         if self.less is not None:
             self.less()
-        first = cost_of(self.job).cpu
+        first = cpu_of(self.job)
         if not cpu_seconds:
             return 1
-        warm = first if first < cpu_seconds else cost_of(self.job).cpu
+        warm = first if first < cpu_seconds else cpu_of(self.job)
         return max(1, ceil(cpu_seconds / max(warm, 1e-6)))
 
     def cost(self, calls: int) -> Cost:
         """Return the cost of a unit of work."""
-        cpu, wall, *_ = cost_of(self.job, calls)
+        cpu = cpu_of(self.job, calls)
         if self.less is not None:
-            less = cost_of(self.less, calls)
-            cpu, wall = cpu - less.cpu, wall - less.wall
-        return Cost(cpu / (calls * self.work), wall / (calls * self.work))
+            cpu -= cpu_of(self.less, calls)
+        return Cost(cpu / (calls * self.work))
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,13 @@ class TwoWay:
         residual = y - b[:, None, None] * d - c[:, None, None] * x
         loading = (xx[:, None, None] * d - dx[:, None, None] * x) / determinant[:, None, None]
         scores = (loading * residual).sum(2)
+        return np.stack([b, np.sqrt(self.factor * (scores * scores).sum(1))], -1)
+
+    @property
+    def factor(self) -> float:
+        """The small-sample factor of fixest: unit effects are nested in the clusters."""
         n, t = self.units, self.periods
-        factor = n / (n - 1) * (n * t - 1) / (n * t - 2 - t)
-        return np.stack([b, np.sqrt(factor * (scores * scores).sum(1))], -1)
+        return n / (n - 1) * (n * t - 1) / (n * t - 2 - t)
 
 
 def _demeaned(a: np.ndarray) -> np.ndarray:

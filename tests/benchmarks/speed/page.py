@@ -34,9 +34,9 @@ def _figures(row: Row, first: Row) -> tuple[str, ...]:
     if row.problem or not row.cpu:
         problem = (row.problem or "not measured").replace("|", "/")
         return "", "", "", "", problem
-    wall = "" if row.memory is None and row.wall[0] < 1 else in_units(median(row.wall))
     memory = "" if row.memory is None else f"{row.memory:.2g} GB"
-    return in_units(median(row.cpu)), ratios(row, first), wall, memory, row.remark
+    cpu, wall = (in_units(median(seconds)) for seconds in (row.cpu, row.wall))
+    return cpu, ratios(row, first), wall, memory, row.remark
 
 
 def ratios(row: Row, first: Row) -> str:
@@ -46,20 +46,24 @@ def ratios(row: Row, first: Row) -> str:
     found = [own / other for own, other in zip(row.cpu, first.cpu, strict=False) if other > 0]
     if not found:
         return ""
-    spread = f" ({min(found):.2g} to {max(found):.2g})" if len(found) > 1 else ""
-    return f"{median(found):.3g}{spread}"
+    spread = f" ({_plain(min(found))} to {_plain(max(found))})" if len(found) > 1 else ""
+    return f"{_plain(median(found))}{spread}"
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def in_units(seconds: float) -> str:
     """Return seconds with a unit and three digits.
 
     >>> in_units(0.0000123), in_units(0.5), in_units(75.2)
-    ('12.3 us', '500 ms', '75.2 s')
+    ('12.3 µs', '500 ms', '75.2 s')
     """
     if isnan(seconds):
         return ""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if abs(seconds) >= size or unit == "us":
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if abs(seconds) >= size or unit == "µs":
             break
     return f"{seconds / size:.3g} {unit}" if abs(seconds) < 1000 else f"{seconds:.0f} s"
 
