@@ -77,8 +77,9 @@ def measured_on(root: Path, repeat: int) -> str:
     packages = ", ".join(
         f"{name} {found}" for name in (*PACKAGES, *PEERS) if (found := _version_of(name))
     )
+    rounds = f"{repeat} round{'' if repeat == 1 else 's'}"
     return (
-        f"Commit {commit}{changed}, {datetime.now(UTC):%Y-%m-%d}, {repeat} rounds, {cpus} CPUs "
+        f"Commit {commit}{changed}, {datetime.now(UTC):%Y-%m-%d}, {rounds}, {cpus} CPUs "
         f"({_processor()}; load {load}), {platform.system()}, Python {platform.python_version()}, "
         f"{packages}."
     )
