@@ -1,13 +1,17 @@
 """The benchmark of speed: its page has the rows of the script, and cases of every kind run."""
 
+import subprocess
+import sys
 from itertools import compress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.speed import FAMILIES
 from benchmarks.speed.cases import Case, Contestant, Row, contest
-from benchmarks.speed.costs import Here
+from benchmarks.speed.costs import Cache, Fresh, Here
+from benchmarks.speed.main_job import watch
 from benchmarks.speed.page import in_units, rows_within, table_of, written
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -100,3 +104,52 @@ def test_a_table_shows_medians_and_ratios_within_rounds():
 )
 def test_units(seconds, shown):
     assert in_units(seconds) == shown
+
+
+def python(code, cache):
+    return Fresh(("-c", code), cache)
+
+
+def test_a_program_may_count_its_own_seconds_and_its_last_line_says_why_it_failed(tmp_path):
+    cache = Cache(tmp_path / "cache")
+    cost = python("print('CPU 1.5')", cache).cost(1)
+    assert cost.cpu == 1.5
+    assert np.isnan(cost.wall)
+    assert 0 < python("pass", cache).cost(1).cpu < 10
+    with pytest.raises(RuntimeError, match=r"^ValueError: no$"):
+        python("raise ValueError('no')", cache).cost(1)
+
+
+def test_a_cache_is_emptied_for_every_process_or_filled_by_one_that_is_not_counted(tmp_path):
+    folder = tmp_path / "cache"
+    code = "import os; open(f\"{os.environ['MCSIM_COMPILE_CACHE']}/{os.getpid()}\", 'w')"
+    python(code, Cache(folder)).cost(1)
+    assert len(list(folder.iterdir())) == 2
+    python(code, Cache(folder)).cost(1)
+    assert len(list(folder.iterdir())) == 3
+    python(code, Cache(folder, emptied=True)).cost(1)
+    assert len(list(folder.iterdir())) == 1
+
+
+PHASES = """
+import json, pathlib, subprocess, sys, time
+runs = pathlib.Path(sys.argv[1], "runs")
+burn = "import time\\nwhile time.process_time() < 1: pass"
+subprocess.run([sys.executable, "-c", burn])
+runs.mkdir(parents=True)
+for state in ("running", "complete"):
+    (runs / "a.json").write_text(json.dumps({"state": state}))
+    time.sleep(1)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux shows what processes take")
+def test_the_main_job_is_split_by_what_its_store_shows(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", PHASES, str(tmp_path)])
+    spent = watch(process, tmp_path)
+    assert process.returncode == 0
+    assert list(spent) == ["imports and fits", "replications", "tables and figures"]
+    cpu, wall = zip(*spent.values(), strict=True)
+    assert cpu[0] > 0.5
+    assert sum(cpu) > 1
+    assert min(wall) > 0.4

@@ -54,7 +54,7 @@ class MainJob:
                 stdout=output,
                 stderr=output,
             )
-            phases = _watch(process, store)
+            phases = watch(process, store)
             output.seek(0)
             text = output.read().strip()
         if process.returncode:
@@ -64,7 +64,7 @@ class MainJob:
         return Cost(cpu, wall, nan, f"CPU (wall): {', '.join(shown)}")
 
 
-def _watch(process: subprocess.Popen[str], store: Path) -> dict[str, tuple[float, float]]:
+def watch(process: subprocess.Popen[str], store: Path) -> dict[str, tuple[float, float]]:
     """Wait for the end; return CPU and wall seconds by phase."""
     spent: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     cpu, wall = 0.0, time.perf_counter()
