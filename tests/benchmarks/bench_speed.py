@@ -1,104 +1,117 @@
-"""How long the parts of the main job take: ``pytest -o addopts= tests/benchmarks/bench_speed.py``.
+"""How fast mcsim is, beside others, in CPU seconds: ``python tests/benchmarks/bench_speed.py``.
 
-Each test times one thing and prints it; the docs set it beside the figures of the rival, ds-wgan,
-where it could be run (one core: fit on the experiment 56 s, on the CPS 2.2 h, a million rows 18 s
-and 5.7 GB). Machines are noisy, so that nothing is asserted about time.
+Every case runs in a process of its own; in it the contestants, after their answers have agreed,
+take turns. Families that take long run only if they are named.
+
+    --list                      the cases
+    --only NAME                 a case, or a family of cases; may be repeated
+    --repeat K                  rounds (3)
+    --write docs/benchmarks.md  put the tables of whole families into the page
 """
 
-import resource
-import time
-from collections.abc import Callable
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import pytest
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # this tree is measured, here and in the processes that are started
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.getenv("PYTHONPATH"))))
 
-import mcsim
-from mcsim.dgps import Bootstrap
-from mcsim.estimators import aipw, difference_in_means, ipw, matching, outcome_regression
-from mcsim.generators import WGAN
+from speed import FAMILIES, IF_NAMED  # noqa: E402
+from speed.cases import Case, Row, contest  # noqa: E402
+from speed.page import measured_on, table_of, written  # noqa: E402
 
-COVARIATES = "age + educ + black + hisp + marr + nodegree + re74 + re75"
-FORMULA = f"re78 ~ treat | {COVARIATES}"
-ESTIMATORS = {
-    "difference_in_means": difference_in_means("re78 ~ treat"),
-    "outcome_regression": outcome_regression(FORMULA),
-    "ipw": ipw(FORMULA),
-    "aipw": aipw(FORMULA),
-    "matching": matching(FORMULA),
-}
+SECONDS = 7200  # of a case, at most
 
 
-@mcsim.host(estimand="att")
-def trivial(frame):
-    return mcsim.Estimate(float(frame["re78"].iloc[0]), 1.0)
-
-
-def seconds(job: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    jax.block_until_ready(job())
-    return time.perf_counter() - began
-
-
-def tell(capsys: pytest.CaptureFixture[str], line: str) -> None:
-    with capsys.disabled():
-        print(f"\n  {line}", end="")
-
-
-@pytest.fixture(scope="module")
-def experiment():
-    return mcsim.from_frame(mcsim.datasets.load("lalonde_experimental"))
-
-
-@pytest.fixture(scope="module")
-def survey():
-    return mcsim.from_frame(mcsim.datasets.load("lalonde_cps"))
-
-
-@pytest.mark.parametrize("data", ["experiment", "survey"])
-def test_fit_and_population(data, request, capsys):
-    panel, schema = request.getfixturevalue(data)
-    fits = {}
-
-    def fit():
-        fits["one"] = WGAN().fit(
-            mcsim.key(0), panel, given=["treat"], schema=schema, progress=False
-        )
-
-    tell(capsys, f"{data}: one fit from a cold start {seconds(fit):.1f} s")
-    n_rows = 1_000_000
-    treat = {"treat": np.resize(np.asarray(panel["treat"])[:, 0], n_rows)}
-    draws = [
-        seconds(lambda k=k: dict(fits["one"].sample(k, n_rows, given=treat)))
-        for k in mcsim.keys(1, 3)
-    ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    tell(
-        capsys,
-        f"{data}: a million rows {draws[0]:.1f} s at first, then {min(draws[1:]):.1f} s; "
-        f"peak memory of the process {peak:.2f} GiB",
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--repeat", type=int, default=3, metavar="K")
+    parser.add_argument("--write", type=Path, metavar="PAGE")
+    parser.add_argument("--in-this-process", metavar="NAME", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.in_this_process:
+        print(json.dumps(hold(asked.in_this_process, asked.repeat)))
+    elif asked.list:
+        for family, cases in FAMILIES.items():
+            print(f"{family}{', if named' if family in IF_NAMED else ''}")
+            print("\n".join(f"  {case.name:20s} {case.title}" for case in cases))
+    else:
+        measure(chosen(asked.only), asked.repeat, asked.write)
 
 
-def test_native_estimators(experiment, tmp_path, capsys):
-    panel, schema = experiment
-    dgp = Bootstrap(panel, truth="own", strata="treat", schema=schema)
-    study = mcsim.Study(dgp=dgp, estimators=ESTIMATORS)
-    for label in ("cold", "warm"):
-        run = seconds(
-            lambda label=label: mcsim.run(study, reps=2000, store=tmp_path / label, progress=False)
+def chosen(names: Sequence[str]) -> dict[str, list[Case]]:
+    """Return the cases to run, by family; an unknown name ends the command."""
+    known = {*FAMILIES, *(case.name for cases in FAMILIES.values() for case in cases)}
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"--only: got {', '.join(unknown)}, expected names of --list")
+    found = {}
+    for family, cases in FAMILIES.items():
+        whole = family in names or (not names and family not in IF_NAMED)
+        found[family] = [case for case in cases if whole or case.name in names]
+    return {family: cases for family, cases in found.items() if cases}
+
+
+def measure(families: Mapping[str, Sequence[Case]], repeat: int, page: Path | None) -> None:
+    """Run cases one after the other; print each table, and write it if its family is whole."""
+    for family, cases in families.items():
+        where = measured_on(ROOT, repeat)
+        rows = {case.name: [Row(one.name) for one in case.contestants] for case in cases}
+        for case in cases:
+            rows[case.name] = rows_of(case, repeat)
+            text = f"{table_of([(case, rows[case.name]) for case in cases])}\n\n{where}"
+            if page is not None and len(cases) == len(FAMILIES[family]):  # what is done stays
+                before = page.read_text(encoding="utf-8")
+                page.write_text(written(before, family, text), encoding="utf-8")
+        print(f"\n{family}\n\n{text}", flush=True)
+        if page is not None and len(cases) < len(FAMILIES[family]):
+            print(f"not written: {family} has other cases too", file=sys.stderr)
+
+
+def rows_of(case: Case, repeat: int) -> list[Row]:
+    """Run a case in a process of its own; if it fails, that is the problem of all rows."""
+    print(f"{case.name} ...", file=sys.stderr, flush=True)
+    options = ("--in-this-process", case.name, "--repeat", str(repeat))
+    try:
+        done = subprocess.run(
+            [sys.executable, __file__, *options],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=SECONDS,
         )
-        tell(capsys, f"2,000 replications x 5 native estimators, {label}: {run:.1f} s")
+        return [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        problem = f"the case failed: {type(error).__name__}"
+        return [Row(one.name, problem=problem) for one in case.contestants]
 
 
-def test_host_overhead(experiment, tmp_path, capsys):
-    panel, schema = experiment
-    dgp = Bootstrap(panel, truth={"att": 0.0}, strata="treat", schema=schema)
-    reps = 8192
-    study = mcsim.Study(dgp=dgp, estimators=trivial)
-    mcsim.run(study, reps=64, store=tmp_path / "store", progress=False)
-    few = seconds(lambda: mcsim.run(study, reps=1024, store=tmp_path / "few", progress=False))
-    many = seconds(lambda: mcsim.run(study, reps=reps, store=tmp_path / "many", progress=False))
-    cost = 1e3 * (many - few) / (reps - 1024)
-    tell(capsys, f"host function: {cost:.2f} ms per replication, pool started before")
+def hold(name: str, repeat: int) -> list[dict[str, Any]]:
+    """Hold a case's contest in this process; problems go to standard error too."""
+    case = next(case for cases in FAMILIES.values() for case in cases if case.name == name)
+    if case.one_cpu and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    warnings.simplefilter("ignore")  # of libraries
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MCSIM_COMPILE_CACHE"] = f"{folder}/programs"
+        rows = contest(case, Path(folder), repeat=repeat)
+    for row in rows:
+        if row.problem:
+            print(f"  {row.name}: {row.problem}", file=sys.stderr)
+    return [asdict(row) for row in rows]
+
+
+if __name__ == "__main__":
+    main()
