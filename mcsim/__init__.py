@@ -6,8 +6,8 @@ designs with estimators; measures summarize.
 
 import typing as _typing
 
-from mcsim._startup import Door as _Door
-from mcsim._startup import use_float64 as _use_float64
+from mcsim._core.startup import Door as _Door
+from mcsim._core.startup import use_float64 as _use_float64
 from mcsim._version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:

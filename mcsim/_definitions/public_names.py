@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
-from mcsim._startup import Door
+from mcsim._core.startup import Door
 
 HOST = "mcsim.host"
 """Name of lifted functions, and of the function that lifts them."""
