@@ -36,6 +36,7 @@ from mcsim.generators._training.steps import (
     WORST,
     EarlyStopping,
     draw_batch,
+    first_optimizer_state,
     mean_over,
     replicated,
     seen_by,
@@ -260,7 +261,8 @@ class CellLikelihood:
         sizes = self.order.sizes
         one = initialize(first, sizes, (0.0,) * len(sizes))
         params = replicated(one, self.folds)
-        return State(params, jax.vmap(ADAM.init)(params), EarlyStopping.start(one), steps)
+        adam = first_optimizer_state(jax.vmap(ADAM.init), params)
+        return State(params, adam, EarlyStopping.start(one), steps)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Judge the replicas on what they have not seen, then let each take a step."""
@@ -285,7 +287,7 @@ class CellLikelihood:
         )
         return State(params, adam, stopping, state.key), Losses(train[0], held)
 
-    def finished(self, state: State) -> Array:
+    def finished(self, state: State) -> Any:
         """Say whether held-out units have not become likelier for long."""
         return state.stopping.should_stop(self.patience, self.folds)
 

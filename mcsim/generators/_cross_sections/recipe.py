@@ -108,8 +108,7 @@ class CrossSectionRecipe:
         architecture = design_heads(
             columns, schema, given, order, config.hidden, config.components, free=self.free
         )
-        vectors = {name: jnp.asarray(values) for name, values in columns.items()}
-        arms = np.asarray(architecture.arm(vectors, len(next(iter(columns.values())))))
+        arms = np.asarray(_arms(architecture, columns, len(next(iter(columns.values())))))
         learned = self.learn(config, keys, architecture, columns, arms, rows, progress)
         return [
             FittedGenerator(
@@ -223,6 +222,9 @@ def raked(architecture: Architecture, data: Any, params: tuple[Params, ...], key
     given = data.rows.given[np.concatenate(rows)]
     key = jax.random.fold_in(key, 1)
     return rake(architecture, data.tables, params, data.targets, given, key)
+
+
+_arms = jax.jit(Architecture.arm, static_argnums=(0, 2))
 
 
 @partial(jax.jit, static_argnums=0)
