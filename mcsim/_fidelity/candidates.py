@@ -5,7 +5,8 @@ stand in every table: the bootstrap is as close to the data as can be, since it 
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +45,18 @@ class Fit(NamedTuple):
     def compared(self) -> Units:
         """The units with which draws are compared: held-out ones, if there are any."""
         return self.train if self.held is None else self.held
+
+
+@contextmanager
+def progress_by_split(
+    fits: Mapping[str, Sequence[Fit]], shown: bool
+) -> Iterator[Callable[[], None]]:
+    """Yield a function that advances a bar by one split of one generator."""
+    from rich.progress import Progress
+
+    with Progress(transient=True, disable=not shown) as bar:
+        task = bar.add_task("fidelity", total=sum(map(len, fits.values())))
+        yield lambda: bar.advance(task)
 
 
 class Failure(NamedTuple):
