@@ -16,6 +16,8 @@ import jax
 import jaxtyping
 import pytest
 
+os.environ["MCSIM_COMPILE_CACHE"] = ""  # the cache of the user is left alone
+
 from mcsim._core.machine import cache_folder
 
 collect_ignore = ["references"]  # made by scripts, with libraries that CI has not
@@ -33,7 +35,6 @@ def compile_with(**settings: object) -> None:
         os.environ[name.upper()] = str(value)
 
 
-os.environ["MCSIM_COMPILE_CACHE"] = ""  # the cache of the user is left alone
 if jax.__version_info__ < (0, 11):  # later ones do not know the flag, and stop
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLD_EMITTERS}"
 compile_with(

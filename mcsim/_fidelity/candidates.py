@@ -5,8 +5,10 @@ stand in every table: the bootstrap, which repeats the data, is as close to them
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -44,6 +46,18 @@ class Fit(NamedTuple):
     def compared(self) -> Units:
         """The units with which draws are compared: held-out units, if there are any."""
         return self.train if self.held is None else self.held
+
+
+@contextmanager
+def progress_by_split(
+    fits: Mapping[str, Sequence[Fit]], shown: bool
+) -> Iterator[Callable[[], None]]:
+    """Yield a function that advances a bar by one split of one generator."""
+    from rich.progress import Progress
+
+    with Progress(transient=True, disable=not shown) as bar:
+        task = bar.add_task("fidelity", total=sum(map(len, fits.values())))
+        yield lambda: bar.advance(task)
 
 
 class Failure(NamedTuple):
@@ -304,17 +318,31 @@ class FittedGaussian:
         missing = [name for name in self.given if name not in (given or {})]
         if missing:
             raise InputError(f"given: got no values of {missing}, expected one per unit")
-        columns = [jnp.reshape(jnp.asarray((given or {})[name], jnp.float64), (n_units, 1))
-                   for name in self.given]  # fmt: skip
-        values = jnp.concatenate([jnp.zeros((n_units, 0)), *columns], axis=1)
-        match = (values[:, None, :] == self.strata[None]).all(axis=-1)
-        noise = jax.random.normal(key, (n_units, len(self.names)), dtype=jnp.float64)
-        drawn = jnp.full_like(noise, jnp.nan)
-        for index in range(len(self.means)):  # few strata: a gather of matrices would be larger
-            rows = self.means[index] + noise @ self.factors[index]
-            drawn = jnp.where(match[:, [index]], rows, drawn)
-        columns = {name: drawn[:, k] for k, name in enumerate(self.names)}
-        return Panel(columns, nominal=dict(self.nominal))
+        known = [jnp.asarray((given or {})[name], jnp.float64) for name in self.given]
+        parts = self.means, self.factors, self.strata
+        return Panel(
+            dict(zip(self.names, _draw(n_units, key, known, *parts), strict=True)),
+            nominal=dict(self.nominal),
+        )
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw(
+    n_units: int,
+    key: Key[Array, ""],
+    known: list[Array],
+    means: Float[Array, "stratum column"],
+    factors: Float[Array, "stratum column column"],
+    strata: Float[Array, "stratum given"],
+) -> list[Float[Array, " unit"]]:
+    columns = [jnp.reshape(values, (n_units, 1)) for values in known]
+    values = jnp.concatenate([jnp.zeros((n_units, 0)), *columns], axis=1)
+    match = (values[:, None, :] == strata[None]).all(axis=-1)
+    noise = jax.random.normal(key, (n_units, means.shape[1]), dtype=jnp.float64)
+    drawn = jnp.full_like(noise, jnp.nan)
+    for index in range(len(means)):  # few strata: a gather of matrices would be larger
+        drawn = jnp.where(match[:, [index]], means[index] + noise @ factors[index], drawn)
+    return list(drawn.T)
 
 
 def _square_root(covariance: ndarray) -> Float[ndarray, "column column"]:

@@ -5,7 +5,8 @@ Rabin, Peyre & Pfister (2015, Journal of Mathematical Imaging and Vision 51: 22-
 two-sample tests: Lopez-Paz & Oquab (2017, ICLR); Friedman (2003, PHYSTAT).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from threadpoolctl import threadpool_limits
+
+from mcsim._core.machine import available_cpus
 
 Matrix = Float[ndarray, "row column"]
 Other = Float[ndarray, "other column"]
@@ -164,11 +168,16 @@ class Classifier(NamedTuple):
         for label in (False, True):
             rows = rng.permutation(np.flatnonzero(y == label))
             part[rows] = np.arange(len(rows)) % FOLDS
-        results = []
-        for fold in range(FOLDS):
-            scores = self._scores(x[part != fold], y[part != fold], x[part == fold])
-            results.append(_auc(scores, y[part == fold], rng, self.permutations))
-        return mean_auc(results)
+
+        def scores(fold: int) -> ndarray:
+            return self._scores(x[part != fold], y[part != fold], x[part == fold])
+
+        return mean_auc(
+            [
+                _auc(found, y[part == fold], rng, self.permutations)
+                for fold, found in enumerate(_of_folds(scores))
+            ]
+        )
 
     def _scores(self, x: ndarray, y: ndarray, scored: ndarray) -> ndarray:
         columns = list(self.categorical) or None
@@ -289,10 +298,14 @@ def two_sample(
     fold = np.concatenate([rng.permutation(len(real)) % FOLDS, of_ties[ties]])
     scored = np.empty(len(labels))
     seed = int(rng.integers(2**31))
-    for out in range(FOLDS):
+
+    def chances(out: int) -> ndarray:
         fit = fold != out
         leaf = int(np.clip(fit.sum() // 10, FEWEST, LEAF))
-        scored[~fit] = _chances(x[fit], labels[fit], x[~fit], seed, min_samples_leaf=leaf)
+        return _chances(x[fit], labels[fit], x[~fit], seed, min_samples_leaf=leaf)
+
+    for out, found in enumerate(_of_folds(chances)):
+        scored[fold == out] = found
     ranks, below = scipy.stats.rankdata(scored), scored <= 0.5
     auc = _area(ranks, labels)
     null = np.array([_area(ranks, rng.permutation(labels)) for _ in range(permutations)])
@@ -315,16 +328,24 @@ def combined_p_value(p_values: ndarray) -> float:
     return float(min(1.0, 2 * np.median(p_values)))
 
 
+def _of_folds(score: Callable[[int], ndarray]) -> list[ndarray]:
+    """Score each fold, folds in threads beside each other: trees are grown outside Python.
+
+    The limit of BLAS holds for the process: folds that end early must not lift it for the others.
+    """
+    with threadpool_limits(1), ThreadPoolExecutor(min(FOLDS, available_cpus())) as pool:
+        return list(pool.map(score, range(FOLDS)))
+
+
 def _chances(
     x: ndarray, labels: ndarray, scored: ndarray, seed: int, **options: Any
 ) -> Float[ndarray, " row"]:
     """Fit gradient-boosted trees on histograms; return the probability that rows are generated."""
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
 
     options |= {"early_stopping": False, "random_state": seed}
     model = HistGradientBoostingClassifier(**options)
-    with threadpool_limits(1):  # at these sizes threads cost more than they save
+    with threadpool_limits(1):  # for this thread's trees: at these sizes more threads cost more
         return model.fit(x, labels).predict_proba(scored)[:, 1]
 
 

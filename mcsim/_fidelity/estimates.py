@@ -70,7 +70,7 @@ def on_real_data(
     estimators: Mapping[str, Estimator], real: Panel, key: Key[Array, ""], schema: Schema
 ) -> list[OnRealData]:
     """Run each estimator on the real data; an estimator that fails has a status, no values."""
-    single = jax.tree.map(lambda x: x.astype(jnp.float64)[None], real)
+    single = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)[None]), real)
     return [
         _on_real_data(name, estimator, key[None], single, schema)
         for name, estimator in estimators.items()
@@ -122,13 +122,10 @@ def _on_panels(ran: OnRealData, keys: Key[Array, " draw"], panels: Panel) -> ByE
     chunk = draws if is_host else max(1, min(draws, CHUNK_ROWS // n_units))
     found: list[ByEstimand] = []
     for start in range(0, draws, chunk):
-        rows = (
-            np.arange(start, start + chunk) % draws
-        )  # the last chunk is filled with panels of others
-        part = jax.tree.map(lambda x, rows=rows: x[rows], panels)
-        evaluated = evaluate(
-            ran.name, ran.estimator, keys[rows], part, ran.schema, pool=WorkerPool(0)
-        )
+        rows = np.arange(start, start + chunk) % draws  # the last chunk is filled with others
+        part = jax.tree.map(lambda x, rows=rows: jnp.asarray(np.asarray(x)[rows]), panels)
+        own = keys if chunk == draws else keys[rows]
+        evaluated = evaluate(ran.name, ran.estimator, own, part, ran.schema, pool=WorkerPool(0))
         found.append(_values(evaluated.estimates))
     return _joined(found, draws)
 

@@ -13,7 +13,7 @@ from typing import Any
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
 from mcsim._core.keys import root_key
-from mcsim._core.machine import available_cpus, require_float64, use_compile_cache
+from mcsim._core.machine import available_cpus, require_float64
 from mcsim._core.protocols import described, names_taken
 from mcsim._host.host import HostDGP, HostEstimator
 from mcsim._host.payload import Payload
@@ -112,7 +112,6 @@ def run(
     """
     reps = _checked_reps(study, reps, seed, workers)
     raise_all(_faults_of_options(source, progress=progress, accept_changes=accept_changes))
-    use_compile_cache()
     workers = available_cpus() if workers is None else workers
     with _folder(store) as folder:
         home = Store.create(folder)

@@ -34,6 +34,7 @@ from mcsim._fidelity.candidates import (
     given_of,
     is_trainer,
     named,
+    progress_by_split,
 )
 from mcsim._fidelity.estimates import (
     OnRealData,
@@ -88,10 +89,12 @@ def cross_section_fidelity(
     ran = on_real_data(estimators, real, keys[2], schema)
     draws = draws_for(n_estimates(ran)) if options.draws is None else options.draws
     estimates: Records = []
-    for index, (name, own) in enumerate(_tracked(fits.fits, progress)):
-        scoring, drawing = jax.random.split(jax.random.fold_in(keys[3], index))
-        records += _averaged(name, comparison.of_fits(scoring, own))
-        estimates += estimates_under(drawing, name, own, layout, rows, ran, draws) if ran else []
+    with progress_by_split(fits.fits, progress) as tick:
+        for index, (name, own) in enumerate(fits.fits.items()):
+            scoring, drawing = jax.random.split(jax.random.fold_in(keys[3], index))
+            records += _averaged(name, comparison.of_fits(scoring, own, tick))
+            if ran:
+                estimates += estimates_under(drawing, name, own, layout, rows, ran, draws)
     return _as_table(records, estimates, fits, len(rows), len(held))
 
 
@@ -101,12 +104,6 @@ def _check_options(options: Options, needed: int) -> None:
         raise InputError(f"n_generated: got {n_generated:,}, expected at least {needed:,} here")
     if (draws is not None and draws < 1) or permutations < 1:
         raise InputError(f"draws, permutations: got {draws}, {permutations}, expected at least 1")
-
-
-def _tracked(fits: Mapping[str, list[Fit]], progress: bool):
-    from rich.progress import track
-
-    return track(fits.items(), "fidelity", len(fits), transient=True, disable=not progress)
 
 
 # Fits, fold by fold

@@ -242,8 +242,10 @@ class Comparison(NamedTuple):
             folded.append(self._scores(real_split(self.layout, train, self.rows[out], rng), seed))
         return folded
 
-    def of_fits(self, key: Key[Array, ""], fits: Sequence[Fit]) -> list[list[Score]]:
-        """Score the draws of every fit of one generator."""
+    def of_fits(
+        self, key: Key[Array, ""], fits: Sequence[Fit], tick: Callable[[], None]
+    ) -> list[list[Score]]:
+        """Score the draws of every fit of one generator; call ``tick`` after each."""
         folded = []
         for fold, fit in enumerate(fits):
             own, train = jax.random.fold_in(key, fold), self.rows[fit.train]
@@ -251,6 +253,7 @@ class Comparison(NamedTuple):
             pool = draw_pool(own, fit.generator, self.layout, train, self.n_generated)
             rng = np.random.default_rng(seed)
             folded.append(self._scores(generated_split(pool, self.layout, train, held, rng), seed))
+            tick()
         return folded
 
     def _scores(self, split: EvaluationSplit, seed: int) -> list[Score]:

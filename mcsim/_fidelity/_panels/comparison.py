@@ -1,6 +1,6 @@
 """The protocol for panels: fit on one half of the units, compare with the other half."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,6 +36,7 @@ from mcsim._fidelity.candidates import (
     fits_of,
     is_trainer,
     named,
+    progress_by_split,
 )
 from mcsim._fidelity.distances import FEWEST_HELD, FEWEST_PERMUTATIONS, combined_p_value
 from mcsim._fidelity.estimates import estimate_records, on_real_data
@@ -82,15 +83,16 @@ def panel_fidelity(
     scale = read_scale(known.component_sizes, vectors, real.n_units / 2)
     ran = on_real_data(estimators, real, keys[2], layout.schema)
     rows = {REAL: real_row(keys[3], known, halves, scale, counts)}
-    for index, (name, own) in enumerate(_tracked(fits.fits, progress)):
-        row_key = jax.random.fold_in(keys[4], index)
-        try:
-            rows[name] = generated_row(row_key, own, known, scale, ran, counts)
-        except Exception as error:
-            if name not in REFERENCES:
-                error.add_note(f"in fidelity: the draws of generator {name!r}")
-                raise
-            fits.failed[name] = failure_of(error)
+    with progress_by_split(fits.fits, progress) as tick:
+        for index, (name, own) in enumerate(fits.fits.items()):
+            row_key = jax.random.fold_in(keys[4], index)
+            try:
+                rows[name] = generated_row(row_key, own, known, scale, ran, counts, tick)
+            except Exception as error:
+                if name not in REFERENCES:
+                    error.add_note(f"in fidelity: the draws of generator {name!r}")
+                    raise
+                fits.failed[name] = failure_of(error)
     estimates = [
         record
         for name, row in rows.items()
@@ -98,12 +100,6 @@ def panel_fidelity(
         for record in estimate_records(name, ran, [split.estimates for split in row.splits])
     ]
     return _as_table(rows, estimates, known, fits, halves, scale)
-
-
-def _tracked(fits: Mapping[str, Any], progress: bool) -> Iterable[tuple[str, Any]]:
-    from rich.progress import track
-
-    return track(fits.items(), "fidelity", len(fits), transient=True, disable=not progress)
 
 
 def _faults_of_counts(splits: int, counts: DrawCounts) -> list[str]:

@@ -26,6 +26,7 @@ from mcsim._fidelity._panels.moments import (
 )
 from mcsim._fidelity._panels.placebo import changes_in_means, log_sd, log_sd_weighted
 from mcsim._fidelity.candidates import require_columns
+from mcsim.dgps._ensemble import without_training_record
 from mcsim.errors import InputError, did_you_mean, raise_all
 
 Cube = Float[ndarray, "unit period outcome"]
@@ -268,13 +269,16 @@ def draw_panels(
 ) -> Drawn:
     """Draw panels of ``shape`` (unit, period).
 
-    Generators that are pytrees share one program; the others run operation by operation.
+    Generators that are pytrees share one program, fits of one kind too; the others run operation
+    by operation. Batches are of one size: the last one is filled with panels that are not kept.
     """
-    batch = max(1, BATCH_CELLS // (shape[0] * shape[1] * len(names)))
-    keys = jax.random.split(key, n_panels)
-    names, parts = tuple(names), range(0, n_panels, batch)
-    drawn = [_draw(generator, keys[s : s + batch], shape, names) for s in parts]
-    return {name: np.concatenate([part[name] for part in drawn]) for name in names}
+    generator, names = without_training_record(generator), tuple(names)
+    most = max(1, BATCH_CELLS // (shape[0] * shape[1] * len(names)))
+    batches = -(-n_panels // most)
+    batch, keys = -(-n_panels // batches), jax.random.split(key, n_panels)
+    places = np.arange(batches * batch).reshape(batches, batch) % n_panels
+    drawn = [_draw(generator, keys[own] if batches > 1 else keys, shape, names) for own in places]
+    return {name: np.concatenate([part[name] for part in drawn])[:n_panels] for name in names}
 
 
 def _draw(generator: Any, keys: Array, shape: tuple, names: tuple) -> dict[str, ndarray]:

@@ -1,6 +1,6 @@
 """Rows of the table of a panel: comparisons of real units with draws, or with real units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -126,8 +126,9 @@ def generated_row(
     scale: Scale,
     estimators: Sequence[OnRealData],
     counts: DrawCounts,
+    tick: Callable[[], None],
 ) -> Row:
-    """Compare the draws of each fit with its held-out units."""
+    """Compare the draws of each fit with its held-out units; call ``tick`` after each."""
     asked = counts.replications, counts.draws_of(estimators)
     reps, draws = (-(-n // len(fits)) for n in asked)
     names, layout = real.layout.schema.names, real.layout
@@ -143,6 +144,7 @@ def generated_row(
         for outcome, found in _rejected(keys[3], cubes, layout, reps).items():
             rejected[outcome].append(found)
         sample = sample or layout.schema.panel({name: drawn[name][0] for name in names})
+        tick()
     assert sample is not None
     return Row(splits, rejected, sample)
 

@@ -29,7 +29,13 @@ from mcsim.generators._networks import Network, Params, Reader, Writer, apply, i
 from mcsim.generators._scores.coding import Scores
 from mcsim.generators._scores.vectors import Layout, length_groups, log_lengths, square_root
 from mcsim.generators._training.panel_recipe import Learned
-from mcsim.generators._training.steps import Rows, numbers_of, padded_rows, train_members
+from mcsim.generators._training.steps import (
+    Rows,
+    first_optimizer_state,
+    numbers_of,
+    padded_rows,
+    train_members,
+)
 from mcsim.generators._training.trainer import filled
 
 Vectors = Float[Array, "row coordinate"]
@@ -104,8 +110,8 @@ class VectorAdversary(ABC):
         """Return the state before the first step."""
         first, steps = jax.random.split(key)
         generator, critic = initialize(first, (self.generator, self.critic), (1.0, 1.0))
-        adam = self.adam.init(generator), self.adam.init(critic)
-        return State(generator, generator, critic, *adam, steps)
+        zeros = partial(first_optimizer_state, self.adam.init)
+        return State(generator, generator, critic, zeros(generator), zeros(critic), steps)
 
     def step(self, data: Rows, rates: Rates, state: State, number: Array) -> tuple[State, Any]:
         """Take the critic's steps, then one step of the generator."""
@@ -136,9 +142,9 @@ class VectorAdversary(ABC):
         state = State(generator, average, critic, generator_adam, critic_adam, state.key)
         return state, self.losses(jax.tree.map(jnp.mean, of_critic), of_generator)
 
-    def finished(self, state: State) -> Array:
+    def finished(self, state: State) -> bool:
         """Return False: there is no early stopping."""
-        return jnp.zeros((), bool)
+        return False
 
 
 def _descended(params: Params, update: Any, rate: Array) -> Params:

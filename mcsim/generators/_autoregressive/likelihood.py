@@ -36,6 +36,7 @@ from mcsim.generators._training.steps import (
     WORST,
     EarlyStopping,
     draw_batch,
+    first_optimizer_state,
     mean_over,
     replicated,
     seen_by,
@@ -263,7 +264,8 @@ class CellLikelihood:
         sizes = self.order.sizes
         one = initialize(first, sizes, (0.0,) * len(sizes))
         params = replicated(one, self.folds)
-        return State(params, jax.vmap(ADAM.init)(params), EarlyStopping.start(one), steps)
+        adam = first_optimizer_state(jax.vmap(ADAM.init), params)
+        return State(params, adam, EarlyStopping.start(one), steps)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Evaluate the replicas on left-out units, then take a step of each."""
@@ -288,7 +290,7 @@ class CellLikelihood:
         )
         return State(params, adam, stopping, state.key), Losses(train[0], held)
 
-    def finished(self, state: State) -> Array:
+    def finished(self, state: State) -> Any:
         """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return state.stopping.should_stop(self.patience, self.folds)
 

@@ -37,7 +37,7 @@ from mcsim.generators._cross_sections.training import (
     training_rows,
 )
 from mcsim.generators._networks import Params, Sizes, apply, initialize
-from mcsim.generators._training.steps import numbers_of, train_members
+from mcsim.generators._training.steps import first_optimizer_state, numbers_of, train_members
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Plan:
         """Take a step."""
         return training_step(self, data, rates, state, number)
 
-    def finished(self, state: "TrainingState") -> Array:
+    def finished(self, state: "TrainingState") -> bool:
         """Return False: there is no early stopping."""
-        return jnp.zeros((), bool)
+        return False
 
 
 class Rates(NamedTuple):
@@ -140,8 +140,8 @@ def first_state(plan: Plan, key: Array) -> TrainingState:
     last = (FIRST_OUTPUTS,) * len(networks)
     *drawing, critic = initialize(first, (*networks, plan.critic_sizes), (*last, 1.0))
     generator = tuple(drawing)
-    adam = ADAM.init(generator), ADAM.init(critic)
-    return TrainingState(generator, generator, critic, *adam, steps)
+    zeros = partial(first_optimizer_state, ADAM.init)
+    return TrainingState(generator, generator, critic, zeros(generator), zeros(critic), steps)
 
 
 def training_step(

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from mcsim._core.calls import with_remedies
@@ -111,13 +112,13 @@ class FittedGenerator:
         n_columns = len(self.order)
         uniforms = jax.random.uniform(key, (n_units, n_columns, 2), jnp.float32, 1e-7, 1 - 1e-7)
         columns = _draw(self, known, uniforms)
-        return self.schema.panel({name: columns[name][:, None] for name in self.schema.names})
+        return self.schema.panel({name: columns[name] for name in self.schema.names})
 
     def _known(self, n_units: int, given: Mapping[str, Any]) -> dict[str, Array]:
         raise_all(faults_of_size("n_units", n_units))
         raise_all(self._faults_of_names(given))
         known = {name: jnp.asarray(given[name], jnp.float64) for name in given}
-        known = {n: v[:, 0] if v.ndim == 2 and v.shape[1] == 1 else v for n, v in known.items()}
+        known = {n: _vector(v) if v.shape[1:] == (1,) else v for n, v in known.items()}
         wrong = [
             f"given column {name!r}: got shape {values.shape}, expected ({n_units},)"
             for name, values in known.items()
@@ -165,6 +166,11 @@ class FittedGenerator:
         return generator
 
 
+def _vector(column: Array) -> Array:
+    """Return a column (row, 1) as (row,): by NumPy, without a program, where it is known."""
+    return column[:, 0] if isinstance(column, Tracer) else jnp.asarray(np.asarray(column)[:, 0])
+
+
 def _faults_of_values(head: Any, values: Array) -> list[str]:
     """Check concrete values; inside jit, units with unknown categories become NaN instead."""
     seen = tuple((value,) for value in head.values) if isinstance(head, Levels) else None
@@ -178,7 +184,7 @@ def _draw(generator: FittedGenerator, known: dict[str, Array], uniforms: Array) 
 
     units = len(uniforms)
     if units <= CHUNK:
-        return draw((known, uniforms))
+        return {name: values[:, None] for name, values in draw((known, uniforms)).items()}
     chunks = -(-units // CHUNK)
     padding = chunks * CHUNK - units
 
@@ -187,7 +193,7 @@ def _draw(generator: FittedGenerator, known: dict[str, Array], uniforms: Array) 
         return padded.reshape(chunks, CHUNK, *x.shape[1:])
 
     drawn = jax.lax.map(draw, jax.tree.map(split, (known, uniforms)))
-    return {name: values.reshape(-1)[:units] for name, values in drawn.items()}
+    return {name: values.reshape(-1, 1)[:units] for name, values in drawn.items()}
 
 
 def relaxed_draw(

@@ -108,8 +108,7 @@ class CrossSectionRecipe:
         architecture = design_heads(
             columns, schema, given, order, config.hidden, config.components, free=self.free
         )
-        vectors = {name: jnp.asarray(values) for name, values in columns.items()}
-        strata = np.asarray(architecture.stratum(vectors, len(next(iter(columns.values())))))
+        strata = np.asarray(_strata(architecture, columns, len(next(iter(columns.values())))))
         learned = self.learn(config, keys, architecture, columns, strata, rows, progress)
         return [
             FittedGenerator(
@@ -223,6 +222,9 @@ def raked(architecture: Architecture, data: Any, params: tuple[Params, ...], key
     given = data.rows.given[np.concatenate(rows)]
     key = jax.random.fold_in(key, 1)
     return rake(architecture, data.tables, params, data.targets, given, key)
+
+
+_strata = jax.jit(Architecture.stratum, static_argnums=(0, 2))
 
 
 @partial(jax.jit, static_argnums=0)

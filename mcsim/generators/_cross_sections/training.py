@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mcsim.generators._cross_sections.architecture import Architecture, Features, Tables, represent
 from mcsim.generators._cross_sections.drawing import log_likelihood
 from mcsim.generators._networks import Params, Sizes, initialize
-from mcsim.generators._training.steps import numbers_of, train_members
+from mcsim.generators._training.steps import first_optimizer_state, numbers_of, train_members
 
 ODDS_ENTRIES = 8_192  # length of the table of weighted rows
 
@@ -202,7 +202,7 @@ class Likelihood:
         first, steps = jax.random.split(key)
         networks = self.architecture.sizes
         params = initialize(first, networks, (FIRST_OUTPUTS,) * len(networks))
-        return State(params, ADAM.init(params), steps)
+        return State(params, first_optimizer_state(ADAM.init, params), steps)
 
     def step(
         self, data: TrainingRows, rates: Rates, state: State, number: Array
@@ -226,9 +226,9 @@ class Likelihood:
         )
         return State(params, adam, state.key), Losses(value)
 
-    def finished(self, state: State) -> Array:
+    def finished(self, state: State) -> bool:
         """Return whether to stop early: never."""
-        return jnp.zeros((), bool)
+        return False
 
     def _dropping(self, rates: Rates, key: Array) -> tuple[Any, ...]:
         """Return the columns' networks, without a random share of their hidden units."""

@@ -32,6 +32,7 @@ from mcsim.generators._training.steps import (
     WORST,
     EarlyStopping,
     Rows,
+    first_optimizer_state,
     mean_over,
     numbers_of,
     padded_rows,
@@ -246,7 +247,8 @@ class FlowLikelihood:
         first, steps = jax.random.split(key)
         own = self.plan.initialize(first)
         params = replicated(own, self.folds)
-        return State(params, params, jax.vmap(ADAM.init)(params), EarlyStopping.start(own), steps)
+        adam = first_optimizer_state(jax.vmap(ADAM.init), params)
+        return State(params, params, adam, EarlyStopping.start(own), steps)
 
     def step(
         self, data: FlowData, rates: Rates, state: State, number: Array
@@ -270,7 +272,7 @@ class FlowLikelihood:
         state = State(params, average, adam, stopping, state.key)
         return state, Losses(losses[0], jnp.minimum(held, WORST))
 
-    def finished(self, state: State) -> Array:
+    def finished(self, state: State) -> Any:
         """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return state.stopping.should_stop(self.patience, self.folds)
 

@@ -27,6 +27,7 @@ from mcsim.generators._macro.structural_model import (
     first_model,
     simulate,
 )
+from mcsim.generators._training.steps import first_optimizer_state
 
 FADE = 0.05  # weight of a step in the running variance of the moments
 FIRST_SPREAD = 0.1  # of a moment, squared, before the first draws
@@ -91,7 +92,8 @@ class SimulatedMoments:
         """Return the state before the first step."""
         start, _ = ravel_pytree(data.start)
         spread = jnp.full_like(data.moments, FIRST_SPREAD)
-        return State(start, start, _adam().init(start), spread, key)
+        optimizer = first_optimizer_state(_adam().init, start)
+        return State(start, start, optimizer, spread, key)
 
     def step(self, data: Target, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Draw panels, and take a step of Adam."""
@@ -108,9 +110,9 @@ class SimulatedMoments:
         miss = drawn[:, place].mean() / data.moments[place] - 1.0
         return State(parameters, average, optimizer, spread, state.key), Losses(distance, miss)
 
-    def finished(self, state: State) -> Array:
+    def finished(self, state: State) -> bool:
         """Return False: there is no early stopping."""
-        return jnp.asarray(False)
+        return False
 
     def _distance(
         self, parameters: Array, key: Array, data: Target, rates: Rates, spread: Array

@@ -173,7 +173,7 @@ def _real_units(key: Array, units: Units, cluster: str | None, schema: Schema) -
         columns = {n: values[order] for n, values in columns.items() if n != cluster}
         rows = rows[order]
     found: Scores = encode(columns, rows, schema, numpy_rng(key))
-    coding, shocks = found.coding, shocks_of(found)
+    coding, shocks = found.coding.padded(), shocks_of(found)
     complete = not any(np.isnan(values).any() for values in columns.values())
     return RealUnits(columns, found.vectors, coding, shocks, sizes, cluster, complete)
 

@@ -1,5 +1,6 @@
 """References in closed form: scores that are normal, a mixture of normals, or a factor model."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -202,8 +203,16 @@ def _fit_mixture(
     vectors = scores.vectors[without_duplicates(scores.rows)]  # duplicates would be a component
     found = best_mixture(rng, vectors @ axes / np.sqrt(variances), numbers)
     roots = np.stack([_root(found, number) for number in range(found.n_components)])
-    distribution = found.weights_, found.means_ @ back, roots @ back
+    # Components that are never drawn make the number a power of two: splits share programs.
+    more = 2 ** math.ceil(math.log2(found.n_components)) - found.n_components
+    means, roots = (_with_last(part @ back, more) for part in (found.means_, roots))
+    distribution = np.append(found.weights_, np.zeros(more)), means, roots
     return MixtureOfNormals(*(part.astype(np.float32) for part in distribution))
+
+
+def _with_last(parts: np.ndarray, more: int) -> np.ndarray:
+    """Repeat the last of some arrays."""
+    return np.concatenate([parts, np.repeat(parts[-1:], more, axis=0)])
 
 
 def best_mixture(

@@ -101,6 +101,10 @@ class Coding:
         parts = [decode(margin, scores[:, self.layout.place(name)]) for name, margin in pairs]
         return jnp.concatenate(parts, axis=1)
 
+    def padded(self) -> "Coding":
+        """Return the coding with padded margins: `Margin.padded`."""
+        return replace(self, margins=tuple(margin.padded() for margin in self.margins))
+
     def moved(self, vectors: Vectors, known: "Scores") -> tuple[Margin, ...]:
         """Return the margins under which these vectors have the training data's values."""
         missing = np.isinf(known.low) & np.isinf(known.high)

@@ -26,6 +26,7 @@ from mcsim._data.schema import Column, Schema, taken_by_value
 
 KNOTS = 400  # of the quantile function, at most, apart from mass points
 BUCKET = 128  # tables have a multiple of this length
+POINTS = 16  # tables of points, where programs use them, a multiple of this
 OUTER = 0.02  # outer share whose mean slope extrapolates the quantile function
 INNER = ndtri(np.array([OUTER, 1 - OUTER]))  # scores at which the outer shares begin
 PRIOR_CELLS = 4.0  # prior cells by which the means of a level are shrunk to the means of all
@@ -89,18 +90,27 @@ class Margin:
         """Return the ends of each value's scores; equal but for points, NaN for NaN."""
         score = np.interp(values, self.knots, self.scores)
         low, high = score.copy(), score
-        if len(self.points):
-            order = np.argsort(self.points)
-            above = np.searchsorted(self.points, values, sorter=order)
+        points = np.asarray(self.points)[np.asarray(self.low) < np.inf]  # the others pad
+        if len(points):
+            order = np.argsort(points)
+            above = np.searchsorted(points, values, sorter=order)
             place = order[np.minimum(above, len(order) - 1)]
-            if self.discrete:  # a level unseen in training counts as the nearest one above
-                at = np.ones(values.shape, bool)
-            else:
-                at = np.asarray(self.points)[place] == values
+            # A level unseen in training counts as the nearest one above.
+            at = np.ones(values.shape, bool) if self.discrete else points[place] == values
             low = np.where(at, np.asarray(self.low)[place], low)
             high = np.where(at, np.asarray(self.high)[place], high)
         missing = np.isnan(values)
         return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
+
+    def padded(self) -> "Margin":
+        """Return the margin with points that no score reaches after its own.
+
+        Fits on other units of the same data miss other rare values; so they share programs.
+        """
+        tables = self.points, self.numbers, self.high
+        points, numbers, high = (_padded(np.asarray(table), POINTS) for table in tables)
+        low = np.append(self.low, np.full(len(points) - len(self.points), np.inf))
+        return replace(self, points=points, numbers=numbers, low=low, high=high)
 
     def moved(self, draws: np.ndarray, completed: np.ndarray | None = None) -> "Margin":
         """Return the margin under which scores distributed as ``draws`` give the same values.
@@ -163,7 +173,7 @@ def fit_margin(column: Column, values: np.ndarray, levels: np.ndarray | None = N
     order = np.lexsort((knots, probability))
     scores, knots = ndtri(np.clip(probability[order], least, 1 - least)), knots[order]
     slopes = np.zeros(2) if discrete else _outer_slopes(scores, knots, points)
-    scores, knots = _padded(scores), _padded(knots)
+    scores, knots = _padded(scores, BUCKET), _padded(knots, BUCKET)
     with np.errstate(divide="ignore"):
         low, high = ndtri(first), ndtri(last)
     return Margin(
@@ -172,9 +182,9 @@ def fit_margin(column: Column, values: np.ndarray, levels: np.ndarray | None = N
     )  # fmt: skip
 
 
-def _padded(table: np.ndarray) -> np.ndarray:
+def _padded(table: np.ndarray, multiple: int) -> np.ndarray:
     """Repeat the last entry, so that fits on other units of the same data share programs."""
-    return np.append(table, np.repeat(table[-1:], -len(table) % BUCKET))
+    return np.append(table, np.repeat(table[-1:], -len(table) % multiple))
 
 
 def _knots_off_points(cells: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -351,7 +351,7 @@ def _kept(
     folder: Path,
     config: Any,
     source: Source,
-    keys: Array,
+    keys: Array | Sequence[Array],
     rows: Sequence[np.ndarray | None],
     train: Train,
 ) -> list[Any]:

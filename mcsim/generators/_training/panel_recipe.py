@@ -266,7 +266,8 @@ def _part(
     if cluster is not None:
         codes = units.columns[cluster][:, 0]
         groups = fit_groups(cluster, codes, units.rows, vectors, covariance)
-    return Part(coding, distribution, recolor, margins, shocks_of(scores), groups)
+    margins = tuple(margin.padded() for margin in margins)
+    return Part(coding.padded(), distribution, recolor, margins, shocks_of(scores), groups)
 
 
 def numpy_rng(key: Array) -> np.random.Generator:
@@ -280,8 +281,9 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
     First moments of scores, then moments of values: where a margin is steep, equal changes of
     scores are unequal changes of values, and tests use the changes of values.
     """
-    coding = scores.coding
-    real = np.asarray(_numbers(coding, scores.vectors))
+    coding, units = scores.coding, len(scores.vectors)
+    shape = max(units, len(drawn)), drawn.shape[1]  # as draws, whose program decodes them
+    real = _numbers(coding, np.resize(scores.vectors, shape))[:units]
     center, spread = real.mean(axis=0), real.std(axis=0)
     varies = spread > 1e-9 * np.abs(center)
     spread = np.where(varies, spread, 1.0)
@@ -299,7 +301,7 @@ def calibration(drawn: Vectors, scores: Scores) -> tuple[Square, tuple[Margin, .
     def second(recolor: Square) -> Square:
         vectors = drawn @ recolor.T
         moved = replace(coding, margins=coding.moved(vectors, scores))
-        return covariance_of(standard(np.asarray(_numbers(moved, vectors)), vectors))
+        return covariance_of(standard(_numbers(moved, vectors), vectors))
 
     recolor = _matched(second, recoloring(covariance_of(drawn), scores.covariance), aim)
     return recolor, coding.moved(drawn @ recolor.T, scores)
@@ -340,8 +342,12 @@ def _distance(found: Square, aim: Square) -> float:
     return float(np.square(found - aim).sum())
 
 
+def _numbers(coding: Coding, vectors: Vectors) -> Vectors:
+    return np.asarray(_numbers_of(coding.padded(), vectors))
+
+
 @jax.jit
-def _numbers(coding: Coding, vectors: Array) -> Array:
+def _numbers_of(coding: Coding, vectors: Array) -> Array:
     return coding.numbers(vectors)
 
 

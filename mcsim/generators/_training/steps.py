@@ -51,14 +51,19 @@ class Algorithm(Protocol):
         """Take a step; return the state and a NamedTuple of losses."""
         ...
 
-    def finished(self, state: Any) -> Array:
-        """Return after a segment whether training should stop."""
+    def finished(self, state: Any) -> Any:
+        """Return after a segment, of one member or of several, whether training should stop."""
         ...
 
 
 def numbers_of(config: Any, kind: type[Numbers]) -> Numbers:
     """Return the options that a program traces, as float32: the fields of a NamedTuple."""
-    return kind(*(jnp.float32(getattr(config, name)) for name in kind._fields))  # type: ignore
+    return kind(*(np.float32(getattr(config, name)) for name in kind._fields))  # type: ignore
+
+
+def first_optimizer_state(init: Callable[[Any], Any], params: Any) -> Any:
+    """Return the first state of an optimizer whose state starts at zero, without any program."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(init, params))
 
 
 class Trained(NamedTuple):
@@ -73,13 +78,14 @@ def run_segment(
     algorithm: Algorithm, length: int, data: Any, rates: Any, state: Any, start: Array
 ) -> tuple[Any, Any]:
     """Run ``length`` steps; steps beyond ``rates.steps`` are skipped."""
+    take = jax.jit(algorithm.step)  # traced once, for the shapes of the losses and for the step
 
     def step(state: Any, number: Array) -> tuple[Any, Any]:
-        _, losses = jax.eval_shape(partial(algorithm.step, data, rates), state, number)
+        _, losses = jax.eval_shape(take, data, rates, state, number)
         nothing = jax.tree.map(lambda loss: jnp.full(loss.shape, jnp.nan, loss.dtype), losses)
         return jax.lax.cond(
             number < rates.steps,
-            lambda: algorithm.step(data, rates, state, number),
+            lambda: take(data, rates, state, number),
             lambda: (state, nothing),
         )
 
@@ -162,7 +168,7 @@ def _train_together(
         for own in shown[-1]:
             check_losses(algorithm, own, start)
         tick()
-        if np.asarray(jax.vmap(algorithm.finished)(state)).all():
+        if np.all(algorithm.finished(state)):
             break
     return [Trained(_member(state, m), _joined([part[m] for part in shown])) for m in members]
 
@@ -316,14 +322,15 @@ class EarlyStopping(NamedTuple):
         since = jnp.where(better, 0, self.since + 1)
         return EarlyStopping(best, smooth, jnp.minimum(smooth, self.lowest), since)
 
-    def should_stop(self, patience: int, folds: int) -> Array:
-        """Return whether the held-out loss has not fallen for ``patience`` steps."""
-        return self.since >= patience if folds else jnp.zeros((), bool)
+    def should_stop(self, patience: int, folds: int) -> Any:
+        """Return whether the held-out loss has not fallen for ``patience`` steps; in NumPy."""
+        return np.asarray(self.since) >= patience if folds else False
 
     def parameters(self, params: Any, folds: int) -> Any:
         """Return the best parameters; without folds the first replica's, of ``params``."""
-        last = jax.tree.map(lambda leaf: leaf[0], params)
-        return jax.tree.map(np.asarray, self.best if folds else last)
+        if folds:
+            return jax.tree.map(np.asarray, self.best)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[0], params)
 
 
 def replicated(params: Any, folds: int) -> Any:

@@ -20,7 +20,6 @@ from typing import (
     runtime_checkable,
 )
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -155,14 +154,16 @@ class Configuration(Protocol):
 Train = Callable[[Sequence[int]], list[Any]]
 """Trains the members with these numbers."""
 
-Keeper = Callable[[Any, Source, Array, Sequence[np.ndarray | None], Train], list[Any]]
+Keeper = Callable[
+    [Any, Source, Array | Sequence[Array], Sequence[np.ndarray | None], Train], list[Any]
+]
 """Returns all members' generators, kept or trained, for a configuration, data, keys and rows."""
 
 
 def _keep_none(
     config: Any,
     source: Source,
-    keys: Array,
+    keys: Array | Sequence[Array],
     rows: Sequence[np.ndarray | None],
     train: Train,
 ) -> list[Any]:
@@ -185,12 +186,12 @@ def fit(
     """Fit one generator to a panel."""
     require_key(key)
     options: dict[str, Any] = {"given": given, "schema": schema, "progress": progress}
-    return fit_members(trainer, jnp.stack([key]), panel, [None], **options)[0]
+    return fit_members(trainer, [key], panel, [None], **options)[0]
 
 
 def fit_members(
     trainer: Configuration,
-    keys: Array,
+    keys: Array | Sequence[Array],
     panel: Panel,
     rows: Sequence[np.ndarray | None],
     *,

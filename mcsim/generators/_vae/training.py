@@ -25,6 +25,7 @@ from mcsim.generators._training.steps import (
     WORST,
     EarlyStopping,
     draw_batch,
+    first_optimizer_state,
     folds_of,
     mean_over,
     padded_length,
@@ -110,7 +111,8 @@ class Bound:
         """Return the state before the first step: the same parameters in all replicas."""
         one = data.start.params
         params = replicated(one, self.folds)
-        return State(params, _first_moments(params), EarlyStopping.start(one), key)
+        adam = first_optimizer_state(jax.vmap(ADAM.init), params)
+        return State(params, adam, EarlyStopping.start(one), key)
 
     def step(self, data: Data, rates: Rates, state: State, number: Array) -> tuple[State, Losses]:
         """Evaluate the replicas on left-out units, then take a step of each.
@@ -141,7 +143,7 @@ class Bound:
         params = _moved(state.params, updates, rate, rates.weight_decay)
         return State(params, adam, stopping, state.key), losses
 
-    def finished(self, state: State) -> Array:
+    def finished(self, state: State) -> Any:
         """Return whether the held-out loss has not fallen for ``patience`` steps."""
         return state.stopping.should_stop(self.patience, self.folds)
 
@@ -175,11 +177,6 @@ def training_data(
         sides = (side[place].astype(np.float32) for side in (inside, own.low, own.high))
         found.append(Data(Intervals(*sides), fold, np.int32(count), start))
     return found
-
-
-@jax.jit
-def _first_moments(params: Params) -> Any:
-    return jax.vmap(ADAM.init)(params)
 
 
 def _moved(params: Params, updates: Any, rate: Array, decay: Array) -> Params:
