@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -16,7 +15,7 @@ from mcsim._host.pool import WorkerPool
 from mcsim._readers import DEFAULT_ESTIMAND, UNNAMED, FullLabel
 from mcsim._results.store import Store
 from mcsim._results.store_records import OwnTruthRecord, TruthRecord
-from mcsim._run.compiled import readable_errors
+from mcsim._run.compiled import batch_of_one, readable_errors
 from mcsim._run.evaluate import evaluate
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim.errors import ContractError, did_you_mean, nearest
@@ -222,7 +221,7 @@ def _own_truth(
     population: Panel, plan: CellPlan, estimator: EstimatorPlan, pool: WorkerPool
 ) -> dict[str, float]:
     """Return an estimator's values on the population, by "estimand|inference"."""
-    keys, batch = plan.keys(Stream.TRUTH, 1, 2), jax.tree.map(lambda a: a[None], population)
+    keys, batch = plan.keys(Stream.TRUTH, 1, 2), batch_of_one(population)
     # Native estimators of a plan are bound to the schema already.
     schema = plan.dgp.schema if estimator.is_host else None
     found = evaluate(estimator.name, estimator.estimator, keys, batch, schema, pool=pool)
