@@ -58,10 +58,11 @@ INSIDES = {
         "progress truth chunks",
         "evaluate plan",
         "compiled study",
-        "parts",
+        "parts missing",
     ],
     "_results": [
         "open",
+        "rows",
         "failures",
         "results",
         "caveats",

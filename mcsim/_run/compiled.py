@@ -16,16 +16,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Key
 
 from mcsim._core.design import Design
 from mcsim._core.machine import PROGRAMS
-from mcsim._core.protocols import Diagnosed, ReadsColumns, ReadsSchema
+from mcsim._core.protocols import Diagnosed, ReadsSchema
 from mcsim._core.records import Estimate, Panel, Sample
 from mcsim._data import remedy_for_cross_section
 from mcsim._data.schema import Schema
 from mcsim._host.host import kind_of
 from mcsim._readers import UNNAMED, FullLabel, label_all
+from mcsim._run.missing import MISSING, missing_cells, without_cells
 from mcsim.errors import ContractError, InputError, McsimError, TooFewPeriods, type_and_message
 
 NATIVE_BLOCK = 1024
@@ -312,8 +313,7 @@ def _checked_sample(sample: Any) -> Sample:
         )
     if not isinstance(sample[1], Mapping):
         raise ContractError(
-            f"the truth is {type(sample[1]).__name__}, expected a dict such as "
-            "{'att': 1.0}"
+            f"the truth is {type(sample[1]).__name__}, expected a dict such as {{'att': 1.0}}"
         )
     wrong = [str(e) for e, value in sample[1].items() if isinstance(value, str) or jnp.ndim(value)]
     if wrong:
@@ -378,51 +378,3 @@ def readable_errors(what: str) -> Iterator[None]:
             f"{what}: {type_and_message(error)}; it was called with a key and traced arrays: "
             "use jax.numpy, or lift a function of frames with @mcsim.host"
         ) from error
-
-
-MISSING = "cells with NaN in a column that it reads"
-"""The count of a note: such cells are left out, or the status is ``nan`` if all are needed."""
-
-
-def missing_cells(estimator: object, panels: Panel) -> Bool[Array, "rep unit period"] | None:
-    """Return the observed cells in which a column that the estimator reads is NaN.
-
-    Parameters
-    ----------
-    estimator : Estimator
-    panels : Panel
-        Columns (rep, unit, period).
-
-    Returns
-    -------
-    array of bool (rep, unit, period) or None
-        None where there are none, and for functions, which see the panel as it is.
-    """
-    if not isinstance(estimator, ReadsColumns):
-        return None
-    columns = tuple(panels[name] for name in estimator.reads if name in panels)
-    if not any(_has_nan(column) for column in columns):
-        return None
-    missing, some = _missing(columns, panels.mask)
-    return missing if some else None
-
-
-def _has_nan(column: Array) -> bool:
-    """Whether a number is NaN; on a CPU without a program, whose compilation would cost more."""
-    numeric: Any = np if jax.default_backend() == "cpu" else jnp
-    return bool(numeric.isnan(numeric.min(numeric.asarray(column))))
-
-
-@jax.jit
-def _missing(
-    columns: tuple[Array, ...], mask: Array | None
-) -> tuple[Bool[Array, "rep unit period"], Bool[Array, ""]]:
-    missing = jnp.stack([jnp.isnan(column) for column in columns]).any(axis=0)
-    missing = missing if mask is None else missing & mask
-    return missing, missing.any()
-
-
-def without_cells(panels: Panel, cells: Bool[Array, "rep unit period"]) -> Panel:
-    """Return panels in which these cells are not observed."""
-    mask = ~cells if panels.mask is None else panels.mask & ~cells
-    return Panel.batch(panels, mask, panels.static_part)

@@ -70,9 +70,9 @@ class CellTruth:
         truth = rows["truth"].to_numpy(copy=True)
         if not np.isnan(truth).any():
             return rows
-        names = rows[["estimand", "inference"]].to_numpy()
-        for estimand, inference in dict.fromkeys(map(tuple, names)):
-            mine = (names == (estimand, inference)).all(axis=1)
+        for (estimand, inference), mine in rows.groupby(
+            ["estimand", "inference"], observed=True
+        ).indices.items():
             if np.isnan(truth[mine]).all():
                 truth[mine] = self.of(estimator, estimand or single_estimand, inference)
         return rows.assign(truth=truth)
