@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -70,9 +70,9 @@ class CellTruth:
         truth = rows["truth"].to_numpy(copy=True)
         if not np.isnan(truth).any():
             return rows
-        for (estimand, inference), mine in rows.groupby(
-            ["estimand", "inference"], observed=True
-        ).indices.items():
+        labels = rows.groupby(["estimand", "inference"], observed=True).indices
+        for label, mine in labels.items():
+            estimand, inference = cast("tuple[str, str]", label)
             if np.isnan(truth[mine]).all():
                 truth[mine] = self.of(estimator, estimand or single_estimand, inference)
         return rows.assign(truth=truth)
