@@ -59,10 +59,11 @@ INSIDES = {
         "progress truth chunks",
         "evaluate plan",
         "compiled study",
-        "parts",
+        "parts missing",
     ],
     "_results": [
         "open",
+        "rows",
         "failures",
         "results",
         "caveats",

@@ -1,6 +1,5 @@
 """Opening a store: the rows of one of its studies, put in order. Nothing is executed."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,17 @@ import pandas as pd
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.protocols import faults_of_level
-from mcsim._core.records import Status
 from mcsim._results.caveats import (
     limits_left_behind,
     note_sentences,
     out_of_reach,
     remarks_on_mended,
 )
-from mcsim._results.failures import COLUMNS, failures_of, with_skipped
+from mcsim._results.failures import COLUMNS, failures_of
 from mcsim._results.results import GENERAL_CAVEATS, Results, factors_of
+from mcsim._results.rows import rows_of_study
 from mcsim._results.store import Store
-from mcsim._results.store_files import is_there, missing, read_block
+from mcsim._results.store_files import is_there, missing
 from mcsim._results.store_records import NotesRecord, TruthRecord
 from mcsim.errors import StoreError, raise_all, warn
 from mcsim.measures._replications import complete_intervals
@@ -65,25 +64,18 @@ def open_results(
 
 def results_of(store: Store, study: Mapping[str, Any], level: float | None = None) -> Results:
     """Return the results of the study that a manifest describes, at its level or another."""
-    parts, frames, truths = [], [], []
-    for cell in study["cells"]:
-        truths += _truths_of(store, cell)
-        for name, estimator in cell["estimators"]:
-            rows = _rows_of(store, cell["hash"], estimator, study["reps"])
-            if len(rows):
-                _require_truth(store, cell, estimator)
-                parts.append((cell, estimator))
-                labels = {"estimator": name, "dgp": cell["dgp"], **cell["design"]}
-                frames.append(_labeled(rows, labels))
-    if not frames:
+    truths = [truth for cell in study["cells"] for truth in _truths_of(store, cell)]
+    found = rows_of_study(store, study)
+    if found.frame.empty:
         raise StoreError(f"store: {store.path} holds no replication yet; use mcsim run")
-    frames = _name_failures(frames)
+    for part in found.present():
+        _require_truth(store, part.cell, part.estimator)
     failures = [
         failure
-        for (cell, estimator), part in zip(parts, frames, strict=True)
-        for failure in failures_of(store, cell, estimator, part)
+        for part, rows in found.with_failures()
+        for failure in failures_of(store, part.cell, part.estimator, rows)
     ]
-    rows = pd.concat(frames, ignore_index=True)
+    rows = found.frame
     unmoved = limits_left_behind(rows, study["level"], level)
     for sentence in unmoved:
         warn(sentence)
@@ -94,14 +86,6 @@ def results_of(store: Store, study: Mapping[str, Any], level: float | None = Non
     truth = _by_cell(truths, ["estimand", "value", "mcse", "kind"], study)
     failed = _by_cell(failures, COLUMNS, study)
     return Results(replicates, truth, study, caveats, _notes_of(store, study), failed)
-
-
-def _labeled(rows: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
-    """Return rows with more columns of one value each, of any names (``assign`` takes no self)."""
-    rows = rows.copy(deep=False)
-    for name, value in labels.items():
-        rows[name] = value
-    return rows
 
 
 def other_studies(store: Store, shown: str) -> str:
@@ -131,82 +115,6 @@ def _in_words(store: Store, name: str, shown: Mapping[str, Any]) -> str:
 
 def _parts(study: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(cell["hash"], e) for cell in study["cells"] for _, e in cell["estimators"]}
-
-
-def _rows_of(store: Store, cell: str, estimator: str, reps: int | None) -> pd.DataFrame:
-    """Return the rows of an estimator in a cell: ``reps`` replications, or all that are stored."""
-    frames = []
-    for file in sorted(store.estimator(cell, estimator).glob("r*.parquet")):
-        try:
-            frames.append(read_block(file))
-        except StoreError as error:
-            warnings.warn(f"{error}; left out: mcsim run computes it again", stacklevel=3)
-    if not frames:
-        return pd.DataFrame()
-    rows = pd.concat(frames, ignore_index=True)
-    rows = rows.astype({"estimand": str, "inference": str, "status": str})
-    if reps is None:
-        return rows
-    rows = rows[rows["rep"] < reps]
-    return with_skipped(rows, frames[0], reps) if frames[0]["rep"].iloc[0] == 0 else rows
-
-
-def _name_failures(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Give the failures of a block without any success the labels that its estimator has elsewhere.
-
-    Parameters
-    ----------
-    frames : sequence of pandas.DataFrame
-        The rows of one estimator in one cell each.
-    """
-    rows = pd.concat([f[["estimator", "estimand", "inference"]] for f in frames])
-    known = rows[rows["estimand"] != ""].drop_duplicates()
-    return [_name_missing_se(_complete(_name_failures_in(frame, known))) for frame in frames]
-
-
-def _name_failures_in(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    unnamed = rows["estimand"] == ""
-    labels = known[known["estimator"] == rows["estimator"].iloc[0]].drop(columns="estimator")
-    if not unnamed.any() or labels.empty:
-        return rows
-    failed = rows[unnamed].drop(columns=["estimand", "inference"]).merge(labels, how="cross")
-    named = pd.concat([rows[~unnamed], failed], ignore_index=True)
-    return named.sort_values("rep", kind="stable", ignore_index=True)
-
-
-def _complete(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add a failure for every label that an estimator gave in some replications only.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        The rows of one estimator in one cell.
-    """
-    labels = rows[["estimand", "inference"]].drop_duplicates()
-    if len(rows) == len(labels) * rows["rep"].nunique():
-        return rows
-    pairs = rows[["rep"]].drop_duplicates().merge(labels, how="cross")
-    full = pairs.merge(rows, on=["rep", "estimand", "inference"], how="left")
-    lacking = full["status"].isna()
-    constant = [c for c in rows if rows[c].nunique(dropna=False) == 1 and c != "status"]
-    full.loc[lacking, constant] = rows[constant].iloc[0].to_numpy()
-    return full.fillna({"status": "error"})[list(rows.columns)]
-
-
-def _name_missing_se(rows: pd.DataFrame) -> pd.DataFrame:
-    """Give the status ``no_se`` to estimates without inference where their label has it elsewhere.
-
-    In a single replication they look like estimates of an estimator without standard errors.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        The rows of one estimator in one cell.
-    """
-    fine = rows["status"] == Status.OK.label
-    bare = rows[["se", "lower", "upper", "p_value"]].isna().all(axis=1)
-    elsewhere = (fine & ~bare).groupby([rows["estimand"], rows["inference"]]).transform("any")
-    return rows.assign(status=rows["status"].mask(fine & bare & elsewhere, Status.NO_SE.label))
 
 
 def _truths_of(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:

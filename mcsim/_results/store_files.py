@@ -18,8 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mcsim._core.checks import misfit, other_than_file
@@ -39,6 +41,10 @@ _TEMPORARY = re.compile(r"\.tmp-([0-9]{1,9})-[0-9a-f]{8}")
 _WRITTEN_BY_A_RUN = ("study.json", "cell.json", "est.json", "truth.json")
 
 _SCHEMA = pa.schema(list(COLUMNS.items()))  # of blocks
+
+_TEXTS: Any = [name for name, kind in COLUMNS.items() if pa.types.is_dictionary(kind)]
+
+_AT_ONCE = 2**24  # bytes of a block that is read before its footer: blocks have some kilobytes
 
 
 class DamagedFile(StoreError):
@@ -164,17 +170,31 @@ def write_block(file: Path, rows: pd.DataFrame, about: Mapping[str, Any]) -> Non
             f"block {file.name}: has {len(rows):,} rows, expected at most {MOST_LABELS:,} of a "
             "replication; return fewer estimates at once"
         )
-    arrays = [pa.array(rows[name], type=kind) for name, kind in COLUMNS.items()]
-    table = pa.table(arrays, schema=_SCHEMA)
+    arrays = [_array(rows[name], kind) for name, kind in COLUMNS.items()]
+    table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
     about = {**about, "address": _address(file), "rows": len(rows)}
     footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": _checksum(table)}
     table = table.replace_schema_metadata({"mcsim": json.dumps(footer, sort_keys=True)})
     buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=_TEXTS, write_statistics=False)
     write_bytes(file, buffer.getvalue())
 
 
+def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:
+    """Return a column as Arrow stores it: NaN is null."""
+    values: Any = column.array
+    if isinstance(values, pd.Categorical):
+        levels = pa.array(values.categories.tolist(), pa.string())
+        return pa.DictionaryArray.from_arrays(values.codes.astype(np.int32), levels)
+    return pa.array(column.to_numpy(), type=kind, from_pandas=True)
+
+
 def read_block(file: Path) -> pd.DataFrame:
+    """Read a block as a frame; raises as `read_table`."""
+    return read_table(file).to_pandas()
+
+
+def read_table(file: Path) -> pa.Table:
     """Read a block and check its checksum; its rows only if its footer is a block's.
 
     Raises
@@ -186,15 +206,16 @@ def read_block(file: Path) -> pd.DataFrame:
         if other := other_than_file(file):
             raise StoreError(f"block {file.name}: is {other}, expected a file")
         with open(file, "rb") as stream:  # Arrow opens no path that is not UTF-8
-            parquet = pq.ParquetFile(stream)
+            small = os.fstat(stream.fileno()).st_size <= _AT_ONCE
+            parquet = pq.ParquetFile(pa.BufferReader(stream.read()) if small else stream)
             checksum = _footer(file, parquet)["sha256"]
-            table = parquet.read()
+            table = parquet.read(use_threads=False)
             intact = checksum == _checksum(table)
     except (OSError, KeyError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
         raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
     if not intact:
         raise StoreError(f"block {file.name}: its checksum is wrong")
-    return table.to_pandas()
+    return table
 
 
 def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
@@ -225,12 +246,17 @@ def _address(file: Path) -> list[str]:
 def _checksum(table: pa.Table) -> str:
     """Return the SHA-256 of the values, whatever their encoding in the file."""
     digest = hashlib.sha256()
-    for name, kind in COLUMNS.items():
-        if pa.types.is_dictionary(kind):
-            digest.update("\0".join(map(str, table[name].cast(pa.string()).to_pylist())).encode())
-        else:
-            digest.update(table[name].to_numpy().tobytes())
+    for name in COLUMNS:
+        column = table[name]
+        digest.update(_joined(column) if name in _TEXTS else column.to_numpy())
     return digest.hexdigest()
+
+
+def _joined(column: pa.ChunkedArray) -> Any:
+    """Return the texts of a column, with a NUL between two of them."""
+    texts = column.cast(pa.string()).combine_chunks()
+    all_of_them = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
+    return pc.call_function("binary_join", [all_of_them, "\0"])[0].as_buffer()
 
 
 # Any file

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Key
@@ -30,7 +29,7 @@ from mcsim._results.store import Store
 from mcsim._results.store_files import is_there, read_block, write_block
 from mcsim._results.store_records import NotesRecord
 from mcsim._run.chunks import HostBlock, HostBlocks, draw_all
-from mcsim._run.compiled import NATIVE_BLOCK, diagnose_chunk
+from mcsim._run.compiled import NATIVE_BLOCK, diagnose_chunk, replications
 from mcsim._run.evaluate import Evaluation, evaluate, host_rows, native_rows
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim._run.progress import Progress
@@ -368,6 +367,6 @@ def explained(
     for number, rep in zip(*np.unique(status, return_index=True), strict=True):
         one = Status(int(number))
         if not one.has_result and one.label not in known:
-            panel = jax.tree.map(lambda leaf, rep=rep: leaf[rep], panels)
-            outcomes[rep] = outcomes[rep]._replace(trouble=estimator.explain(panel))
+            said = estimator.explain(replications(panels, int(rep)))
+            outcomes[rep] = outcomes[rep]._replace(trouble=said)
     return outcomes if any(outcome.trouble for outcome in outcomes) else []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pebble
 
@@ -83,10 +83,10 @@ def _received(plan: CellPlan, task: Task, first: int) -> Drawn:
     """Wait for the samples of a host DGP."""
     columns, truth, schema = _result(plan, task, first, first + plan.chunk - 1)
     mask = columns.pop(MASK, None)
-    arrays = {name: jnp.asarray(values) for name, values in columns.items()}
+    arrays = {name: jax.device_put(values) for name, values in columns.items()}
     n_periods = next(iter(arrays.values())).shape[-1]
     static = schema.static_part(tuple(arrays), n_periods)
-    mask = None if mask is None else jnp.asarray(mask)
+    mask = None if mask is None else jax.device_put(mask)
     return Sample(Panel.batch(arrays, mask, static), truth), schema
 
 

@@ -6,24 +6,27 @@ program, so that the members of an ensemble share one; a plain function is a con
 """
 
 import contextlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Key
 
 from mcsim._core.design import Design
 from mcsim._core.machine import PROGRAMS
-from mcsim._core.protocols import Diagnosed, ReadsColumns, ReadsSchema
+from mcsim._core.protocols import Diagnosed, ReadsSchema
 from mcsim._core.records import Estimate, Panel, Sample
 from mcsim._data import remedy_for_cross_section
 from mcsim._data.schema import Schema
 from mcsim._host.host import kind_of
 from mcsim._readers import UNNAMED, FullLabel, label_all
+from mcsim._run.missing import MISSING, missing_cells, without_cells
 from mcsim.errors import ContractError, InputError, McsimError, TooFewPeriods, type_and_message
 
 NATIVE_BLOCK = 1024
@@ -63,8 +66,8 @@ def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) ->
     InputError
         If it cannot be traced.
     """
-    with readable_errors(f"dgp {name!r}"), PROGRAMS:
-        return jax.block_until_ready(_draw(*_split(dgp), name, keys, design))
+    with readable_errors(f"dgp {name!r}"):
+        return _run(_draw, dgp, keys, design)
 
 
 def estimate_chunk(
@@ -101,13 +104,13 @@ def estimate_chunk(
     cells; where the estimator refuses panels with gaps, they keep the status ``nan``. The others
     are the same bits with or without such neighbors.
     """
-    with readable_errors(f"estimator {name!r}"), _index_explained(panels), PROGRAMS:
-        estimates = jax.block_until_ready(_estimate(*_split(estimator), name, keys, panels))
+    with readable_errors(f"estimator {name!r}"), _index_explained(panels):
+        estimates = _run(_estimate, estimator, keys, panels)
         missing = missing_cells(estimator, panels)
         if missing is None:
             return estimates
         try:
-            again = _estimate(*_split(estimator), name, keys, without_cells(panels, missing))
+            again = _run(_estimate, estimator, keys, without_cells(panels, missing))
         except InputError:
             return estimates
         here = missing.any(axis=(1, 2))
@@ -136,10 +139,9 @@ def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]
     if not isinstance(estimator, Diagnosed):
         return found
     with readable_errors(f"estimator {name!r}: its diagnosis"):
-        if not jax.eval_shape(estimator.diagnose, jax.tree.map(lambda leaf: leaf[0], panels)):
+        if not jax.eval_shape(estimator.diagnose, jax.tree.map(_shape_of_first, panels)):
             return found
-        with PROGRAMS:
-            return found | jax.block_until_ready(_diagnose(*_split(estimator), panels))
+        return found | _run(_diagnose, estimator, panels)
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:
@@ -162,7 +164,7 @@ def sample_shape(name: str, dgp: Any, design: Design) -> Any:
     with readable_errors(f"dgp {name!r}"):
         dynamic, static = _split(dgp)
         return jax.eval_shape(
-            lambda part, key, design: _draw_one(part, static, name, key, design),
+            lambda part, key, design: _draw_one(part, static, key, design),
             dynamic,
             _KEY,
             design,
@@ -187,7 +189,7 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     with readable_errors(f"estimator {name!r}"):
         dynamic, static = _split(estimator)
         shapes = jax.eval_shape(
-            lambda part, key, panel: _estimate_one(part, static, name, key, panel),
+            lambda part, key, panel: _estimate_one(part, static, key, panel),
             dynamic,
             _KEY,
             panel,
@@ -223,36 +225,49 @@ def chunk_size(panel: Mapping[str, Any]) -> int:
     return min(NATIVE_BLOCK, 2 ** (fitting.bit_length() - 1))
 
 
+def batch_of_one(panel: Panel) -> Panel:
+    """Return a panel as a batch; on the host, where no program is compiled to do so."""
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[None]), panel)
+
+
+def replications(panels: Panel, which: int | slice) -> Panel:
+    """Return one replication of a batch, or some; on the host as well."""
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[which]), panels)
+
+
 def _split(part: Any) -> tuple[Any, Any]:
     """Split a DGP or estimator into (pytree argument, static constant); one of them is None."""
     return (None, part) if jax.tree_util.all_leaves([part]) else (part, None)
 
 
-# The inner functions are jitted too: they are traced once for a shape, whatever the chunk.
+def _shape_of_first(leaf: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _draw_one(dynamic: Any, static: Any, name: str, key: Any, design: Design) -> Sample:
+# A program knows no name, so that the same part under two names is one program. The inner functions
+# are jitted too: they are traced once for a shape, whatever the chunk.
+
+
+@partial(jax.jit, static_argnums=1)
+def _draw_one(dynamic: Any, static: Any, key: Any, design: Design) -> Sample:
     dgp = dynamic if static is None else static
-    return _checked_sample(name, dgp(key, design))
+    return _checked_sample(dgp(key, design))
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _draw(dynamic: Any, static: Any, name: str, keys: Any, design: Design) -> Sample:
-    return jax.vmap(lambda key: _draw_one(dynamic, static, name, key, design))(keys)
+@partial(jax.jit, static_argnums=1)
+def _draw(dynamic: Any, static: Any, keys: Any, design: Design) -> Sample:
+    return jax.vmap(lambda key: _draw_one(dynamic, static, key, design))(keys)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _estimate_one(dynamic: Any, static: Any, name: str, key: Any, panel: Panel):
+@partial(jax.jit, static_argnums=1)
+def _estimate_one(dynamic: Any, static: Any, key: Any, panel: Panel):
     estimator = dynamic if static is None else static
-    return _checked_estimates(name, estimator(key, panel))
+    return _checked_estimates(estimator(key, panel))
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _estimate(dynamic: Any, static: Any, name: str, keys: Any, panels: Panel):
-    return jax.vmap(lambda key, panel: _estimate_one(dynamic, static, name, key, panel))(
-        keys, panels
-    )
+@partial(jax.jit, static_argnums=1)
+def _estimate(dynamic: Any, static: Any, keys: Any, panels: Panel):
+    return jax.vmap(lambda key, panel: _estimate_one(dynamic, static, key, panel))(keys, panels)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -261,48 +276,72 @@ def _diagnose(dynamic: Any, static: Any, panels: Panel) -> dict[str, Array]:
     return jax.vmap(lambda panel: dict(estimator.diagnose(panel)))(panels)
 
 
-def _checked_sample(name: str, sample: Any) -> Sample:
+@dataclass
+class _Program:
+    """A program for arguments of some shapes: compiled by one thread, for which others wait."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    is_compiled: bool = False
+
+
+@lru_cache(maxsize=1024)
+def _program(function: Any, static: Any, shapes: tuple[Any, ...]) -> _Program:
+    """Return the program of a function, the same one for equal arguments."""
+    return _Program()
+
+
+def _run(function: Any, part: Any, *arrays: Any) -> Any:
+    """Run the program of a DGP or an estimator; compile it before, beside programs that run."""
+    dynamic, static = _split(part)
+    leaves, tree = jax.tree.flatten((dynamic, arrays))
+    shapes = ((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+    program = _program(function, static, (tree, *shapes))
+    with program.lock:
+        if not program.is_compiled:
+            function.lower(dynamic, static, *arrays).compile()  # kept by JAX for the call below
+            program.is_compiled = True
+    with PROGRAMS:
+        return jax.block_until_ready(function(dynamic, static, *arrays))
+
+
+def _checked_sample(sample: Any) -> Sample:
     if not isinstance(sample, tuple) or len(sample) != 2 or not isinstance(sample[0], Panel):
         lift = "; a function of frames is lifted with @mcsim.host and takes (rng, design)"
         raise ContractError(
-            f"dgp {name!r}: returned {kind_of(sample)}, expected Sample(panel, truth)"
+            f"returned {kind_of(sample)}, expected Sample(panel, truth)"
             + (lift if isinstance(sample, tuple) else "")
         )
     if not isinstance(sample[1], Mapping):
         raise ContractError(
-            f"dgp {name!r}: the truth is {type(sample[1]).__name__}, expected a dict such as "
-            "{'att': 1.0}"
+            f"the truth is {type(sample[1]).__name__}, expected a dict such as {{'att': 1.0}}"
         )
     wrong = [str(e) for e, value in sample[1].items() if isinstance(value, str) or jnp.ndim(value)]
     if wrong:
-        raise ContractError(f"dgp {name!r}: the truth of {', '.join(wrong)} is not a number")
+        raise ContractError(f"the truth of {', '.join(wrong)} is not a number")
     truth = {str(estimand): jnp.asarray(value, float) for estimand, value in sample[1].items()}
     return Sample(sample[0], truth)
 
 
-def _checked_estimates(name: str, result: Any) -> dict[FullLabel, Estimate]:
-    try:
-        labeled = label_all(result if isinstance(result, Mapping) else {UNNAMED: result})
-    except ContractError as error:
-        raise ContractError(f"estimator {name!r}: {error}") from None
+def _checked_estimates(result: Any) -> dict[FullLabel, Estimate]:
+    labeled = label_all(result if isinstance(result, Mapping) else {UNNAMED: result})
     # JAX sorts the keys of a dict, and keeps the order of an OrderedDict.
-    return OrderedDict((label, _checked_estimate(name, label, e)) for label, e in labeled.items())
+    return OrderedDict((label, _checked_estimate(label, e)) for label, e in labeled.items())
 
 
-def _checked_estimate(name: str, label: FullLabel, estimate: Any) -> Estimate:
+def _checked_estimate(label: FullLabel, estimate: Any) -> Estimate:
     if not isinstance(estimate, Estimate):
         raise ContractError(
-            f"estimator {name!r}: {label[0] or 'the result'} is {type(estimate).__name__}, "
+            f"{label[0] or 'the result'} is {type(estimate).__name__}, "
             "expected an Estimate (for a function of frames use @mcsim.host)"
         )
     words = {field: part for field, part in estimate._asdict().items() if isinstance(part, str)}
     if words:
         field, word = next(iter(words.items()))
-        raise ContractError(f"estimator {name!r}: its {field} is {word!r}, expected a number")
+        raise ContractError(f"its {field} is {word!r}, expected a number")
     *numbers, status = (jnp.asarray(number) for number in estimate)
     if any(number.ndim for number in (*numbers, status)):
         shapes = {n: jnp.shape(v) for n, v in estimate._asdict().items() if jnp.ndim(v)}
-        raise ContractError(f"estimator {name!r}: got arrays, expected numbers: {shapes}")
+        raise ContractError(f"got arrays, expected numbers: {shapes}")
     return Estimate(*(number.astype(float) for number in numbers), status=status.astype(jnp.int8))
 
 
@@ -339,45 +378,3 @@ def readable_errors(what: str) -> Iterator[None]:
             f"{what}: {type_and_message(error)}; it was called with a key and traced arrays: "
             "use jax.numpy, or lift a function of frames with @mcsim.host"
         ) from error
-
-
-MISSING = "cells with NaN in a column that it reads"
-"""The count of a note: such cells are left out, or the status is ``nan`` if all are needed."""
-
-
-def missing_cells(estimator: object, panels: Panel) -> Bool[Array, "rep unit period"] | None:
-    """Return the observed cells in which a column that the estimator reads is NaN.
-
-    Parameters
-    ----------
-    estimator : Estimator
-    panels : Panel
-        Columns (rep, unit, period).
-
-    Returns
-    -------
-    array of bool (rep, unit, period) or None
-        None where there are none, and for functions, which see the panel as it is.
-    """
-    if not isinstance(estimator, ReadsColumns):
-        return None
-    columns = tuple(panels[name] for name in estimator.reads if name in panels)
-    if not columns:
-        return None
-    missing, some = _missing(columns, panels.mask)
-    return missing if some else None
-
-
-@jax.jit
-def _missing(
-    columns: tuple[Array, ...], mask: Array | None
-) -> tuple[Bool[Array, "rep unit period"], Bool[Array, ""]]:
-    missing = jnp.stack([jnp.isnan(column) for column in columns]).any(axis=0)
-    missing = missing if mask is None else missing & mask
-    return missing, missing.any()
-
-
-def without_cells(panels: Panel, cells: Bool[Array, "rep unit period"]) -> Panel:
-    """Return panels in which these cells are not observed."""
-    mask = ~cells if panels.mask is None else panels.mask & ~cells
-    return Panel.batch(panels, mask, panels.static_part)

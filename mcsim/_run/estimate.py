@@ -12,7 +12,7 @@ from mcsim._core.protocols import Explained, faults_of_level, faults_of_null, wi
 from mcsim._core.records import SUCCESSES, Panel, require_panel
 from mcsim._data.schema import Schema
 from mcsim._results.caveats import means_of, note_sentences
-from mcsim._run.compiled import diagnose_chunk, readable_errors
+from mcsim._run.compiled import batch_of_one, diagnose_chunk, readable_errors
 from mcsim._run.evaluate import evaluate, rows_of
 from mcsim._run.parts import faults_of_parts, named
 from mcsim.errors import raise_all, warn
@@ -75,7 +75,7 @@ def estimate(
     raise_all(
         faults_of_parts("estimators", estimators) + faults_of_level(level) + faults_of_null(null)
     )
-    keys, panels = jax.random.split(root_key(seed), 1), jax.tree.map(lambda a: a[None], panel)
+    keys, panels = jax.random.split(root_key(seed), 1), batch_of_one(panel)
     frames = []
     for name, asked in named("estimators", estimators):
         with readable_errors(f"estimator {name!r}"):

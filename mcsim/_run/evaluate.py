@@ -29,7 +29,7 @@ from mcsim._run.compiled import estimate_chunk, with_schema
 
 _NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
 
-_STATUSES = np.array([status.label for status in Status], dtype=object)
+_STATUSES = [status.label for status in Status]
 
 
 class Evaluation(NamedTuple):
@@ -256,8 +256,10 @@ def native_rows(
 def rows_of(found: Evaluation, reps: np.ndarray, single_estimand: str) -> pd.DataFrame:
     """Return the rows of an evaluation, without truths; arguments as in `native_rows`."""
     if found.outcomes:
-        return host_rows(found.outcomes, [], reps, single_estimand)
-    return native_rows([found.estimates], [], reps, single_estimand)
+        rows = host_rows(found.outcomes, [], reps, single_estimand)
+    else:
+        rows = native_rows([found.estimates], [], reps, single_estimand)
+    return rows.astype({"estimand": str, "inference": str, "status": str})
 
 
 def host_rows(
@@ -315,16 +317,30 @@ def _rows(
     keep = dict.fromkeys(("lower", "upper", "p_value"), usable)
     for name, kept in {"value": value, "se": value & has_se(estimates), **keep}.items():
         numbers[name] = np.where(kept, numbers[name], np.nan)
-    estimands, inferences = (np.array(part, dtype=object) for part in zip(*labels, strict=True))
+    estimands, inferences = zip(*labels, strict=True)
+    known, codes = np.unique(status, return_inverse=True)
     return pd.DataFrame(
         {
             "rep": np.repeat(reps, len(labels)),
-            "estimand": np.tile(estimands, len(reps)),
-            "inference": np.tile(inferences, len(reps)),
+            "estimand": _repeated(estimands, len(reps)),
+            "inference": _repeated(inferences, len(reps)),
             **numbers,
             "truth": truth.T.ravel(),
-            "status": _STATUSES[status],
-        }
+            "status": _texts(codes, [_STATUSES[each] for each in known]),
+        },
+        copy=False,
+    )
+
+
+def _repeated(texts: Sequence[str], times: int) -> Any:
+    levels = list(dict.fromkeys(texts))
+    return _texts(np.tile([levels.index(text) for text in texts], times), levels)
+
+
+def _texts(codes: np.ndarray, levels: Sequence[str]) -> Any:
+    """Return texts as their places among a few: an object for each row would take longer."""
+    return pd.Categorical.from_codes(
+        codes.astype(np.int32), dtype=pd.CategoricalDtype(list(levels)), validate=False
     )
 
 

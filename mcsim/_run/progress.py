@@ -256,12 +256,14 @@ class Progress:
     def _add(
         self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame, *, computed: bool
     ) -> None:
-        rows = rows[rows["rep"] < self._reps]
-        n = rows["rep"].nunique()
+        reps = rows["rep"].to_numpy()
+        n = len(np.unique(reps[reps < self._reps]))
         with self._lock:
-            running = self._running.setdefault((plan.hash, estimator.name), _Running())
-            running.add(rows, self._level)
             self.pace.settle(_kind(estimator), n, computed=computed)
+            if self._bars.disable:  # sums that nobody sees would take longer than the rows
+                return
+            running = self._running.setdefault((plan.hash, estimator.name), _Running())
+            running.add(rows[reps < self._reps], self._level)
             self._advance(plan, n, running=printable(f"{estimator.name} {running}"))
 
     def _show_awaited(self) -> None:

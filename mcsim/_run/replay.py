@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -15,6 +14,7 @@ from mcsim._results.open import results_of
 from mcsim._results.results import Results
 from mcsim._results.store import Store
 from mcsim._run.chunks import draw
+from mcsim._run.compiled import replications
 from mcsim._run.evaluate import evaluate, rows_of
 from mcsim._run.plan import CellPlan, EstimatorPlan, plan
 from mcsim._run.run import manifest
@@ -68,7 +68,7 @@ def replay(
     sample, schema = draw(found, first, pool)
     frames = [_rows_of(found, e, sample, schema, rep, pool) for e in found.estimators]
     rows = complete_intervals(pd.concat(frames), results.study["level"], results.study["null"])
-    panel = jax.tree.map(lambda leaf: leaf[rep - first], sample.panel)
+    panel = replications(sample.panel, rep - first)
     return to_frame(panel, schema), _beside_store(rows, results, found, rep)
 
 
@@ -108,7 +108,7 @@ def _rows_of(
     first = rep - rep % found.chunk
     reps = range(rep, rep + 1) if estimator.is_host else range(first, first + found.chunk)
     keys = found.keys(Stream.ESTIMATOR, reps.start, reps.stop)
-    panels = jax.tree.map(lambda a: a[reps.start - first : reps.stop - first], sample.panel)
+    panels = replications(sample.panel, slice(reps.start - first, reps.stop - first))
     done = evaluate(estimator.name, estimator.estimator, keys, panels, schema, pool=pool)
     if done.outcomes and (said := done.outcomes[0].trouble or done.outcomes[0].remark):
         warn(f"estimator {estimator.name!r}: {said}")

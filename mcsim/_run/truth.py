@@ -3,9 +3,8 @@
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -16,7 +15,7 @@ from mcsim._host.pool import WorkerPool
 from mcsim._readers import DEFAULT_ESTIMAND, UNNAMED, FullLabel
 from mcsim._results.store import Store
 from mcsim._results.store_records import OwnTruthRecord, TruthRecord
-from mcsim._run.compiled import readable_errors
+from mcsim._run.compiled import batch_of_one, readable_errors
 from mcsim._run.evaluate import evaluate
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim.errors import ContractError, did_you_mean, nearest
@@ -71,9 +70,9 @@ class CellTruth:
         truth = rows["truth"].to_numpy(copy=True)
         if not np.isnan(truth).any():
             return rows
-        names = rows[["estimand", "inference"]].to_numpy()
-        for estimand, inference in dict.fromkeys(map(tuple, names)):
-            mine = (names == (estimand, inference)).all(axis=1)
+        labels = rows.groupby(["estimand", "inference"], observed=True).indices
+        for label, mine in labels.items():
+            estimand, inference = cast("tuple[str, str]", label)
             if np.isnan(truth[mine]).all():
                 truth[mine] = self.of(estimator, estimand or single_estimand, inference)
         return rows.assign(truth=truth)
@@ -222,7 +221,7 @@ def _own_truth(
     population: Panel, plan: CellPlan, estimator: EstimatorPlan, pool: WorkerPool
 ) -> dict[str, float]:
     """Return an estimator's values on the population, by "estimand|inference"."""
-    keys, batch = plan.keys(Stream.TRUTH, 1, 2), jax.tree.map(lambda a: a[None], population)
+    keys, batch = plan.keys(Stream.TRUTH, 1, 2), batch_of_one(population)
     # Native estimators of a plan are bound to the schema already.
     schema = plan.dgp.schema if estimator.is_host else None
     found = evaluate(estimator.name, estimator.estimator, keys, batch, schema, pool=pool)
