@@ -130,10 +130,12 @@ def test_cohorts_of_one_unit_are_told():
     """7 of the 15 treated cells are of cohorts of one unit; the cohort from 4 on has four."""
     panel = adopters(2, 3, 4, 4, 4, 4)
     for method in (imputation, callaway_santanna):
-        told = method("y ~ d").diagnose(panel)
+        told = jax.jit(method("y ~ d").diagnose)(panel)
         (share,) = [float(n) for name, n in told.items() if name.startswith("share of the weight")]
         assert share == pytest.approx(7 / 15)
-    assert not any("share" in name for name in imputation("y ~ d", vcov="bjs:all").diagnose(panel))
+    assert not any(
+        "share" in name for name in jax.jit(imputation("y ~ d", vcov="bjs:all").diagnose)(panel)
+    )
     with pytest.warns(UserWarning, match="imputation: share of the weight on cohorts of one"):
         mcsim.estimate(imputation("y ~ d"), panel)
 

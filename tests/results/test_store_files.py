@@ -46,6 +46,12 @@ def filled(tmp_path_factory):
     return store, run_in(store)
 
 
+def copy_of(filled, store):
+    """Put a copy of the store that is filled there, and return its results."""
+    shutil.copytree(filled[0], store, dirs_exist_ok=True)
+    return filled[1]
+
+
 FILES = {
     "truth.json": "cells/*/truth.json",
     "study.json": "studies/*/study.json",
@@ -94,8 +100,8 @@ REMEDIES = {
 @pytest.mark.parametrize(
     "text", ["{}", "[]", '{"format": 2}', "{", "[" * 100_000, '{"sha256": "0"}', "\xff"]
 )
-def test_a_damaged_file_is_refused_and_its_remedy_helps(name, text, tmp_path):
-    before = run_in(tmp_path)
+def test_a_damaged_file_is_refused_and_its_remedy_helps(name, text, filled, tmp_path):
+    before = copy_of(filled, tmp_path)
     (file,) = tmp_path.glob(FILES[name])
     held = file.read_bytes()
     file.write_bytes(text.encode("latin-1"))
@@ -113,8 +119,8 @@ def test_a_damaged_file_is_refused_and_its_remedy_helps(name, text, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "STORE.json"])
 @pytest.mark.parametrize("damage", ["text", "folder", "pipe", "gone"])
-def test_a_run_writes_damaged_files_anew(name, damage, tmp_path):
-    before = run_in(tmp_path)
+def test_a_run_writes_damaged_files_anew(name, damage, filled, tmp_path):
+    before = copy_of(filled, tmp_path)
     (file,) = tmp_path.glob(FILES[name])
     file.unlink()
     make = {"text": Path.touch, "folder": Path.mkdir, "pipe": os.mkfifo}
@@ -154,8 +160,8 @@ def test_damaged_notes_are_computed_again(tmp_path):
     pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
 
 
-def test_a_link_to_itself_is_set_aside(tmp_path):
-    before = run_in(tmp_path)
+def test_a_link_to_itself_is_set_aside(filled, tmp_path):
+    before = copy_of(filled, tmp_path)
     (file,) = tmp_path.glob(FILES["est.json"])
     file.unlink()
     file.symlink_to(file.name)
@@ -166,8 +172,8 @@ def test_a_link_to_itself_is_set_aside(tmp_path):
     pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
 
 
-def test_a_file_where_a_folder_belongs_is_told(tmp_path):
-    run_in(tmp_path)
+def test_a_file_where_a_folder_belongs_is_told(filled, tmp_path):
+    copy_of(filled, tmp_path)
     (file,) = tmp_path.glob(FILES["est.json"])
     shutil.rmtree(file.parent)
     file.parent.write_text("text")
@@ -175,9 +181,9 @@ def test_a_file_where_a_folder_belongs_is_told(tmp_path):
         run_in(tmp_path)
 
 
-def test_a_damaged_definition_of_another_study_stops_a_run(tmp_path):
+def test_a_damaged_definition_of_another_study_stops_a_run(filled, tmp_path):
     """It cannot be written anew, and may be another definition under a name of this one."""
-    run_in(tmp_path)
+    copy_of(filled, tmp_path)
     (file,) = tmp_path.glob(FILES["cell.json"])
     file.write_text("{}")
     other = Study({"other": Computed()}, {"e": exact_estimator()}, grid(rho=[0.5]))
@@ -210,8 +216,8 @@ def test_what_could_not_be_read_is_not_written(tmp_path):
     assert not list(tmp_path.glob("**/*.parquet"))
 
 
-def test_a_store_on_a_file_system_that_is_read_only(tmp_path, monkeypatch):
-    before = run_in(tmp_path)
+def test_a_store_on_a_file_system_that_is_read_only(filled, tmp_path, monkeypatch):
+    before = copy_of(filled, tmp_path)
 
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
@@ -229,8 +235,8 @@ def test_a_store_on_a_file_system_that_is_read_only(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(after.replicates, before.replicates, check_exact=True)
 
 
-def test_what_killed_runs_left_is_swept(tmp_path):
-    run_in(tmp_path)
+def test_what_killed_runs_left_is_swept(filled, tmp_path):
+    copy_of(filled, tmp_path)
     (block,) = tmp_path.glob("cells/*/est/*/*.parquet")
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -258,8 +264,8 @@ def test_a_path_that_is_not_utf_8(tmp_path):
     assert done.stderr.startswith(f"error: store: {tmp_path}/caf\\udce9/nothing is not a store")
 
 
-def test_a_study_that_is_gone_is_told(tmp_path):
-    run_in(tmp_path)
+def test_a_study_that_is_gone_is_told(filled, tmp_path):
+    copy_of(filled, tmp_path)
     (file,) = tmp_path.glob(FILES["study.json"])
     file.unlink()
     with pytest.raises(StoreError, match=r"study\.json is missing; run its study again"):
@@ -291,8 +297,8 @@ def of_format_1(store):
         file.write_text(json.dumps(content))
 
 
-def test_a_store_of_format_1_is_shown_and_continued(tmp_path):
-    before = run_in(tmp_path)
+def test_a_store_of_format_1_is_shown_and_continued(filled, tmp_path):
+    before = copy_of(filled, tmp_path)
     of_format_1(tmp_path)
     opened = mcsim.open(tmp_path)
     pd.testing.assert_frame_equal(opened.replicates, before.replicates, check_exact=True)

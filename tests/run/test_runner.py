@@ -1,6 +1,7 @@
 """Promises 1 and 2: what a study's rows depend on, and what they do not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,8 +53,16 @@ def same(one, other):
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return rows_of()
+def store(tmp_path_factory):
+    """A store in which the study has been run; no test writes to it."""
+    path = tmp_path_factory.mktemp("runner") / "s"
+    rows_of(store=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows(store):
+    return mcsim.open(store).replicates
 
 
 def test_the_schema_of_the_rows(rows):
@@ -86,8 +95,8 @@ def test_a_second_run_computes_nothing(tmp_path):
     assert written == {f: f.stat().st_mtime_ns for f in tmp_path.glob("s/cells/**/*.parquet")}
 
 
-def test_an_added_estimator_cell_or_dgp_leaves_the_others_as_they_were(rows, tmp_path):
-    rows_of(store=tmp_path / "s")
+def test_an_added_estimator_cell_or_dgp_leaves_the_others_as_they_were(rows, store, tmp_path):
+    shutil.copytree(store, tmp_path / "s")
     larger = Study(
         {"normal": draw, "constant": constant_dgp()},
         {"exact": exact_estimator(), **ESTIMATORS},
@@ -133,10 +142,9 @@ def test_every_replication_has_its_own_random_state(rows):
 
 
 @pytest.mark.parametrize("rep", [0, 17, 69])
-def test_a_replayed_replication_gives_its_row(tmp_path, rep):
-    rows = rows_of(store=tmp_path)
-    cell = mcsim.open(tmp_path).study["cells"][1]["hash"]
-    sample, replayed = replay(STUDY, tmp_path, cell[:12], rep)
+def test_a_replayed_replication_gives_its_row(rows, store, rep):
+    cell = mcsim.open(store).study["cells"][1]["hash"]
+    sample, replayed = replay(STUDY, store, cell[:12], rep)
     assert len(sample) == 30
     assert (replayed["value"] == replayed["stored"]).all()
     stored = rows[(rows["mean"] == 1.0) & (rows["rep"] == rep)]
