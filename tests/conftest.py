@@ -18,9 +18,7 @@ import pytest
 
 from mcsim._core.machine import cache_folder
 
-collect_ignore = [
-    "references"
-]  # made by scripts, with libraries that CI has not
+collect_ignore = ["references"]  # made by scripts, with libraries that CI has not
 
 CACHE = cache_folder("tests")
 LARGEST_CACHE = 2**30  # bytes, above which it starts anew
