@@ -11,6 +11,7 @@ McsimError
 ├── StoreMismatch   the store holds another definition         exit code 3
 ├── StoreError      the store cannot be read or written        exit code 1
 ├── ModelFileError  a file is not a model of mcsim             exit code 2
+├── Inconclusive    a gate needs more replications             exit code 1
 └── TrainingDiverged    a fit ended in NaN or ran away         exit code 1
 """
 
@@ -89,6 +90,10 @@ class ModelFileError(InputError):
 
 class TrainingDiverged(McsimError):
     """The training of a generator ended in NaN or ran away."""
+
+
+class Inconclusive(McsimError):
+    """The replications are too few for a gate to pass or to fail; the message says how many do."""
 
 
 class Option(str):

@@ -36,6 +36,7 @@ APART = [{"dgps", "estimators", "generators"}, {"_cross_sections", "_panels"}]
 """These never import one another: protocols, or common files, connect them."""
 
 INSIDES = {
+    "testing": ["_contracts _gates"],
     "cli": [
         "_commands",
         "_generators _studies",

@@ -174,6 +174,20 @@ def rejection(reps: Replications, rule: Rule) -> Measured:
     return _share(int(np.sum(rejected)), len(rejected))
 
 
+def type_s(reps: Replications, rule: Rule) -> Measured:
+    """Share of the rejections whose estimate lies on the wrong side of the null."""
+    value, truth, _ = _rejections_of_false_null(reps)
+    return _share(int(np.sum(np.sign(value) != np.sign(truth))), len(value))
+
+
+def type_m(reps: Replications, rule: Rule) -> Measured:
+    """Mean exaggeration of the distance from the null, among the rejections."""
+    value, truth, truth_mcse = _rejections_of_false_null(reps)
+    ratio = np.abs(value) / np.abs(truth)
+    slope = mean(ratio / truth * truth_mcse)
+    return Measured(mean(ratio), hypot(of_mean(ratio), slope), len(ratio))
+
+
 def width(reps: Replications, rule: Rule) -> Measured:
     """Mean width of the intervals; an empty interval has width 0, an unbounded one infinity."""
     lower, upper = reps.complete("lower", "upper")
@@ -227,6 +241,8 @@ MEASURES: dict[str, Measure] = {
         bias_eliminated_coverage, 0, ("interval",), proportion=True
     ),
     "rejection": Measure(rejection, 0, ("test",), proportion=True),
+    "type_s": Measure(type_s, 0, ("truth", "test"), proportion=True),
+    "type_m": Measure(type_m, 0, ("truth", "test")),
     "width": Measure(width, 1, ("interval",)),
     "relative_precision": Measure(relative_precision, 0, ("reference",)),
     "share_failed": Measure(share_failed, 0, proportion=True),
@@ -241,6 +257,8 @@ ELSEWHERE = {
     **dict.fromkeys(("se", "modse", "mod_se", "estimated_se", "avg_se"), "model_se"),
     **dict.fromkeys(("cover", "coverage_probability", "ci_coverage"), "coverage"),
     **dict.fromkeys(("becover", "bias_corrected_coverage"), "bias_eliminated_coverage"),
+    **dict.fromkeys(("sign_error", "type_s_error"), "type_s"),
+    **dict.fromkeys(("exaggeration", "exaggeration_ratio", "magnitude_error"), "type_m"),
     **dict.fromkeys(("length", "ci_width", "ci_length", "interval_length"), "width"),
     **dict.fromkeys(("relprec", "relative_efficiency", "efficiency"), "relative_precision"),
     **dict.fromkeys(("relerror", "relative_error_se"), "relative_error"),
@@ -279,6 +297,16 @@ def heavy_tails(reps: Replications) -> bool:
         return False
     square = np.partition(error**2, len(error) - top)
     return bool(np.sum(square[-top:]) > np.sum(square) / 2)
+
+
+def _rejections_of_false_null(reps: Replications) -> tuple[Float[ndarray, " kept"], ...]:
+    """Return estimates and truths less the null, and the truths' errors, of the rejections."""
+    error, truth, truth_mcse, null, rejected = reps.complete(
+        "error", "truth", "truth_mcse", "null", "rejected"
+    )
+    kept = (rejected == 1) & (truth != null)
+    distance = (truth - null)[kept]
+    return error[kept] + distance, distance, truth_mcse[kept]
 
 
 def _median(x: Float[ndarray, " rep"]) -> float:

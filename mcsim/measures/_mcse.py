@@ -98,14 +98,14 @@ def of_share(hits: int, n: int) -> float:
     return sqrt(hits / n * (1 - hits / n) / n)
 
 
-def wilson_limits(hits: int, n: int) -> tuple[float, float]:
-    """Limits of the 95 % score interval of a share (Wilson 1927)."""
+def wilson_limits(hits: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """Limits of the score interval of a share (Wilson 1927), 95 % by default."""
     if n == 0:
         return nan, nan
     share = hits / n
-    center = share + Z95**2 / (2 * n)
-    radius = Z95 * sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    scale = 1 + Z95**2 / n
+    center = share + z**2 / (2 * n)
+    radius = z * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
     lower = 0.0 if hits == 0 else (center - radius) / scale
     upper = 1.0 if hits == n else (center + radius) / scale
     return lower, upper

@@ -31,6 +31,7 @@ class Replications:
     truth: Float[ndarray, " rep"]
     truth_mcse: Float[ndarray, " rep"]
     """Monte Carlo standard error of the truth; 0 where it is exact."""
+    null: Float[ndarray, " rep"]
     se: Float[ndarray, " rep"]
     lower: Float[ndarray, " rep"]
     upper: Float[ndarray, " rep"]
@@ -62,6 +63,7 @@ def replications(columns: Columns, level: float, reference: Float[ndarray, " row
         target=target,
         truth=columns.truth,
         truth_mcse=columns.truth_mcse,
+        null=columns.null,
         se=np.where(missing, np.nan, columns.se),
         lower=lower,
         upper=upper,

@@ -125,6 +125,9 @@ def summarize(
     bias_eliminated_coverage  share of intervals with lower <= truth + bias <= upper
     rejection                 share with p_value < 1 - level; where there is no p-value, share of
                               intervals that leave out `null`
+    type_s                    share of the rejections of a false null whose estimate lies on the
+                              other side of the null than the truth (Gelman & Carlin 2014)
+    type_m                    mean of abs(value - null) / abs(truth - null) among these rejections
     width                     mean of upper - lower
     relative_precision        100 (variance of the reference / variance - 1), on replications
                               where both succeed
@@ -163,6 +166,8 @@ def summarize(
     Gasparini (2018), "rsimsum: Summarise results from Monte Carlo simulation studies", Journal of
     Open Source Software 3(26), 739.
     Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 11.
+    Gelman & Carlin (2014), "Beyond power calculations: assessing type S (sign) and type M
+    (magnitude) errors", Perspectives on Psychological Science 9, 641-651.
     Maritz & Jarrett (1978), "A note on estimating the variance of the sample median", Journal of
     the American Statistical Association 73, 194-196.
     Wilson (1927), "Probable inference, the law of succession, and statistical inference", Journal

@@ -1,4 +1,4 @@
-"""Fakes and checks with which users test their own DGPs and estimators in seconds."""
+"""Fakes, and checks of the contract, with which users test their own DGPs and estimators."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
