@@ -26,6 +26,7 @@ CACHE = cache_folder("tests")
 LARGEST_CACHE = 2**30  # bytes, above which it starts anew
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 LARGEST_PROCESS = 2 * 2**30  # bytes, above which programs are freed
+GROWTH = 2**29  # bytes since they were freed last, since a process does not shrink by it
 
 
 def compile_with(**settings: object) -> None:
@@ -93,11 +94,18 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(f"mcsim._run.{module}.{block}", replications, raising=False)
 
 
+@pytest.fixture(scope="session")
+def memory() -> dict[str, float]:
+    """The bytes in use from which programs are freed."""
+    return {"bound": LARGEST_PROCESS}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def free_programs() -> Iterator[None]:
+def free_programs(memory: dict[str, float]) -> Iterator[None]:
     yield
-    if bytes_in_use() > LARGEST_PROCESS:
+    if bytes_in_use() > memory["bound"]:
         jax.clear_caches()
+        memory["bound"] = max(LARGEST_PROCESS, bytes_in_use() + GROWTH)
 
 
 def bytes_in_use() -> float:

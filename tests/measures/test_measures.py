@@ -177,8 +177,10 @@ def test_mcse_is_the_sd_over_repeated_studies(name):
     actual, reported = spread_and_reported(
         repeated(10, n=150, cells=STUDIES), name, method="method", **reference, **truth
     )
-    # the interval of bias_eliminated_coverage is centered at an estimate: binomial is approximate
-    assert abs(reported / actual - 1) < (0.20 if name == "bias_eliminated_coverage" else 0.13)
+    # the interval of bias_eliminated_coverage is centered at an estimate: binomial is approximate;
+    # type_s is a share of few rejections, often 0, where the error is that of Agresti and Coull
+    approximate = name in ("bias_eliminated_coverage", "type_s")
+    assert abs(reported / actual - 1) < (0.20 if approximate else 0.13)
 
 
 @pytest.mark.parametrize("name", ["empirical_se", "relative_error", "rmse"])
