@@ -131,10 +131,9 @@ def assert_size(
     >>> import mcsim
     >>> from mcsim.dgps import ErrorComponents
     >>> from mcsim.estimators import ols
-    >>> study = mcsim.Study(ErrorComponents(n_units=20, n_periods=4), {"ols": ols("y ~ x")})
-    >>> assert_size(mcsim.run(study, reps=16, progress=False))
-    Traceback (most recent call last):
-    mcsim.errors.InputError: study.null: got 0.0, but the truth of ols x is 1.0: rejections are ...
+    >>> panels = ErrorComponents(n_units=20, n_periods=4)
+    >>> study = mcsim.Study(panels, {"ols": ols("y ~ x")}, null=1.0)
+    >>> assert_size(mcsim.run(study, reps=1024, progress=False), within=0.05)
     """
     gate = _Gate(estimator, estimand, inference, within, confidence, most_failed)
     rows = list(_shares(gate, results, "rejection"))
@@ -303,8 +302,8 @@ def _require_true_null(results: Results, gate: _Gate) -> None:
         first = false.iloc[0]
         raise InputError(
             f"study.null: got {results.study['null']}, but the truth of {first['estimator']} "
-            f"{first['estimand']} is {first['truth']:.6g}: rejections are power there, not size",
-            "write Study(..., null=...) with the truth",
+            f"{first['estimand']} is {first['truth']:.6g}, where a rejection is right",
+            f"write Study(..., null={first['truth']:.6g})",
         )
 
 

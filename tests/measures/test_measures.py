@@ -54,6 +54,8 @@ def brute_force(frame: pd.DataFrame, method: str) -> dict[str, tuple[float, floa
     own, ref = errors[method].to_numpy(), errors["ols"].to_numpy()
     ef, v, r = (x - t).to_numpy(), full["se"].to_numpy() ** 2, (e / done["truth"]).to_numpy()
     e, gap = e.to_numpy(), (upper - lower).to_numpy()
+    significant, true = x[rejects].to_numpy(), t[rejects].to_numpy()
+    wrong = np.sign(significant) != np.sign(true)
 
     def mean(a):
         return np.mean(a), leave_one_out(np.mean, a)
@@ -69,6 +71,8 @@ def brute_force(frame: pd.DataFrame, method: str) -> dict[str, tuple[float, floa
         "mad": (np.median(np.abs(e)), maritz_jarrett(np.abs(e))),
         "model_se": both(lambda a: np.sqrt(np.mean(a)), v),
         "mean_se": mean(np.sqrt(v)),
+        "type_s": (np.mean(wrong), binomial(wrong)),
+        "type_m": mean(np.abs(significant / true)),
         "relative_error": both(lambda a, b: 100 * (np.sqrt(np.mean(a)) / sd(b) - 1), v, ef),
         "mse": mean(e**2),
         "rmse": both(lambda a: np.sqrt(np.mean(a**2)), e),

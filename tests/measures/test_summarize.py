@@ -17,6 +17,7 @@ PROPORTIONS = (
     "coverage_all",
     "bias_eliminated_coverage",
     "rejection",
+    "type_s",
     "share_failed",
 )
 
