@@ -5,8 +5,7 @@ regressor over its sum of squares (Frisch & Waugh 1933, Lovell 1963). Loading ti
 influence of a cell, and the robust variances are sums of squares of sums of influences.
 
 The normal equations are solved by Cholesky, or least squares by QR: speed or digits. On the NIST
-reference sets (tests/estimators/test_regressions.py) Cholesky with one step of refinement loses
-twice the
+reference sets (tests/estimators/test_ols.py) Cholesky with one step of refinement loses twice the
 digits that the condition of the scaled regressors costs, QR loses them once.
 
 Gram matrices are scaled to unit diagonal before they are inverted (`invert`): the squared pivots
