@@ -20,13 +20,14 @@ os.environ["MCSIM_COMPILE_CACHE"] = ""  # the cache of the user is left alone
 
 from mcsim._core.machine import cache_folder
 
-collect_ignore = ["references"]  # made by scripts, with libraries that CI has not
+collect_ignore = ["references", "benchmarks/bench_speed.py", "benchmarks/speed"]
+"""Scripts: of stored references, with libraries that CI has not, and of processes of their own."""
 
 CACHE = cache_folder("tests")
 LARGEST_CACHE = 2**30  # bytes, above which it starts anew
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 LARGEST_PROCESS = 2 * 2**30  # bytes, above which programs are freed
-GROWTH = 2**29  # bytes since they were freed last, since a process does not shrink by it
+GROWTH = 2**29  # bytes since they were freed last: the process itself does not shrink by it
 
 
 def compile_with(**settings: object) -> None:
@@ -105,7 +106,7 @@ def free_programs(memory: dict[str, float]) -> Iterator[None]:
     yield
     if bytes_in_use() > memory["bound"]:
         jax.clear_caches()
-        memory["bound"] = max(LARGEST_PROCESS, bytes_in_use() + GROWTH)
+        memory["bound"] = min(bytes_in_use() + GROWTH, 2 * LARGEST_PROCESS)
 
 
 def bytes_in_use() -> float:

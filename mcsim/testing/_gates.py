@@ -270,11 +270,12 @@ def _rows(gate: _Gate, results: Results, measures: list[str]) -> Iterator[tuple[
     table = results.summary(measures=[*measures, "share_failed"])
     table = table[_chosen(gate, table)]
     where = ["estimator", "dgp", *results.factors, "estimand", "inference"]
-    told_apart = [name for name in where if name == "estimator" or table[name].nunique() > 1]
+    named = {"estimator": True, "estimand": gate.estimand, "inference": gate.inference}
+    shown = [name for name in where if named.get(name) or table[name].nunique() > 1]
     for _, row in table.iterrows():
         label = " ".join(
             f"{name}={row[name]}" if name in results.factors else str(row[name])
-            for name in told_apart
+            for name in shown
             if row[name] != ""
         )
         yield label, row
