@@ -34,8 +34,8 @@ def results_of(empty, n, bias=0.0, se=1.0, failed=0, truth=0.0, **columns):
     rng = np.random.default_rng(n)
     value, status = truth + bias + rng.normal(size=n), np.full(n, "ok", dtype=object)
     value[:failed], status[:failed] = np.nan, "singular"
-    first = empty.replicates.iloc[[0]]
-    rows = pd.concat([first] * n, ignore_index=True).assign(
+    first = empty.replicates.iloc[np.zeros(n, int)].reset_index(drop=True)
+    rows = first.assign(
         rep=np.arange(n),
         value=value,
         se=np.where(np.isnan(value), np.nan, se),
