@@ -19,7 +19,7 @@ CORE = [
     *(f"tests/run/test_{noun}.py" for noun in ("study", "runner", "engine", "estimate")),
     "tests/estimators/test_formula.py",
     "tests/generators/test_autoregressive.py",
-    *("tests/test_report.py", "tests/test_exports.py"),
+    *("tests/report/test_tables.py", "tests/test_exports.py"),
 ]
 """The core, the runner, estimators and one generator: what changes break first."""
 
