@@ -193,7 +193,7 @@ _KEEP = (
 
 def _converted(frame: pd.DataFrame, options: _Options) -> tuple[Panel, Schema]:
     """Check a frame and convert it."""
-    import jax.numpy as jnp  # of workers, those that draw convert frames
+    import jax.numpy as jnp  # a worker that only estimates has no JAX
 
     raise_all(_faults_of_options(frame, options))
     flat, unit, time = with_index_as_columns(frame, options.unit, options.time)

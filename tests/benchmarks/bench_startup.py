@@ -28,7 +28,7 @@ STATSMODELS = "import statsmodels.formula.api"
 
 
 class Door(NamedTuple):
-    """What is started: arguments of Python, and those of what it is measured beyond."""
+    """Two commands of Python: the one measured, and the one whose cost is subtracted."""
 
     name: str
     arguments: Sequence[str]

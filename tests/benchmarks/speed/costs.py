@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,37 +114,52 @@ class Cache:
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """A Python program in a new process, from its start to its end.
-
-    The program may count its own CPU seconds, from after its imports say, and print them last:
-    ``CPU 1.25``.
+class NewProcess(ABC):
+    """Work in a process of its own, which starts with the programs of a compile cache.
 
     Attributes
     ----------
     arguments : tuple of str
-        Of Python: a file and what it takes, or ``-m``, ``-c``.
+        Arguments of the command.
     cache : Cache
-        Of compiled programs.
-    work : float
-        Units of work that the program does.
+        Its compiled programs.
     """
 
     arguments: tuple[str, ...]
     cache: Cache
-    work: float = 1.0
-    answer: None = None
+    answer: None = field(default=None, kw_only=True)
 
     def warm_up(self, cpu_seconds: float = CPU_SECONDS) -> int:
-        """A new process is as it is."""
+        """Return one call for each measurement: nothing stays warm between processes."""
         return 1
 
     def cost(self, calls: int) -> Cost:
         """Return the cost of a unit of work."""
-        self.cache.make_ready(self._run)
-        return self._run()
+        self.cache.make_ready(self.run)
+        return self.run()
 
-    def _run(self) -> Cost:
+    @abstractmethod
+    def run(self) -> Cost:
+        """Start the process, wait for its end, and return its cost."""
+
+
+@dataclass(frozen=True)
+class Fresh(NewProcess):
+    """A Python program in a new process, from its start to its end.
+
+    The arguments are Python's: a file and its arguments, or ``-m``, ``-c``. The program may count
+    its own CPU seconds, from after its imports say, and print them last: ``CPU 1.25``.
+
+    Attributes
+    ----------
+    work : float
+        Units of work in the program.
+    """
+
+    work: float = 1.0
+
+    def run(self) -> Cost:
+        """Run the program; a unit of work costs its share."""
         with tempfile.TemporaryFile("w+") as output:
             began = time.perf_counter()
             process = subprocess.Popen(

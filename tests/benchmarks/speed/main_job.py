@@ -12,7 +12,7 @@ from math import nan
 from pathlib import Path
 
 from .cases import Case, Contestant
-from .costs import CPU_SECONDS, Cache, Cost
+from .costs import Cache, Cost, NewProcess
 
 ROOT = Path(__file__).parents[3]
 LOOK_EVERY = 0.25  # seconds
@@ -20,31 +20,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class MainJob:
-    """``mcsim run`` on a study file, with a new store; Linux shows what its processes take.
+class MainJob(NewProcess):
+    """``mcsim run`` on a study file, with a new store; Linux counts the CPU time of its processes.
 
-    Attributes
-    ----------
-    arguments : tuple of str
-        Of the command.
-    cache : Cache
-        Of compiled programs.
+    The arguments are the study file and options of the command.
     """
 
-    arguments: tuple[str, ...]
-    cache: Cache
-    answer: None = None
-
-    def warm_up(self, cpu_seconds: float = CPU_SECONDS) -> int:
-        """A new process is as it is."""
-        return 1
-
-    def cost(self, calls: int) -> Cost:
-        """Return the cost of the job; the remark has CPU and wall of each phase."""
-        self.cache.make_ready(self._run)
-        return self._run()
-
-    def _run(self) -> Cost:
+    def run(self) -> Cost:
+        """Run the study; the remark has CPU and wall seconds of each phase."""
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
             store = Path(folder, "store")
             process = subprocess.Popen(
@@ -90,7 +73,7 @@ def _phase(store: Path) -> str:
 
 
 def _cpu_of_tree(process: int) -> float:
-    """Return the CPU seconds of a process and of those that it started, living or ended."""
+    """Return the CPU seconds of a process and of its child processes, living or ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         children = Path(f"/proc/{process}/task").glob("*/children")
