@@ -109,6 +109,17 @@ def test_fences_have_a_language_and_links_lead_somewhere(page):
     assert not missing
 
 
+def test_nothing_installs_mcsim_from_an_index():
+    """There the name belongs to another project; a clone is installed as ``.`` (decision 0048)."""
+    code = [
+        file for folder in ("mcsim", "tests", "studies") for file in (ROOT / folder).rglob("*.py")
+    ]
+    pages = [page for page in PAGES if page.parent.name != "decisions"]
+    files = [*pages, ROOT / "CONTRIBUTING.md", ROOT / "data/README.md", *code]
+    install = re.compile(r"pip install[^\n`]*[\s'\"]mcsim\b(?!-econ)")
+    assert not [name_of(file) for file in files if install.search(file.read_text(encoding="utf-8"))]
+
+
 @pytest.mark.parametrize("note", sorted((ROOT / "docs/decisions").glob("0*.md")), ids=name_of)
 def test_decision_notes_are_short_and_have_three_parts(note):
     lines = note.read_text(encoding="utf-8").splitlines()

@@ -154,7 +154,7 @@ def _module(package: str, path: str) -> ModuleType:
         return import_module(f"{package}.{path}")
     except ImportError:
         raise InputError(
-            f"these data are in the package {package}; install it with pip install 'mcsim[data]'"
+            f"these data are in the package {package}; install it with pip install {package}"
         ) from None
 
 
@@ -235,7 +235,7 @@ def _fetched(info: DatasetInfo) -> Path:
         import pooch
     except ImportError:
         raise InputError(
-            f"name: {info.name!r} is fetched with pooch; pip install 'mcsim[data]', or {folder}"
+            f"name: {info.name!r} is fetched with pooch; pip install pooch, or {folder}"
         ) from None
     try:
         cache = pooch.os_cache("mcsim")

@@ -1,9 +1,9 @@
 """Readers of fitted results, each library against what it prints itself.
 
-linearmodels and pyfixest come with ``pip install 'mcsim[test]'``. DoubleML, econml and diff-diff
+linearmodels and pyfixest come with ``pip install '.[test]'``. DoubleML, econml and diff-diff
 are heavy, and not part of it: their tests skip unless the library is there. They are run by hand
 when a reader changes, in an environment of their own:
-``pip install 'mcsim[test,doubleml,econml,diff-diff]'``, then
+``pip install '.[test,doubleml,econml,diff-diff]'``, then
 ``pytest tests/readers/test_readers.py``.
 """
 
