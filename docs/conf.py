@@ -21,3 +21,4 @@ napoleon_google_docstring = False
 html_theme = "furo"
 html_title = "mcsim"
 html_static_path: list[str] = []
+html_extra_path = ["llms.txt"]
