@@ -40,8 +40,9 @@ def printed_by(code):
     return [set(line.split()) for line in done.stdout.splitlines()]
 
 
-def test_the_door_and_the_imports_for_editors_are_the_same():
-    tree = ast.parse(Path(mcsim.__file__).read_text())
+@pytest.mark.parametrize("package", [mcsim, mcsim.generators], ids=lambda package: package.__name__)
+def test_the_door_and_the_imports_for_editors_are_the_same(package):
+    tree = ast.parse(Path(package.__file__).read_text())
     (block,) = (
         node
         for node in tree.body
@@ -53,8 +54,8 @@ def test_the_door_and_the_imports_for_editors_are_the_same():
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert listed == dict(mcsim.__getattr__.homes)
-    assert set(mcsim.__all__) == set(listed)
+    assert listed == dict(package.__getattr__.homes)
+    assert set(package.__all__) == set(listed)
 
 
 def test_the_door_opens_and_names_what_is_not_there():
@@ -109,6 +110,27 @@ def imported(frame):
     """Estimate how many of the modules are imported here that no frame needs."""
     heavy = {"jax", "rich", "typer", "statsmodels", "scipy.special", "matplotlib"}
     return mcsim.Estimate(float(len(heavy & set(sys.modules))), 1.0)
+
+
+STUDY = """
+import mcsim
+from mcsim.dgps import ErrorComponents
+from mcsim.estimators import fixed_effects
+
+study = mcsim.Study(ErrorComponents(n_units=8, n_periods=3), fixed_effects("y ~ x | unit + time"))
+"""
+
+
+def test_a_run_of_native_parts_imports_no_networks_and_no_libraries_of_estimators(tmp_path):
+    """Of `HEAVY` it needs the parser of formulas alone; no generator is imported either."""
+    (tmp_path / "study.py").write_text(STUDY)
+    command = ["mcsim", "run", str(tmp_path / "study.py"), "--store", str(tmp_path / "store")]
+    (*_, imported) = printed_by(
+        f"import sys\nsys.argv = {[*command, '--reps', '8']}\n"
+        "from mcsim.cli import main\ntry:\n    main()\nfinally:\n    print(*sys.modules)"
+    )
+    assert imported & HEAVY <= {"formulaic", "scipy.special"}
+    assert "mcsim.generators._storage.model_files" not in imported
 
 
 def test_workers_import_what_their_functions_need_and_nothing_else():

@@ -206,7 +206,9 @@ def test_packages_that_are_missing_are_named(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr("mcsim.datasets._sources.import_module", missing)
-    with pytest.raises(InputError, match="in the package linearmodels; .* pip install linearmodels"):
+    with pytest.raises(
+        InputError, match="in the package linearmodels; install it with pip install"
+    ):
         datasets.load("munnell")
 
 

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from mcsim import Column, Panel, Schema
 from mcsim._definitions.describe import describe
 from mcsim.generators import WGAN, GaussianCopula, load, save
-from mcsim.generators._storage.model_files import STORED, describe_schema
-from mcsim.generators._storage.trees import decode_tree
+from mcsim.generators._storage.model_files import STORED
+from mcsim.generators._storage.trees import decode_tree, describe_schema
 
 SCHEMA = Schema((Column("wage", "continuous", 0.0, mass_points=(0.0,)),))
 WRITTEN_BEFORE = (

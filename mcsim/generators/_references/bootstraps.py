@@ -16,7 +16,7 @@ from mcsim._data.schema import Schema
 from mcsim.errors import InputError
 from mcsim.generators._scores.coding import Coding, Scores, Shocks, encode, shocks_of
 from mcsim.generators._scores.vectors import square_root
-from mcsim.generators._training.fitted_panel import CommonShocks, FittedPanel
+from mcsim.generators._training.fitted_panel import FittedPanel
 from mcsim.generators._training.panel_recipe import (
     Columns,
     Learned,
@@ -26,7 +26,7 @@ from mcsim.generators._training.panel_recipe import (
     numpy_rng,
     of_scores,
 )
-from mcsim.generators._training.trainer import ShockOption, Trainer
+from mcsim.generators._training.trainer import CommonShocks, ShockOption, Trainer
 
 BANDWIDTH = Rule(
     lambda value: is_finite(value) and value > 0,

@@ -4,35 +4,27 @@ The JSON in the header lists the parts of the generator, each class by its tag. 
 is permanent: classes and files of mcsim are renamed and moved without a change of any model file.
 The header names exactly the tensors of the file, a digest reveals damage, and sampling must
 succeed under abstract evaluation before a file is accepted.
-
-`model_cache` keeps fits in a folder, each under the hash of its inputs: resuming never trains
-again.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path, other_than_file
 from mcsim._core.keys import digest
-from mcsim._core.pytree import identity_fields
 from mcsim._data.schema import Column, Schema, faults_of_labels
 from mcsim._version import __version__
-from mcsim.errors import InputError, ModelFileError, raise_all, warn
+from mcsim.errors import InputError, ModelFileError, raise_all
 from mcsim.generators._adversarial.trainers import GAN, WGAN
 from mcsim.generators._adversarial.vectors import Generated
 from mcsim.generators._autoregressive.distribution import CellOrder, Cells
@@ -65,13 +57,17 @@ from mcsim.generators._references.normals import (
 from mcsim.generators._scores.coding import Coding, Shocks
 from mcsim.generators._scores.margins import Margin
 from mcsim.generators._scores.vectors import Groups, Layout
-from mcsim.generators._storage.trees import Classes, Tensors, decode_tree, encode_tree
+from mcsim.generators._storage.trees import (
+    FORMAT,
+    Classes,
+    Tensors,
+    decode_tree,
+    encode_tree,
+)
 from mcsim.generators._training.fitted_panel import FittedPanel, Part
-from mcsim.generators._training.trainer import KEEPER, Source, Train
 from mcsim.generators._vae.model import Autoencoder, Decoded, Plan
 from mcsim.generators._vae.trainer import VAE
 
-FORMAT = 2
 KIND = "mcsim.generator"
 _FAULTS = (SafetensorError, OSError, ValueError, TypeError, RecursionError, OverflowError,
            MemoryError)  # fmt: skip
@@ -262,12 +258,6 @@ def digest_of(header: dict[str, Any], tensors: Tensors) -> str:
     return digest({"header": content, "tensors": numbers})
 
 
-def describe_schema(schema: Schema) -> Any:
-    """Return a schema as JSON."""
-    raise_all(faults_of_labels(schema))
-    return encode_tree(schema, STORED, {}, "schema")
-
-
 def _read(path: Path) -> tuple[Any, Tensors]:
     """Return the JSON of the generator and the tensors of an undamaged file."""
     try:
@@ -320,78 +310,3 @@ def _fault_of_sampling(generator: Any) -> str:
     if found != {name: (3, jnp.float64) for name in names}:
         return f"it draws {found}, but its schema has the columns {list(names)}"
     return ""
-
-
-@contextmanager
-def model_cache(path: str | Path) -> Iterator[Path]:
-    """Keep the fits made inside in a folder, and load a fit that is there instead of training.
-
-    A fit is found again if the data, configuration, schema, given columns, key, training rows and
-    the versions of mcsim and JAX are the same. A file that cannot be read is trained anew.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder; made when the first fit is kept.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with model_cache(tempfile.mkdtemp()) as folder:
-    ...     pass  # every fit in here is kept
-    """
-    token = KEEPER.set(partial(_kept, Path(path)))
-    try:
-        yield Path(path)
-    finally:
-        KEEPER.reset(token)
-
-
-def _kept(
-    folder: Path,
-    config: Any,
-    source: Source,
-    keys: Array | Sequence[Array],
-    rows: Sequence[np.ndarray | None],
-    train: Train,
-) -> list[Any]:
-    """Return the members' generators: those in the folder, and the others trained and kept."""
-    members, common = range(len(keys)), _fingerprint(config, source)
-    paths = [folder / f"{_address(common, keys[m], rows[m])}.safetensors" for m in members]
-    found = {member: _load(path) for member, path in enumerate(paths)}
-    missing = [member for member in members if found[member] is None]
-    for member, generator in zip(missing, train(missing) if missing else [], strict=True):
-        found[member] = generator
-        try:
-            save(generator, paths[member])
-        except (OSError, InputError) as fault:
-            warn(f"model_cache: a fit could not be kept, and will be trained again: {fault}")
-    return [generator for generator in found.values() if generator is not None]
-
-
-def _load(path: Path) -> Any:
-    try:
-        return load(path) if path.exists() else None
-    except ModelFileError:
-        return None
-
-
-def _fingerprint(config: Any, source: Source) -> dict[str, Any]:
-    schema, given, columns = source
-    data = hashlib.sha256()
-    for name in schema.names:
-        values = np.ascontiguousarray(columns[name])
-        data.update(f"{name} {values.dtype} {values.shape}".encode() + values.tobytes())
-    return {
-        "config": {type(config).__name__: repr(sorted(identity_fields(config).items()))},
-        "schema": describe_schema(schema),
-        "given": list(given),
-        "data": data.hexdigest(),
-        "versions": [FORMAT, __version__, jax.__version__, jax.default_backend()],
-    }
-
-
-def _address(common: dict[str, Any], key: Array, rows: np.ndarray | None) -> str:
-    words = np.asarray(jax.random.key_data(key)).tolist()
-    chosen = "all" if rows is None else hashlib.sha256(np.asarray(rows).tobytes()).hexdigest()
-    return digest({**common, "key": [str(jax.random.key_impl(key)), *words], "rows": chosen})

@@ -17,9 +17,13 @@ import numpy as np
 
 from mcsim._core.checks import fits
 from mcsim._core.pytree import identity_fields, stored_name
-from mcsim._data.schema import decode_label, encode_label
+from mcsim._data.schema import Column, Schema, decode_label, encode_label, faults_of_labels
+from mcsim.errors import raise_all
 
 Tensors = dict[str, np.ndarray]
+
+FORMAT = 2
+"""The format of model files: how trees are written."""
 
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
@@ -228,3 +232,9 @@ def _checked_size(value: Any, place: str) -> Any:
     if limited and isinstance(value, int) and abs(value) > MAX_SIZE:
         raise ValueError(f"{place}: {value} is no size that a model has")
     return value
+
+
+def describe_schema(schema: Schema) -> Any:
+    """Return a schema as JSON."""
+    raise_all(faults_of_labels(schema))
+    return encode_tree(schema, Classes({"Column": Column, "Schema": Schema}), {}, "schema")

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,7 @@ from mcsim.errors import did_you_mean, printable, raise_all
 from mcsim.generators._scores.coding import Coding, Shocks
 from mcsim.generators._scores.margins import Margin
 from mcsim.generators._scores.vectors import Groups
-
-CommonShocks = Literal["fixed", "redraw"]
+from mcsim.generators._training.trainer import CommonShocks
 
 FIXED_SHOCKS = (
     "Common shocks are those of the data in every replication: standard errors that allow for "

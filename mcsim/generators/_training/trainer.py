@@ -29,7 +29,6 @@ from mcsim._core.keys import require_key
 from mcsim._core.records import Panel, require_panel
 from mcsim._data.schema import Schema
 from mcsim.errors import raise_all
-from mcsim.generators._training.fitted_panel import CommonShocks
 
 Fitted = TypeVar("Fitted")
 
@@ -64,6 +63,7 @@ WidthsOrNone = Annotated[
     Rule(are_widths, "a tuple of widths such as (64, 64), or ()"),
 ]
 Arch = Annotated[Literal["mlp", "lstm"], one_of("mlp", "lstm")]
+CommonShocks = Literal["fixed", "redraw"]
 ShockOption = Annotated[CommonShocks, one_of("fixed", "redraw")]
 ColumnName = Annotated[str, Rule(lambda value: isinstance(value, str), "the name of a column")]
 Names = Annotated[
