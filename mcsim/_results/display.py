@@ -14,6 +14,11 @@ NOTEBOOK_MEASURES = ("bias", "rmse", "empirical_se", "model_se", "coverage", "sh
 
 NOTEBOOK_ROWS = 60
 
+OF_ESTIMATES = frozenset(
+    ("bias", "median_bias", "relative_bias", "empirical_se", "mad", "mse", "rmse")
+)  # fmt: skip
+"""Measures of the estimates alone: equal for all standard errors of one fit."""
+
 
 def label(value: Any) -> str:
     """Return a factor or name as text; empty where it is missing."""

@@ -75,9 +75,9 @@ def detectable_effect(
     --------
     >>> summary = pd.DataFrame({"tau": [0.2, 0.4], "rejection": [0.5, 0.9]})
     >>> summary["rejection_mcse"], summary["rejection_n"] = [0.016, 0.009], 1000
-    >>> detectable_effect(summary, effect="tau").round(3)
-       detectable_effect  detectable_effect_mcse note
-    0              0.331                   0.005
+    >>> detectable_effect(summary, effect="tau").round(3).drop(columns="note")
+       detectable_effect  detectable_effect_mcse
+    0              0.331                   0.006
     """
     summary = _summary_of(results)
     labels = [c for c in map(str, summary) if c != effect and _is_label(summary, c)]

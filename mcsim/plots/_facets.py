@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from mcsim._core.checks import faults_of_strings
+from mcsim._results.display import OF_ESTIMATES
 from mcsim._results.results import Results, require_results
 from mcsim._run.study import GENERATOR
 from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
@@ -18,12 +19,6 @@ MOST_FACETS = 40
 
 METHOD = "_method"
 """The column of the names of estimators in a figure, or of other lines."""
-
-WITHOUT_INFERENCE = frozenset(
-    ("bias", "median_bias", "relative_bias", "empirical_se", "mad", "mse", "rmse",
-     "relative_precision", "share_failed")
-)  # fmt: skip
-"""Measures of the estimates alone: equal for all standard errors of one fit."""
 
 TARGETS = {
     "bias": 0.0,
@@ -61,7 +56,7 @@ def summary_of(
     over = GENERATOR if GENERATOR in results.factors else None
     summary = of_dgp(results.summary(measures=measures, over=over), dgp)
     summary = summary[summary["estimator"].isin(chosen(summary, estimators))]
-    if set(measures) <= WITHOUT_INFERENCE:
+    if set(measures) <= OF_ESTIMATES:
         labels = [c for c in ("dgp", *results.factors, "estimator", "estimand") if c in summary]
         summary = summary.drop_duplicates(labels)
     return summary.reset_index(drop=True)

@@ -309,7 +309,7 @@ def comparison(compared: Comparison) -> StyledFigure:
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_ylabel("  ".join(compared.labels))
+    axes.set_title("  ".join(compared.labels), loc="left")
     axes.set_xlabel("ours less published, combined Monte Carlo standard errors")
     handles: list[Artist] = [
         mark(

@@ -9,7 +9,7 @@ import pandas as pd
 from mcsim._core.checks import as_path, faults_of_strings, require_type
 from mcsim._core.markup import figure, rounded
 from mcsim._results.caveats import MARK
-from mcsim._results.display import figures, label
+from mcsim._results.display import OF_ESTIMATES, figures, label
 from mcsim._results.results import DEFAULT_MEASURES, Results, require_results
 from mcsim._run.study import GENERATOR, faults_of_scale
 from mcsim.errors import raise_all
@@ -80,10 +80,13 @@ def results_table(
     summary = results.summary(measures=measures, over=over)
     scale = results.study.get("scale", 1.0)
     every = _label_columns(results, over)
+    lay_out = rows is not None or columns is not None
+    if lay_out and set(measures) <= OF_ESTIMATES and "inference" not in _named(rows, columns):
+        summary = _without_inference(summary, every, measures)
     given = summary.get("given_shocks", pd.Series(False, summary.index))
     marks = np.where(given, MARK, "")
     texts = {name.replace("_", " "): figures(summary, name, scale) for name in measures}
-    if rows is not None or columns is not None:
+    if lay_out:
         marked = {n: [c + m for c, m in zip(t, marks, strict=True)] for n, t in texts.items()}
         return laid_out(summary[every], marked, rows, columns)
     labels = [c for c in every if _tells_rows_apart(summary, c)]
@@ -92,6 +95,23 @@ def results_table(
     table = table.assign(**texts)
     table.attrs["labels"] = labels
     return table
+
+
+def _named(*sides: str | Sequence[str] | None) -> list[str]:
+    """Return the labels that are named."""
+    lists = ([side] if isinstance(side, str) else side for side in sides)
+    return [name for side in lists if isinstance(side, (list, tuple)) for name in side]
+
+
+def _without_inference(
+    summary: pd.DataFrame, labels: Sequence[str], measures: Sequence[str]
+) -> pd.DataFrame:
+    """Return a row for each fit where measures are equal for all of its standard errors."""
+    rest = [name for name in labels if name != "inference"]
+    once = summary.drop_duplicates([*rest, *measures])
+    if len(once) > len(summary[rest].drop_duplicates()):
+        return summary
+    return once.assign(inference="").reset_index(drop=True)
 
 
 def _label_columns(results: Results, over: str | None) -> list[str]:

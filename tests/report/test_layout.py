@@ -64,6 +64,16 @@ def test_rows_keep_the_order_of_the_study_and_constant_labels_are_left_out(resul
     assert named.shape == (1, 1 + 8)
 
 
+def test_measures_of_the_estimates_need_no_inference():
+    model = {"reg": ols("y ~ x", vcov=["iid", "HC1"]), "mean": mean}
+    panels = mcsim.dgps.ErrorComponents(n_units=8, n_periods=2)
+    results = mcsim.run(mcsim.Study(panels, model), reps=8, workers=0, progress=False)
+    table = report.results_table(results, measures="rmse", columns="estimator")
+    assert [head[-1] for head in table.columns if head[0] == "rmse"] == ["reg", "mean"]
+    with pytest.raises(InputError, match=r"\['inference'\] have several values"):
+        report.results_table(results, measures="coverage", rows="estimator", columns="measure")
+
+
 def test_measures_may_go_down(results):
     rows = ["measure", "sd", "n"]
     names = ["bias", "coverage"]
