@@ -41,7 +41,9 @@ PARTS = {
         "Posterior", "SmoothedBootstrap", "UnitBootstrap", "VAE", "WGAN", "fit_many", "latent",
         "load", "model_cache", "save",
     ],
-    "measures": ["Comparison", "MEASURES", "compare", "reps_needed", "summarize"],
+    "measures": [
+        "Comparison", "MEASURES", "compare", "detectable_effect", "reps_needed", "summarize",
+    ],
     "testing": [
         "assert_coverage", "assert_se_calibrated", "assert_size", "assert_unbiased", "check_dgp",
         "check_estimator", "constant_dgp", "exact_estimator",

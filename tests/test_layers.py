@@ -36,7 +36,7 @@ APART = [{"dgps", "estimators", "generators"}, {"_cross_sections", "_panels"}]
 """These never import one another: protocols, or common files, connect them."""
 
 INSIDES = {
-    "report": ["_notes", "_tables", "_formats"],
+    "report": ["_notes _tables", "_layout", "_formats", "_latex"],
     "testing": ["_contracts _gates"],
     "cli": [
         "_commands",
@@ -45,7 +45,7 @@ INSIDES = {
         "_usage",
         "_frames",
     ],
-    "plots": ["_studies _training", "_fidelity"],
+    "plots": ["_curves _replications _studies _training _fidelity", "_facets", "_style"],
     "_fidelity": [
         "fidelity",
         "_cross_sections _panels",
@@ -68,14 +68,14 @@ INSIDES = {
         "rows",
         "failures",
         "results",
-        "caveats",
+        "caveats display",
         "store",
         "store_files",
         "store_records",
     ],
     "_host": ["pool", "worker", "payload samples", "host"],
     "measures": [
-        "_compare _summarize",
+        "_compare _summarize _detectable",
         "_definitions",
         "_replications",
         "_columns _mcse",

@@ -1,7 +1,8 @@
-r"""Tables as text: figures rounded by their errors, names escaped for Markdown and TeX.
+r"""Tables as text: figures rounded by their errors, names escaped for Markdown, TeX, HTML, CSV.
 
 Names, caveats and messages come from data, study files and stores. Markdown holds HTML and links,
-TeX reads commands: here each such mark becomes text, and other text is left as it is.
+TeX reads commands, a spreadsheet computes formulas: here each such mark becomes text, and other
+text is left as it is.
 
 Examples
 --------
@@ -9,8 +10,10 @@ Examples
 ('&lt;b> [x\\](javascript:y)', '50 \\%')
 """
 
+import html
 import math
 import re
+from collections.abc import Sequence
 
 from mcsim.errors import printable
 
@@ -111,6 +114,69 @@ def in_latex(text: object) -> str:
 def latex_comment(text: object) -> str:
     """Return text as one line of a TeX comment."""
     return f"% {printable(text)}"
+
+
+def in_html(text: object) -> str:
+    """Return text for the content of an element, or an attribute in quotes, of HTML."""
+    return html.escape(printable(text))
+
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = r"[\d.,]+(?:e[+-]?\d+)?"
+_FIGURE = re.compile(rf"[+-]?{_NUMBER}(?: \({_NUMBER}\))?(?: \[{_NUMBER}\])?(?: \u2020)?")
+
+
+def in_csv(text: object) -> str:
+    """Return text for a cell of CSV that a spreadsheet does not compute; figures stay figures.
+
+    Examples
+    --------
+    >>> in_csv("=HYPERLINK(A1)"), in_csv("-0.12 (0.03)"), in_csv("-2+3")
+    ("'=HYPERLINK(A1)", '-0.12 (0.03)', "'-2+3")
+    """
+    cell = printable(text)
+    return f"'{cell}" if _FORMULA.match(cell) and not _FIGURE.fullmatch(cell) else cell
+
+
+def html_table(
+    heads: Sequence[Sequence[object]],
+    rows: Sequence[Sequence[object]],
+    labels: int = 1,
+    caption: str = "",
+) -> str:
+    """Return a table in HTML, its text escaped: rows of heads, then rows, the first cells labels.
+
+    Neighbors of one text in all rows of heads but the last share a cell.
+    """
+    parts = ['<table class="mcsim">']
+    if caption:
+        parts.append(f"<caption>{in_html(caption)}</caption>")
+    parts.append("<thead>")
+    for level, head in enumerate(heads):
+        cells = []
+        for start, stop in spans_of(heads, level):
+            span = f' colspan="{stop - start}"' if stop - start > 1 else ""
+            cells.append(f'<th scope="col"{span}>{in_html(head[start])}</th>')
+        parts.append(f"<tr>{''.join(cells)}</tr>")
+    parts.append("</thead>\n<tbody>")
+    for row in rows:
+        cells = [f'<th scope="row">{in_html(cell)}</th>' for cell in row[:labels]]
+        cells += [f"<td>{in_html(cell)}</td>" for cell in row[labels:]]
+        parts.append(f"<tr>{''.join(cells)}</tr>")
+    return "\n".join([*parts, "</tbody>", "</table>"])
+
+
+def spans_of(heads: Sequence[Sequence[object]], level: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of neighbors under one head; each column by itself in the last row."""
+    last, spans = level == len(heads) - 1, []
+    for place in range(len(heads[level])):
+        above = [head[place] for head in heads[: level + 1]]
+        begins = last or not above[-1] or not place
+        if begins or above != [head[place - 1] for head in heads[: level + 1]]:
+            spans.append((place, place + 1))
+        else:
+            spans[-1] = (spans[-1][0], place + 1)
+    return spans
 
 
 def _escaped_in_markdown(found: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcsim._core.markup import in_markdown
+from mcsim._core.markup import html_table, in_html, in_markdown
 from mcsim._core.records import Status
 from mcsim._fidelity.candidates import REAL
 from mcsim._fidelity.verdicts import FAILS, MARGIN, RIGHT, SCORE, UNRESOLVED, WRONG
@@ -98,6 +98,16 @@ def as_markdown(
     words = [f"- **{in_markdown(n)}**: {in_markdown(said)}" for n, said in verdicts.items()]
     remarks = [f"Note. {in_markdown(note)}" for note in notes]
     return "\n\n".join([*parts, *map(_wrapped, legends), "\n".join(words), *remarks])
+
+
+def as_html(
+    head: str, blocks: Sequence[Block], legends: Sequence[str], verdicts: Mapping[str, str]
+) -> str:
+    """Write the verdicts and the tables in HTML, for a notebook."""
+    words = [f"<li><b>{in_html(n)}</b>: {in_html(said)}</li>" for n, said in verdicts.items()]
+    tables = [html_table(b.cells[:1], b.cells[1:], 1, b.caption) for b in blocks]
+    below = [f"<p><small>{in_html(legend)}</small></p>" for legend in legends]
+    return "\n".join([f"<p>{in_html(head)}</p>", "<ul>", *words, "</ul>", *tables, *below])
 
 
 def text_of(cells: Cells) -> str:

@@ -11,6 +11,7 @@ from mcsim._data.schema import Schema
 from mcsim._fidelity.printing import (
     HOLM,
     LEGEND,
+    as_html,
     as_markdown,
     as_text,
     cross_section_blocks,
@@ -112,10 +113,20 @@ class FidelityTable:
     splits: int = 0
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"FidelityTable({', '.join(self.verdicts)}: {self._head()})"
+
+    def _repr_html_(self) -> str:
+        """Return the verdicts and the tables for a notebook."""
+        blocks = cross_section_blocks(self.measures, self.estimates, math.inf)
+        return as_html(self._head(), blocks, self._legends(), self.verdicts)
+
     def __str__(self) -> str:
-        head = f"Fidelity to {self.n_units:,} real rows, {self.splits} folds"
         blocks = cross_section_blocks(self.measures, self.estimates)
-        return as_text(head, blocks, self._legends(), self.verdicts, self.notes)
+        return as_text(self._head(), blocks, self._legends(), self.verdicts, self.notes)
+
+    def _head(self) -> str:
+        return f"Fidelity to {self.n_units:,} real rows, {self.splits} folds"
 
     def to_markdown(self) -> str:
         """Return the tables and the verdicts in Markdown."""
@@ -217,12 +228,22 @@ class PanelFidelityTable:
     outcomes: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"PanelFidelityTable({', '.join(self.verdicts)}: {self._head()})"
+
+    def _repr_html_(self) -> str:
+        """Return the verdicts and the tables for a notebook."""
+        return as_html(self._head(), panel_blocks(*self._frames()), (), self.verdicts)
+
     def __str__(self) -> str:
-        head = (
+        blocks = panel_blocks(*self._frames())
+        return as_text(self._head(), blocks, (), self.verdicts, self.notes)
+
+    def _head(self) -> str:
+        return (
             f"Fidelity to a panel of {self.n_units:,} units x {self.n_periods} periods, "
             f"{self.splits} half splits"
         )
-        return as_text(head, panel_blocks(*self._frames()), (), self.verdicts, self.notes)
 
     def to_markdown(self) -> str:
         """Return the tables and the verdicts in Markdown."""

@@ -10,6 +10,7 @@ import pandas as pd
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import require_type
 from mcsim._results.caveats import conditional_rows
+from mcsim._results.display import NOTEBOOK_MEASURES, in_notebook, in_short
 from mcsim.errors import InputError, UnknownAttribute, UnknownName, did_you_mean
 from mcsim.measures import MEASURES, summarize
 
@@ -80,6 +81,16 @@ class Results:
 
         def __getitem__(self, name: object) -> Any:
             raise UnknownName(f"results[{name!r}]: {_where(str(name), self.replicates)}")
+
+    def __repr__(self) -> str:
+        return in_short(len(self.replicates), self.factors, self.study)
+
+    def _repr_html_(self) -> str:
+        """Return the main measures for a notebook: design x estimators."""
+        over = "generator" if "generator" in self.factors else None
+        summary = self.summary(measures=NOTEBOOK_MEASURES, over=over)
+        factors = [name for name in self.factors if name != over]
+        return in_notebook(summary, factors, self.study, repr(self))
 
     @property
     def factors(self) -> list[str]:

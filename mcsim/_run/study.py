@@ -9,6 +9,7 @@ from mcsim._core.calls import with_remedies
 from mcsim._core.checks import faults_of_strings, is_finite
 from mcsim._core.design import Design
 from mcsim._core.keys import cell_identity, digest
+from mcsim._core.markup import html_table, in_html
 from mcsim._core.protocols import (
     described,
     faults_of_level,
@@ -127,6 +128,23 @@ class Study:
                 f"level: {self.level:g} is the confidence level of intervals; for tests at "
                 f"{self.level:g} write level={1 - self.level:g}"
             )
+
+    def __repr__(self) -> str:
+        dgps, estimators = ", ".join(self.dgps), ", ".join(self.methods)
+        cells = len(self.cells())
+        return f"Study({cells} cell{'s' if cells > 1 else ''} of {dgps} x {estimators})"
+
+    def _repr_html_(self) -> str:
+        """Return the parts of the study for a notebook."""
+        factors = dict.fromkeys(name for design in self.designs for name in design)
+        parts: list[tuple[str, Iterable[str]]] = [
+            ("DGPs", self.dgps),
+            ("estimators", self.methods),
+            *((n, dict.fromkeys(_short(d[n]) for d in self.designs if n in d)) for n in factors),
+        ]
+        rows = [(name, ", ".join(values)) for name, values in parts]
+        aim = f"<p>{in_html(self.aim)}</p>\n" if self.aim else ""
+        return f"<p>{in_html(repr(self))}</p>\n{aim}{html_table([('part', 'values')], rows)}"
 
     @property
     def dgps(self) -> dict[str, Any]:

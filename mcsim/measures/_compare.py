@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.markup import figure, html_table, in_html
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.measures._definitions import MEASURES, meant
 
@@ -65,6 +66,24 @@ class Comparison:
     def largest(self) -> float:
         """Largest difference, in combined standard errors."""
         return float(self.table["z"].abs().max())
+
+    def __repr__(self) -> str:
+        return f"Comparison({self})"
+
+    def _repr_html_(self) -> str:
+        """Return the figures for a notebook, published and ours, with their errors."""
+        heads = [*self.labels, "measure", "published", "ours", "difference / MCSE"]
+        rows = [
+            (
+                *row[: len(self.labels) + 1],
+                figure(own["published"], own["published_mcse"]),
+                figure(own["ours"], own["mcse"]),
+                f"{own['z']:+.1f}",
+            )
+            for own in self.table.to_dict("records")
+            for row in [list(own.values())]
+        ]
+        return f"<p>{in_html(self)}</p>\n{html_table([heads], rows, len(self.labels) + 1)}"
 
     def __str__(self) -> str:
         return (

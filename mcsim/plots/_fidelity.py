@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
@@ -15,10 +14,7 @@ from mcsim._core.records import Panel
 from mcsim._data.schema import Column, Schema
 from mcsim._fidelity.tables import FidelityTable, PanelFidelityTable
 from mcsim.errors import InputError, UnknownName, did_you_mean
-
-INK, PALE, HIT, MISS, SAND = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#c8553d", "#e0a458"
-MARKERS = "osD^vP"
-"""Colors and markers of all figures."""
+from mcsim.plots._style import INK, MISS, PALE, SAND, StyledFigure, in_style, plain, sized
 
 Paths = Float[ndarray, "unit period"]
 
@@ -30,12 +26,13 @@ APART = 0.12  # paths of zeros and ones, which else would lie on each other
 TITLES = ("quantiles by period", "autocorrelations", "correlations of units", "real paths")
 
 
+@in_style
 def fidelity(
     table: PanelFidelityTable | FidelityTable,
     *,
     generator: str | None = None,
     outcome: str | None = None,
-) -> Figure:
+) -> StyledFigure:
     """Draw the real panel and a generated one of its size side by side.
 
     By outcome, from left to right: median, 10 % and 90 % quantiles in every period;
@@ -71,7 +68,7 @@ def fidelity(
     if outcome is not None and outcome not in table.outcomes:
         raise UnknownName(f"outcome: got {outcome!r}{did_you_mean(outcome, table.outcomes)}")
     outcomes = table.outcomes if outcome is None else (outcome,)
-    figure = Figure(figsize=(14, 0.6 + 2.4 * len(outcomes)), layout="constrained")
+    figure = sized(14, 0.6 + 2.4 * len(outcomes))
     grid = figure.subplots(len(outcomes), 5, squeeze=False)
     for row, column in zip(grid, outcomes, strict=True):
         real, generated = (_paths(panel, column) for panel in (table.real, table.samples[name]))
@@ -182,9 +179,10 @@ def _correlations(paths: Paths) -> Float[ndarray, " pair"]:
     return (unit @ unit.T)[np.triu_indices(len(unit), 1)]
 
 
+@in_style
 def marginals(
     real: Panel, generated: Mapping[str, Panel] | Panel, schema: Schema, *, by: str | None = None
-) -> Figure:
+) -> StyledFigure:
     """Draw the marginal distribution of every column, real and generated.
 
     Mass points are drawn as bars of their own share, so that zeros and top codes can be compared.
@@ -208,7 +206,7 @@ def marginals(
     samples.update({"generated": generated} if isinstance(generated, Panel) else generated)
     groups = [None] if by is None else sorted(set(np.asarray(real[by]).ravel().tolist()))
     columns = [schema[name] for name in real if name != by]
-    figure = Figure(figsize=(2.1 * len(columns), 2.2 * len(groups)), layout="constrained")
+    figure = sized(2.1 * len(columns), 2.2 * len(groups))
     grid = figure.subplots(len(groups), len(columns), squeeze=False)
     for row, group in zip(grid, groups, strict=True):
         for axes, column in zip(row, columns, strict=True):
@@ -253,10 +251,3 @@ def _bins(column: Column, values: np.ndarray) -> np.ndarray:
         return np.linspace(low, high, 21)
     step = max(1, round((high - low) / 20))
     return np.arange(low, high + step + 1, step) - 0.5
-
-
-def plain(figure: Figure) -> Figure:
-    """Take the upper and right spines away."""
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure

@@ -1,29 +1,68 @@
-"""Figures of studies: bias, intervals, coverage, and published figures beside a study's."""
+"""Figures of studies: measures of every estimator, and published figures beside a study's."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mcsim._core.checks import faults_of_strings, require_type
 from mcsim._results.results import Results, require_results
 from mcsim._run.study import GENERATOR
-from mcsim.errors import InputError, UnknownName, did_you_mean, raise_all
+from mcsim.errors import InputError, raise_all
 from mcsim.measures import Comparison
-from mcsim.plots._fidelity import HIT, INK, MARKERS, MISS, PALE, plain
+from mcsim.plots._facets import (
+    METHOD,
+    Facet,
+    chosen,
+    faceted,
+    label_axes,
+    labels_of,
+    of_dgp,
+    scale_of,
+    several,
+    short,
+    summary_of,
+    target_of,
+    titled,
+    with_methods,
+    with_unit,
+)
+from mcsim.plots._style import (
+    BAR,
+    COLORS,
+    INK,
+    MARKERS,
+    PALE,
+    REFERENCE,
+    StyledFigure,
+    Width,
+    in_style,
+    legend_above,
+    mark,
+    plain,
+    reference_line,
+    sized,
+    width_of,
+)
 
-INTERVALS_DRAWN = 500
+_MEMBER = "#4f7a8c"
 
 
+@in_style
 def bias(
-    results: Results, *, dgp: str | None = None, estimators: Sequence[str] | None = None
-) -> Figure:
+    results: Results,
+    *,
+    dgp: str | None = None,
+    estimators: Sequence[str] | None = None,
+    width: Width | float = "page",
+) -> StyledFigure:
     """Draw the bias of every estimator, with bars of two Monte Carlo standard errors.
 
     Of an ensemble the small pale points are its generators, and the pale bar spans their mean plus
-    and minus one standard deviation: the range of other fits.
+    and minus one standard deviation: the range of other fits. Designs and estimands have facets.
 
     Parameters
     ----------
@@ -33,32 +72,50 @@ def bias(
         One DGP only.
     estimators : sequence of str, optional
         Which estimators; default all.
+    width : {"column", "page"} or float
+        Width in a journal, or in inches.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     require_results(results)
-    summary = _of_dgp(results.summary(measures=["bias"]), dgp)
+    summary = of_dgp(results.summary(measures=["bias"]), dgp)
     summary = summary.drop_duplicates(["dgp", *results.factors, "estimator", "estimand"])
-    _one_law(summary, [*(name for name in results.factors if name != GENERATOR), "estimand"])
-    scale, unit = results.study.get("scale", 1.0), results.study.get("unit", "")
+    names = chosen(summary, estimators)
+    factors = [name for name in results.factors if name != GENERATOR]
+    by = several(summary, [*factors, "estimand"])
     dgps = list(dict.fromkeys(summary["dgp"]))
-    names = _chosen(summary, estimators)
-    figure = Figure(figsize=(7.5, 1.2 + 0.28 * len(names) * len(dgps)), layout="constrained")
-    axes = figure.subplots()
-    for i, name in enumerate(dgps):
-        rows = summary[summary["dgp"] == name]
-        for j, estimator in enumerate(names):
-            place = j + (i - (len(dgps) - 1) / 2) * 0.3
-            _bias_row(axes, rows[rows["estimator"] == estimator], place, i, scale)
-        axes.plot([], [], MARKERS[i % 6], color=INK, label=name)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"bias{f', {unit}' if unit else ''} (bars: 2 Monte Carlo standard errors)")
-    axes.legend(frameon=False, fontsize="small")
+    height = 0.5 + 0.22 * len(names) * max(1.0, 0.7 * len(dgps))
+    figure, facets = faceted(summary, by, width=width_of(width), height=height, extra=0.75)
+    for facet in facets:
+        _biases(facet.axes, facet.rows, names, dgps, scale_of("bias", results))
+    facets[0].axes.set_ylim(len(names) - 0.4, -0.6)
+    label_axes(figure, facets, with_unit("bias", results))
+    handles: list[Artist] = [
+        mark(name, color=COLORS[i % 7], marker=MARKERS[i % 6], linestyle="none")
+        for i, name in enumerate(dgps if len(dgps) > 1 else ["bias"])
+    ]
+    handles.append(mark("2 Monte Carlo standard errors", **BAR))
+    if GENERATOR in results.factors:
+        handles += [
+            mark("a generator", color=_MEMBER, marker=".", linestyle="none"),
+            mark("± 1 standard deviation between generators", color=PALE, linewidth=5),
+        ]
+    legend_above(figure, handles)
     return plain(figure)
+
+
+def _biases(
+    axes: Axes, rows: pd.DataFrame, names: Sequence[str], dgps: Sequence[str], scale: float
+) -> None:
+    axes.axvline(0, color=INK, linewidth=0.8)
+    for i, name in enumerate(dgps):
+        mine = rows[rows["dgp"] == name]
+        for j, estimator in enumerate(names):
+            place = j + (i - (len(dgps) - 1) / 2) * min(0.3, 0.75 / len(dgps))
+            _bias_row(axes, mine[mine["estimator"] == estimator], place, i, scale)
+    axes.set_yticks(range(len(names)), names)
 
 
 def _bias_row(axes: Axes, rows: pd.DataFrame, place: float, i: int, scale: float) -> None:
@@ -70,82 +127,115 @@ def _bias_row(axes: Axes, rows: pd.DataFrame, place: float, i: int, scale: float
     if len(values) > 1:
         ends = mean - values.std(ddof=1), mean + values.std(ddof=1)
         axes.plot(ends, [place, place], color=PALE, linewidth=5, zorder=1)
-        axes.plot(values, np.full(len(values), place), ".", color="#4f7a8c", markersize=4, zorder=2)
+        axes.plot(values, np.full(len(values), place), ".", color=_MEMBER, markersize=4, zorder=2)
     axes.errorbar(
-        mean, place, xerr=2 * error, fmt=MARKERS[i % 6], color=INK, markersize=5, capsize=3
-    )
+        mean, place, xerr=2 * error, fmt=MARKERS[i % 6], color=COLORS[i % 7], markersize=4,
+        elinewidth=0.9, capsize=2,
+    )  # fmt: skip
 
 
-def zip_plot(
-    results: Results, *, dgp: str | None = None, estimators: Sequence[str] | None = None
-) -> Figure:
-    """Draw the intervals of every estimator, the least plausible on top: a zip for coverage.
-
-    Replications are ranked by the distance of estimate and truth in standard errors; intervals
-    that miss the truth are red. With right coverage the red part begins at the level (dashed).
-    Of many replications every k-th is drawn, about 500 in all; the percentage is of all of them.
-    After Morris, White & Crowther (2019), figure 5.
+@in_style
+def lollipop(
+    results: Results,
+    *,
+    measures: str | Sequence[str] = ("bias", "rmse", "coverage"),
+    dgp: str | None = None,
+    estimators: Sequence[str] | None = None,
+    width: Width | float = "page",
+) -> StyledFigure:
+    """Draw measures as lollipops: a stick from the right value, a bar of two MCSE.
 
     Parameters
     ----------
     results : Results
-        The results of a study.
-    dgp : str, optional
-        The DGP; default the first. The replications of an ensemble are pooled.
-    estimators : sequence of str, optional
-        Which estimators; default all.
+        The results of a study. Each DGP, design and estimand has a row of facets.
+    measures : str or sequence of str
+        Names of measures, one for each column of facets.
+    dgp, estimators
+        One DGP only; which estimators.
+    width : {"column", "page"} or float
+        Width in a journal, or in inches.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     require_results(results)
-    rows = results.replicates
-    rows = _of_dgp(rows, dgp or str(rows["dgp"].iloc[0]))
-    names = _chosen(rows, estimators)
-    figure = Figure(figsize=(1.9 * len(names) + 1, 4.5), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(names), sharey=True))
-    for axes, name in zip(panels, names, strict=True):
-        mine = rows[(rows["estimator"] == name) & rows["lower"].notna() & rows["truth"].notna()]
-        factors = [factor for factor in results.factors if factor != GENERATOR]
-        _one_law(mine, [*factors, "estimand", "inference"])
-        _zip(axes, mine, results.study["level"], results.study.get("scale", 1.0))
-        axes.set_title(name, fontsize="small")
-    panels[0].set_ylabel("percentile of |estimate - truth| / standard error")
-    unit = results.study.get("unit", "")
-    figure.supxlabel(f"interval - truth{f', {unit}' if unit else ''}", fontsize="medium")
+    names = [measures] if isinstance(measures, str) else measures
+    raise_all(faults_of_strings("measures", names))
+    if not names:
+        raise InputError("measures: got none, expected names of measures")
+    rows = summary_of(results, list(names), dgp, estimators)
+    rows = with_methods(rows)
+    methods = list(dict.fromkeys(rows[METHOD]))
+    by = [n for n in several(rows, labels_of(results)) if n not in ("estimator", "inference")]
+    cells = list(rows.groupby(by, sort=False, dropna=False)) if by else [((), rows)]
+    if len(cells) > 20:
+        raise InputError(
+            f"results: {len(cells)} cells, expected at most 20; name a dgp or use lines"
+        )
+    height = 0.7 + len(cells) * (0.4 + 0.2 * len(methods))
+    figure = sized(width_of(width), height)
+    grid = figure.subplots(len(cells), len(names), squeeze=False, sharey=True, sharex="col")
+    titles = titled(by, [tuple(map(short, key)) for key, _ in cells])
+    for line, (_, part), title in zip(grid, cells, titles, strict=True):
+        for axes, name in zip(line, names, strict=True):
+            _lollipops(axes, part, methods, name, results)
+        line[0].set_title(title, loc="left")
+    for axes, name in zip(grid[-1], names, strict=True):
+        axes.set_xlabel(with_unit(name, results))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    grid[0, 0].set_ylim(len(methods) - 0.5, -0.5)
+    handles: list[Artist] = [
+        mark("estimate", color=COLORS[0], marker="o", linestyle="none"),
+        mark("2 Monte Carlo standard errors", **BAR),
+    ]
+    if any(target_of(name, results.study) for name in names):
+        handles.append(mark("right value", **REFERENCE))
+    legend_above(figure, handles)
     return plain(figure)
 
 
-def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
-    if rows.empty:
-        raise InputError("results: no intervals with a truth to draw")
-    distance = ((rows["value"] - rows["truth"]) / rows["se"]).abs()
-    rows = rows.iloc[np.argsort(distance.to_numpy())]
-    height = 100 * (np.arange(len(rows)) + 0.5) / len(rows)
-    truth = rows["truth"].to_numpy()
-    lower, upper = (rows["lower"] - truth) / scale, (rows["upper"] - truth) / scale
-    hit = ((lower <= 0) & (upper >= 0)).to_numpy()
-    drawn = np.arange(len(rows)) % max(1, len(rows) // INTERVALS_DRAWN) == 0
-    for which, color in ((hit & drawn, HIT), (~hit & drawn, MISS)):
-        axes.hlines(height[which], lower[which], upper[which], color=color, linewidth=0.6)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.axhline(100 * level, color=INK, linewidth=0.8, linestyle="--")
-    axes.text(
-        0.03, 0.03, f"{hit.mean():.1%}", transform=axes.transAxes, color=INK, fontsize="small",
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+def _lollipops(
+    axes: Axes, rows: pd.DataFrame, methods: Sequence[str], name: str, results: Results
+) -> None:
+    scale = scale_of(name, results)
+    values = rows[name].to_numpy(dtype=float) / scale
+    errors = 2 * np.nan_to_num(rows[f"{name}_mcse"].to_numpy(dtype=float)) / scale
+    places = np.array([methods.index(method) for method in rows[METHOD]])
+    target = target_of(name, results.study)
+    start = target[0] if target else 0.0
+    if target:
+        reference_line(axes, target[0], vertical=True)
+    axes.hlines(places, start, values, color=COLORS[0], linewidth=1.6, alpha=0.45)
+    axes.errorbar(
+        values, places, xerr=errors, fmt="o", color=COLORS[0], ecolor="#222222", markersize=3.5,
+        elinewidth=0.9, capsize=2,
     )  # fmt: skip
+    axes.set_yticks(range(len(methods)), methods)
+    axes.tick_params(axis="y", length=0)
 
 
-def coverage(results: Results, *, estimators: Sequence[str] | None = None) -> Figure:
+@in_style
+def coverage(
+    results: Results,
+    *,
+    dgp: str | None = None,
+    estimators: Sequence[str] | None = None,
+    width: Width | float | None = None,
+) -> StyledFigure:
     """Draw the coverage of every estimator and inference, one panel per cell.
 
     Parameters
     ----------
     results : Results
-        The results of a study with one estimand.
+        The results of a study. Each DGP, design and estimand has a facet.
+    dgp : str, optional
+        One DGP only.
     estimators : sequence of str, optional
         Which estimators; default all.
+    width : {"column", "page"} or float, optional
+        Width in a journal, or in inches; default as the cells need.
 
     Returns
     -------
@@ -153,37 +243,40 @@ def coverage(results: Results, *, estimators: Sequence[str] | None = None) -> Fi
         Points with 95 % score limits for Monte Carlo error; the line is the nominal level.
     """
     require_results(results)
-    summary = results.summary(measures=["coverage"])
-    summary = summary[summary["estimator"].isin(_chosen(summary, estimators))]
-    _one_law(summary, ["estimand"])
+    summary = of_dgp(results.summary(measures=["coverage"]), dgp)
+    summary = summary[summary["estimator"].isin(chosen(summary, estimators))]
     rows = summary[["estimator", "inference"]].agg("  ".join, axis=1).str.strip()
+    summary = summary.assign(_row=rows)
     names = list(dict.fromkeys(rows))
-    cells = list(summary.groupby(["dgp", *results.factors], sort=False, dropna=False))
-    width, height = 1.2 + 1.9 * len(cells), 1.1 + 0.28 * len(names)
-    figure = Figure(figsize=(max(4.0, width), height), layout="constrained")
-    panels = figure.subplots(1, len(cells), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (cell, part) in zip(panels, cells, strict=True):
-        values = part["coverage"].to_numpy()
-        limits = part[["coverage_lower", "coverage_upper"]].to_numpy().T
-        places = [names.index(name) for name in rows[part.index]]
-        axes.errorbar(
-            values, places, xerr=np.abs(limits - values), fmt="o", color=INK, markersize=4
-        )
-        axes.axvline(results.study["level"], color=MISS, linewidth=0.8, linestyle="--")
-        factors = zip(results.factors, cell[1:], strict=True)
-        lines = [str(cell[0]), *(f"{name} {_short(value)}" for name, value in factors)]
-        axes.set_title("\n".join(lines), fontsize="small")
-    panels[0].set_yticks(range(len(names)), names)
-    panels[0].set_ylim(len(names) - 0.5, -0.5)
-    figure.supxlabel("coverage (bars: 95 % score limits; dashed: nominal)", fontsize="medium")
+    by = ["dgp", *several(summary, [*results.factors, "estimand"])]
+    cells = len(summary.drop_duplicates(by))
+    inches = width_of(width) if width else min(10.0, max(4.0, 1.2 + 1.6 * cells))
+    height = 0.45 + 0.2 * len(names)
+    figure, facets = faceted(summary, by, width=inches, height=height, extra=0.8)
+    for facet in facets:
+        _coverages(facet, names, results.study["level"])
+    facets[0].axes.set_ylim(len(names) - 0.5, -0.5)
+    label_axes(figure, facets, "coverage")
+    level = mark(f"level of the intervals, {results.study['level']:.0%}", **REFERENCE)
+    point = mark("coverage", color=COLORS[0], marker="o", linestyle="none")
+    legend_above(figure, [point, mark("95 % score limits for Monte Carlo error", **BAR), level])
     return plain(figure)
 
 
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _coverages(facet: Facet, names: Sequence[str], level: float) -> None:
+    values = facet.rows["coverage"].to_numpy()
+    limits = facet.rows[["coverage_lower", "coverage_upper"]].to_numpy().T
+    places = [names.index(name) for name in facet.rows["_row"]]
+    facet.axes.errorbar(
+        values, places, xerr=np.abs(limits - values), fmt="o", color=COLORS[0], markersize=3.5,
+        elinewidth=0.9,
+    )  # fmt: skip
+    reference_line(facet.axes, level, vertical=True)
+    facet.axes.set_yticks(range(len(names)), names)
 
 
-def comparison(compared: Comparison) -> Figure:
+@in_style
+def comparison(compared: Comparison) -> StyledFigure:
     """Draw how far a study's figures are from published ones, in Monte Carlo standard errors.
 
     Parameters
@@ -199,11 +292,10 @@ def comparison(compared: Comparison) -> Figure:
     """
     require_type("compared", compared, Comparison, "mcsim.compare returns one")
     table = compared.table
-    labels = compared.labels
-    cells = table[labels].astype(str).agg("  ".join, axis=1)
+    cells = table[compared.labels].astype(str).agg("  ".join, axis=1)
     names = list(dict.fromkeys(cells))
     measures = list(dict.fromkeys(table["measure"]))
-    figure = Figure(figsize=(7.5, 1.2 + 0.2 * len(names)), layout="constrained")
+    figure = sized(7.0, 1.2 + 0.2 * len(names))
     axes = figure.subplots()
     axes.axvspan(-4, 4, color=PALE, alpha=0.25, linewidth=0)
     axes.axvspan(-2, 2, color=PALE, alpha=0.35, linewidth=0)
@@ -211,42 +303,75 @@ def comparison(compared: Comparison) -> Figure:
     for i, measure in enumerate(measures):
         rows = table["measure"] == measure
         places = [names.index(cell) for cell in cells[rows]]
-        color = INK if i % 2 == 0 else MISS
+        color = COLORS[i % 7]
         axes.plot(
             table.loc[rows, "z"], places, MARKERS[i % 6], color=color, alpha=0.8, label=measure
         )
-    axes.set_yticks(range(len(names)), names, fontsize="x-small")
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_ylabel("  ".join(labels), fontsize="small")
-    axes.set_xlabel("ours less published, combined Monte Carlo standard errors (bands: 2 and 4)")
-    if len(measures) > 1:
-        figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize="small")
+    axes.set_title("  ".join(compared.labels), loc="left")
+    axes.set_xlabel("ours less published, combined Monte Carlo standard errors")
+    handles: list[Artist] = [
+        mark(
+            measure.replace("_", " "), color=COLORS[i % 7], marker=MARKERS[i % 6], linestyle="none"
+        )
+        for i, measure in enumerate(measures)
+    ]
+    handles.append(mark("bands of 2 and 4 standard errors", color=PALE, linewidth=5, alpha=0.6))
+    legend_above(figure, handles)
     return plain(figure)
 
 
-def _one_law(rows: pd.DataFrame, names: Sequence[str]) -> None:
-    """Refuse rows of several designs, estimands or inferences: a figure would pool them."""
-    several = [name for name in names if rows[name].nunique(dropna=False) > 1]
-    if several:
-        raise InputError(
-            f"results: got several values of {several}, expected one of each in a figure; keep "
-            "those rows with dataclasses.replace(results, replicates=...)"
-        )
+@in_style
+def forest(compared: Comparison, *, width: Width | float = "page") -> StyledFigure:
+    """Draw published figures and a study's own, with bars of two standard errors of each.
+
+    Parameters
+    ----------
+    compared : Comparison
+        From `mcsim.compare`.
+    width : {"column", "page"} or float
+        Width in a journal, or in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row for each cell, a facet for each measure.
+    """
+    require_type("compared", compared, Comparison, "mcsim.compare returns one")
+    table = compared.table
+    cells = _cells(compared)
+    names = list(dict.fromkeys(cells))
+    rows = table.assign(_row=cells)
+    height = 0.45 + 0.24 * len(names)
+    by = ["measure"]
+    figure, facets = faceted(rows, by, width=width_of(width), height=height, sharex=False)
+    sides = (
+        ("published", "published_mcse", -0.15, INK, "D"),
+        ("ours", "mcse", 0.15, COLORS[1], "o"),
+    )
+    for facet in facets:
+        facet.axes.set_title(facet.key[0].replace("_", " "))
+        places = np.array([names.index(name) for name in facet.rows["_row"]])
+        for value, error, shift, color, marker in sides:
+            facet.axes.errorbar(
+                facet.rows[value], places + shift, xerr=2 * facet.rows[error].fillna(0.0),
+                fmt=marker, color=color, markersize=3.5, elinewidth=0.9, capsize=2,
+            )  # fmt: skip
+        facet.axes.set_yticks(range(len(names)), names)
+        facet.axes.tick_params(axis="y", length=0)
+    facets[0].axes.set_ylim(len(names) - 0.5, -0.5)
+    handles: list[Artist] = [
+        mark("published", color=INK, marker="D", linestyle="none"),
+        mark("ours", color=COLORS[1], marker="o", linestyle="none"),
+        mark("2 standard errors of each", **BAR),
+    ]
+    legend_above(figure, handles)
+    return plain(figure)
 
 
-def _chosen(rows: pd.DataFrame, estimators: Sequence[str] | None) -> list[str]:
-    """Return the estimators to draw: those asked for, or all."""
-    raise_all([] if estimators is None else faults_of_strings("estimators", estimators))
-    known = [str(name) for name in dict.fromkeys(rows["estimator"])]
-    for name in estimators or ():
-        if name not in known:
-            raise UnknownName(f"estimators: got {name!r}{did_you_mean(name, known)}")
-    return list(estimators or known)
-
-
-def _of_dgp(rows: pd.DataFrame, dgp: str | None) -> pd.DataFrame:
-    if dgp is None:
-        return rows
-    if dgp not in set(rows["dgp"]):
-        raise UnknownName(f"dgp: got {dgp!r}{did_you_mean(str(dgp), set(rows['dgp']))}")
-    return rows[rows["dgp"] == dgp]
+def _cells(compared: Comparison) -> pd.Series:
+    """Return the cell of each figure as a line: the labels with several values."""
+    labels = several(compared.table, compared.labels) or compared.labels[:1]
+    keys = [tuple(map(short, key)) for key in compared.table[labels].to_numpy(dtype=object)]
+    return pd.Series(titled(labels, keys, np.inf), compared.table.index, dtype=object)

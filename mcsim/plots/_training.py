@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mcsim._core.checks import is_whole
 from mcsim._core.records import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators import Latent
-from mcsim.plots._fidelity import INK, MISS, PALE, plain
+from mcsim.plots._style import INK, MISS, PALE, StyledFigure, in_style, plain, sized
 
 
-def losses(generator: Any) -> Figure:
+@in_style
+def losses(generator: Any) -> StyledFigure:
     """Draw the losses that training recorded at each step, one panel for each loss.
 
     Losses show whether a fit ran away. `mcsim.fidelity` measures how close a generator is to
@@ -39,7 +39,7 @@ def losses(generator: Any) -> Figure:
             f"generator: {generator!r} recorded no losses; generators not trained by steps "
             "have none, and neither have fits under jit"
         )
-    figure = Figure(figsize=(4 * len(recorded), 3), layout="constrained")
+    figure = sized(4 * len(recorded), 3)
     for number, (name, values) in enumerate(recorded.items()):
         axes = figure.add_subplot(1, len(recorded), number + 1)
         axes.plot(np.arange(1, len(values) + 1), values, color=INK, linewidth=0.8)
@@ -48,9 +48,10 @@ def losses(generator: Any) -> Figure:
     return plain(figure)
 
 
+@in_style
 def paths(
     panels: Mapping[str, Panel], column: str, *, units: Sequence[int] = (0, 1, 2, 3)
-) -> Figure:
+) -> StyledFigure:
     """Draw the same units' paths of one column, a row of axes for each panel, on one scale.
 
     Parameters
@@ -93,7 +94,7 @@ def paths(
         for name, panel in panels.items()
     }
     everything = np.concatenate([own.ravel() for own in values.values()])
-    figure = Figure(figsize=(9, 1.8 * len(panels)), layout="constrained")
+    figure = sized(9, 1.8 * len(panels))
     for number, (name, own) in enumerate(values.items()):
         axes = figure.add_subplot(len(panels), 1, number + 1)
         axes.plot(own.T, color=INK, linewidth=0.8, alpha=0.6)
@@ -102,9 +103,10 @@ def paths(
     return plain(figure)
 
 
+@in_style
 def latent_grid(
     latent: Any, panel: Panel, unit: int, column: str, *, span: float = 1.0, n: int = 5
-) -> Figure:
+) -> StyledFigure:
     """Draw the decoded paths around one unit: rows move its first latent, columns its second.
 
     Parameters
@@ -153,7 +155,7 @@ def latent_grid(
     moves = np.zeros((n * n, mean.shape[1]), np.float32)
     moves[:, 0], moves[:, 1] = np.repeat(steps, n), np.tile(steps, n)
     decoded = np.asarray(latent.decode(mean + moves)[column])
-    figure = Figure(figsize=(2.2 * n, 1.5 * n), layout="constrained")
+    figure = sized(2.2 * n, 1.5 * n)
     for cell, path in enumerate(decoded):
         axes = figure.add_subplot(n, n, cell + 1)
         own = cell == n * n // 2

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping
 
-from mcsim._core.markup import in_markdown, latex_comment
+from mcsim._core.markup import in_csv, in_html, in_markdown, latex_comment
 from mcsim._results.caveats import NOTE, conditional_rows
+from mcsim._results.display import label
 from mcsim._results.results import Results, doubtful_se, require_results
 from mcsim._run.study import GENERATOR
 from mcsim.errors import printable
 from mcsim.report._formats import require_format
-from mcsim.report._tables import label
 
 _LINES: Mapping[str, Callable[[str], str]] = {
     "text": printable,
     "markdown": in_markdown,
     "latex": latex_comment,
+    "html": lambda line: f'<p class="note">{in_html(line)}</p>',
+    "csv": in_csv,
 }
 
 
@@ -24,7 +26,7 @@ def notes(results: Results, kind: str = "text") -> str:
     ----------
     results : Results
         The results.
-    kind : {"text", "markdown", "latex"}
+    kind : {"text", "markdown", "latex", "html", "csv"}
         The format of the table; in LaTeX notes are comments.
     """
     require_format(kind)

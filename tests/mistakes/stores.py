@@ -229,8 +229,9 @@ PLACES = [
     Mistake("a name that is too long", lambda _: mcsim.open("a" * 999), "store: aaaaaa"),
     Mistake("a study that no store holds", in_store(lambda _: None, lambda store: mcsim.open(
         store, study="zzz")), "study: got 'zzz', expected one of HASH"),
-    Mistake("a table in HTML", in_store(lambda _: None, lambda store: mcsim_command(
-        "show", store, "--format", "html")), "format: got 'html'; known are latex, markdown, text"),
+    Mistake("a table in Excel", in_store(lambda _: None, lambda store: mcsim_command(
+        "show", store, "--format", "xlsx")),
+            "format: got 'xlsx'; known are csv, html, latex, markdown, text"),
     Mistake("a cell that no store holds", in_store(lambda _: None, replay_nothing),
             "cell: got 'HASH', expected one of"),
 ]  # fmt: skip

@@ -61,14 +61,14 @@ def test_marginals_show_every_column_and_mass_point():
     assert {bar.get_height() for bar in bars} == {np.mean(wage[:150] == 0.0)}
 
 
-def test_designs_are_not_pooled():
+def test_designs_have_facets_of_their_own():
     study = mcsim.Study(
         dgp=constant_dgp(), estimators=exact_estimator(), designs=mcsim.grid(shift=[0.0, 1.0])
     )
-    pooled = mcsim.run(study, reps=8, workers=0, progress=False)
-    for figure in (plots.bias, plots.zip_plot):
-        with pytest.raises(mcsim.errors.InputError, match=r"several values of \['shift'"):
-            figure(pooled)
+    results = mcsim.run(study, reps=8, workers=0, progress=False)
+    assert [axes.get_title() for axes in plots.bias(results).axes] == ["shift = 0", "shift = 1"]
+    titles = [axes.get_title() for axes in plots.zip_plot(results).axes]
+    assert titles == ["exact_estimator, shift = 0", "exact_estimator, shift = 1"]
 
 
 def test_unknown_names_are_sentences(results):

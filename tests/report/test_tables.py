@@ -11,8 +11,8 @@ import pytest
 import mcsim
 from mcsim import report
 from mcsim._core.markup import figure
+from mcsim._results.display import figures
 from mcsim._results.results import doubtful_se
-from mcsim.report import _tables
 from mcsim.testing import constant_dgp, exact_estimator
 
 
@@ -118,7 +118,7 @@ def test_estimates_on_real_data_show_two_digits_of_their_error_and_three_decimal
 
 def test_missing_figures_are_dashes():
     summary = pd.DataFrame({"bias": [np.nan], "bias_mcse": [np.nan]})
-    assert _tables._figures(summary, "bias", 1.0) == ["-"]
+    assert figures(summary, "bias", 1.0) == ["-"]
 
 
 def test_latex_and_markdown_escape_names():

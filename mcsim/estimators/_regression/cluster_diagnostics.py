@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcsim._core.machine import require_float64
+from mcsim._core.markup import html_table, in_html
 from mcsim._core.records import Panel, require_panel
 from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.estimators._formula import (
@@ -35,6 +36,8 @@ from mcsim.estimators._variance.leverage import (
 from mcsim.estimators._variance.names import AXES, Groups, cluster_sums, read_groups
 
 METHODS = ("ols", "fixed_effects")
+
+LARGEST = 8  # clusters in the table of a notebook
 
 
 class ClusterDiagnostics(NamedTuple):
@@ -71,6 +74,25 @@ class ClusterDiagnostics(NamedTuple):
     effective: float
     effective_correlated: float
     by_cluster: Mapping[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        treated = "" if self.treated is None else f", {self.treated} of them treated"
+        return (
+            f"ClusterDiagnostics({self.term}: {self.n_clusters:,} clusters by {self.cluster}"
+            f"{treated}, effectively {self.effective:.1f})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the clusters of the largest partial leverage, for a notebook."""
+        order = np.argsort(-self.by_cluster["partial_leverage"], kind="stable")[:LARGEST]
+        heads = [name.replace("_", " ") for name in self.by_cluster]
+        rows = [[_shown(column[i]) for column in self.by_cluster.values()] for i in order]
+        caption = "Clusters of the largest partial leverage"
+        return f"<p>{in_html(repr(self))}</p>\n{html_table([heads], rows, 1, caption)}"
+
+
+def _shown(cell: Any) -> str:
+    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
 
 
 def cluster_diagnostics(

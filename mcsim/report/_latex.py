@@ -1,0 +1,121 @@
+"""Tables in LaTeX: the rules of booktabs, heads over several columns, figures for siunitx."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from mcsim._core.markup import in_latex, spans_of
+
+_FIGURE = re.compile(r"(?P<value>-?(?P<whole>\d+)(?:\.(?P<part>\d+))?)(?: \((?P<error>[\d.]+)\))?")
+_MARKS = {"†": r"\textdagger{}", "≤": r"$\le$", "≥": r"$\ge$"}
+
+
+def latex_of(
+    heads: Sequence[Sequence[Any]],
+    rows: Sequence[Sequence[Any]],
+    left: Sequence[bool],
+    labels: int,
+    caption: str,
+    label: str,
+    notes: Sequence[str],
+    siunitx: bool,
+) -> str:
+    """Return a tabular, in a ``table`` environment if there is a caption, a label or a note.
+
+    Parameters
+    ----------
+    heads, rows : sequence of sequence
+        Rows of heads, and of cells.
+    left : sequence of bool
+        Which columns are set to the left.
+    labels : int
+        Leading columns that label the rows.
+    caption, label : str
+        Of the environment.
+    notes : sequence of str
+        Below the tabular.
+    siunitx : bool
+        Whether figures stand in ``S`` columns.
+    """
+    columns = ["l" if to_left else "r" for to_left in left]
+    text = [[_escaped(cell) for cell in row] for row in rows]
+    if siunitx:
+        for place in range(labels, len(columns)):
+            cells = [str(row[place]) for row in rows]
+            columns[place] = _s_column(cells)
+            for row, cell in zip(text, cells, strict=True):
+                row[place] = _for_siunitx(cell)
+    lines = [rf"\begin{{tabular}}{{{''.join(columns)}}}", r"\toprule"]
+    for level in range(len(heads)):
+        lines += _head(heads, level, labels, siunitx)
+    lines += [r"\midrule", *(" & ".join(row) + r" \\" for row in text)]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(_floating(lines, caption, label, notes, siunitx))
+
+
+def _escaped(cell: Any) -> str:
+    text = in_latex(cell)
+    for mark, command in _MARKS.items():
+        text = text.replace(mark, command)
+    return text
+
+
+def _head(heads: Sequence[Sequence[Any]], level: int, labels: int, siunitx: bool) -> list[str]:
+    """Return a row of heads; columns that share one have a rule below it."""
+    cells, rules = [], []
+    for start, stop in spans_of(heads, level):
+        text = _escaped(heads[level][start])
+        if stop - start > 1 or (text and level < len(heads) - 1):
+            cells.append(rf"\multicolumn{{{stop - start}}}{{c}}{{{text}}}")
+            rules.append(rf"\cmidrule(lr){{{start + 1}-{stop}}}")
+        else:
+            cells.append(f"{{{text}}}" if siunitx and start >= labels else text)
+    return [" & ".join(cells) + r" \\", *([" ".join(rules)] if rules else [])]
+
+
+def _s_column(cells: Sequence[str]) -> str:
+    """Return an ``S`` column with room for the longest figure."""
+    found = [match for cell in cells if (match := _FIGURE.fullmatch(cell))]
+    if not found:
+        return "r"
+    sign = "-" if any(match["value"].startswith("-") for match in found) else ""
+    whole = max(len(match["whole"]) for match in found)
+    part = max(len(match["part"] or "") for match in found)
+    error = max(len(_digits(match["error"])) for match in found)
+    room = f"{sign}{whole}.{part}" + (f"({error})" if error else "")
+    return f"S[table-format={room}]"
+
+
+def _for_siunitx(cell: str) -> str:
+    """Return a figure with its error as siunitx reads it: ``0.123(12)``; other text in braces."""
+    match = _FIGURE.fullmatch(cell)
+    if not match:
+        return f"{{{_escaped(cell)}}}"
+    error = _digits(match["error"])
+    return f"{match['value']}({error})" if error else match["value"]
+
+
+def _digits(error: str | None) -> str:
+    """Return the digits of an error, in units of the last place: 0.012 is 12."""
+    return (error or "").replace(".", "").lstrip("0")
+
+
+def _floating(
+    lines: Sequence[str], caption: str, label: str, notes: Sequence[str], siunitx: bool
+) -> list[str]:
+    if not (caption or label or notes):
+        return list(lines)
+    packages = "booktabs, siunitx" if siunitx else "booktabs"
+    head = [rf"% needs \usepackage{{{packages}}}", r"\begin{table}", r"\centering"]
+    head += [rf"\caption{{{_escaped(caption)}}}"] if caption else []
+    head += [rf"\label{{{re.sub('[^A-Za-z0-9:_.-]', '', label)}}}"] if label else []
+    paragraphs = [_escaped(line) for note in notes for line in note.splitlines() if line]
+    below = []
+    if paragraphs:
+        below = [
+            r"\par\medskip",
+            r"\begin{minipage}{\linewidth}\footnotesize",
+            *(rf"{line}\par" for line in paragraphs),
+            r"\end{minipage}",
+        ]
+    return [*head, *lines, *below, r"\end{table}"]
