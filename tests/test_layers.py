@@ -59,7 +59,7 @@ INSIDES = {
         "run",
         "cell",
         "progress truth chunks",
-        "evaluate plan",
+        "plan evaluate",
         "compiled study",
         "parts missing",
     ],

@@ -7,7 +7,7 @@ estimates without a truth, and for the reasons of failures.
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -41,16 +41,17 @@ _LEAST = 8  # successes, from which equal estimates are no accident
 
 @dataclass
 class NativeBlock:
-    """A block of a native estimator under way: estimates and diagnoses, chunk after chunk."""
+    """A block of a native estimator under way: estimates, truths, diagnoses, chunk after chunk."""
 
     estimator: EstimatorPlan
     start: int
     estimates: list[Mapping[FullLabel, Estimate]] = field(default_factory=list)
+    truths: list[Mapping[str, np.ndarray]] = field(default_factory=list)
     diagnoses: list[Mapping[str, Array]] = field(default_factory=list)
 
 
 class CellRunner:
-    """Computes the missing blocks of a cell, a native block's worth of replications at a time.
+    """Computes the missing blocks of a cell, NATIVE_BLOCK replications at a time.
 
     An estimator's first block decides about its others: if all of it failed, they are skipped.
     Until that is known, host functions are run on no other block. A native block may be computed
@@ -140,10 +141,10 @@ class CellRunner:
         file = self.store.notes(self.plan.hash, estimator.hash)
         return is_there(file) and self.store.recover(file, NotesRecord) is None
 
-    def is_missing(self, start: int) -> bool:
-        """Return whether any block among the replications from ``start`` is missing."""
-        stop = start + NATIVE_BLOCK
-        return any(start <= s < stop for starts in self._missing.values() for s in starts)
+    def jobs(self) -> list[int]:
+        """Return from which replications `compute` has blocks to compute."""
+        missing = set().union(*self._missing.values())
+        return sorted({start - start % NATIVE_BLOCK for start in missing})
 
     def lacking(self) -> list[EstimatorPlan]:
         """Return the estimators of which any block is missing."""
@@ -157,29 +158,36 @@ class CellRunner:
 
     def compute(self, start: int) -> None:
         """Compute the missing blocks among the NATIVE_BLOCK replications from ``start``."""
-        lacking = (e for e in self.plan.estimators if not e.is_host and self._lacks(e, start))
-        native = [NativeBlock(estimator, start) for estimator in lacking]
+        begun: dict[str, NativeBlock] = {}
         hosts = HostBlocks(self.plan, self.pool, self._missing)
-        truths: list[Mapping[str, Any]] = []
         chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
-        wanted = (first for first in chunks if native or hosts.is_needed(first))
+        wanted = (c for c in chunks if any(self._native_at(c)) or hosts.is_needed(c))
         for first, (sample, schema) in draw_all(self.plan, wanted, self.pool):
             self.display.ran(self.plan.drawing)
-            truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
-            self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
+            truths = {name: np.asarray(value) for name, value in sample.truth.items()}
+            self.estimands |= {e for e, value in truths.items() if not np.isnan(value).all()}
             if first == 0:
                 self._look_at(sample.panel)
             hosts.submit(hosts.needing(first, at_start=True), first, sample, schema)
-            for block in native:
-                self._extend(block, first, sample.panel, schema)
+            for estimator in self._native_at(first):
+                if first % estimator.block == 0:
+                    begun[estimator.name] = NativeBlock(estimator, first)
+                begun[estimator.name].truths.append(truths)
+                self._extend(begun[estimator.name], first, sample.panel, schema)
             if self.stop.is_set():
                 return
-            if first == chunks[-1]:
-                for block in native:
-                    self._write_native(block, truths)
+            for estimator in self._native_at(first):
+                if (first + self.plan.chunk) % estimator.block == 0:
+                    self._write_native(begun.pop(estimator.name))
             hosts.submit(self._released(hosts, first), first, sample, schema)
             self._finish(hosts, wait_for=lambda _: False)
         self._finish(hosts, wait_for=lambda _: True)
+
+    def _native_at(self, first: int) -> Iterator[EstimatorPlan]:
+        """Yield the native estimators that lack the block of the chunk from ``first``."""
+        for estimator in self.plan.estimators:
+            if not estimator.is_host and self._lacks(estimator, first - first % estimator.block):
+                yield estimator
 
     def _look_at(self, panels: Panel) -> None:
         """Note whether the first samples are equal, as `check_draws` does for host DGPs."""
@@ -217,10 +225,11 @@ class CellRunner:
         cell = Named(self.plan.cell.name, self.plan.hash)
         store_reasons(self.store, cell, Named(estimator.name, estimator.hash), first, outcomes)
 
-    def _write_native(self, block: NativeBlock, truths: list[Mapping[str, Any]]) -> None:
+    def _write_native(self, block: NativeBlock) -> None:
         """Write a native block, and its estimator's notes on the panels."""
-        estimator, reps = block.estimator, np.arange(block.start, block.start + NATIVE_BLOCK)
-        rows = native_rows(block.estimates, truths, reps, self._single_estimand(truths[0]))
+        estimator, reps = block.estimator, block.start + np.arange(block.estimator.block)
+        estimand = self._single_estimand(block.truths[0])
+        rows = native_rows(block.estimates, block.truths, reps, estimand)
         if means := means_of(block.diagnoses):
             self.store.write(self.store.notes(self.plan.hash, estimator.hash), means)
         self._write(estimator, block.start, rows, self._reasons.get(estimator.name, {}))

@@ -20,20 +20,21 @@ from jaxtyping import Array, Key
 
 from mcsim._core.design import Design
 from mcsim._core.machine import PROGRAMS
-from mcsim._core.protocols import Diagnosed, ReadsSchema
+from mcsim._core.protocols import Diagnosed
 from mcsim._core.records import Estimate, Panel, Sample
 from mcsim._data import remedy_for_cross_section
-from mcsim._data.schema import Schema
 from mcsim._host.host import kind_of
 from mcsim._readers import UNNAMED, FullLabel, label_all
 from mcsim._run.missing import MISSING, missing_cells, without_cells
 from mcsim.errors import ContractError, InputError, McsimError, TooFewPeriods, type_and_message
 
 NATIVE_BLOCK = 1024
-"""Replications in a stored block of a native estimator."""
+"""Replications in a stored block of a native estimator, where samples are not large."""
 
 HOST_BLOCK = 64
-"""Replications in a stored block of a host estimator."""
+"""The same of a host estimator."""
+
+_LARGE_SAMPLES = ((2**17, 16), (2**15, 128))  # more cells than these: replications of a block
 
 _KEY = jax.ShapeDtypeStruct((), jax.eval_shape(jax.random.key, 0).dtype)
 
@@ -197,15 +198,24 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
-    """Return an estimator for panels of a schema: unchanged, unless it is `ReadsSchema`.
+def block_size(most: int, panel: Mapping[str, Any]) -> int:
+    """Return the replications of a block: a power of two, fewer of large samples.
 
-    Such an estimator makes dummies of ``nominal`` columns, refuses other categories, and is given
-    the user's names of unit and time.
+    Parameters
+    ----------
+    most : int
+        `NATIVE_BLOCK` or `HOST_BLOCK`, by the kind of the estimator.
+    panel : Panel
+        The shapes of one sample's panel.
+
+    Notes
+    -----
+    Samples of up to 32,768 cells (units by periods by columns) have blocks of ``most``, of up to
+    131,072 cells at most 128, larger ones 16; not fewer, since a first block in which all fails
+    ends the work.
     """
-    if schema is None or not isinstance(estimator, ReadsSchema):
-        return estimator
-    return estimator.with_schema(schema, nominal)
+    cells = sum(leaf.size for leaf in jax.tree.leaves(panel))
+    return min(most, next((size for bound, size in _LARGE_SAMPLES if cells > bound), most))
 
 
 def chunk_size(panel: Mapping[str, Any]) -> int:
@@ -218,11 +228,12 @@ def chunk_size(panel: Mapping[str, Any]) -> int:
     panel : Panel
         The shapes of one sample's panel.
     """
+    block = block_size(NATIVE_BLOCK, panel)
     if jax.default_backend() != "cpu":
-        return NATIVE_BLOCK
+        return block
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(panel))
     fitting = max(1, _CHUNK_BYTES // max(1, size))
-    return min(NATIVE_BLOCK, 2 ** (fitting.bit_length() - 1))
+    return min(block, 2 ** (fitting.bit_length() - 1))
 
 
 def batch_of_one(panel: Panel) -> Panel:

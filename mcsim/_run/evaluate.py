@@ -17,6 +17,7 @@ import pandas as pd
 import pebble
 from jaxtyping import Array, Key
 
+from mcsim._core.protocols import ReadsSchema
 from mcsim._core.records import WITH_RESULT, Estimate, Panel, Status
 from mcsim._data import about_names
 from mcsim._data.schema import Schema
@@ -25,7 +26,7 @@ from mcsim._host.payload import Payload
 from mcsim._host.pool import Task, WorkerPool
 from mcsim._host.worker import Columns, Outcome, estimate_piece, frame_of, piece_of, replication_of
 from mcsim._readers import UNNAMED, FullLabel, has_se, settled
-from mcsim._run.compiled import estimate_chunk, with_schema
+from mcsim._run.compiled import estimate_chunk
 
 _NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
 
@@ -99,6 +100,17 @@ def evaluate(
     else:
         outcomes = send(pool, Payload(estimator, schema), columns, words).outcomes()
     return Evaluation(estimator, _estimates_of(outcomes) or _unlabeled(outcomes), outcomes)
+
+
+def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
+    """Return an estimator for panels of a schema: unchanged, unless it is `ReadsSchema`.
+
+    Such an estimator makes dummies of ``nominal`` columns, refuses other categories, and is given
+    the user's names of unit and time.
+    """
+    if schema is None or not isinstance(estimator, ReadsSchema):
+        return estimator
+    return estimator.with_schema(schema, nominal)
 
 
 def words_of(keys: Key[Array, " rep"]) -> np.ndarray:

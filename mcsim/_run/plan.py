@@ -36,11 +36,12 @@ from mcsim._results.store_records import CellRecord, EstimatorRecord
 from mcsim._run.compiled import (
     HOST_BLOCK,
     NATIVE_BLOCK,
+    block_size,
     chunk_size,
     estimate_labels,
     sample_shape,
-    with_schema,
 )
+from mcsim._run.evaluate import with_schema
 from mcsim._run.study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
@@ -166,7 +167,7 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
     """
     root = root_key(seed)
     methods = {name: _estimator_definition(name, study) for name in study.methods}
-    drafts = [_draft(cell, study, methods, root, seed) for cell in study.cells()]
+    drafts = [_draft(cell, study, methods, root, seed, store) for cell in study.cells()]
     _check_defaults(store, drafts)
     differences = list(_differences(store, drafts, methods))
     if differences and not accept_changes:
@@ -180,7 +181,12 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
 
 
 def _draft(
-    cell: Cell, study: Study, methods: Mapping[str, dict], root: Key[Array, ""], seed: int
+    cell: Cell,
+    study: Study,
+    methods: Mapping[str, dict],
+    root: Key[Array, ""],
+    seed: int,
+    store: Store,
 ) -> CellPlan:
     """Plan a cell; native parts are traced, so that their faults are reported before the run."""
     native = not isinstance(cell.dgp, HostDGP)
@@ -193,20 +199,29 @@ def _draft(
         "seed": seed,
         "environment": environment(chunk),
     }
-    estimators = []
+    hash_, estimators = digest(definition), []
     for name, method in methods.items():
         estimator, labels = study.methods[name], []
         if sample is not None and not isinstance(estimator, HostEstimator):
             schema = described(cell.dgp).schema
             estimator = with_schema(estimator, schema, sample.panel.nominal)
             labels = estimate_labels(name, estimator, sample.panel)
-        plan = EstimatorPlan(
-            name, estimator, digest(method), method["block"], tuple(labels), method
-        )
-        estimators.append(plan)
+        own = digest(method)
+        block = _block(store, hash_, own, method["block"], sample)
+        estimators.append(EstimatorPlan(name, estimator, own, block, tuple(labels), method))
     key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}
-    hash_, form = digest(definition), _form(cell, sample)
+    form = _form(cell, sample)
     return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths), definition, form)
+
+
+def _block(store: Store, cell: str, estimator: str, most: int, sample: Any) -> int:
+    """Return the replications of a block; what was begun in larger blocks is continued in them.
+
+    Definitions have ``most``, and not the size, so that a store written before large samples had
+    smaller blocks holds the same estimators.
+    """
+    block = most if sample is None else block_size(most, sample.panel)
+    return most if block < most and store.has_blocks(cell, estimator, most) else block
 
 
 def _form(cell: Cell, sample: Any) -> Hashable:

@@ -24,7 +24,6 @@ from mcsim._results.results import Results, doubtful_se
 from mcsim._results.store import Store
 from mcsim._run.cell import CellRunner
 from mcsim._run.chunks import check_draws
-from mcsim._run.compiled import NATIVE_BLOCK
 from mcsim._run.plan import CellPlan, plan, register
 from mcsim._run.progress import Progress, awaited, preparing
 from mcsim._run.study import Study, faults_of_reps
@@ -98,9 +97,9 @@ def run(
     Notes
     -----
     If an estimator fails in every replication of its first block in a cell (64 replications of a
-    host function, 1,024 of a native estimator), its others there are not run: their status is
-    ``skipped``, and the reason is printed at once. Nothing is stored of them; a changed estimator
-    is another one, and starts anew.
+    host function, 1,024 of a native estimator, of large samples down to 16), its others there are
+    not run: their status is ``skipped``, and the reason is printed at once. Nothing is stored of
+    them; a changed estimator is another one, and starts anew.
 
     Examples
     --------
@@ -249,12 +248,7 @@ def _execute(
     _warn_before(plans, truths)
     stop = threading.Event()
     runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]
-    jobs = [
-        (runner, start)
-        for runner in runners
-        for start in range(0, reps, NATIVE_BLOCK)
-        if runner.is_missing(start)
-    ]
+    jobs = [(runner, start) for runner in runners for start in runner.jobs()]
     jobs.sort(key=lambda job: job[1] > 0)  # first blocks decide about the others
     _start(runners, pool, display)
     with ThreadPoolExecutor(threads) as executor:
