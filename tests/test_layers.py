@@ -61,7 +61,7 @@ INSIDES = {
         "progress truth chunks",
         "plan evaluate",
         "compiled study",
-        "parts missing",
+        "parts",
     ],
     "_results": [
         "open",

@@ -18,20 +18,26 @@ from jaxtyping import Array, Key
 
 from mcsim._core.keys import Stream
 from mcsim._core.protocols import Explained, ReadsColumns
-from mcsim._core.records import SUCCESSES, WITH_RESULT, Estimate, Panel, Status
+from mcsim._core.records import WITH_RESULT, Estimate, Panel, Status
 from mcsim._data.schema import Schema
 from mcsim._host.pool import LOOK_EVERY, WorkerPool
 from mcsim._host.worker import Outcome
 from mcsim._readers import DEFAULT_ESTIMAND, FullLabel, settled
 from mcsim._results.caveats import means_of
-from mcsim._results.failures import Named, sentence_of_first_block, store_reasons, without_success
+from mcsim._results.failures import (
+    Named,
+    has_failed,
+    sentence_of_first_block,
+    store_reasons,
+    without_success,
+)
 from mcsim._results.store import Store
 from mcsim._results.store_files import is_there, read_block, write_block
 from mcsim._results.store_records import NotesRecord
 from mcsim._run.chunks import HostBlock, HostBlocks, draw_all
-from mcsim._run.compiled import NATIVE_BLOCK, diagnose_chunk, replications
-from mcsim._run.evaluate import Evaluation, evaluate, host_rows, native_rows
-from mcsim._run.plan import CellPlan, EstimatorPlan
+from mcsim._run.compiled import diagnose_chunk
+from mcsim._run.evaluate import Evaluation, evaluate, host_rows, native_rows, replications
+from mcsim._run.plan import NATIVE_BLOCK, CellPlan, EstimatorPlan
 from mcsim._run.progress import Progress
 from mcsim._run.truth import CellTruth, estimands_without_truth, without_synonyms
 from mcsim.errors import StoreError
@@ -338,12 +344,18 @@ def value_that_never_varies(estimator: object, rows: pd.DataFrame) -> float | No
     """
     if isinstance(estimator, ReadsColumns) and not estimator.reads:
         return None
-    known = rows[rows["status"].isin(SUCCESSES) & np.isfinite(rows["value"])]
-    labels = known.groupby(["estimand", "inference"], observed=True)["value"]
-    if known["rep"].nunique() < _LEAST or (labels.nunique() > 1).any():
+    value = rows["value"].to_numpy()
+    known = ~has_failed(rows).to_numpy() & np.isfinite(value)
+    if len(np.unique(rows["rep"].to_numpy()[known])) < _LEAST:
         return None
-    missed = known.loc[~np.isclose(known["value"], known["truth"]), "value"]
-    return None if missed.empty else float(missed.iloc[0])
+    estimand, inference = (pd.factorize(rows[name])[0] for name in ("estimand", "inference"))
+    label = estimand * (1 + inference.max()) + inference
+    for each in np.unique(label[known]):
+        mine = value[known & (label == each)]
+        if (mine != mine[0]).any():
+            return None
+    missed = known & ~np.isclose(value, rows["truth"].to_numpy())
+    return float(value[missed][0]) if missed.any() else None
 
 
 def explained(

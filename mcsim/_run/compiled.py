@@ -16,29 +16,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Key
 
 from mcsim._core.design import Design
 from mcsim._core.machine import PROGRAMS
-from mcsim._core.protocols import Diagnosed
+from mcsim._core.protocols import Diagnosed, ReadsColumns
 from mcsim._core.records import Estimate, Panel, Sample
 from mcsim._data import remedy_for_cross_section
 from mcsim._host.host import kind_of
 from mcsim._readers import UNNAMED, FullLabel, label_all
-from mcsim._run.missing import MISSING, missing_cells, without_cells
 from mcsim.errors import ContractError, InputError, McsimError, TooFewPeriods, type_and_message
 
-NATIVE_BLOCK = 1024
-"""Replications in a stored block of a native estimator, where samples are not large."""
-
-HOST_BLOCK = 64
-"""The same of a host estimator."""
-
-_LARGE_SAMPLES = ((2**17, 16), (2**15, 128))  # more cells than these: replications of a block
-
 _KEY = jax.ShapeDtypeStruct((), jax.eval_shape(jax.random.key, 0).dtype)
-
-_CHUNK_BYTES = 2**22  # of a chunk's panels on a CPU: the fastest of 1 to 8 MB
 
 
 def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) -> Sample:
@@ -140,9 +129,22 @@ def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]
     if not isinstance(estimator, Diagnosed):
         return found
     with readable_errors(f"estimator {name!r}: its diagnosis"):
-        if not jax.eval_shape(estimator.diagnose, jax.tree.map(_shape_of_first, panels)):
+        if not _diagnoses(estimator, panels):
             return found
         return found | _run(_diagnose, estimator, panels)
+
+
+def _diagnoses(estimator: Diagnosed, panels: Panel) -> bool:
+    """Return whether an estimator has any diagnosis of panels; traced once for their shapes."""
+    leaves, tree = jax.tree.flatten(jax.tree.map(_shape_of_first, panels))
+    if not jax.tree_util.all_leaves([estimator]):
+        return bool(jax.eval_shape(estimator.diagnose, jax.tree.unflatten(tree, leaves)))
+    return _diagnoses_of(estimator, tree, *leaves)
+
+
+@lru_cache(maxsize=1024)
+def _diagnoses_of(estimator: Diagnosed, tree: Any, *leaves: Any) -> bool:
+    return bool(jax.eval_shape(estimator.diagnose, jax.tree.unflatten(tree, leaves)))
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:
@@ -198,52 +200,55 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-def block_size(most: int, panel: Mapping[str, Any]) -> int:
-    """Return the replications of a block: a power of two, fewer of large samples.
+# Missing cells. Only estimators that say which columns they read (`ReadsColumns`) are given panels
+# without the cells in which such a column is NaN.
+
+MISSING = "cells with NaN in a column that it reads"
+"""The count of a note: such cells are left out, or the status is ``nan`` if all are needed."""
+
+
+def missing_cells(estimator: object, panels: Panel) -> Bool[Array, "rep unit period"] | None:
+    """Return the observed cells in which a column that the estimator reads is NaN.
 
     Parameters
     ----------
-    most : int
-        `NATIVE_BLOCK` or `HOST_BLOCK`, by the kind of the estimator.
-    panel : Panel
-        The shapes of one sample's panel.
+    estimator : Estimator
+    panels : Panel
+        Columns (rep, unit, period).
 
-    Notes
-    -----
-    Samples of up to 32,768 cells (units by periods by columns) have blocks of ``most``, of up to
-    131,072 cells at most 128, larger ones 16; not fewer, since a first block in which all fails
-    ends the work.
+    Returns
+    -------
+    array of bool (rep, unit, period) or None
+        None where there are none, and for functions, which see the panel as it is.
     """
-    cells = sum(leaf.size for leaf in jax.tree.leaves(panel))
-    return min(most, next((size for bound, size in _LARGE_SAMPLES if cells > bound), most))
+    if not isinstance(estimator, ReadsColumns):
+        return None
+    columns = tuple(panels[name] for name in estimator.reads if name in panels)
+    if not any(_has_nan(column) for column in columns):
+        return None
+    missing, some = _missing(columns, panels.mask)
+    return missing if some else None
 
 
-def chunk_size(panel: Mapping[str, Any]) -> int:
-    """Return the replications of a chunk: a power of two that divides every native block.
-
-    On a CPU the panels of a chunk fill about four megabytes; an accelerator takes a whole block.
-
-    Parameters
-    ----------
-    panel : Panel
-        The shapes of one sample's panel.
-    """
-    block = block_size(NATIVE_BLOCK, panel)
-    if jax.default_backend() != "cpu":
-        return block
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(panel))
-    fitting = max(1, _CHUNK_BYTES // max(1, size))
-    return min(block, 2 ** (fitting.bit_length() - 1))
+def _has_nan(column: Array) -> bool:
+    """Whether a number is NaN; on a CPU without a program, whose compilation would cost more."""
+    numeric: Any = np if jax.default_backend() == "cpu" else jnp
+    return bool(numeric.isnan(numeric.min(numeric.asarray(column))))
 
 
-def batch_of_one(panel: Panel) -> Panel:
-    """Return a panel as a batch; on the host, where no program is compiled to do so."""
-    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[None]), panel)
+@jax.jit
+def _missing(
+    columns: tuple[Array, ...], mask: Array | None
+) -> tuple[Bool[Array, "rep unit period"], Bool[Array, ""]]:
+    missing = jnp.stack([jnp.isnan(column) for column in columns]).any(axis=0)
+    missing = missing if mask is None else missing & mask
+    return missing, missing.any()
 
 
-def replications(panels: Panel, which: int | slice) -> Panel:
-    """Return one replication of a batch, or some; on the host as well."""
-    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[which]), panels)
+def without_cells(panels: Panel, cells: Bool[Array, "rep unit period"]) -> Panel:
+    """Return panels in which these cells are not observed."""
+    mask = ~cells if panels.mask is None else panels.mask & ~cells
+    return Panel.batch(panels, mask, panels.static_part)
 
 
 def _split(part: Any) -> tuple[Any, Any]:

@@ -113,6 +113,16 @@ def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int
     return estimator.with_schema(schema, nominal)
 
 
+def batch_of_one(panel: Panel) -> Panel:
+    """Return a panel as a batch; on the host, where no program is compiled to do so."""
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[None]), panel)
+
+
+def replications(panels: Panel, which: int | slice) -> Panel:
+    """Return one replication of a batch, or some; on the host as well."""
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[which]), panels)
+
+
 def words_of(keys: Key[Array, " rep"]) -> np.ndarray:
     """Return the 32-bit words (rep, 2) of keys, as they travel to workers."""
     return np.asarray(jax.random.key_data(keys))

@@ -14,8 +14,7 @@ from mcsim._results.open import results_of
 from mcsim._results.results import Results
 from mcsim._results.store import Store
 from mcsim._run.chunks import draw
-from mcsim._run.compiled import replications
-from mcsim._run.evaluate import evaluate, rows_of
+from mcsim._run.evaluate import evaluate, replications, rows_of
 from mcsim._run.plan import CellPlan, EstimatorPlan, plan
 from mcsim._run.run import manifest
 from mcsim._run.study import Study

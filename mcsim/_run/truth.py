@@ -15,8 +15,8 @@ from mcsim._host.pool import WorkerPool
 from mcsim._readers import DEFAULT_ESTIMAND, UNNAMED, FullLabel
 from mcsim._results.store import Store
 from mcsim._results.store_records import OwnTruthRecord, TruthRecord
-from mcsim._run.compiled import batch_of_one, readable_errors
-from mcsim._run.evaluate import evaluate
+from mcsim._run.compiled import readable_errors
+from mcsim._run.evaluate import batch_of_one, evaluate
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim.errors import ContractError, did_you_mean, nearest
 

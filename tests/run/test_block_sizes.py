@@ -7,7 +7,7 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Status, Study, run
-from mcsim._run.compiled import HOST_BLOCK, NATIVE_BLOCK, block_size, chunk_size
+from mcsim._run.plan import HOST_BLOCK, NATIVE_BLOCK, block_size, chunk_size
 
 N_LARGE = 2**17 + 1
 
