@@ -65,7 +65,6 @@ INSIDES = {
     ],
     "_results": [
         "open",
-        "rows",
         "failures",
         "results",
         "caveats",

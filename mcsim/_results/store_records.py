@@ -34,7 +34,7 @@ COLUMNS = {
 }
 """Columns of a block, in their order."""
 
-MOST_LABELS = 10_000  # rows of a replication: a file of a few kB may say that it has 10**9
+MOST_LABELS = 10_000  # rows of a replication: the footer of a file of a few kB may claim 10**9
 
 _OTHER_COLUMNS = ("dgp", "estimator")  # of a store's rows
 

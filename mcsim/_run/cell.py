@@ -1,7 +1,7 @@
 """Computing one cell: the missing blocks, on draws that all estimators share.
 
-The first block of an estimator is also looked at: for samples or estimates that never vary, for
-estimates without a truth, and for the reasons of failures.
+First blocks are checked for samples and estimates that never vary, for estimates without a truth,
+and for the reasons of failures.
 """
 
 import threading
@@ -70,7 +70,7 @@ class CellRunner:
     reps : int
         Replications asked for; blocks are whole, so that more are computed.
     store, pool, truth, display, stop
-        Where blocks go, where host functions run, the cell's truth, the progress display, and the
+        The store, the processes of host functions, the cell's truth, the progress display, and the
         event that ends the work early.
 
     Attributes
@@ -110,7 +110,7 @@ class CellRunner:
             self._look_for(estimator, range(0, reps, estimator.block))
 
     def _look_for(self, estimator: EstimatorPlan, starts: range) -> None:
-        """Find out which blocks are missing."""
+        """Note the blocks of an estimator that the store lacks."""
         in_vain, missing = False, set()
         for start in starts:
             rows = self._stored(estimator, start)
@@ -143,7 +143,7 @@ class CellRunner:
         self.display.skipped(self.plan, estimator, [s for s in starts if s])
 
     def _has_lost_notes(self, estimator: EstimatorPlan) -> bool:
-        """Whether the notes of an estimator on the first block are damaged, and were set aside."""
+        """Return whether an estimator's notes on the first block were damaged, and set aside."""
         file = self.store.notes(self.plan.hash, estimator.hash)
         return is_there(file) and self.store.recover(file, NotesRecord) is None
 
@@ -257,7 +257,7 @@ class CellRunner:
         return start in self._missing[estimator.name]
 
     def _finish(self, hosts: HostBlocks, wait_for: Callable[[HostBlock], bool]) -> None:
-        """Write the host blocks that are back."""
+        """Write the host blocks that the workers have finished."""
         for block, outcomes in hosts.finished(wait_for):
             self.seconds[block.estimator.name] += sum(outcome.seconds for outcome in outcomes)
             reps = np.arange(block.start, block.start + len(outcomes))
@@ -388,6 +388,6 @@ def explained(
     for number, rep in zip(*np.unique(status, return_index=True), strict=True):
         one = Status(int(number))
         if not one.has_result and one.label not in known:
-            said = estimator.explain(replications(panels, int(rep)))
-            outcomes[rep] = outcomes[rep]._replace(trouble=said)
+            reason = estimator.explain(replications(panels, int(rep)))
+            outcomes[rep] = outcomes[rep]._replace(trouble=reason)
     return outcomes if any(outcome.trouble for outcome in outcomes) else []

@@ -157,7 +157,7 @@ class HostBlocks:
         first : int
             First replication of the chunk.
         at_start : bool
-            Whether the estimators' first blocks, or all others.
+            True for the estimators' first blocks, False for all others.
         """
         return [
             self._open.setdefault((e.name, start), HostBlock(e, start))

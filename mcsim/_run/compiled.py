@@ -1,8 +1,8 @@
 """Compiled programs of a run: one draws a chunk of samples, one estimates on a chunk of panels.
 
-Draws and estimates are two programs, so that every estimator of a cell sees the same samples and
-none is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is an argument of the
-program, so that the members of an ensemble share one; a plain function is a constant of it.
+Draws and estimates are two programs, so that all estimators of a cell get the same samples and no
+sample is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is an argument of
+the program, so that the members of an ensemble share one; a plain function is a constant of it.
 """
 
 import contextlib
@@ -200,11 +200,11 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-# Missing cells. Only estimators that say which columns they read (`ReadsColumns`) are given panels
-# without the cells in which such a column is NaN.
+# Missing cells. Estimators that name their columns (`ReadsColumns`) get panels without the cells in
+# which one of these columns is NaN; others get panels as they are.
 
 MISSING = "cells with NaN in a column that it reads"
-"""The count of a note: such cells are left out, or the status is ``nan`` if all are needed."""
+"""The name of a count: such cells are left out, or the status is ``nan`` if all are needed."""
 
 
 def missing_cells(estimator: object, panels: Panel) -> Bool[Array, "rep unit period"] | None:
@@ -260,7 +260,7 @@ def _shape_of_first(leaf: Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
 
-# A program knows no name, so that the same part under two names is one program. The inner functions
+# Names are no arguments of programs: one part under two names is one program. The inner functions
 # are jitted too: they are traced once for a shape, whatever the chunk.
 
 

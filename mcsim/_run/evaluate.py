@@ -1,7 +1,7 @@
-"""Evaluating an estimator, native or host, from panels to rows: the one way in which one is run.
+"""Evaluating an estimator, native or host, from panels to rows: the one way to run it.
 
-The runner, `mcsim.estimate`, a replay, the truth of a population, the checks of `mcsim.testing` and
-fidelity tables come here. A native estimator is a compiled program (`compiled`). A host estimator
+The runner, `mcsim.estimate`, replays, truths of populations, the checks of `mcsim.testing` and
+fidelity tables use it. A native estimator is a compiled program (`compiled`). A host estimator
 is a function of frames, called in this process or in those of a pool (`_host.worker`).
 """
 
@@ -44,7 +44,7 @@ class Evaluation(NamedTuple):
         Arrays of shape (rep,). A replication without an estimate of this label has NaN, and the
         status of its failure.
     outcomes : list of Outcome
-        Of a host estimator, one per replication: its own estimates, or why there are none.
+        Of a host estimator, one per replication: its own estimates, or the reason of a failure.
     """
 
     estimator: Any
@@ -143,7 +143,7 @@ class Piece:
     task: Task
 
     def done(self) -> bool:
-        """Return whether the outcomes are there."""
+        """Return whether the piece has been computed."""
         return self.task.done()
 
     def outcomes(self) -> list[Outcome]:
@@ -212,8 +212,8 @@ def _names_explained(frame: pd.DataFrame) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if said := about_names(error, frame):
-            error.add_note(said.removeprefix("; "))
+        if note := about_names(error, frame):
+            error.add_note(note.removeprefix("; "))
         raise
 
 
@@ -226,7 +226,7 @@ def _estimates_of(outcomes: Sequence[Outcome]) -> dict[FullLabel, Estimate]:
     Parameters
     ----------
     outcomes : sequence of Outcome
-        One per replication; one that lacks a label which others have is a failure there.
+        One per replication; a label that only others have is a failure there.
     """
     labels = dict.fromkeys(label for outcome in outcomes for label in outcome.estimates)
     return {label: _stacked([_estimate(o, label) for o in outcomes]) for label in labels}

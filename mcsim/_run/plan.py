@@ -1,7 +1,7 @@
 """The plan of a run: cells and estimators with their keys and hashes, checked against the store.
 
-The change rule: what a store holds under a name stays what it is. Another definition under the
-same name (cell or estimator) stops the run with the difference, unless changes are accepted.
+The change rule: the definition that a store has of a name (cell or estimator) stays. Another one
+under the same name stops the run with the difference, unless changes are accepted.
 """
 
 import functools
@@ -102,7 +102,7 @@ class CellPlan:
     definition : dict
         The content of the hash.
     form : hashable
-        On it, beside their names, the programs of estimators depend: cells share them.
+        Structure and shapes of a panel; cells of one form share the programs of estimators.
     """
 
     cell: Cell
@@ -121,11 +121,11 @@ class CellPlan:
 
     @property
     def drawing(self) -> Hashable:
-        """The compiled program that draws its samples, by what it depends on."""
+        """Key of the program that draws samples: the DGP's name and the design's structure."""
         return self.cell.dgp_name, jax.tree.structure(self.cell.seen)
 
     def estimating(self, estimator: EstimatorPlan) -> Hashable:
-        """Return the compiled program of a native estimator, by what it depends on."""
+        """Return the key of a native estimator's program: its name and the form of panels."""
         return estimator.name, self.form
 
     @functools.cached_property
@@ -292,7 +292,7 @@ class _Planner:
         return self._bound[key]
 
     def _block(self, cell: str, estimator: str, most: int, sample: Any) -> int:
-        """Return the replications of a block; what was begun in larger blocks is continued in them.
+        """Return the replications of a block; estimators begun in larger blocks keep them.
 
         Definitions have ``most``, and not the size, so that a store written before large samples
         had smaller blocks holds the same estimators.
@@ -303,7 +303,7 @@ class _Planner:
 
 
 def _form(cell: Cell, sample: Any) -> Hashable:
-    """Return what programs of estimators depend on; of a host DGP, no sample is known yet."""
+    """Return structure and shapes of a panel; of the design where a host DGP draws it."""
     if sample is None:
         return cell.dgp_name, jax.tree.structure(cell.seen)
     leaves, structure = jax.tree.flatten(sample.panel)

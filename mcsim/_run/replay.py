@@ -109,8 +109,8 @@ def _rows_of(
     keys = found.keys(Stream.ESTIMATOR, reps.start, reps.stop)
     panels = replications(sample.panel, slice(reps.start - first, reps.stop - first))
     done = evaluate(estimator.name, estimator.estimator, keys, panels, schema, pool=pool)
-    if done.outcomes and (said := done.outcomes[0].trouble or done.outcomes[0].remark):
-        warn(f"estimator {estimator.name!r}: {said}")
+    if done.outcomes and (reason := done.outcomes[0].trouble or done.outcomes[0].remark):
+        warn(f"estimator {estimator.name!r}: {reason}")
     rows = rows_of(done, np.array(reps), "estimate")
     return rows[rows["rep"] == rep].assign(estimator=estimator.name)
 

@@ -203,9 +203,9 @@ def _folder(store: str | Path | None) -> Iterator[Path]:
 
 
 def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -> dict[str, Any]:
-    """Return the record of a study in a store: enough to find its rows and to read them.
+    """Return the record of a study in a store, by which its rows are found and read.
 
-    Without ``reps`` its rows are all that the store holds.
+    Without ``reps`` these are all rows in the store.
     """
     dgps = {name: described(dgp) for name, dgp in study.dgps.items()}
     caveats = [caveat for dgp in dgps.values() for caveat in dgp.caveats]
@@ -270,7 +270,7 @@ def _execute(
 
 
 def _start(runners: list[CellRunner], pool: WorkerPool, display: Progress) -> None:
-    """Let the workers import what host functions need, while the programs are compiled."""
+    """Start the imports of host functions in the workers, while programs are compiled."""
     lacking = [(runner.plan, e) for runner in runners for e in runner.lacking() if e.is_host]
     schemas = {e.name: (e.estimator, p.dgp.schema) for p, e in reversed(lacking)}
     programs = set().union(*(runner.programs() for runner in runners))
@@ -286,14 +286,14 @@ def _warn_before(plans: list[CellPlan], truths: Mapping[str, CellTruth]) -> None
         if not truth.own:
             labels = [(e.name, estimand) for e in p.estimators for estimand, _ in e.labels]
             asked = [(name, of) for name, of in labels if of or truth.leaves_open(p, of)]
-            warn_without_truth(p.cell.dgp_name, asked, truth.knows(p))
+            warn_without_truth(p.cell.dgp_name, asked, truth.known_estimands(p))
         warn_of_other_treatments(p)
 
 
 def _warn_after(runners: list[CellRunner]) -> None:
     """Warn of estimates without a truth and of constant estimates in first blocks."""
     for runner in runners:
-        known = runner.truth.knows(runner.plan) | runner.estimands
+        known = runner.truth.known_estimands(runner.plan) | runner.estimands
         warn_without_truth(runner.plan.cell.dgp_name, runner.without_truth, known)
     equal = (
         (estimator, runner.plan.cell.name, value)
