@@ -75,7 +75,7 @@ class HostEstimator:
         return keywords_taken(self.function)
 
     def with_null_and_level(self, null: float, level: float) -> "HostEstimator":
-        """Return the estimator whose function is called with these, of those it has keywords for.
+        """Return the estimator with this null and level as its function's keywords, if any.
 
         Raises
         ------
@@ -242,7 +242,7 @@ def _lift(
 
 
 def _faults_of_dgp_options(name: str, options: Mapping[str, Any]) -> list[str]:
-    """A DGP returns a frame and its truth: there is nothing to read, and no time limit."""
+    """Return a fault for every option of a DGP, which has no result to read and no time limit."""
     return [
         f"host: {name!r} takes (rng, design) and so is a DGP, which has no option {option!r}; "
         "leave it out"
@@ -268,7 +268,7 @@ def _positions(function: Callable[..., Any]) -> list[str]:
 
 
 def kind_of(returned: Any) -> str:
-    """Name what a function returned: the types of a pair, or its own."""
+    """Return the type of a function's result in words: of a pair, both types."""
     if isinstance(returned, tuple):
         return f"({', '.join(type(part).__name__ for part in returned)})"
     return type(returned).__name__

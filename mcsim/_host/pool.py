@@ -28,7 +28,7 @@ _ENVIRONMENT = {
 }
 
 LOOK_EVERY = 0.5
-"""Seconds between looks at whether the pool was stopped."""
+"""Seconds between checks whether the pool was stopped."""
 
 _RESTARTS = 3  # pools started anew before the run gives up
 
@@ -64,7 +64,7 @@ class WorkerPool:
         return Task(self, function, arguments, timeout)
 
     def warm_up(self, *payloads: Any, then: Callable[[], None]) -> None:
-        """Let every process import what functions need, before there is anything to compute.
+        """Start the imports of functions in every process, before there are tasks.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ class Task:
         self._future.add_done_callback(lambda _: pool.release())
 
     def done(self) -> bool:
-        """Return whether the result is there."""
+        """Return whether the call has ended."""
         return self._future.done()
 
     def result(self) -> Any:

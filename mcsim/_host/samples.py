@@ -85,7 +85,7 @@ class _Drawn(NamedTuple):
 
 
 def _all_converted(name: str, frames: Sequence[pd.DataFrame]) -> list[_Drawn]:
-    """Turn frames into arrays: the first in full, those that are alike by their numbers alone."""
+    """Turn frames into arrays: the first in full, frames like it by their numbers alone."""
     first = _converted(name, frames[0])
     plain = all(map(_is_plain, frames[0].dtypes)) and list(frames[0]) == list(first.columns)
     if len(frames) == 1 or not plain:

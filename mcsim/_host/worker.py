@@ -99,7 +99,7 @@ class Outcome(NamedTuple):
 
 
 def ready(*_: Payload) -> bool:
-    """Return at once: with this task processes start, and import what functions need."""
+    """Return at once; the task starts a process, and the imports of functions."""
     return True
 
 

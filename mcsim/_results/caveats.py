@@ -120,7 +120,7 @@ def limits_left_behind(rows: pd.DataFrame, of_study: float, asked: float | None)
 
 
 def out_of_reach(rows: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
-    """Return which estimates' own limits or p-values are at another level or null than the study's.
+    """Return a sentence on own limits or p-values at another level or null than the study's.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def out_of_reach(rows: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
     study : mapping
         Its null and level, and ``taken``: which of them each estimator took.
     """
-    limits = _deciding_themselves(_with_own(rows, "lower", "upper"), "level", study)
-    p_values = _deciding_themselves(_with_own(rows, "p_value"), "null", study)
+    limits = _not_from_study(_with_own(rows, "lower", "upper"), "level", study)
+    p_values = _not_from_study(_with_own(rows, "p_value"), "null", study)
     sentences = []
     if limits and study["level"] != LEVEL:
         sentences.append(
@@ -152,7 +152,7 @@ def _with_own(rows: pd.DataFrame, *columns: str) -> list[tuple[str, str]]:
     return [(str(estimator), str(inference)) for estimator, inference in pairs.to_numpy()]
 
 
-def _deciding_themselves(
+def _not_from_study(
     names: list[tuple[str, str]], what: str, study: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
     return [pair for pair in names if what not in study.get("taken", {}).get(pair[0], ())]

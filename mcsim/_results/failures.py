@@ -32,7 +32,11 @@ COLUMNS = (
 
 def has_failed(rows: pd.DataFrame) -> pd.Series:
     """Return which rows are failures."""
-    return ~rows["status"].isin(SUCCESSES)
+    status: Any = rows["status"].array
+    if not isinstance(status, pd.Categorical):
+        return ~rows["status"].isin(SUCCESSES)
+    failed = np.array([label not in SUCCESSES for label in status.categories], bool)
+    return pd.Series(failed[status.codes], index=rows.index)  # four times as fast
 
 
 def without_success(first_block: pd.DataFrame) -> bool:
@@ -78,7 +82,7 @@ class Named(NamedTuple):
 def store_reasons(
     store: Store, cell: Named, estimator: Named, start: int, outcomes: Sequence[Outcome]
 ) -> None:
-    """Keep why replications failed, and why standard errors are missing: each text once.
+    """Store the reasons of failures and of missing standard errors, each text once.
 
     Parameters
     ----------
@@ -281,8 +285,8 @@ def causes(failures: pd.DataFrame) -> str:
     "nan (3); KeyError: 'x' (1)"
     """
     counts = failures.groupby("status", sort=False)["replications"].sum()
-    said = failures[failures["reason"] != ""].drop_duplicates("status")
-    reasons = said.set_index("status")["reason"]
+    known = failures[failures["reason"] != ""].drop_duplicates("status")
+    reasons = known.set_index("status")["reason"]
     named = [_cause(str(status), reasons.get(status, "")) for status in counts.index]
     if len(named) == 1:
         return named[0]

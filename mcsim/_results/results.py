@@ -75,7 +75,7 @@ class Results:
     if not TYPE_CHECKING:  # a type checker still reports unknown attributes
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("_"):  # Python looks these up, and does without
+            if name.startswith("_"):  # Python expects this error
                 raise AttributeError(name)
             raise UnknownAttribute(f"results.{name}: {_where(name, self.replicates)}")
 

@@ -209,6 +209,11 @@ class Store:
         """File of a block."""
         return self.estimator(cell, estimator) / f"r{start:07d}-{start + size - 1:07d}.parquet"
 
+    def has_blocks(self, cell: str, estimator: str, size: int) -> bool:
+        """Return whether there is any block of this many replications."""
+        files = self.estimator(cell, estimator).glob("r*-*.parquet")
+        return any(file == self.block(cell, estimator, _start(file), size) for file in files)
+
     def quarantine(self, file: Path) -> Path:
         """Set a damaged file aside and return where it is now."""
         folder = self.path / "quarantine"
@@ -278,6 +283,12 @@ def _remedy_for(folder: Path) -> str:
     if inside := sorted(file.parent for file in folder.glob("*/STORE.json")):
         return f"the stores in it are {', '.join(map(str, inside))}"
     return "mcsim run makes one in results/<name of the study's file>, or in the folder of --store"
+
+
+def _start(file: Path) -> int:
+    """Return the first replication of a block from its name; -1 of another file."""
+    first = file.stem.removeprefix("r").partition("-")[0]
+    return int(first) if first.isdecimal() else -1
 
 
 def _order(record: Mapping[str, Any]) -> int:

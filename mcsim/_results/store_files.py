@@ -1,9 +1,8 @@
 """The files of a store: written whole, sealed with a checksum, refused where damaged.
 
-A checksum of what a JSON file holds stands in it under ``sha256``, and under ``address`` its place
-in the store; the footer of a block, which is a Parquet file, has both. A changed character, or
-another file in its place, then stops a reader with a sentence that names the file and the remedy,
-and never changes a table.
+JSON files hold a checksum of their content under ``sha256``, and their place in the store under
+``address``; the footer of a block, a Parquet file, has both. A changed character, or another file
+in its place, is an error with the file and the remedy, and never another table.
 """
 
 import errno

@@ -1,14 +1,18 @@
-"""Records of a store: the fields and types of its JSON files and of its blocks.
+"""Records of a store: fields and types of its JSON files and blocks, differences of definitions.
 
 A record is checked against its class once, when it is read or written. Bounds are those beyond
 which reading would fail: a hash is part of a path, a factor is a column.
 """
 
+import difflib
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import pyarrow as pa
+
+from mcsim._definitions.describe import FITTED_BY
 
 FORMAT = 2
 """Of stores written now: JSON files hold a checksum, which format 1 (mcsim to 0.2) did not."""
@@ -30,7 +34,7 @@ COLUMNS = {
 }
 """Columns of a block, in their order."""
 
-MOST_LABELS = 10_000  # rows of a replication: a file of a few kB may say that it has 10**9
+MOST_LABELS = 10_000  # rows of a replication: the footer of a file of a few kB may claim 10**9
 
 _OTHER_COLUMNS = ("dgp", "estimator")  # of a store's rows
 
@@ -160,3 +164,73 @@ class Footer(TypedDict):
     address: list[str]
     rows: int
     sha256: str
+
+
+# Differences for readers: short values, and fitted generators by name
+
+SHOWN, LEAD = 200, 40  # characters of a value; of these before the place where two part
+
+
+def differing_lines(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines in which two definitions of the same name differ."""
+    yield f"{what}:"
+    before, after = dict(_flat(old)), dict(_flat(new))
+    for path in sorted(before.keys() | after.keys()):
+        left, right = before.get(path), after.get(path)
+        if left == right or path in ("hash", "design") or path.startswith("design."):
+            continue
+        if left is not None and right is not None and _is_fitted(left) and _is_fitted(right):
+            yield f"  {path}: {_of_fits(left, right)}"
+        elif isinstance(left, str) and isinstance(right, str) and "\n" in left + right:
+            lines = difflib.unified_diff(left.splitlines(), right.splitlines(), lineterm="", n=1)
+            yield f"  {path}:"
+            yield from (f"    {_cut(line)}" for line in list(lines)[2:])
+        else:
+            yield f"  {path}: {_change(left, right)}"
+
+
+def _change(left: Any, right: Any) -> str:
+    """Show two values, long ones around the place at which they part."""
+    before, after = json.dumps(left), json.dumps(right)
+    if max(len(before), len(after)) <= SHOWN:
+        return f"{before} -> {after}"
+    pairs = enumerate(zip(before, after, strict=False))
+    part = next((k for k, (one, other) in pairs if one != other), min(len(before), len(after)))
+    start = max(0, part - LEAD)
+    return f"{_cut(before, start)} -> {_cut(after, start)}"
+
+
+def _cut(text: str, start: int = 0) -> str:
+    head, tail = "..." if start else "", "..." if len(text) > start + SHOWN else ""
+    return f"{head}{text[start : start + SHOWN]}{tail}"
+
+
+def _is_fitted(definition: Any) -> bool:
+    """Whether a definition is of a fitted generator, whose numbers do not inform a reader."""
+    return isinstance(definition, Mapping) and FITTED_BY in definition
+
+
+def _of_fits(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
+    before, after = dict(_flat(left[FITTED_BY])), dict(_flat(right[FITTED_BY]))
+    kinds = (config.get("class", config.get("class.name")) for config in (before, after))
+    old, new = map(_short, map(str, kinds))
+    if old != new:
+        return f"a fitted {old} -> a fitted {new}"
+    names = [name for name in before | after if before.get(name) != after.get(name)]
+    if not names:
+        return f"a fitted {old} -> another of the same configuration (other data or another key)"
+    changes = (f"{name} {_change(before.get(name), after.get(name))}" for name in names)
+    return f"a fitted {old} -> one of another configuration: {_cut(', '.join(changes))}"
+
+
+def _short(name: str) -> str:
+    """Return the last part of a public name, without its version: ``WGAN``."""
+    return name.rpartition(".")[2].partition(" ")[0]
+
+
+def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, Mapping) and not (path and _is_fitted(tree)):
+        for name, value in tree.items():
+            yield from _flat(value, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, tree

@@ -1,13 +1,13 @@
 """Computing one cell: the missing blocks, on draws that all estimators share.
 
-The first block of an estimator is also looked at: for samples or estimates that never vary, for
-estimates without a truth, and for the reasons of failures.
+First blocks are checked for samples and estimates that never vary, for estimates without a truth,
+and for the reasons of failures.
 """
 
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -18,20 +18,26 @@ from jaxtyping import Array, Key
 
 from mcsim._core.keys import Stream
 from mcsim._core.protocols import Explained, ReadsColumns
-from mcsim._core.records import SUCCESSES, WITH_RESULT, Estimate, Panel, Status
+from mcsim._core.records import WITH_RESULT, Estimate, Panel, Status
 from mcsim._data.schema import Schema
 from mcsim._host.pool import LOOK_EVERY, WorkerPool
 from mcsim._host.worker import Outcome
 from mcsim._readers import DEFAULT_ESTIMAND, FullLabel, settled
 from mcsim._results.caveats import means_of
-from mcsim._results.failures import Named, sentence_of_first_block, store_reasons, without_success
+from mcsim._results.failures import (
+    Named,
+    has_failed,
+    sentence_of_first_block,
+    store_reasons,
+    without_success,
+)
 from mcsim._results.store import Store
 from mcsim._results.store_files import is_there, read_block, write_block
 from mcsim._results.store_records import NotesRecord
 from mcsim._run.chunks import HostBlock, HostBlocks, draw_all
-from mcsim._run.compiled import NATIVE_BLOCK, diagnose_chunk, replications
-from mcsim._run.evaluate import Evaluation, evaluate, host_rows, native_rows
-from mcsim._run.plan import CellPlan, EstimatorPlan
+from mcsim._run.compiled import diagnose_chunk
+from mcsim._run.evaluate import Evaluation, evaluate, host_rows, native_rows, replications
+from mcsim._run.plan import NATIVE_BLOCK, CellPlan, EstimatorPlan
 from mcsim._run.progress import Progress
 from mcsim._run.truth import CellTruth, estimands_without_truth, without_synonyms
 from mcsim.errors import StoreError
@@ -41,16 +47,17 @@ _LEAST = 8  # successes, from which equal estimates are no accident
 
 @dataclass
 class NativeBlock:
-    """A block of a native estimator under way: estimates and diagnoses, chunk after chunk."""
+    """A block of a native estimator under way: estimates, truths, diagnoses, chunk after chunk."""
 
     estimator: EstimatorPlan
     start: int
     estimates: list[Mapping[FullLabel, Estimate]] = field(default_factory=list)
+    truths: list[Mapping[str, np.ndarray]] = field(default_factory=list)
     diagnoses: list[Mapping[str, Array]] = field(default_factory=list)
 
 
 class CellRunner:
-    """Computes the missing blocks of a cell, a native block's worth of replications at a time.
+    """Computes the missing blocks of a cell, NATIVE_BLOCK replications at a time.
 
     An estimator's first block decides about its others: if all of it failed, they are skipped.
     Until that is known, host functions are run on no other block. A native block may be computed
@@ -63,7 +70,7 @@ class CellRunner:
     reps : int
         Replications asked for; blocks are whole, so that more are computed.
     store, pool, truth, display, stop
-        Where blocks go, where host functions run, the cell's truth, the progress display, and the
+        The store, the processes of host functions, the cell's truth, the progress display, and the
         event that ends the work early.
 
     Attributes
@@ -103,7 +110,7 @@ class CellRunner:
             self._look_for(estimator, range(0, reps, estimator.block))
 
     def _look_for(self, estimator: EstimatorPlan, starts: range) -> None:
-        """Find out which blocks are missing."""
+        """Note the blocks of an estimator that the store lacks."""
         in_vain, missing = False, set()
         for start in starts:
             rows = self._stored(estimator, start)
@@ -136,14 +143,14 @@ class CellRunner:
         self.display.skipped(self.plan, estimator, [s for s in starts if s])
 
     def _has_lost_notes(self, estimator: EstimatorPlan) -> bool:
-        """Whether the notes of an estimator on the first block are damaged, and were set aside."""
+        """Return whether an estimator's notes on the first block were damaged, and set aside."""
         file = self.store.notes(self.plan.hash, estimator.hash)
         return is_there(file) and self.store.recover(file, NotesRecord) is None
 
-    def is_missing(self, start: int) -> bool:
-        """Return whether any block among the replications from ``start`` is missing."""
-        stop = start + NATIVE_BLOCK
-        return any(start <= s < stop for starts in self._missing.values() for s in starts)
+    def jobs(self) -> list[int]:
+        """Return from which replications `compute` has blocks to compute."""
+        missing = set().union(*self._missing.values())
+        return sorted({start - start % NATIVE_BLOCK for start in missing})
 
     def lacking(self) -> list[EstimatorPlan]:
         """Return the estimators of which any block is missing."""
@@ -157,29 +164,36 @@ class CellRunner:
 
     def compute(self, start: int) -> None:
         """Compute the missing blocks among the NATIVE_BLOCK replications from ``start``."""
-        lacking = (e for e in self.plan.estimators if not e.is_host and self._lacks(e, start))
-        native = [NativeBlock(estimator, start) for estimator in lacking]
+        begun: dict[str, NativeBlock] = {}
         hosts = HostBlocks(self.plan, self.pool, self._missing)
-        truths: list[Mapping[str, Any]] = []
         chunks = range(start, start + NATIVE_BLOCK, self.plan.chunk)
-        wanted = (first for first in chunks if native or hosts.is_needed(first))
+        wanted = (c for c in chunks if any(self._native_at(c)) or hosts.is_needed(c))
         for first, (sample, schema) in draw_all(self.plan, wanted, self.pool):
             self.display.ran(self.plan.drawing)
-            truths.append({name: np.asarray(value) for name, value in sample.truth.items()})
-            self.estimands |= {e for e, value in truths[-1].items() if not np.isnan(value).all()}
+            truths = {name: np.asarray(value) for name, value in sample.truth.items()}
+            self.estimands |= {e for e, value in truths.items() if not np.isnan(value).all()}
             if first == 0:
                 self._look_at(sample.panel)
             hosts.submit(hosts.needing(first, at_start=True), first, sample, schema)
-            for block in native:
-                self._extend(block, first, sample.panel, schema)
+            for estimator in self._native_at(first):
+                if first % estimator.block == 0:
+                    begun[estimator.name] = NativeBlock(estimator, first)
+                begun[estimator.name].truths.append(truths)
+                self._extend(begun[estimator.name], first, sample.panel, schema)
             if self.stop.is_set():
                 return
-            if first == chunks[-1]:
-                for block in native:
-                    self._write_native(block, truths)
+            for estimator in self._native_at(first):
+                if (first + self.plan.chunk) % estimator.block == 0:
+                    self._write_native(begun.pop(estimator.name))
             hosts.submit(self._released(hosts, first), first, sample, schema)
             self._finish(hosts, wait_for=lambda _: False)
         self._finish(hosts, wait_for=lambda _: True)
+
+    def _native_at(self, first: int) -> Iterator[EstimatorPlan]:
+        """Yield the native estimators that lack the block of the chunk from ``first``."""
+        for estimator in self.plan.estimators:
+            if not estimator.is_host and self._lacks(estimator, first - first % estimator.block):
+                yield estimator
 
     def _look_at(self, panels: Panel) -> None:
         """Note whether the first samples are equal, as `check_draws` does for host DGPs."""
@@ -217,10 +231,11 @@ class CellRunner:
         cell = Named(self.plan.cell.name, self.plan.hash)
         store_reasons(self.store, cell, Named(estimator.name, estimator.hash), first, outcomes)
 
-    def _write_native(self, block: NativeBlock, truths: list[Mapping[str, Any]]) -> None:
+    def _write_native(self, block: NativeBlock) -> None:
         """Write a native block, and its estimator's notes on the panels."""
-        estimator, reps = block.estimator, np.arange(block.start, block.start + NATIVE_BLOCK)
-        rows = native_rows(block.estimates, truths, reps, self._single_estimand(truths[0]))
+        estimator, reps = block.estimator, block.start + np.arange(block.estimator.block)
+        estimand = self._single_estimand(block.truths[0])
+        rows = native_rows(block.estimates, block.truths, reps, estimand)
         if means := means_of(block.diagnoses):
             self.store.write(self.store.notes(self.plan.hash, estimator.hash), means)
         self._write(estimator, block.start, rows, self._reasons.get(estimator.name, {}))
@@ -242,7 +257,7 @@ class CellRunner:
         return start in self._missing[estimator.name]
 
     def _finish(self, hosts: HostBlocks, wait_for: Callable[[HostBlock], bool]) -> None:
-        """Write the host blocks that are back."""
+        """Write the host blocks that the workers have finished."""
         for block, outcomes in hosts.finished(wait_for):
             self.seconds[block.estimator.name] += sum(outcome.seconds for outcome in outcomes)
             reps = np.arange(block.start, block.start + len(outcomes))
@@ -329,12 +344,18 @@ def value_that_never_varies(estimator: object, rows: pd.DataFrame) -> float | No
     """
     if isinstance(estimator, ReadsColumns) and not estimator.reads:
         return None
-    known = rows[rows["status"].isin(SUCCESSES) & np.isfinite(rows["value"])]
-    labels = known.groupby(["estimand", "inference"], observed=True)["value"]
-    if known["rep"].nunique() < _LEAST or (labels.nunique() > 1).any():
+    value = rows["value"].to_numpy()
+    known = ~has_failed(rows).to_numpy() & np.isfinite(value)
+    if len(np.unique(rows["rep"].to_numpy()[known])) < _LEAST:
         return None
-    missed = known.loc[~np.isclose(known["value"], known["truth"]), "value"]
-    return None if missed.empty else float(missed.iloc[0])
+    estimand, inference = (pd.factorize(rows[name])[0] for name in ("estimand", "inference"))
+    label = estimand * (1 + inference.max()) + inference
+    for each in np.unique(label[known]):
+        mine = value[known & (label == each)]
+        if (mine != mine[0]).any():
+            return None
+    missed = known & ~np.isclose(value, rows["truth"].to_numpy())
+    return float(value[missed][0]) if missed.any() else None
 
 
 def explained(
@@ -367,6 +388,6 @@ def explained(
     for number, rep in zip(*np.unique(status, return_index=True), strict=True):
         one = Status(int(number))
         if not one.has_result and one.label not in known:
-            said = estimator.explain(replications(panels, int(rep)))
-            outcomes[rep] = outcomes[rep]._replace(trouble=said)
+            reason = estimator.explain(replications(panels, int(rep)))
+            outcomes[rep] = outcomes[rep]._replace(trouble=reason)
     return outcomes if any(outcome.trouble for outcome in outcomes) else []

@@ -22,7 +22,7 @@ from mcsim._host.payload import Payload
 from mcsim._host.pool import Task, WorkerPool
 from mcsim._host.worker import MASK, Outcome, draw_piece, draw_watched, piece_of
 from mcsim._results.store import Store
-from mcsim._run.compiled import HOST_BLOCK, draw_chunk
+from mcsim._run.compiled import draw_chunk
 from mcsim._run.evaluate import Piece, send, words_of
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim.errors import InputError, did_you_mean, raise_all
@@ -157,7 +157,7 @@ class HostBlocks:
         first : int
             First replication of the chunk.
         at_start : bool
-            Whether the estimators' first blocks, or all others.
+            True for the estimators' first blocks, False for all others.
         """
         return [
             self._open.setdefault((e.name, start), HostBlock(e, start))
@@ -171,7 +171,8 @@ class HostBlocks:
 
     def _missing_in(self, first: int) -> Iterator[tuple[EstimatorPlan, int]]:
         for estimator in self._plan.estimators:
-            for start in range(first - first % HOST_BLOCK, first + self._plan.chunk, HOST_BLOCK):
+            block = estimator.block
+            for start in range(first - first % block, first + self._plan.chunk, block):
                 if estimator.is_host and start in self._missing[estimator.name]:
                     yield estimator, start
 
@@ -183,7 +184,7 @@ class HostBlocks:
         columns, words = piece_of(sample.panel), words_of(keys)
         for block in blocks:
             low = max(first, block.start) - first
-            high = min(first + self._plan.chunk, block.start + HOST_BLOCK) - first
+            high = min(first + self._plan.chunk, block.start + block.estimator.block) - first
             payload, size = self._payload(block.estimator, schema), self._piece_size(block)
             timeout = block.estimator.estimator.timeout
             for start in range(low, high, size):
@@ -198,7 +199,7 @@ class HostBlocks:
     ) -> Iterator[tuple[HostBlock, list[Outcome]]]:
         """Yield the blocks that are complete, with their outcomes; wait for some of them."""
         for key, block in list(self._open.items()):
-            if block.drawn == HOST_BLOCK and (wait_for(block) or block.is_done()):
+            if block.drawn == block.estimator.block and (wait_for(block) or block.is_done()):
                 del self._open[key]
                 yield block, [outcome for piece in block.pieces for outcome in piece.outcomes()]
 
@@ -206,7 +207,7 @@ class HostBlocks:
         """Return the replications of a piece: all workers share a first block."""
         if block.estimator.estimator.timeout is not None:
             return 1
-        share = HOST_BLOCK // max(1, self._pool.workers)
+        share = block.estimator.block // max(1, self._pool.workers)
         return _PIECE if block.start else max(1, min(_PIECE, share))
 
     def _payload(self, estimator: EstimatorPlan, schema: Any) -> Payload:

@@ -1,8 +1,8 @@
 """Compiled programs of a run: one draws a chunk of samples, one estimates on a chunk of panels.
 
-Draws and estimates are two programs, so that every estimator of a cell sees the same samples and
-none is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is an argument of the
-program, so that the members of an ensemble share one; a plain function is a constant of it.
+Draws and estimates are two programs, so that all estimators of a cell get the same samples and no
+sample is drawn twice. A DGP or estimator that is a pytree (a fitted generator) is an argument of
+the program, so that the members of an ensemble share one; a plain function is a constant of it.
 """
 
 import contextlib
@@ -16,28 +16,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Key
 
 from mcsim._core.design import Design
 from mcsim._core.machine import PROGRAMS
-from mcsim._core.protocols import Diagnosed, ReadsSchema
+from mcsim._core.protocols import Diagnosed, ReadsColumns
 from mcsim._core.records import Estimate, Panel, Sample
 from mcsim._data import remedy_for_cross_section
-from mcsim._data.schema import Schema
 from mcsim._host.host import kind_of
 from mcsim._readers import UNNAMED, FullLabel, label_all
-from mcsim._run.missing import MISSING, missing_cells, without_cells
 from mcsim.errors import ContractError, InputError, McsimError, TooFewPeriods, type_and_message
 
-NATIVE_BLOCK = 1024
-"""Replications in a stored block of a native estimator."""
-
-HOST_BLOCK = 64
-"""Replications in a stored block of a host estimator."""
-
 _KEY = jax.ShapeDtypeStruct((), jax.eval_shape(jax.random.key, 0).dtype)
-
-_CHUNK_BYTES = 2**22  # of a chunk's panels on a CPU: the fastest of 1 to 8 MB
 
 
 def draw_chunk(name: str, dgp: Any, keys: Key[Array, " rep"], design: Design) -> Sample:
@@ -139,9 +129,22 @@ def diagnose_chunk(name: str, estimator: Any, panels: Panel) -> dict[str, Array]
     if not isinstance(estimator, Diagnosed):
         return found
     with readable_errors(f"estimator {name!r}: its diagnosis"):
-        if not jax.eval_shape(estimator.diagnose, jax.tree.map(_shape_of_first, panels)):
+        if not _diagnoses(estimator, panels):
             return found
         return found | _run(_diagnose, estimator, panels)
+
+
+def _diagnoses(estimator: Diagnosed, panels: Panel) -> bool:
+    """Return whether an estimator has any diagnosis of panels; traced once for their shapes."""
+    leaves, tree = jax.tree.flatten(jax.tree.map(_shape_of_first, panels))
+    if not jax.tree_util.all_leaves([estimator]):
+        return bool(jax.eval_shape(estimator.diagnose, jax.tree.unflatten(tree, leaves)))
+    return _diagnoses_of(estimator, tree, *leaves)
+
+
+@lru_cache(maxsize=1024)
+def _diagnoses_of(estimator: Diagnosed, tree: Any, *leaves: Any) -> bool:
+    return bool(jax.eval_shape(estimator.diagnose, jax.tree.unflatten(tree, leaves)))
 
 
 def sample_shape(name: str, dgp: Any, design: Design) -> Any:
@@ -197,42 +200,55 @@ def estimate_labels(name: str, estimator: Any, panel: Mapping[str, Any]) -> list
     return list(shapes)
 
 
-def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
-    """Return an estimator for panels of a schema: unchanged, unless it is `ReadsSchema`.
+# Missing cells. Estimators that name their columns (`ReadsColumns`) get panels without the cells in
+# which one of these columns is NaN; others get panels as they are.
 
-    Such an estimator makes dummies of ``nominal`` columns, refuses other categories, and is given
-    the user's names of unit and time.
-    """
-    if schema is None or not isinstance(estimator, ReadsSchema):
-        return estimator
-    return estimator.with_schema(schema, nominal)
+MISSING = "cells with NaN in a column that it reads"
+"""The name of a count: such cells are left out, or the status is ``nan`` if all are needed."""
 
 
-def chunk_size(panel: Mapping[str, Any]) -> int:
-    """Return the replications of a chunk: a power of two that divides every native block.
-
-    On a CPU the panels of a chunk fill about four megabytes; an accelerator takes a whole block.
+def missing_cells(estimator: object, panels: Panel) -> Bool[Array, "rep unit period"] | None:
+    """Return the observed cells in which a column that the estimator reads is NaN.
 
     Parameters
     ----------
-    panel : Panel
-        The shapes of one sample's panel.
+    estimator : Estimator
+    panels : Panel
+        Columns (rep, unit, period).
+
+    Returns
+    -------
+    array of bool (rep, unit, period) or None
+        None where there are none, and for functions, which see the panel as it is.
     """
-    if jax.default_backend() != "cpu":
-        return NATIVE_BLOCK
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(panel))
-    fitting = max(1, _CHUNK_BYTES // max(1, size))
-    return min(NATIVE_BLOCK, 2 ** (fitting.bit_length() - 1))
+    if not isinstance(estimator, ReadsColumns):
+        return None
+    columns = tuple(panels[name] for name in estimator.reads if name in panels)
+    if not any(_has_nan(column) for column in columns):
+        return None
+    missing, some = _missing(columns, panels.mask)
+    return missing if some else None
 
 
-def batch_of_one(panel: Panel) -> Panel:
-    """Return a panel as a batch; on the host, where no program is compiled to do so."""
-    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[None]), panel)
+def _has_nan(column: Array) -> bool:
+    """Whether a number is NaN; on a CPU without a program, whose compilation would cost more."""
+    numeric: Any = np if jax.default_backend() == "cpu" else jnp
+    return bool(numeric.isnan(numeric.min(numeric.asarray(column))))
 
 
-def replications(panels: Panel, which: int | slice) -> Panel:
-    """Return one replication of a batch, or some; on the host as well."""
-    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[which]), panels)
+@jax.jit
+def _missing(
+    columns: tuple[Array, ...], mask: Array | None
+) -> tuple[Bool[Array, "rep unit period"], Bool[Array, ""]]:
+    missing = jnp.stack([jnp.isnan(column) for column in columns]).any(axis=0)
+    missing = missing if mask is None else missing & mask
+    return missing, missing.any()
+
+
+def without_cells(panels: Panel, cells: Bool[Array, "rep unit period"]) -> Panel:
+    """Return panels in which these cells are not observed."""
+    mask = ~cells if panels.mask is None else panels.mask & ~cells
+    return Panel.batch(panels, mask, panels.static_part)
 
 
 def _split(part: Any) -> tuple[Any, Any]:
@@ -244,7 +260,7 @@ def _shape_of_first(leaf: Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
 
 
-# A program knows no name, so that the same part under two names is one program. The inner functions
+# Names are no arguments of programs: one part under two names is one program. The inner functions
 # are jitted too: they are traced once for a shape, whatever the chunk.
 
 

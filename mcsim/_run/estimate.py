@@ -12,8 +12,8 @@ from mcsim._core.protocols import Explained, faults_of_level, faults_of_null, wi
 from mcsim._core.records import SUCCESSES, Panel, require_panel
 from mcsim._data.schema import Schema
 from mcsim._results.caveats import means_of, note_sentences
-from mcsim._run.compiled import batch_of_one, diagnose_chunk, readable_errors
-from mcsim._run.evaluate import evaluate, rows_of
+from mcsim._run.compiled import diagnose_chunk, readable_errors
+from mcsim._run.evaluate import batch_of_one, evaluate, rows_of
 from mcsim._run.parts import faults_of_parts, named
 from mcsim.errors import raise_all, warn
 from mcsim.measures._replications import complete_intervals

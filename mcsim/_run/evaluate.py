@@ -1,7 +1,7 @@
-"""Evaluating an estimator, native or host, from panels to rows: the one way in which one is run.
+"""Evaluating an estimator, native or host, from panels to rows: the one way to run it.
 
-The runner, `mcsim.estimate`, a replay, the truth of a population, the checks of `mcsim.testing` and
-fidelity tables come here. A native estimator is a compiled program (`compiled`). A host estimator
+The runner, `mcsim.estimate`, replays, truths of populations, the checks of `mcsim.testing` and
+fidelity tables use it. A native estimator is a compiled program (`compiled`). A host estimator
 is a function of frames, called in this process or in those of a pool (`_host.worker`).
 """
 
@@ -17,6 +17,7 @@ import pandas as pd
 import pebble
 from jaxtyping import Array, Key
 
+from mcsim._core.protocols import ReadsSchema
 from mcsim._core.records import WITH_RESULT, Estimate, Panel, Status
 from mcsim._data import about_names
 from mcsim._data.schema import Schema
@@ -25,7 +26,7 @@ from mcsim._host.payload import Payload
 from mcsim._host.pool import Task, WorkerPool
 from mcsim._host.worker import Columns, Outcome, estimate_piece, frame_of, piece_of, replication_of
 from mcsim._readers import UNNAMED, FullLabel, has_se, settled
-from mcsim._run.compiled import estimate_chunk, with_schema
+from mcsim._run.compiled import estimate_chunk
 
 _NUMBERS = ("value", "se", "lower", "upper", "df", "p_value")
 
@@ -43,7 +44,7 @@ class Evaluation(NamedTuple):
         Arrays of shape (rep,). A replication without an estimate of this label has NaN, and the
         status of its failure.
     outcomes : list of Outcome
-        Of a host estimator, one per replication: its own estimates, or why there are none.
+        Of a host estimator, one per replication: its own estimates, or the reason of a failure.
     """
 
     estimator: Any
@@ -101,6 +102,27 @@ def evaluate(
     return Evaluation(estimator, _estimates_of(outcomes) or _unlabeled(outcomes), outcomes)
 
 
+def with_schema(estimator: Any, schema: Schema | None, nominal: Mapping[str, int | None]) -> Any:
+    """Return an estimator for panels of a schema: unchanged, unless it is `ReadsSchema`.
+
+    Such an estimator makes dummies of ``nominal`` columns, refuses other categories, and is given
+    the user's names of unit and time.
+    """
+    if schema is None or not isinstance(estimator, ReadsSchema):
+        return estimator
+    return estimator.with_schema(schema, nominal)
+
+
+def batch_of_one(panel: Panel) -> Panel:
+    """Return a panel as a batch; on the host, where no program is compiled to do so."""
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[None]), panel)
+
+
+def replications(panels: Panel, which: int | slice) -> Panel:
+    """Return one replication of a batch, or some; on the host as well."""
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[which]), panels)
+
+
 def words_of(keys: Key[Array, " rep"]) -> np.ndarray:
     """Return the 32-bit words (rep, 2) of keys, as they travel to workers."""
     return np.asarray(jax.random.key_data(keys))
@@ -121,7 +143,7 @@ class Piece:
     task: Task
 
     def done(self) -> bool:
-        """Return whether the outcomes are there."""
+        """Return whether the piece has been computed."""
         return self.task.done()
 
     def outcomes(self) -> list[Outcome]:
@@ -190,8 +212,8 @@ def _names_explained(frame: pd.DataFrame) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if said := about_names(error, frame):
-            error.add_note(said.removeprefix("; "))
+        if note := about_names(error, frame):
+            error.add_note(note.removeprefix("; "))
         raise
 
 
@@ -204,7 +226,7 @@ def _estimates_of(outcomes: Sequence[Outcome]) -> dict[FullLabel, Estimate]:
     Parameters
     ----------
     outcomes : sequence of Outcome
-        One per replication; one that lacks a label which others have is a failure there.
+        One per replication; a label that only others have is a failure there.
     """
     labels = dict.fromkeys(label for outcome in outcomes for label in outcome.estimates)
     return {label: _stacked([_estimate(o, label) for o in outcomes]) for label in labels}

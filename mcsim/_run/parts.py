@@ -2,12 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
 from mcsim._core.design import Design
-from mcsim._core.protocols import TakesNullAndLevel, keywords_taken
+from mcsim._core.protocols import Generator, TakesNullAndLevel, described, keywords_taken
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
 from mcsim._host.host import HostDGP, HostEstimator
@@ -25,8 +25,27 @@ _LIFT = {
 _DATA = (pd.DataFrame, Panel, Schema, Design)
 
 
+@runtime_checkable
+class Trainer(Protocol):
+    """The configuration of a generator, which is fitted before it can draw."""
+
+    def fit_members(self, *arguments: Any, **options: Any) -> Any:
+        """Fit an ensemble."""
+        ...
+
+
+@runtime_checkable
+class HasFactors(Protocol):
+    """A DGP that names the factors of a design that it reads."""
+
+    @property
+    def factors(self) -> Any:
+        """The names; None where it may read any."""
+        ...
+
+
 def faults_of_parts(argument: str, parts: Any) -> list[str]:
-    """Return what is wrong with the DGPs or the estimators of a study."""
+    """Return the faults of the DGPs or the estimators of a study."""
     if fault := _fault_of_data(argument, parts):
         return [f"{argument}: {fault}"]
     try:
@@ -40,7 +59,7 @@ def faults_of_parts(argument: str, parts: Any) -> list[str]:
 
 
 def faults_of_repeats(argument: str, parts: Any) -> list[str]:
-    """Return which names stand for two DGPs or two estimators."""
+    """Return a fault for every name of two DGPs or two estimators."""
     names = [name for name, _ in named(argument, parts)]
     return [
         f"{argument}: two are called {name!r}; give them names with a dict, {{'a': ..., 'b': ...}}"
@@ -65,8 +84,8 @@ def _fault_of_data(argument: str, part: Any) -> str:
 
 
 def _fault_of_part(argument: str, part: Any) -> str:
-    """Return why one part is no DGP or no estimator, as it stands after its name."""
-    if hasattr(part, "members") and not isinstance(part, type):
+    """Return the fault of one DGP or estimator, as a sentence without its name."""
+    if described(part).members is not None and not isinstance(part, type):
         return ""
     fault = _fault_of_data(argument, part)
     if not fault and isinstance(part, type):
@@ -79,12 +98,12 @@ def _fault_of_part(argument: str, part: Any) -> str:
 def _fault_of_object(argument: str, part: Any) -> str:
     """Return the remedy for an object that cannot be called: a trainer, a generator."""
     kind = type(part).__name__
-    if hasattr(type(part), "fit_members"):
+    if isinstance(part, Trainer):
         return (
             f"is a trainer; fit it first, {kind}(...).fit(key, panel), and give the generator "
             "to mcsim.dgps.with_effect"
         )
-    if argument == "dgp" and hasattr(type(part), "sample"):
+    if argument == "dgp" and isinstance(part, Generator):
         return (
             f"is a generator ({kind}), which has no truth; "
             "mcsim.dgps.with_effect(generator, outcome=..., assignment=..., effect=...) makes "
@@ -101,7 +120,7 @@ def _fault_of_place(argument: str, part: Any) -> str:
         return "is an estimator; give it as estimators="
     if argument == "estimators" and isinstance(part, HostDGP):
         return "takes (rng, design) and so is a DGP"
-    if argument == "estimators" and hasattr(part, "factors"):
+    if argument == "estimators" and isinstance(part, HasFactors):
         return "is a DGP; give it as dgp="
     return ""
 

@@ -1,12 +1,10 @@
 """The plan of a run: cells and estimators with their keys and hashes, checked against the store.
 
-The change rule: what a store holds under a name stays what it is. Another definition under the
-same name (cell or estimator) stops the run with the difference, unless changes are accepted.
+The change rule: the definition that a store has of a name (cell or estimator) stays. Another one
+under the same name stops the run with the difference, unless changes are accepted.
 """
 
-import difflib
 import functools
-import json
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,23 +25,27 @@ from mcsim._core.keys import (
     stream_key,
 )
 from mcsim._core.protocols import DescribedDGP, described
-from mcsim._definitions.describe import FITTED_BY, describe
+from mcsim._definitions.describe import describe
 from mcsim._host.host import HostDGP, HostEstimator
 from mcsim._host.payload import Payload
 from mcsim._readers import FullLabel
 from mcsim._results.store import Store
-from mcsim._results.store_records import CellRecord, EstimatorRecord
-from mcsim._run.compiled import (
-    HOST_BLOCK,
-    NATIVE_BLOCK,
-    chunk_size,
-    estimate_labels,
-    sample_shape,
-    with_schema,
-)
+from mcsim._results.store_records import CellRecord, EstimatorRecord, differing_lines
+from mcsim._run.compiled import estimate_labels, sample_shape
+from mcsim._run.evaluate import with_schema
 from mcsim._run.study import Cell, Study
 from mcsim._version import __version__
 from mcsim.errors import StoreMismatch, raise_all
+
+NATIVE_BLOCK = 1024
+"""Replications in a stored block of a native estimator, where samples are not large."""
+
+HOST_BLOCK = 64
+"""The same of a host estimator."""
+
+_LARGE_SAMPLES = ((2**17, 16), (2**15, 128))  # more cells than these: replications of a block
+
+_CHUNK_BYTES = 2**22  # of a chunk's panels on a CPU: the fastest of 1 to 8 MB
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class CellPlan:
     definition : dict
         The content of the hash.
     form : hashable
-        On it, beside their names, the programs of estimators depend: cells share them.
+        Structure and shapes of a panel; cells of one form share the programs of estimators.
     """
 
     cell: Cell
@@ -119,11 +121,11 @@ class CellPlan:
 
     @property
     def drawing(self) -> Hashable:
-        """The compiled program that draws its samples, by what it depends on."""
+        """Key of the program that draws samples: the DGP's name and the design's structure."""
         return self.cell.dgp_name, jax.tree.structure(self.cell.seen)
 
     def estimating(self, estimator: EstimatorPlan) -> Hashable:
-        """Return the compiled program of a native estimator, by what it depends on."""
+        """Return the key of a native estimator's program: its name and the form of panels."""
         return estimator.name, self.form
 
     @functools.cached_property
@@ -138,11 +140,13 @@ class CellPlan:
 
     def keys(self, stream: Stream, start: int, stop: int) -> Key[Array, " rep"]:
         """Return the keys of replications start..stop of a stream."""
+        if stream not in self._stream_keys:
+            self._stream_keys[stream] = stream_key(self.key, stream)
         return replication_keys(self._stream_keys[stream], np.arange(start, stop, dtype=np.uint32))
 
     @functools.cached_property
     def _stream_keys(self) -> dict[Stream, Key[Array, ""]]:
-        return {stream: stream_key(self.key, stream) for stream in Stream}
+        return {}
 
 
 def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False) -> list[CellPlan]:
@@ -164,11 +168,10 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
     StoreMismatch
         If the store holds another definition under a name of this study.
     """
-    root = root_key(seed)
-    methods = {name: _estimator_definition(name, study) for name in study.methods}
-    drafts = [_draft(cell, study, methods, root, seed) for cell in study.cells()]
+    planner = _Planner(study, seed, store)
+    drafts = [planner.draft(cell) for cell in study.cells()]
     _check_defaults(store, drafts)
-    differences = list(_differences(store, drafts, methods))
+    differences = list(_differences(store, drafts, planner.methods))
     if differences and not accept_changes:
         raise StoreMismatch(
             f"the store {store.path} holds another definition:\n"
@@ -179,38 +182,128 @@ def plan(study: Study, seed: int, store: Store, *, accept_changes: bool = False)
     return drafts
 
 
-def _draft(
-    cell: Cell, study: Study, methods: Mapping[str, dict], root: Key[Array, ""], seed: int
-) -> CellPlan:
-    """Plan a cell; native parts are traced, so that their faults are reported before the run."""
-    native = not isinstance(cell.dgp, HostDGP)
-    sample = sample_shape(cell.dgp_name, cell.dgp, cell.seen) if native else None
-    chunk = HOST_BLOCK if sample is None else chunk_size(sample.panel)
-    definition = {
-        **cell_identity(cell.dgp_name, cell.design),
-        "definition": describe(cell.dgp),
-        **_version(cell.dgp_name, study),
-        "seed": seed,
-        "environment": environment(chunk),
-    }
-    estimators = []
-    for name, method in methods.items():
-        estimator, labels = study.methods[name], []
+def block_size(most: int, panel: Mapping[str, Any]) -> int:
+    """Return the replications of a block: a power of two, fewer of large samples.
+
+    Parameters
+    ----------
+    most : int
+        `NATIVE_BLOCK` or `HOST_BLOCK`, by the kind of the estimator.
+    panel : Panel
+        The shapes of one sample's panel.
+
+    Notes
+    -----
+    Samples of up to 32,768 cells (units by periods by columns) have blocks of ``most``, of up to
+    131,072 cells at most 128, larger ones 16; not fewer, since a first block in which all fails
+    ends the work.
+    """
+    cells = sum(leaf.size for leaf in jax.tree.leaves(panel))
+    return min(most, next((size for bound, size in _LARGE_SAMPLES if cells > bound), most))
+
+
+def chunk_size(panel: Mapping[str, Any]) -> int:
+    """Return the replications of a chunk: a power of two that divides every native block.
+
+    On a CPU the panels of a chunk fill about four megabytes; an accelerator takes a whole block.
+
+    Parameters
+    ----------
+    panel : Panel
+        The shapes of one sample's panel.
+    """
+    block = block_size(NATIVE_BLOCK, panel)
+    if jax.default_backend() != "cpu":
+        return block
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(panel))
+    fitting = max(1, _CHUNK_BYTES // max(1, size))
+    return min(block, 2 ** (fitting.bit_length() - 1))
+
+
+class _Planner:
+    """Plans the cells of a study; DGPs are described, and programs traced, once for all cells.
+
+    Parameters
+    ----------
+    study, seed, store
+        As in `plan`.
+
+    Attributes
+    ----------
+    methods : dict of estimator to dict
+        Definitions of the estimators.
+    """
+
+    def __init__(self, study: Study, seed: int, store: Store):
+        self.methods = {name: _estimator_definition(name, study) for name in study.methods}
+        self._hashes = {name: digest(method) for name, method in self.methods.items()}
+        self._study, self._seed, self._store = study, seed, store
+        self._root = root_key(seed)
+        self._described: dict[int, Any] = {}  # by the DGP, which the cell keeps alive
+        self._samples: dict[Hashable, Any] = {}
+        self._bound: dict[Hashable, tuple[Any, tuple[FullLabel, ...]]] = {}
+
+    def draft(self, cell: Cell) -> CellPlan:
+        """Plan a cell; native parts are traced, so that faults are reported before the run."""
+        sample = None if isinstance(cell.dgp, HostDGP) else self._sample(cell)
+        chunk = HOST_BLOCK if sample is None else chunk_size(sample.panel)
+        if id(cell.dgp) not in self._described:
+            self._described[id(cell.dgp)] = describe(cell.dgp)
+        definition = {
+            **cell_identity(cell.dgp_name, cell.design),
+            "definition": self._described[id(cell.dgp)],
+            **_version(cell.dgp_name, self._study),
+            "seed": self._seed,
+            "environment": environment(chunk),
+        }
+        hash_, form = digest(definition), _form(cell, sample)
+        estimators = [self._estimator(name, cell, hash_, sample, form) for name in self.methods]
+        key = cell_key(self._root, cell.dgp_name, cell.design)
+        truths = sample.truth if sample else {}
+        return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths), definition, form)
+
+    def _sample(self, cell: Cell) -> Any:
+        """Return the shapes of one sample."""
+        leaves, structure = jax.tree.flatten(cell.seen)
+        of_leaves = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        key = (id(cell.dgp), structure, of_leaves)
+        if key not in self._samples:
+            self._samples[key] = sample_shape(cell.dgp_name, cell.dgp, cell.seen)
+        return self._samples[key]
+
+    def _estimator(
+        self, name: str, cell: Cell, hash_: str, sample: Any, form: Hashable
+    ) -> EstimatorPlan:
+        estimator, labels = self._study.methods[name], ()
         if sample is not None and not isinstance(estimator, HostEstimator):
-            schema = described(cell.dgp).schema
-            estimator = with_schema(estimator, schema, sample.panel.nominal)
-            labels = estimate_labels(name, estimator, sample.panel)
-        plan = EstimatorPlan(
-            name, estimator, digest(method), method["block"], tuple(labels), method
-        )
-        estimators.append(plan)
-    key, truths = cell_key(root, cell.dgp_name, cell.design), sample.truth if sample else {}
-    hash_, form = digest(definition), _form(cell, sample)
-    return CellPlan(cell, hash_, key, chunk, tuple(estimators), tuple(truths), definition, form)
+            estimator, labels = self._of_form(name, described(cell.dgp).schema, sample, form)
+        method, own = self.methods[name], self._hashes[name]
+        block = self._block(hash_, own, method["block"], sample)
+        return EstimatorPlan(name, estimator, own, block, labels, method)
+
+    def _of_form(
+        self, name: str, schema: Any, sample: Any, form: Hashable
+    ) -> tuple[Any, tuple[FullLabel, ...]]:
+        """Return a native estimator for panels of a schema, and the labels of its estimates."""
+        key = (name, id(schema), form)
+        if key not in self._bound:
+            estimator = with_schema(self._study.methods[name], schema, sample.panel.nominal)
+            self._bound[key] = estimator, tuple(estimate_labels(name, estimator, sample.panel))
+        return self._bound[key]
+
+    def _block(self, cell: str, estimator: str, most: int, sample: Any) -> int:
+        """Return the replications of a block; estimators begun in larger blocks keep them.
+
+        Definitions have ``most``, and not the size, so that a store written before large samples
+        had smaller blocks holds the same estimators.
+        """
+        block = most if sample is None else block_size(most, sample.panel)
+        large = block < most and self._store.has_blocks(cell, estimator, most)
+        return most if large else block
 
 
 def _form(cell: Cell, sample: Any) -> Hashable:
-    """Return what programs of estimators depend on; of a host DGP, no sample is known yet."""
+    """Return structure and shapes of a panel; of the design where a host DGP draws it."""
     if sample is None:
         return cell.dgp_name, jax.tree.structure(cell.seen)
     leaves, structure = jax.tree.flatten(sample.panel)
@@ -221,12 +314,15 @@ def environment(chunk: int) -> dict[str, Any]:
     """Return the versions, the device and the chunk, on which the bits of a sample depend."""
     return {
         "mcsim": ".".join(__version__.split(".")[:2]),
-        "jax": version("jax"),
+        "jax": _installed("jax"),
         "float64": bool(jax.config.read("jax_enable_x64")),
         "partitionable": bool(getattr(jax.config, "jax_threefry_partitionable", True)),
         "device": jax.devices()[0].device_kind,
         "chunk": chunk,
     }
+
+
+_installed = functools.cache(version)  # reading it takes a millisecond
 
 
 def _estimator_definition(name: str, study: Study) -> dict[str, Any]:
@@ -258,7 +354,7 @@ def _differences(
         identity = _identity(draft.definition)
         held = {hash_: other for hash_, other in stored.items() if _identity(other) == identity}
         if held and draft.hash[:12] not in held:
-            yield from _in_lines(f"cell {draft.cell.name!r}", _last(held), draft.definition)
+            yield from differing_lines(f"cell {draft.cell.name!r}", _last(held), draft.definition)
     hashes = {name: digest(method) for name, method in methods.items()}
     held_of: dict[str, dict[str, dict]] = {}
     for cell in stored:
@@ -267,7 +363,7 @@ def _differences(
     for name, method in methods.items():
         held = held_of.get(name)
         if held and hashes[name][:12] not in held:
-            yield from _in_lines(f"estimator {name!r}", _last(held), method)
+            yield from differing_lines(f"estimator {name!r}", _last(held), method)
 
 
 def _check_defaults(store: Store, plans: list[CellPlan]) -> None:
@@ -291,73 +387,3 @@ def _identity(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 def _last(held: Mapping[str, dict]) -> dict[str, Any]:
     return list(held.values())[-1]
-
-
-# Differences for readers: short values, and fitted generators by name
-
-SHOWN, LEAD = 200, 40  # characters of a value; of these before the place where two part
-
-
-def _in_lines(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines in which two definitions of the same name differ."""
-    yield f"{what}:"
-    before, after = dict(_flat(old)), dict(_flat(new))
-    for path in sorted(before.keys() | after.keys()):
-        left, right = before.get(path), after.get(path)
-        if left == right or path in ("hash", "design") or path.startswith("design."):
-            continue
-        if left is not None and right is not None and _is_fitted(left) and _is_fitted(right):
-            yield f"  {path}: {_of_fits(left, right)}"
-        elif isinstance(left, str) and isinstance(right, str) and "\n" in left + right:
-            lines = difflib.unified_diff(left.splitlines(), right.splitlines(), lineterm="", n=1)
-            yield f"  {path}:"
-            yield from (f"    {_cut(line)}" for line in list(lines)[2:])
-        else:
-            yield f"  {path}: {_change(left, right)}"
-
-
-def _change(left: Any, right: Any) -> str:
-    """Show two values, long ones around the place at which they part."""
-    before, after = json.dumps(left), json.dumps(right)
-    if max(len(before), len(after)) <= SHOWN:
-        return f"{before} -> {after}"
-    pairs = enumerate(zip(before, after, strict=False))
-    part = next((k for k, (one, other) in pairs if one != other), min(len(before), len(after)))
-    start = max(0, part - LEAD)
-    return f"{_cut(before, start)} -> {_cut(after, start)}"
-
-
-def _cut(text: str, start: int = 0) -> str:
-    head, tail = "..." if start else "", "..." if len(text) > start + SHOWN else ""
-    return f"{head}{text[start : start + SHOWN]}{tail}"
-
-
-def _is_fitted(definition: Any) -> bool:
-    """Whether a definition is of a fitted generator, whose numbers do not inform a reader."""
-    return isinstance(definition, Mapping) and FITTED_BY in definition
-
-
-def _of_fits(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
-    before, after = dict(_flat(left[FITTED_BY])), dict(_flat(right[FITTED_BY]))
-    kinds = (config.get("class", config.get("class.name")) for config in (before, after))
-    old, new = map(_short, map(str, kinds))
-    if old != new:
-        return f"a fitted {old} -> a fitted {new}"
-    names = [name for name in before | after if before.get(name) != after.get(name)]
-    if not names:
-        return f"a fitted {old} -> another of the same configuration (other data or another key)"
-    changes = (f"{name} {_change(before.get(name), after.get(name))}" for name in names)
-    return f"a fitted {old} -> one of another configuration: {_cut(', '.join(changes))}"
-
-
-def _short(name: str) -> str:
-    """Return the last part of a public name, without its version: ``WGAN``."""
-    return name.rpartition(".")[2].partition(" ")[0]
-
-
-def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, Mapping) and not (path and _is_fitted(tree)):
-        for name, value in tree.items():
-            yield from _flat(value, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, tree

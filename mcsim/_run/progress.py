@@ -1,4 +1,4 @@
-"""Progress of a run in the terminal: what starts, cells, rate, time left, bias and coverage."""
+"""Progress of a run in the terminal: workers, programs, cells, time left, bias and coverage."""
 
 import threading
 import time
@@ -53,7 +53,7 @@ class Pace:
     Attributes
     ----------
     clock : callable
-        Gives the time in seconds.
+        The time in seconds.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -121,14 +121,14 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def preparing(what: str, *, shown: bool) -> Iterator[None]:
-    """Show in a terminal what a run prepares, before its bars are there."""
+    """Show in a terminal a step of a run before its cells, which have bars."""
     console = Console(stderr=True)
     with console.status(what) if shown and console.is_terminal else nullcontext():
         yield
 
 
 def awaited(starting: int, *, compiled: int = 0, programs: int = 0, then: str = "") -> str:
-    """Return what the first replications wait for; empty once they wait for nothing.
+    """Return in words which workers start and programs are compiled; empty once none is.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def awaited(starting: int, *, compiled: int = 0, programs: int = 0, then: str = 
     compiled, programs : int
         How many programs are compiled, of how many.
     then : str
-        Anything else.
+        The next step.
 
     Examples
     --------
@@ -163,7 +163,7 @@ class Progress:
     shown : bool
         Whether to show anything.
     clock : callable
-        Gives the time in seconds.
+        Returns the time in seconds.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class Progress:
         self._bars.stop()
 
     def wait_for(self, programs: Iterable[Hashable], workers: int) -> None:
-        """Show that workers start and programs are compiled, until `started` and `ran` say so."""
+        """Show starting workers and programs to compile, until `started` and `ran` are called."""
         with self._lock:
             self._programs, self._starting = set(programs), workers
             self._show_awaited()
@@ -267,7 +267,7 @@ class Progress:
             self._advance(plan, n, running=printable(f"{estimator.name} {running}"))
 
     def _show_awaited(self) -> None:
-        """Show it in the line of all cells, which has no running numbers; or of the only one."""
+        """Show workers and programs beside all cells, a line without numbers, or the only cell."""
         task = self._whole if len(self._tasks) > 1 else next(iter(self._tasks.values()))
         if len(self._tasks) > 1 or not self._running:
             text = awaited(

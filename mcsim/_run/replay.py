@@ -14,8 +14,7 @@ from mcsim._results.open import results_of
 from mcsim._results.results import Results
 from mcsim._results.store import Store
 from mcsim._run.chunks import draw
-from mcsim._run.compiled import replications
-from mcsim._run.evaluate import evaluate, rows_of
+from mcsim._run.evaluate import evaluate, replications, rows_of
 from mcsim._run.plan import CellPlan, EstimatorPlan, plan
 from mcsim._run.run import manifest
 from mcsim._run.study import Study
@@ -110,8 +109,8 @@ def _rows_of(
     keys = found.keys(Stream.ESTIMATOR, reps.start, reps.stop)
     panels = replications(sample.panel, slice(reps.start - first, reps.stop - first))
     done = evaluate(estimator.name, estimator.estimator, keys, panels, schema, pool=pool)
-    if done.outcomes and (said := done.outcomes[0].trouble or done.outcomes[0].remark):
-        warn(f"estimator {estimator.name!r}: {said}")
+    if done.outcomes and (reason := done.outcomes[0].trouble or done.outcomes[0].remark):
+        warn(f"estimator {estimator.name!r}: {reason}")
     rows = rows_of(done, np.array(reps), "estimate")
     return rows[rows["rep"] == rep].assign(estimator=estimator.name)
 

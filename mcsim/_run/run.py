@@ -24,7 +24,6 @@ from mcsim._results.results import Results, doubtful_se
 from mcsim._results.store import Store
 from mcsim._run.cell import CellRunner
 from mcsim._run.chunks import check_draws
-from mcsim._run.compiled import NATIVE_BLOCK
 from mcsim._run.plan import CellPlan, plan, register
 from mcsim._run.progress import Progress, awaited, preparing
 from mcsim._run.study import Study, faults_of_reps
@@ -98,9 +97,9 @@ def run(
     Notes
     -----
     If an estimator fails in every replication of its first block in a cell (64 replications of a
-    host function, 1,024 of a native estimator), its others there are not run: their status is
-    ``skipped``, and the reason is printed at once. Nothing is stored of them; a changed estimator
-    is another one, and starts anew.
+    host function, 1,024 of a native estimator, of large samples down to 16), its others there are
+    not run: their status is ``skipped``, and the reason is printed at once. Nothing is stored of
+    them; a changed estimator is another one, and starts anew.
 
     Examples
     --------
@@ -204,9 +203,9 @@ def _folder(store: str | Path | None) -> Iterator[Path]:
 
 
 def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -> dict[str, Any]:
-    """Return the record of a study in a store: enough to find its rows and to read them.
+    """Return the record of a study in a store, by which its rows are found and read.
 
-    Without ``reps`` its rows are all that the store holds.
+    Without ``reps`` these are all rows in the store.
     """
     dgps = {name: described(dgp) for name, dgp in study.dgps.items()}
     caveats = [caveat for dgp in dgps.values() for caveat in dgp.caveats]
@@ -249,12 +248,7 @@ def _execute(
     _warn_before(plans, truths)
     stop = threading.Event()
     runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]
-    jobs = [
-        (runner, start)
-        for runner in runners
-        for start in range(0, reps, NATIVE_BLOCK)
-        if runner.is_missing(start)
-    ]
+    jobs = [(runner, start) for runner in runners for start in runner.jobs()]
     jobs.sort(key=lambda job: job[1] > 0)  # first blocks decide about the others
     _start(runners, pool, display)
     with ThreadPoolExecutor(threads) as executor:
@@ -276,7 +270,7 @@ def _execute(
 
 
 def _start(runners: list[CellRunner], pool: WorkerPool, display: Progress) -> None:
-    """Let the workers import what host functions need, while the programs are compiled."""
+    """Start the imports of host functions in the workers, while programs are compiled."""
     lacking = [(runner.plan, e) for runner in runners for e in runner.lacking() if e.is_host]
     schemas = {e.name: (e.estimator, p.dgp.schema) for p, e in reversed(lacking)}
     programs = set().union(*(runner.programs() for runner in runners))
@@ -292,14 +286,14 @@ def _warn_before(plans: list[CellPlan], truths: Mapping[str, CellTruth]) -> None
         if not truth.own:
             labels = [(e.name, estimand) for e in p.estimators for estimand, _ in e.labels]
             asked = [(name, of) for name, of in labels if of or truth.leaves_open(p, of)]
-            warn_without_truth(p.cell.dgp_name, asked, truth.knows(p))
+            warn_without_truth(p.cell.dgp_name, asked, truth.known_estimands(p))
         warn_of_other_treatments(p)
 
 
 def _warn_after(runners: list[CellRunner]) -> None:
     """Warn of estimates without a truth and of constant estimates in first blocks."""
     for runner in runners:
-        known = runner.truth.knows(runner.plan) | runner.estimands
+        known = runner.truth.known_estimands(runner.plan) | runner.estimands
         warn_without_truth(runner.plan.cell.dgp_name, runner.without_truth, known)
     equal = (
         (estimator, runner.plan.cell.name, value)

@@ -1,4 +1,4 @@
-"""The study: DGPs and designs crossed with estimators, and the cells that come of it."""
+"""The study: DGPs and designs crossed with estimators, and its cells."""
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ _TABLE_COLUMNS = ("kind", "mcse", "given_shocks", f"{GENERATOR}s", *PUBLISHED_CO
 @with_remedies()
 @dataclass(frozen=True)
 class Study:
-    """A simulation study: which estimators, on samples of which DGPs, under which designs.
+    """A simulation study: estimators on samples of DGPs under designs.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Study:
     aim : str
         The question that the study answers.
     null : float
-        The value that tests are of.
+        The value of the null hypothesis.
     level : float
         Confidence level of intervals; tests reject at 1 - level. Estimators whose own p-values and
         limits depend on the null or the level take both from here.

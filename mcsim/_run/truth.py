@@ -15,8 +15,8 @@ from mcsim._host.pool import WorkerPool
 from mcsim._readers import DEFAULT_ESTIMAND, UNNAMED, FullLabel
 from mcsim._results.store import Store
 from mcsim._results.store_records import OwnTruthRecord, TruthRecord
-from mcsim._run.compiled import batch_of_one, readable_errors
-from mcsim._run.evaluate import evaluate
+from mcsim._run.compiled import readable_errors
+from mcsim._run.evaluate import batch_of_one, evaluate
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim.errors import ContractError, did_you_mean, nearest
 
@@ -39,13 +39,13 @@ class CellTruth:
     own: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     kind: str = "known"
 
-    def knows(self, plan: CellPlan) -> set[str]:
+    def known_estimands(self, plan: CellPlan) -> set[str]:
         """Return the estimands with a truth in the samples or the cell."""
         return {*plan.estimands, *self.values}
 
     def leaves_open(self, plan: CellPlan, estimand: str) -> bool:
         """Return whether an estimate has no name, and the study not exactly one estimand."""
-        return not estimand and len(without_synonyms(plan, self.knows(plan))) != 1
+        return not estimand and len(without_synonyms(plan, self.known_estimands(plan))) != 1
 
     def of(self, estimator: str, estimand: str, inference: str) -> float:
         """Return the truth of an estimate; NaN where there is none."""

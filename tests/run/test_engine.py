@@ -14,12 +14,12 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from mcsim import Design, Estimate, Panel, Sample, Status, Study, grid, run
 from mcsim._core.pytree import pytree
 from mcsim._run.compiled import (
-    chunk_size,
     draw_chunk,
     estimate_chunk,
     estimate_labels,
     sample_shape,
 )
+from mcsim._run.plan import chunk_size
 from mcsim.errors import ContractError, InputError, UnknownName
 from mcsim.estimators import fixed_effects
 from mcsim.generators import WGAN
