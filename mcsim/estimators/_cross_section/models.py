@@ -91,7 +91,7 @@ def logit(
         change = jnp.abs(x @ step).max()
         return iteration + 1, coef + step * jnp.minimum(1.0, LONGEST / change), change
 
-    # Under vmap all replications go on until the last has converged; those before keep their bits.
+    # Under vmap all replications go on until the last has converged; bits do not depend on others.
     _, coef, change = jax.lax.while_loop(goes_on, newton, (0, start, jnp.inf))
     predictor = x @ coef
     p = jax.nn.sigmoid(predictor)

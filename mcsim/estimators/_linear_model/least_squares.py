@@ -58,7 +58,7 @@ class LinearFit(NamedTuple):
     x : array (regressor, unit, period)
         The regressors after absorbing (instrumented ones: their projections).
     inverse : array (regressor, regressor)
-        (X'X)^-1 of those.
+        (X'X)^-1 of these regressors.
     weight : array (unit, period) or None
         1 where observed; None where every cell is.
     counts : Counts
