@@ -9,6 +9,7 @@ folder: programs in it are run. A cache that the user has set in JAX is used ins
 
 import functools
 import hashlib
+import importlib
 import math
 import os
 import platform
@@ -20,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jax
+from threadpoolctl import threadpool_limits
 
 from mcsim.errors import InputError, warn
 
@@ -119,6 +121,17 @@ calls, which are spread over the same threads: with a program on each of them no
 work, and all wait forever (seen with jaxlib 0.10.2 on 2 and on 4 CPUs). Estimators of mcsim make no
 such calls (`numerics`); users' may.
 """
+
+
+def one_blas_thread() -> threadpool_limits:
+    """Return a context in which the BLAS under XLA's LAPACK has one thread.
+
+    XLA calls SciPy's LAPACK for one small matrix after another, and OpenBLAS shares out even these:
+    with 51 regressors on two CPUs a regression took 1.4 to 13 times the CPU time. OpenBLAS takes
+    limits from one thread of a process: enter it in the thread that starts the others.
+    """
+    importlib.import_module("scipy.linalg.cython_lapack")  # XLA loads it later, after the limit
+    return threadpool_limits(1, user_api="blas")
 
 
 LEAST_SECONDS = 0.0

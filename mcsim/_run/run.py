@@ -13,7 +13,7 @@ from typing import Any
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
 from mcsim._core.keys import root_key
-from mcsim._core.machine import available_cpus, require_float64
+from mcsim._core.machine import available_cpus, one_blas_thread, require_float64
 from mcsim._core.protocols import described, names_taken
 from mcsim._host.host import HostDGP, HostEstimator
 from mcsim._host.payload import Payload
@@ -251,7 +251,7 @@ def _execute(
     jobs = [(runner, start) for runner in runners for start in runner.jobs()]
     jobs.sort(key=lambda job: job[1] > 0)  # first blocks decide about the others
     _start(runners, pool, display)
-    with ThreadPoolExecutor(threads) as executor:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as executor:
         futures = [executor.submit(runner.compute, start) for runner, start in jobs]
         try:
             for future in as_completed(futures):

@@ -62,14 +62,14 @@ def written_here(piece: str) -> str:
         return _NAMES.get(piece, "")
     column, _, rest = (part.strip() for part in match["inside"].partition(","))
     package, _, function = match["function"].rpartition(".")
-    said = _FUNCTIONS.get(match["function"]) or _FUNCTIONS.get(function, "")
+    remedy = _FUNCTIONS.get(match["function"]) or _FUNCTIONS.get(function, "")
     if package in _PACKAGES and function in ("log", "sqrt", "exp"):
         return f"write {function}({match['inside']})"
     if package not in ("", "as", *_PACKAGES):  # a method: x.shift(1)
         column, rest = package, match["inside"]
-    if said == "lag" or (function == "lag" and ":" in rest):
+    if remedy == "lag" or (function == "lag" and ":" in rest):
         return _lag(column, rest) if re.search("[a-zA-Z_]", column) else _lag("x", "several")
-    return _EVENTS if function == "i" and rest else said.format(column)
+    return _EVENTS if function == "i" and rest else remedy.format(column)
 
 
 def _of_stata(operator: str, order: str, column: str) -> str:

@@ -129,10 +129,10 @@ class NativeEstimator:
         """The column of the treatment whose effect it estimates; None if it is a regression."""
         return getattr(self.formula, "treatment", None)
 
-    if not TYPE_CHECKING:  # for which attributes that are not there stay mistakes
+    if not TYPE_CHECKING:  # type checkers still report missing attributes
 
         def __getattr__(self, name: str) -> Any:
-            if name.startswith("_"):  # Python and JAX look for such names, and do without
+            if name.startswith("_"):  # Python and JAX probe for such names
                 raise AttributeError(name)
             made = f"{self.name}({str(self.formula)!r})"
             raise UnknownAttribute(f"{made}.{name}: {HOLDS_NO_DATA.format(made)}")
@@ -335,7 +335,7 @@ def estimates_of_terms(
 def statistic(value: Any, status: Any, *, p_value: Any = jnp.nan, df: Any = jnp.inf) -> Estimate:
     """Return a number without a standard error as an estimate; NaN after a failure.
 
-    A number that is not finite though nothing failed is ``INVALID_INPUT``.
+    A number that is not finite without a failure is ``INVALID_INPUT``.
     """
     defined = (jnp.asarray(status) == Status.OK) & jnp.isfinite(value)
     nan = jnp.full((), jnp.nan)

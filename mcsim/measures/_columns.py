@@ -1,4 +1,4 @@
-"""Which column plays which role, and its content as checked float64 arrays."""
+"""Columns by their roles, and their content as checked float64 arrays."""
 
 from dataclasses import dataclass, fields
 

@@ -200,7 +200,7 @@ def _row(summary: pd.DataFrame, labels: Sequence[str], figure: dict) -> dict:
 
 
 def _apart(label: str) -> str:
-    """A label whose name is that of a column of the comparison is shown under another one."""
+    """Rename a label that has the name of a column of the comparison."""
     return f"{label} (design)" if label in _OWN else label
 
 

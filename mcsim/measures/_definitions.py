@@ -270,7 +270,7 @@ ELSEWHERE = {
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Return which of the known measures a name stands for, as the end of a sentence.
+    """Return the known measure that a name resembles, as the end of a sentence.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def _median(x: Float[ndarray, " rep"]) -> float:
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """Divide; 0 / 0 is 0, because nothing varies there."""
+    """Divide; 0 / 0 is 0, because neither quantity varies."""
     if denominator == 0:
         return 0.0 if numerator == 0 else nan
     return numerator / denominator

@@ -21,7 +21,7 @@ Z95 = 1.959963984540054
 
 
 def mean(x: Float[ndarray, " rep"]) -> float:
-    """Arithmetic mean; NaN of nothing."""
+    """Arithmetic mean; NaN of an empty array."""
     return float(np.mean(x)) if len(x) else nan
 
 
@@ -82,7 +82,7 @@ def of_median(ordered: Float[ndarray, " rep"]) -> float:
 
 @lru_cache(maxsize=1024)
 def _median_weights(n: int) -> tuple[int, Float[ndarray, " near"]]:
-    # beyond ten standard deviations of the Beta law the weights vanish
+    # beyond ten standard deviations of the Beta distribution the weights vanish
     first = max(0, floor(n / 2 - 5 * sqrt(n)))
     last = min(n, ceil(n / 2 + 5 * sqrt(n)))
     shape = (n + 1) / 2
@@ -155,7 +155,7 @@ def reps_needed(
     else:
         scaled = (sd or 0.0) ** 2 / mcse**2
         needed = scaled if measure == "bias" else 1 + scaled / 2
-    # 0.05 / 0.005**2 and its like are whole numbers but for the last bits
+    # quotients such as 0.05 / 0.005**2 are whole numbers but for the last bits
     return max(1, ceil(needed * (1 - 1e-12)))
 
 

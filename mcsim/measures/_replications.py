@@ -147,12 +147,12 @@ def complete_intervals(rows: pd.DataFrame, level: float, null: float) -> pd.Data
     lower, upper = (rows[name].to_numpy(dtype=float) for name in ("lower", "upper"))
     p_value = rows["p_value"].to_numpy(dtype=float)
     half = critical_values(df, level) * se
-    bare = np.isnan(lower) & np.isnan(upper)
+    incomplete = np.isnan(lower) & np.isnan(upper)
     tail = 2 * _lower_tail(-np.abs(value - null) / se, df)
     return rows.assign(
-        lower=np.where(bare, value - half, lower),
-        upper=np.where(bare, value + half, upper),
-        p_value=np.where(np.isnan(p_value) & bare, tail, p_value),
+        lower=np.where(incomplete, value - half, lower),
+        upper=np.where(incomplete, value + half, upper),
+        p_value=np.where(np.isnan(p_value) & incomplete, tail, p_value),
     )
 
 

@@ -74,7 +74,7 @@ def summarize(
         The method against which `relative_precision` is taken.
     rep
         Column that numbers the replications. Methods are paired by it within a `by` group. With
-        ``None`` nothing is paired.
+        ``None`` no rows are paired.
     level
         Level of the intervals that are built from `se` and of the tests; limits in the frame are
         taken as they are.

@@ -128,13 +128,13 @@ def test_probabilities_of_a_design_that_are_none_give_no_sample():
 def test_staggered_starts_are_drawn_for_each_unit_and_each_cluster():
     clusters = jnp.repeat(jnp.arange(40.0), 3)[:, None] * jnp.ones((1, 12))
     panel = Panel({"y": jnp.zeros((120, 12)), "state": clusters})
-    laws = at_random(share=0.5, start=(3, 8), staggered=True)
-    treated = np.asarray(jax.jit(lambda key: laws(key, panel))(jax.random.key(0)))
+    assignment = at_random(share=0.5, start=(3, 8), staggered=True)
+    treated = np.asarray(jax.jit(lambda key: assignment(key, panel))(jax.random.key(0)))
     starts = np.argmax(treated, axis=1)[treated.any(axis=1)]
     assert (np.diff(treated, axis=1) >= 0).all()
     assert len(starts) == 60
     assert set(starts) == set(range(3, 9))
-    whole = replace(laws, cluster="state")
+    whole = replace(assignment, cluster="state")
     by_state = np.asarray(jax.jit(lambda key: whole(key, panel))(jax.random.key(0)))
     assert (by_state.reshape(40, 3, 12) == by_state.reshape(40, 3, 12)[:, :1]).all()
     chosen = by_state[::3][by_state[::3].any(axis=1)]

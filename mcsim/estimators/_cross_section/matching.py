@@ -29,7 +29,7 @@ class Matches(NamedTuple):
     uses : array (unit,)
         Sum of the shares that a control has in the matches of treated units.
     squares : array (unit,)
-        Sum of the squares of those shares.
+        Sum of the squares of these shares.
     partner : array (unit, column)
         For each treated unit the mean of the columns over its matches; 0 for the others.
     """

@@ -8,9 +8,10 @@ from jaxtyping import Array, Bool, Float
 
 from mcsim.estimators._linear_model.least_squares import Inverse, invert
 
-ITERATIONS = 25  # of Newton's method: fixed, so that every replication costs the same
+ITERATIONS = 25  # of Newton's method, at most
 LONGEST = 5.0  # change of a linear predictor in one iteration
-CONVERGED = 1e-8  # largest change of a linear predictor in the last iteration
+CONVERGED = 1e-8  # change of a linear predictor in the last iteration; the error is its square
+FEW = 6  # regressors up to which inverses are written out: one in every iteration
 
 
 class LeastSquares(NamedTuple):
@@ -61,7 +62,7 @@ def least_squares(
     One step of iterative refinement gives back the digits that a Gram matrix costs.
     """
     weighted = weight[:, None] * x
-    inverse = invert(weighted.T @ x)
+    inverse = invert(weighted.T @ x, FEW)
     coef = inverse.matrix @ (weighted.T @ y)
     coef = coef + inverse.matrix @ (weighted.T @ (y - x @ coef))
     return LeastSquares(coef, inverse.matrix, y - x @ coef, inverse.singular)
@@ -73,20 +74,25 @@ def logit(
     """Fit P(d = 1 | x) by Newton's method; column 0 of ``x`` is the intercept.
 
     The iterations start at the share of ones; a step that moves a linear predictor by more than 5
-    is shortened, or a rare treatment would overshoot. Under separation the steps do not shrink, the
-    estimates diverge, and ``converged`` is False.
+    is shortened, or a rare treatment would overshoot. They end with the first negligible step.
+    Under separation the steps do not shrink, the estimates diverge, and ``converged`` is False.
     """
     share = (weight * d).sum() / weight.sum()
     start = jnp.zeros(x.shape[1]).at[0].set(jnp.log(share / (1.0 - share)))
 
-    def newton(_, state):
-        coef, _ = state
+    def goes_on(state):
+        iteration, _, change = state
+        return (iteration < ITERATIONS) & (change >= CONVERGED)  # NaN, which stays, ends it
+
+    def newton(state):
+        iteration, coef, _ = state
         p = jax.nn.sigmoid(x @ coef)
         step = _information(x, p, weight).matrix @ (x.T @ (weight * (d - p)))
         change = jnp.abs(x @ step).max()
-        return coef + step * jnp.minimum(1.0, LONGEST / change), change
+        return iteration + 1, coef + step * jnp.minimum(1.0, LONGEST / change), change
 
-    coef, change = jax.lax.fori_loop(0, ITERATIONS, newton, (start, jnp.inf))
+    # Under vmap all replications go on until the last has converged; bits do not depend on others.
+    _, coef, change = jax.lax.while_loop(goes_on, newton, (0, start, jnp.inf))
     predictor = x @ coef
     p = jax.nn.sigmoid(predictor)
     information = _information(x, p, weight)
@@ -95,10 +101,10 @@ def logit(
         predictor=predictor,
         probability=p,
         inverse_information=information.matrix,
-        singular=invert((weight[:, None] * x).T @ x).singular,
+        singular=invert((weight[:, None] * x).T @ x, FEW).singular,
         converged=(change < CONVERGED) & ~information.singular,
     )
 
 
 def _information(x, p, weight) -> Inverse:
-    return invert((x * (weight * p * (1.0 - p))[:, None]).T @ x)
+    return invert((x * (weight * p * (1.0 - p))[:, None]).T @ x, FEW)

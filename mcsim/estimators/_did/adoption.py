@@ -35,7 +35,7 @@ class Adoption(NamedTuple):
     start : array of int (unit,)
         Position of the first treated period; the number of periods for a unit never treated.
     status : int array ()
-        ``OK``, ``NAN``, or ``INVALID_INPUT``: treatment is not 0/1, is given up, or no unit starts
+        ``OK``, ``NAN``, or ``INVALID_INPUT``: treatment is not 0/1, ends again, or no unit starts
         it after the first period.
     """
 

@@ -153,7 +153,7 @@ class GroupTime(NamedTuple):
 def aggregate(
     adoption: Adoption, cells: CohortPeriods, effects: GroupTime, aggregation: str
 ) -> tuple[tuple[str, ...], Averages]:
-    """Return averages and their labels; that over all parts stands last.
+    """Return averages and their labels; the average over all parts stands last.
 
     By cohort, the last weighs the cohorts' averages with their sizes; by event time and by period
     it is the plain mean of the present ones, from event time 0 on. With one event time alone it is
@@ -180,7 +180,7 @@ def aggregate(
 
 
 def _window(cells: CohortPeriods, n_periods: int) -> list[int]:
-    """Return the event times after adoption that count; empty where all possible ones do."""
+    """Return the event times after adoption in the average; empty: all possible event times."""
     times = np.unique(cells.event[cells.event >= 0]).tolist()
     return [] if times == list(range(n_periods - 1)) else times
 

@@ -78,7 +78,8 @@ def callaway_santanna(
     aggregation : {"simple", "event", "group", "calendar"}
         ``"simple"`` averages over all treated cells. The others give averages by event time, by
         cohort and by period, and over them: by cohort weighted with the cohorts' sizes, else the
-        plain mean of those after adoption. These are other estimands than the mean over cells.
+        plain mean of the event times after adoption. These are other estimands than the mean over
+        cells.
     horizons : int or sequence of int, optional
         The event times that count; default all that the panel can have.
     method : {"dr", "reg", "ipw"}
@@ -342,7 +343,7 @@ def _adjusted(change, treated, control, share, x, method):
 
 
 def standardize(x: Float[Array, "covariate unit period"]) -> Float[Array, "covariate unit period"]:
-    """Center and scale covariates, which changes nothing but the digits of the logit."""
+    """Center and scale covariates, which changes only the digits of the logit."""
     centered = x - x.mean(axis=(1, 2), keepdims=True)
     spread = jnp.sqrt((centered**2).mean(axis=(1, 2), keepdims=True))
     return centered / jnp.where(spread > 0, spread, 1.0)

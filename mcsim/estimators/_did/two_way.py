@@ -133,7 +133,7 @@ def event_study(
     NativeEstimator
         Called as ``estimator(key, panel)``; its estimates are labeled ``("att[-2]", vcov)``,
         ``("att[0]", vcov)``, ... by event time, a binned end ``("att[1+]", vcov)`` or
-        ``("att[-3-]", vcov)``, and the plain mean of those from 0 on by its window,
+        ``("att[-3-]", vcov)``, and the plain mean of the event times from 0 on by its window,
         ``("att[0..1+]", vcov)``. A treatment that is not 0/1, or is given up, is
         ``INVALID_INPUT``. A unit that is not observed just before its first treated cell has no
         event times and is left out.

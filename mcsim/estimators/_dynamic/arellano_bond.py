@@ -247,7 +247,7 @@ def faults_of_lags(lags: tuple[int, int | None]) -> list[str]:
 
 
 def _variables(formula: RegressionFormula) -> dict[str, Term]:
-    """Return every regressor, and everything that is lagged in one, by its text."""
+    """Return every regressor, and every variable that is lagged in one, by its text."""
     variables = {}
     for text, term in zip(formula.names, (*formula.endogenous, *formula.regressors), strict=True):
         variables[text] = term

@@ -6,7 +6,7 @@ missing. A panel without gaps has no weights at all, which is the fast path.
 The layout of instruments is the block layout of Arellano & Bond (1991), static. An instrument is a
 column over the equations of a unit, mostly zeros. The others are its cells, each the product of a
 source column and one equation; moments are computed cell by cell and then added up, so that the
-zeros cost nothing.
+zeros cost no time.
 """
 
 import math
@@ -196,7 +196,7 @@ class Differences(NamedTuple):
     ) -> Float[Array, "instrument instrument"]:
         """Return the sum over units of Z'HZ."""
         column, equation = self.layout.column, self.layout.equation
-        if self.use is None:  # one product of each pair of columns, whatever the equations
+        if self.use is None:  # one product of each pair of columns, for all equations
             pairs = (self.source.T @ self.source)[column][:, column]
         else:
             pairs = self.z.T @ self.z

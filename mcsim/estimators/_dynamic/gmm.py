@@ -135,7 +135,7 @@ def cross_products(data: Differences) -> Cross:
 
 
 def first_step(data: Differences, cross: Cross) -> Step:
-    """Weight by the covariance of the moments if the errors in levels are independent and alike."""
+    """Weight by the covariance of the moments under iid errors in levels."""
     covariance = data.cross_instruments(differenced_errors(data.calendar))
     return _solve(data, cross, covariance)
 
@@ -206,7 +206,7 @@ def _unidentified(data: Differences) -> Float[Array, "regressor regressor"] | fl
 def _weighting(covariance: Float[Array, "instrument instrument"], data: Differences) -> Weighting:
     """Invert the moments' covariance in correlation form, so that units do not matter.
 
-    It is singular where instruments are redundant; leaving those out changes nothing. With more
+    It is singular where instruments are redundant; leaving them out changes no estimate. With more
     instruments than units (or gaps, which may make it so) the choice of the generalized inverse
     matters: it is that of Moore & Penrose.
     """

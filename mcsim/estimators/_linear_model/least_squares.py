@@ -10,8 +10,10 @@ digits that the condition of the scaled regressors costs, QR loses them once.
 
 Gram matrices are scaled to unit diagonal before they are inverted (`invert`): the squared pivots
 are then 1 - R2 of each column on the columns before it, which separates singular from poor designs.
-Sums of products, combinations and inverses of a few columns are written out in closed form, which
-under vmap beats a batched LAPACK call several times over.
+Sums of products and combinations of a few columns are written out in panels, where XLA fuses them
+with the absorption of effects. In a cross-section they are products of matrices, which take a third
+to two thirds of the time. Inverses are written out up to the order from which LAPACK is as fast and
+compiles sooner.
 """
 
 from collections.abc import Callable
@@ -38,7 +40,8 @@ EXPLAINED = 1e-24  # share of a regressor's sum of squares, below which the effe
 NEGLIGIBLE = 1e-14  # share of a column's length that others leave, below which QR calls it singular
 
 COLLINEAR = 1e-10  # 1 - R2 of a column on the others, below which the design is singular
-FEW = 6  # columns up to which sums and factors are written out
+FEW_COLUMNS = 6  # of a panel, up to which sums of products and combinations are written out
+FEW_REGRESSORS = 3  # up to which an inverse that is needed once is written out
 
 
 class LinearFit(NamedTuple):
@@ -55,7 +58,7 @@ class LinearFit(NamedTuple):
     x : array (regressor, unit, period)
         The regressors after absorbing (instrumented ones: their projections).
     inverse : array (regressor, regressor)
-        (X'X)^-1 of those.
+        (X'X)^-1 of these regressors.
     weight : array (unit, period) or None
         1 where observed; None where every cell is.
     counts : Counts
@@ -255,7 +258,7 @@ def products(
     """Return the sums of products of two sets of columns over all cells."""
     if not (len(a) and len(b)):
         return jnp.zeros((len(a), len(b)))
-    if max(len(a), len(b)) > FEW:
+    if max(len(a), len(b)) > FEW_COLUMNS or a.shape[-1] == 1:
         return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
     # Written out, the columns are fused with their computation and never stored as a stack.
     sums = {}
@@ -268,18 +271,22 @@ def combine(
     coef: Float[Array, "*many column"], columns: Float[Array, "column *cell"]
 ) -> Float[Array, "..."]:
     """Return linear combinations of columns."""
-    if not 0 < len(columns) <= FEW or coef.ndim > 2 or not len(coef):
+    few = 0 < len(columns) <= FEW_COLUMNS and columns.shape[-1] > 1
+    if not few or coef.ndim > 2 or not len(coef):
         return jnp.tensordot(coef, columns, axes=1)
     if coef.ndim == 1:
         return reduce(add, (c * column for c, column in zip(coef, columns, strict=True)))
     return jnp.stack([combine(row, columns) for row in coef])
 
 
-def invert(gram: Float[Array, "regressor regressor"]) -> Inverse:
-    """Invert a Gram matrix; NaN and a flag where it is singular."""
+def invert(gram: Float[Array, "regressor regressor"], few: int = FEW_REGRESSORS) -> Inverse:
+    """Invert a Gram matrix; NaN and a flag where it is singular.
+
+    Up to the order ``few`` the inverse is written out.
+    """
     scale = 1.0 / jnp.sqrt(jnp.diagonal(gram))
     scaled = gram * scale[:, None] * scale
-    if len(gram) <= FEW:
+    if len(gram) <= few:
         inverse, pivots = _invert_few(scaled)
         singular = ~(pivots.min(initial=1.0) > COLLINEAR)  # NaN counts as singular
         inverse = inverse * scale[:, None] * scale

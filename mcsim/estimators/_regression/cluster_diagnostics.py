@@ -58,7 +58,7 @@ class ClusterDiagnostics(NamedTuple):
         Their effective number G*(0) for errors that are independent within clusters.
     effective_correlated : float
         G*(1), for errors that are perfectly correlated; NaN where effects are nested in the
-        clusters, which leaves nothing of such errors.
+        clusters, which removes such errors.
     by_cluster : mapping of str to array (cluster,)
         ``cluster`` (the unit's or period's position, or the column's value), ``observations``,
         ``leverage`` (of the slopes and of effects that are not nested; sums to their number),

@@ -204,7 +204,7 @@ def half_panel_jackknife(
         are not counted.
     vcov : str or sequence of str
         ``"CR0"`` or ``"CR1"``: sums of squares of units' influences, twice that on the whole less
-        the mean of those on the halves, each with the residuals of its own regression. That is
+        the mean of the sums on the halves, each with the residuals of its own regression. That is
         right for many units and any number of periods, while the variance of fixed effects, which
         Dhaene & Jochmans show to be right for many periods, is a third too small in short panels.
     cluster : str or sequence of str

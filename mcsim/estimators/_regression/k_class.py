@@ -76,7 +76,7 @@ def instrument(data: Regression, effects: tuple[str, ...], n_endogenous: int) ->
 def project(
     columns: Columns, on: Float[Array, "other unit period"]
 ) -> tuple[Columns, Bool[Array, ""]]:
-    """Return projections of columns on others, and whether those are collinear."""
+    """Return projections of columns on others, and whether the others are collinear."""
     if not len(on):
         return jnp.zeros_like(columns), jnp.asarray(False)
     inverse, collinear = invert(products(on, on))

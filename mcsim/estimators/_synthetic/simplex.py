@@ -4,7 +4,7 @@
 one has the direction of the solution of the nonnegative least squares
 ``min w'(G + 11')w / 2 - 1'w``: the sum needs no multiplier. The active set method of Lawson &
 Hanson (1974, chapter 23) solves that; its every step is one sweep (Goodnight 1979, American
-Statistician 33: 149-158) of a tableau. The set grows from nothing, so that the inverse stays well
+Statistician 33: 149-158) of a tableau. The set starts empty, so that the inverse stays well
 conditioned; a fit takes one to two steps per positive weight, and no LAPACK.
 
 `frank_wolfe_weights` is the rule of Arkhangelsky, Athey, Hirshberg, Imbens & Wager (2021, American
@@ -53,7 +53,7 @@ def simplex_weights(gram: Float[Array, "n n"], allowed: Bool[Array, " n"]) -> We
     ----------
     gram : array (n, n)
         Positive definite on the allowed positions. A ridge of less than 1e-10 of its largest
-        diagonal entry is beyond what double precision resolves.
+        diagonal entry is beyond double precision.
     allowed : bool array (n,)
         Positions that may have a weight.
 

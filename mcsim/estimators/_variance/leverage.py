@@ -209,7 +209,7 @@ def _df_of_cells(
     share: Cells,
     nested: tuple[str, ...],
 ) -> Terms:
-    """Return the same with every cell a cluster; the sum of q_s q_r H_sr^2 in pieces of H."""
+    """Return the df with every cell a cluster; the sum of q_s q_r H_sr^2 by blocks of H."""
     axis = 2 if nested == ("unit",) else 1
     outer = jnp.einsum("jnt,pnt,qnt->jpq", q, w, w)
     squares = (q**2 * (1.0 - 2.0 * leverage)).sum(axis=(1, 2)) + (outer**2).sum(axis=(1, 2))

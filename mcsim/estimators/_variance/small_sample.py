@@ -78,7 +78,7 @@ def for_cells(rule: str, vcov: Vcov, counts: Counts) -> SmallSample:
 
 
 def faults_of_rule(rule: str, names: Sequence[str], effects: Sequence[str]) -> list[str]:
-    """Return the faults of variances that a rule refuses beside absorbed effects."""
+    """Return the faults of variances that a rule excludes beside absorbed effects."""
     if rule != PYFIXEST or not effects:
         return []
     return [
