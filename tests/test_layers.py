@@ -36,10 +36,11 @@ APART = [{"dgps", "estimators", "generators"}, {"_cross_sections", "_panels"}]
 """These never import one another: protocols, or common files, connect them."""
 
 INSIDES = {
-    "report": ["_notes", "_tables", "_formats"],
+    "report": ["_page", "_page_figures _page_words", "_notes", "_tables", "_formats"],
     "testing": ["_contracts _gates"],
     "cli": [
         "_commands",
+        "_checks",
         "_generators _studies",
         "_app",
         "_usage",
@@ -64,7 +65,7 @@ INSIDES = {
         "parts missing",
     ],
     "_results": [
-        "open",
+        "open read_replications",
         "rows",
         "failures",
         "results",
@@ -109,7 +110,7 @@ INSIDES = {
         "_scores",
         "_networks",
     ],
-    "_readers": ["read", "libraries", "estimates"],
+    "_readers": ["replications read", "libraries", "estimates"],
     "datasets": ["_sources"],
     "_data": [
         "plausibility",

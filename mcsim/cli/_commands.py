@@ -99,6 +99,45 @@ def show_command(
     _studies.show(store, table, measure, over, level, study)
 
 
+@app.command("report")
+@in_sentences
+def report_command(
+    results: Annotated[
+        Path,
+        typer.Argument(metavar="STORE", help="Folder of results, or a file of replications."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="File of the page; default report.html in the store.")
+    ] = None,
+    level: Annotated[
+        float | None, typer.Option(help="Another confidence level than the study's.")
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Hash of a study in the store; default the one run last.")
+    ] = None,
+) -> None:
+    """Write the results as one page of HTML, which needs no network and no study file."""
+    from mcsim.cli import _studies
+
+    _studies.report(results, out, level, study)
+
+
+@app.command("check")
+@in_sentences
+def check_command(
+    file: StudyArgument,
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Draw one sample of every cell and run every estimator on it once; nothing is stored.
+
+    The exit code is 0 if all is well, 2 if there are faults, 4 if only some estimates failed.
+    """
+    from mcsim.cli import _checks
+
+    _checks.check(file, seed, as_json=as_json)
+
+
 @app.command("replay")
 @in_sentences
 def replay_command(

@@ -1,4 +1,4 @@
-"""The work of ``mcsim run``, ``show`` and ``replay``, and the file that defines a study.
+"""The work of ``mcsim run``, ``show``, ``report`` and ``replay``, and files that define a study.
 
 A study file is plain Python that defines ``study``, imported once by the command that runs it.
 """
@@ -20,8 +20,10 @@ from rich.console import Console
 
 from mcsim._core.keys import digest
 from mcsim._core.protocols import described
+from mcsim._data.files import ENDINGS, ending_of
 from mcsim._results.failures import often_failing
 from mcsim._results.open import open_results, other_studies
+from mcsim._results.read_replications import read_replications
 from mcsim._results.results import Results
 from mcsim._results.store import Store
 from mcsim._results.store_files import make_folder, read_json, write_json
@@ -39,7 +41,7 @@ from mcsim.errors import (
     type_and_message,
 )
 from mcsim.generators import model_cache
-from mcsim.report import notes, render, results_table
+from mcsim.report import notes, render, results_table, write_html
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,42 @@ def show(
     say(f"\n{notes(results, table)}")
     if study is None and (others := other_studies(home, shown)):
         say(others, err=True)
+
+
+def report(results: Path, out: Path | None, level: float | None, study: str | None) -> None:
+    """Write the page of a store, or of a file of replications, and print where it is.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of a store, or a file with one row per replication.
+    out : Path, optional
+        The page; default ``report.html`` in the store, or beside the file under its name.
+    level : float, optional
+        Another confidence level than the study's; of a file, its level.
+    study : str, optional
+        Hash of a study in the store.
+
+    Raises
+    ------
+    InputError
+        If a file is of another kind than those of replications, or ``--study`` is given for one.
+    StoreError
+        If a folder is no store, or holds no replications.
+    """
+    if results.is_dir() or not ending_of(results):
+        home = Store.open(results)
+        shown = home.find_study(study)
+        opened = open_results(results, study=shown, level=level)
+        page = write_html(opened, out or results / "report.html", store=results)
+        if study is None and (others := other_studies(home, shown)):
+            say(others, err=True)
+    else:
+        if study is not None:
+            raise InputError(f"--study: {results} is a file ({', '.join(ENDINGS)}), not a store")
+        opened = read_replications(results, level=0.95 if level is None else level)
+        page = write_html(opened, out or results.with_name(f"{results.stem}.html"))
+    say(f"Report in {page}")
 
 
 def replay(file: Path, store: Path, cell: str, rep: int) -> None:
