@@ -245,21 +245,42 @@ def fidelity_command(
 @app.command("sample")
 @in_sentences
 def sample_command(
-    model: ModelArgument,
-    n_units: Annotated[int, typer.Option("-n", "--units", min=1, help="Units to draw.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="File that fit wrote, or Python file with a study."),
+    ],
+    n_units: Annotated[
+        int | None, typer.Option("-n", "--units", min=1, help="Units to draw from a model.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet file; default CSV to standard output.")
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet file, default CSV to standard output; of a study, folder."
+        ),
     ] = None,
     periods: Annotated[
         int | None, typer.Option(min=1, help="Periods to draw; default as in the data.")
     ] = None,
     seed: Seed = 0,
     common_shocks: Shocks = None,
+    cell: Annotated[
+        str | None, typer.Option(help="Hash of a study's cell, or its first letters.")
+    ] = None,
+    reps: Annotated[
+        int | None, typer.Option(min=1, help="Samples of the cell to draw, default 1.")
+    ] = None,
 ) -> None:
-    """Draw a panel from a model, as a long frame with the names of the data."""
+    """Draw a panel from a model, or the samples of a cell of a study, one file for each."""
+    if model.suffix == ".py":
+        from mcsim.cli import _studies
+
+        given = {"-n": n_units, "--periods": periods, "--common-shocks": common_shocks}
+        _studies.sample(model, cell, 1 if reps is None else reps, out, seed, given)
+        return
     from mcsim.cli import _generators
 
-    _generators.sample(model, n_units, out, periods, seed, common_shocks)
+    units = _generators.units_of_a_model(n_units, {"--cell": cell, "--reps": reps})
+    _generators.sample(model, units, out, periods, seed, common_shocks)
 
 
 def _split(names: list[str] | None) -> Any:

@@ -6,8 +6,9 @@ A study file is plain Python that defines ``study``, imported once by the comman
 import contextlib
 import importlib.util
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +16,26 @@ from types import ModuleType
 from typing import Any
 
 import cloudpickle
+import numpy as np
+import pandas as pd
 import typer
 from rich.console import Console
 
+from mcsim._core.checks import as_path
 from mcsim._core.keys import digest
 from mcsim._core.protocols import described
 from mcsim._data.files import ENDINGS, ending_of
+from mcsim._data.frames import to_frame
+from mcsim._host.pool import WorkerPool
 from mcsim._results.failures import often_failing
 from mcsim._results.open import open_results, other_studies
 from mcsim._results.read_replications import read_replications
 from mcsim._results.results import Results
 from mcsim._results.store import Store
 from mcsim._results.store_files import make_folder, read_json, write_json
+from mcsim._run.chunks import draw
+from mcsim._run.compiled import replications
+from mcsim._run.plan import CellPlan, plan
 from mcsim._run.replay import replay_text
 from mcsim._run.run import run
 from mcsim._run.study import Study, faults_of_reps
@@ -35,6 +44,7 @@ from mcsim.errors import (
     InputError,
     McsimError,
     StoreError,
+    UnknownName,
     printable,
     printable_lines,
     raise_all,
@@ -170,6 +180,77 @@ def replay(file: Path, store: Path, cell: str, rep: int) -> None:
     with model_cache(Store.open(store).models):
         loaded = load_study_file(file)
     say(replay_text(loaded.study, store, cell, rep))
+
+
+def sample(
+    file: Path,
+    cell: str | None,
+    reps: int,
+    out: Path | None,
+    seed: int,
+    of_models: Mapping[str, Any],
+) -> None:
+    """Write the first samples of a cell of a study, and their truths: ``mcsim sample FILE.py``.
+
+    The samples are those that ``mcsim run`` draws with this seed, bit by bit.
+
+    Parameters
+    ----------
+    file : Path
+        The study file.
+    cell : str, optional
+        The cell's hash, or its first letters; needed where there are several cells.
+    reps : int
+        Number of samples.
+    out : Path
+        Folder of the files ``r0000000.csv`` and so on, and of ``truth.csv``.
+    seed : int
+        Seed of the study.
+    of_models : mapping of str to object
+        Options for models alone, by their names; all must be None.
+    """
+    faults = [] if out is not None else ["--out: got none, expected a folder for the samples"]
+    faults += [
+        f"{name}: {file} is a study, whose design decides; leave the option out"
+        for name, value in of_models.items()
+        if value is not None
+    ]
+    raise_all(faults)
+    folder = as_path("out", out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--out: {folder} exists, expected an empty folder or a new name")
+    study = load_study_file(file).study
+    with tempfile.TemporaryDirectory(prefix="mcsim-") as scratch:
+        found = _cell_of(plan(study, seed, Store.create(scratch)), cell or "")
+    make_folder(folder)
+    truths = []
+    for rep, frame, truth in _samples(found, reps):
+        frame.to_csv(folder / f"r{rep:07d}.csv")
+        truths.append({"rep": rep, **truth})
+    pd.DataFrame(truths).to_csv(folder / "truth.csv", index=False)
+    say(f"{reps:,} samples of cell {found.cell.name!r} in {folder}")
+
+
+def _cell_of(plans: Sequence[CellPlan], cell: str) -> CellPlan:
+    """Return the cell whose hash begins so."""
+    found = [p for p in plans if p.hash.startswith(cell)]
+    if len(found) != 1:
+        known = "\n".join(f"  {p.hash[:12]}  {p.cell.name}" for p in plans)
+        raise UnknownName(
+            f"--cell: got {cell or 'none'}, expected one of (they depend on --seed)\n{known}"
+        )
+    return found[0]
+
+
+def _samples(found: CellPlan, reps: int) -> Iterator[tuple[int, pd.DataFrame, dict[str, float]]]:
+    """Yield replication, frame and truth of the samples of a cell, drawn in the run's chunks."""
+    pool = WorkerPool(0)
+    for first in range(0, reps, found.chunk):
+        drawn, schema = draw(found, first, pool)
+        truths = {name: np.broadcast_to(v, found.chunk) for name, v in drawn.truth.items()}
+        for place in range(min(found.chunk, reps - first)):
+            frame = to_frame(replications(drawn.panel, place), schema)
+            yield first + place, frame, {name: float(v[place]) for name, v in truths.items()}
 
 
 def _fits_kept_in(store: Path, dry_run: bool) -> AbstractContextManager:

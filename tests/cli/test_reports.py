@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mcsim
 from command_line import mcsim_command
 
 GOOD = """
@@ -139,3 +140,41 @@ def test_check_of_a_file_that_raises_is_a_sentence(tmp_path):
     done = mcsim_command("check", file, "--json")
     assert done.returncode == 2
     assert "line 2" in json.loads(done.stdout)["faults"][0]
+
+
+def test_samples_of_a_study_are_those_of_its_run(tmp_path, good):
+    study = tmp_path / "drawn.py"
+    study.write_text(BAD.replace("[drawn, broken]", "drawn").replace("n=[10]", "n=[10, 20]"))
+    study.write_text(study.read_text().replace("[failing, misspelled, tupled]", "[mean]"))
+    mean = '@mcsim.host(estimand="mean")\ndef mean(frame):\n    '
+    mean += 'return mcsim.Estimate(frame["y"].mean(), 1.0)\n\n'
+    study.write_text(study.read_text().replace("ESTIMATORS =", f"{mean}ESTIMATORS ="))
+    refused = mcsim_command("sample", study, "--out", tmp_path / "out", "--seed", 5)
+    assert refused.returncode == 2
+    assert "--cell: got none, expected one of (they depend on --seed)" in refused.stderr
+    cell = refused.stderr.split("drawn n=20")[0].split()[-1]
+    done = mcsim_command(
+        "sample", study, "--cell", cell, "--reps", 3, "--out", tmp_path / "out", "--seed", 5
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 samples of cell 'drawn n=20'" in done.stdout
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert files == ["r0000000.csv", "r0000001.csv", "r0000002.csv", "truth.csv"]
+    store = tmp_path / "store"
+    run = mcsim_command("run", study, "--reps", 3, "--seed", 5, "--store", store, "--workers", 0)
+    assert run.returncode == 0, run.stderr
+    rows = mcsim.open(store).replicates.query("n == 20")["value"].tolist()
+    means = [pd.read_csv(tmp_path / "out" / name)["y"].mean() for name in files[:3]]
+    np.testing.assert_allclose(means, rows, rtol=1e-14)
+    again = mcsim_command("sample", study, "--cell", cell, "--out", tmp_path / "out")
+    assert "expected an empty folder or a new name" in again.stderr
+
+
+def test_options_of_models_and_studies_are_not_mixed(tmp_path, good):
+    done = mcsim_command("sample", good, "-n", 5, "--cell", "a")
+    assert done.returncode == 2
+    assert "--out: got none" in done.stderr
+    assert "-n: " in done.stderr
+    done = mcsim_command("sample", tmp_path / "x.safetensors", "--reps", 5)
+    assert "-n: got none" in done.stderr
+    assert "--reps: is an option of studies" in done.stderr
