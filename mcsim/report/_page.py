@@ -237,8 +237,9 @@ def _figures(results: Results, summary: pd.DataFrame) -> str:
     )  # fmt: skip
     return (
         '<section id="overview"><h2>Overview</h2>'
-        f"<figure>{cover}<figcaption>Coverage, a dot for each cell; dashed: the level; red: does "
-        f"not cover.</figcaption></figure><figure>{biases}<figcaption>Bias, a dot for each cell; "
+        f'<figure tabindex="0">{cover}<figcaption>Coverage, a dot for each cell; dashed: the '
+        "level; red: does not cover.</figcaption></figure>"
+        f'<figure tabindex="0">{biases}<figcaption>Bias, a dot for each cell; '
         "red: more than three Monte Carlo errors from zero.</figcaption></figure></section>"
     )
 
