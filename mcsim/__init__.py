@@ -40,6 +40,7 @@ if _typing.TYPE_CHECKING:
     from mcsim._fidelity.tables import PanelFidelityTable as PanelFidelityTable
     from mcsim._host.host import host as host
     from mcsim._results.open import open_results as open  # noqa: F401  mcsim.open(store)
+    from mcsim._results.read_replications import read_replications as read_replications
     from mcsim._results.results import Results as Results
     from mcsim._run.estimate import estimate as estimate
     from mcsim._run.run import run as run
@@ -82,6 +83,7 @@ _HOMES = {
     "PanelFidelityTable": "mcsim._fidelity.tables:PanelFidelityTable",
     "host": "mcsim._host.host:host",
     "open": "mcsim._results.open:open_results",
+    "read_replications": "mcsim._results.read_replications:read_replications",
     "Results": "mcsim._results.results:Results",
     "estimate": "mcsim._run.estimate:estimate",
     "run": "mcsim._run.run:run",

@@ -15,7 +15,8 @@ NAMES = [
     "compare",
     "datasets", "dgps", "errors", "estimate", "estimators", "fidelity", "fit_many",
     "from_frame", "generators", "grid", "host", "infer_schema", "key", "keys", "load",
-    "model_cache", "open", "read_table", "report", "run", "save", "summarize", "to_frame",
+    "model_cache", "open", "read_replications", "read_table", "report", "run", "save", "summarize",
+    "to_frame",
 ]  # fmt: skip
 
 MODULES = ["datasets", "dgps", "errors", "estimators", "generators", "report"]

@@ -36,10 +36,18 @@ APART = [{"dgps", "estimators", "generators"}, {"_cross_sections", "_panels"}]
 """These never import one another: protocols, or common files, connect them."""
 
 INSIDES = {
-    "report": ["_notes _tables", "_layout", "_formats", "_latex"],
+    "report": [
+        "_page",
+        "_page_figures _page_words",
+        "_notes _tables",
+        "_layout",
+        "_formats",
+        "_latex",
+    ],
     "testing": ["_contracts _gates"],
     "cli": [
         "_commands",
+        "_checks",
         "_generators _studies",
         "_app",
         "_usage",
@@ -64,7 +72,7 @@ INSIDES = {
         "parts",
     ],
     "_results": [
-        "open",
+        "open read_replications",
         "failures",
         "results",
         "caveats display",
@@ -108,7 +116,7 @@ INSIDES = {
         "_scores",
         "_networks",
     ],
-    "_readers": ["read", "libraries", "estimates"],
+    "_readers": ["replications read", "libraries", "estimates"],
     "datasets": ["_sources"],
     "_data": [
         "plausibility",

@@ -1,4 +1,4 @@
-"""The command line: ``mcsim run``, ``show``, ``replay``; ``fit``, ``fidelity``, ``sample``."""
+"""The command line: ``mcsim run``, ``check``, ``show``, ``report``; ``fit``, ``sample`` ..."""
 
 from mcsim.cli import _commands as _commands
 from mcsim.cli._app import main as main

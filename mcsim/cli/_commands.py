@@ -79,7 +79,7 @@ def run_command(
 @in_sentences
 def show_command(
     store: StoreArgument,
-    table: Annotated[str, typer.Option("--format", help="text, markdown or latex.")] = "text",
+    table: Annotated[str, typer.Option("--format", help="text, markdown, latex, html or csv.")] = "text",
     measure: Annotated[
         list[str] | None, typer.Option(help="A measure to show; may be repeated.")
     ] = None,
@@ -97,6 +97,45 @@ def show_command(
     from mcsim.cli import _studies
 
     _studies.show(store, table, measure, over, level, study)
+
+
+@app.command("report")
+@in_sentences
+def report_command(
+    results: Annotated[
+        Path,
+        typer.Argument(metavar="STORE", help="Folder of results, or a file of replications."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="File of the page; default report.html in the store.")
+    ] = None,
+    level: Annotated[
+        float | None, typer.Option(help="Another confidence level than the study's.")
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Hash of a study in the store; default the one run last.")
+    ] = None,
+) -> None:
+    """Write the results as one page of HTML, which needs no network and no study file."""
+    from mcsim.cli import _studies
+
+    _studies.report(results, out, level, study)
+
+
+@app.command("check")
+@in_sentences
+def check_command(
+    file: StudyArgument,
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Draw one sample of every cell and run every estimator on it once; nothing is stored.
+
+    The exit code is 0 if all is well, 2 if there are faults, 4 if only some estimates failed.
+    """
+    from mcsim.cli import _checks
+
+    _checks.check(file, seed, as_json=as_json)
 
 
 @app.command("replay")
@@ -206,21 +245,42 @@ def fidelity_command(
 @app.command("sample")
 @in_sentences
 def sample_command(
-    model: ModelArgument,
-    n_units: Annotated[int, typer.Option("-n", "--units", min=1, help="Units to draw.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="File that fit wrote, or Python file with a study."),
+    ],
+    n_units: Annotated[
+        int | None, typer.Option("-n", "--units", min=1, help="Units to draw from a model.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet file; default CSV to standard output.")
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet file, default CSV to standard output; of a study, folder."
+        ),
     ] = None,
     periods: Annotated[
         int | None, typer.Option(min=1, help="Periods to draw; default as in the data.")
     ] = None,
     seed: Seed = 0,
     common_shocks: Shocks = None,
+    cell: Annotated[
+        str | None, typer.Option(help="Hash of a study's cell, or its first letters.")
+    ] = None,
+    reps: Annotated[
+        int | None, typer.Option(min=1, help="Samples of the cell to draw, default 1.")
+    ] = None,
 ) -> None:
-    """Draw a panel from a model, as a long frame with the names of the data."""
+    """Draw a panel from a model, or the samples of a cell of a study, one file for each."""
+    if model.suffix == ".py":
+        from mcsim.cli import _studies
+
+        given = {"-n": n_units, "--periods": periods, "--common-shocks": common_shocks}
+        _studies.sample(model, cell, 1 if reps is None else reps, out, seed, given)
+        return
     from mcsim.cli import _generators
 
-    _generators.sample(model, n_units, out, periods, seed, common_shocks)
+    units = _generators.units_of_a_model(n_units, {"--cell": cell, "--reps": reps})
+    _generators.sample(model, units, out, periods, seed, common_shocks)
 
 
 def _split(names: list[str] | None) -> Any:

@@ -29,7 +29,7 @@ from mcsim.cli._frames import (
     write_frame,
 )
 from mcsim.cli._usage import completes, trainer_of
-from mcsim.errors import InputError, did_you_mean
+from mcsim.errors import InputError, did_you_mean, raise_all
 from mcsim.generators import load, save
 
 WIDTH = 100  # of what is printed
@@ -232,6 +232,18 @@ def _require_missing(value: str | None) -> None:
             f"--missing: got {value!r}{did_you_mean(value, known)}; if it stands for a missing "
             f"value in the data, pass {as_options({'missing_values': [value]})}"
         )
+
+
+def units_of_a_model(n_units: int | None, of_studies: Mapping[str, Any]) -> int:
+    """Return the number of units, or raise if there is none, or an option of studies is given."""
+    faults = [] if n_units is not None else ["-n: got none, expected the number of units to draw"]
+    faults += [
+        f"{name}: is an option of studies, mcsim sample FILE.py, not of models; leave it out"
+        for name, value in of_studies.items()
+        if value is not None
+    ]
+    raise_all(faults)
+    return n_units or 0
 
 
 def _refuse_options(names: Collection[str]) -> None:

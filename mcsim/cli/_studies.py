@@ -1,4 +1,4 @@
-"""The work of ``mcsim run``, ``show`` and ``replay``, and the file that defines a study.
+"""The work of ``mcsim run``, ``show``, ``report`` and ``replay``, and files that define a study.
 
 A study file is plain Python that defines ``study``, imported once by the command that runs it.
 """
@@ -6,8 +6,9 @@ A study file is plain Python that defines ``study``, imported once by the comman
 import contextlib
 import importlib.util
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,26 @@ from types import ModuleType
 from typing import Any
 
 import cloudpickle
+import numpy as np
+import pandas as pd
 import typer
 from rich.console import Console
 
+from mcsim._core.checks import as_path
 from mcsim._core.keys import digest
 from mcsim._core.protocols import described
+from mcsim._data.files import ENDINGS, ending_of
+from mcsim._data.frames import to_frame
+from mcsim._host.pool import WorkerPool
 from mcsim._results.failures import often_failing
 from mcsim._results.open import open_results, other_studies
+from mcsim._results.read_replications import read_replications
 from mcsim._results.results import Results
 from mcsim._results.store import Store
 from mcsim._results.store_files import make_folder, read_json, write_json
+from mcsim._run.chunks import draw
+from mcsim._run.evaluate import replications
+from mcsim._run.plan import CellPlan, plan
 from mcsim._run.replay import replay_text
 from mcsim._run.run import run
 from mcsim._run.study import Study, faults_of_reps
@@ -33,13 +44,14 @@ from mcsim.errors import (
     InputError,
     McsimError,
     StoreError,
+    UnknownName,
     printable,
     printable_lines,
     raise_all,
     type_and_message,
 )
 from mcsim.generators import model_cache
-from mcsim.report import notes, render, results_table
+from mcsim.report import notes, render, results_table, write_html
 
 
 @dataclass(frozen=True)
@@ -127,11 +139,118 @@ def show(
         say(others, err=True)
 
 
+def report(results: Path, out: Path | None, level: float | None, study: str | None) -> None:
+    """Write the page of a store, or of a file of replications, and print where it is.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of a store, or a file with one row per replication.
+    out : Path, optional
+        The page; default ``report.html`` in the store, or beside the file under its name.
+    level : float, optional
+        Another confidence level than the study's; of a file, its level.
+    study : str, optional
+        Hash of a study in the store.
+
+    Raises
+    ------
+    InputError
+        If a file is of another kind than those of replications, or ``--study`` is given for one.
+    StoreError
+        If a folder is no store, or holds no replications.
+    """
+    if results.is_dir() or not ending_of(results):
+        home = Store.open(results)
+        shown = home.find_study(study)
+        opened = open_results(results, study=shown, level=level)
+        page = write_html(opened, out or results / "report.html", store=results)
+        if study is None and (others := other_studies(home, shown)):
+            say(others, err=True)
+    else:
+        if study is not None:
+            raise InputError(f"--study: {results} is a file ({', '.join(ENDINGS)}), not a store")
+        opened = read_replications(results, level=0.95 if level is None else level)
+        page = write_html(opened, out or results.with_name(f"{results.stem}.html"))
+    say(f"Report in {page}")
+
+
 def replay(file: Path, store: Path, cell: str, rep: int) -> None:
     """Print a redrawn sample of a study and the estimates on it: ``mcsim replay``."""
     with model_cache(Store.open(store).models):
         loaded = load_study_file(file)
     say(replay_text(loaded.study, store, cell, rep))
+
+
+def sample(
+    file: Path,
+    cell: str | None,
+    reps: int,
+    out: Path | None,
+    seed: int,
+    of_models: Mapping[str, Any],
+) -> None:
+    """Write the first samples of a cell of a study, and their truths: ``mcsim sample FILE.py``.
+
+    The samples are those that ``mcsim run`` draws with this seed, bit by bit.
+
+    Parameters
+    ----------
+    file : Path
+        The study file.
+    cell : str, optional
+        The cell's hash, or its first letters; needed where there are several cells.
+    reps : int
+        Number of samples.
+    out : Path
+        Folder of the files ``r0000000.csv`` and so on, and of ``truth.csv``.
+    seed : int
+        Seed of the study.
+    of_models : mapping of str to object
+        Options for models alone, by their names; all must be None.
+    """
+    faults = [] if out is not None else ["--out: got none, expected a folder for the samples"]
+    faults += [
+        f"{name}: {file} is a study, whose design decides; leave the option out"
+        for name, value in of_models.items()
+        if value is not None
+    ]
+    raise_all(faults)
+    folder = as_path("out", out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--out: {folder} exists, expected an empty folder or a new name")
+    study = load_study_file(file).study
+    with tempfile.TemporaryDirectory(prefix="mcsim-") as scratch:
+        found = _cell_of(plan(study, seed, Store.create(scratch)), cell or "")
+    make_folder(folder)
+    truths = []
+    for rep, frame, truth in _samples(found, reps):
+        frame.to_csv(folder / f"r{rep:07d}.csv")
+        truths.append({"rep": rep, **truth})
+    pd.DataFrame(truths).to_csv(folder / "truth.csv", index=False)
+    say(f"{reps:,} samples of cell {found.cell.name!r} in {folder}")
+
+
+def _cell_of(plans: Sequence[CellPlan], cell: str) -> CellPlan:
+    """Return the cell whose hash begins so."""
+    found = [p for p in plans if p.hash.startswith(cell)]
+    if len(found) != 1:
+        known = "\n".join(f"  {p.hash[:12]}  {p.cell.name}" for p in plans)
+        raise UnknownName(
+            f"--cell: got {cell or 'none'}, expected one of (they depend on --seed)\n{known}"
+        )
+    return found[0]
+
+
+def _samples(found: CellPlan, reps: int) -> Iterator[tuple[int, pd.DataFrame, dict[str, float]]]:
+    """Yield replication, frame and truth of the samples of a cell, drawn in the run's chunks."""
+    pool = WorkerPool(0)
+    for first in range(0, reps, found.chunk):
+        drawn, schema = draw(found, first, pool)
+        truths = {name: np.broadcast_to(v, found.chunk) for name, v in drawn.truth.items()}
+        for place in range(min(found.chunk, reps - first)):
+            frame = to_frame(replications(drawn.panel, place), schema)
+            yield first + place, frame, {name: float(v[place]) for name, v in truths.items()}
 
 
 def _fits_kept_in(store: Path, dry_run: bool) -> AbstractContextManager:

@@ -1,4 +1,4 @@
-"""Tables of results as text, Markdown, LaTeX, HTML, CSV: figures with their Monte Carlo errors."""
+"""Tables and pages of results: each figure with its Monte Carlo error."""
 
 from mcsim.report._formats import as_csv as as_csv
 from mcsim.report._formats import as_html as as_html
@@ -8,6 +8,7 @@ from mcsim.report._formats import as_text as as_text
 from mcsim.report._formats import render as render
 from mcsim.report._layout import split_table as split_table
 from mcsim.report._notes import notes as notes
+from mcsim.report._page import write_html as write_html
 from mcsim.report._tables import comparison_table as comparison_table
 from mcsim.report._tables import estimates_table as estimates_table
 from mcsim.report._tables import results_table as results_table

@@ -82,6 +82,8 @@ def _skipped(results: Results) -> list[str]:
 def _incomplete(results: Results) -> list[str]:
     """Return a sentence if the store does not hold all replications yet."""
     study = results.study
+    if not all(cell["hash"] for cell in study["cells"]):  # not from a store
+        return []
     asked = study["reps"] * sum(len(cell["estimators"]) for cell in study["cells"])
     rows = results.replicates
     held = len(rows.drop_duplicates(["dgp", *results.factors, "estimator", "rep"]))

@@ -200,7 +200,7 @@ def test_wrong_study_files_are_sentences(tmp_path, text, message):
         (("show", "nowhere"), 1, "is not a store"),
         (("run", "{file}", "--reps", 0), 2, "--reps"),
         (("show", "{store}", "--measure", "coverag"), 2, "did you mean 'coverage'"),
-        (("show", "{store}", "--format", "html"), 2, "format"),
+        (("show", "{store}", "--format", "xlsx"), 2, "format"),
         (("show", "{store}", "--over", "shft"), 2, "did you mean 'shift'"),
         (("replay", "{file}", "--store", "{store}", "--cell", "zz", "--rep", 1), 2, "expected one"),
     ],

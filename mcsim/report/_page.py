@@ -1,0 +1,368 @@
+"""One page of a study's results: a file of HTML that needs no network, and is readable as text.
+
+The page is written by functions of strings. Every name, caveat and message passes `_text`, which
+escapes it; the data of the script is JSON without ``<``. The table holds the figures once: its
+script sorts, filters and exports what stands there (decision 0060).
+"""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mcsim._core.checks import as_path
+from mcsim._core.markup import figure
+from mcsim._results.results import Results, require_results
+from mcsim._results.store import Store
+from mcsim._results.store_records import RunRecord
+from mcsim._version import __version__
+from mcsim.errors import InputError, printable
+from mcsim.measures._definitions import MEASURES
+from mcsim.report._notes import notes
+from mcsim.report._page_figures import MOST_INTERVALS, strip, zips
+from mcsim.report._page_words import COVERS, MARGIN, MISSES, OPEN, sentences, verdicts
+from mcsim.report._tables import label
+
+_SHOWN = (
+    "bias", "empirical_se", "model_se", "rmse", "coverage", "rejection", "share_failed",
+)  # fmt: skip
+MOST_ROWS = 5_000  # of the table: more would be no page that opens at once
+_MOST_FAILURES = 200
+_LABELS = ("estimator", "estimand", "inference")
+
+
+def write_html(results: Results, path: str | Path, *, store: str | Path | None = None) -> Path:
+    """Write the results of a study as one page of HTML, which asks no host for anything.
+
+    The page says first which estimators' intervals cover, within two percentage points of the
+    level. Its table can be sorted, and saved as CSV or LaTeX; for a chosen cell it draws intervals.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    path : path
+        The file; its folder is made if it is not there.
+    store : path, optional
+        The store that they are from: versions, time and the command to replay are on the page then.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If there are more than 5,000 rows of measures, or the file cannot be written.
+    """
+    require_results(results)
+    file = as_path("path", path)
+    text = _page(results, None if store is None else Store.open(store))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"path: {file} cannot be written: {error}") from None
+    return file
+
+
+def _text(value: object) -> str:
+    """Return text for HTML, its marks and control characters escaped."""
+    return escape(printable(value))
+
+
+def _page(results: Results, store: Store | None) -> str:
+    summary = results.summary(measures=_SHOWN)
+    if len(summary) > MOST_ROWS:
+        raise InputError(
+            f"results: {len(summary):,} rows of measures, expected at most {MOST_ROWS:,} on a "
+            "page; keep some cells with dataclasses.replace(results, replicates=...)"
+        )
+    where = ["dgp", *results.factors]
+    cells = summary[where].drop_duplicates().reset_index(drop=True)
+    names = [_cell_name(results.factors, row) for row in cells.itertuples(index=False)]
+    numbers = summary[where].merge(cells.assign(_cell=range(len(cells))), how="left", on=where)
+    places = numbers["_cell"].tolist()
+    aim = results.study.get("aim") or "Results of a Monte Carlo study"
+    sections = [
+        _verdict(results, summary, [names[place] for place in places]),
+        _ademp(results, summary),
+        _figures(results, summary),
+        _table(results, summary, places, names),
+        _failures(results, store),
+        _notes(results),
+        _reproduce(results, store),
+    ]
+    island = {"level": results.study["level"], "zips": _zips(results, cells)}
+    return _DOCUMENT.format(
+        title=_text(aim),
+        style=_asset("style.css"),
+        facts=_facts(results, len(cells)),
+        body="\n".join(filter(None, sections)),
+        data=_json(island),
+        script=_asset("script.js"),
+    )
+
+
+_DOCUMENT = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
+<title>{title}</title>
+<style>{style}</style></head>
+<body><header><h1>{title}</h1><p class="facts">{facts}</p>
+<nav aria-label="Sections"><a href="#verdict">Coverage</a><a href="#study">Study</a><a href="#overview">Overview</a><a href="#table">Table</a><a href="#notes">Notes</a><a href="#again">How to reproduce</a></nav></header>
+<main>
+{body}
+</main>
+<script type="application/json" id="data">{data}</script>
+<script>{script}</script>
+</body></html>
+"""  # noqa: E501
+
+
+def _asset(name: str) -> str:
+    return (files("mcsim.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def _json(value: Any) -> str:
+    """Return JSON that no parser of HTML takes for markup."""
+    marks = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+    return json.dumps(value).translate(str.maketrans(marks))
+
+
+def _cell_name(factors: Sequence[str], row: Sequence[Any]) -> str:
+    dgp, *values = row
+    pairs = zip(factors, values, strict=True)
+    return " ".join(
+        [str(dgp), *(f"{name}={label(value)}" for name, value in pairs if label(value))]
+    )
+
+
+def _facts(results: Results, n_cells: int) -> str:
+    study = results.study
+    return _text(
+        f"{n_cells:,} {'cell' if n_cells == 1 else 'cells'} of {study['reps']:,} replications"
+        f"{_seed(study)}; intervals at {study['level']:.0%}, tests of {study['null']:g}; "
+        f"written by mcsim {__version__}."
+    )
+
+
+def _seed(study: Mapping[str, Any]) -> str:
+    return f", seed {study['seed']}" if study.get("seed") is not None else ""
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{item}' for item in items)}</ul>"
+
+
+def _verdict(results: Results, summary: pd.DataFrame, cells: Sequence[str]) -> str:
+    level = results.study["level"]
+    found = sentences(summary, level, cells)
+    heads = {
+        MISSES: ("no", "Intervals that do not cover"),
+        COVERS: ("yes", "Intervals that cover"),
+        OPEN: ("open", "Not resolved: more replications are needed"),
+        "": ("none", "No coverage"),
+    }
+    parts = [
+        f'<div class="{kind}"><h3>{head}</h3>'
+        + _list(f"<b>{_text(s.name)}</b> {_text(s.text)}" for s in found if s.verdict == verdict)
+        + "</div>"
+        for verdict, (kind, head) in heads.items()
+        if any(s.verdict == verdict for s in found)
+    ]
+    margin = f"A coverage is right here within {100 * MARGIN:.0f} percentage points of {level:.0%}."
+    caveats = _list(map(_text, results.caveats))
+    return (
+        f'<section id="verdict" class="verdict"><h2>Which intervals cover</h2>{"".join(parts)}'
+        f'<p class="note">{margin}</p><h3>What does not follow</h3>{caveats}</section>'
+    )
+
+
+def _ademp(results: Results, summary: pd.DataFrame) -> str:
+    study, rows = results.study, results.replicates
+    dgps = [f"{name}: {about}" if about else name for name, about in study["dgps"].items()]
+    factors = [
+        f"{name} = {', '.join(label(v) for v in dict.fromkeys(rows[name].dropna()))}"
+        for name in results.factors
+    ]
+    estimators = rows[["estimator", "inference"]].drop_duplicates().groupby("estimator", sort=False)
+    methods = [
+        f"{name} ({', '.join(known)})" if (known := [i for i in part["inference"] if i]) else name
+        for name, part in estimators
+    ]
+    parts = {
+        "Aim": [study.get("aim") or "not stated"],
+        "DGPs": dgps,
+        "Designs": factors or ["one design, without factors"],
+        "Estimands": [_estimand(name, part) for name, part in rows.groupby("estimand", sort=False)],
+        "Methods": methods,
+        "Measures": [", ".join(name.replace("_", " ") for name in _SHOWN)],
+    }
+    listed = (
+        f"<dt>{name}</dt><dd>{'<br>'.join(map(_text, texts))}</dd>" for name, texts in parts.items()
+    )
+    return f'<section id="study"><h2>The study</h2><dl>{"".join(listed)}</dl></section>'
+
+
+def _estimand(name: object, rows: pd.DataFrame) -> str:
+    truths = rows["truth"].dropna()
+    if truths.empty:
+        return f"{name}: truth not known"
+    low, high = truths.min(), truths.max()
+    return f"{name}: truth {low:.4g}" + (f" to {high:.4g}" if high > low else "")
+
+
+def _row_names(summary: pd.DataFrame) -> pd.Series:
+    used = [c for c in _LABELS if c == "estimator" or summary[c].nunique() > 1]
+    return summary[used].astype(str).agg(" ".join, axis=1).str.strip()
+
+
+def _figures(results: Results, summary: pd.DataFrame) -> str:
+    names, scale = _row_names(summary), results.study.get("scale", 1.0)
+    level, unit = results.study["level"], results.study.get("unit", "")
+    bias, error = summary["bias"] / scale, summary["bias_mcse"] / scale
+    off = verdicts(summary, level) == MISSES
+    cover = strip(names.tolist(), summary["coverage"].tolist(), off.tolist(), level, "coverage")
+    biases = strip(
+        names.tolist(), bias.tolist(), (bias.abs() > 3 * error).tolist(), 0.0,
+        f"bias, {unit}" if unit else "bias",
+    )  # fmt: skip
+    return (
+        '<section id="overview"><h2>Overview</h2>'
+        f'<figure tabindex="0">{cover}<figcaption>Coverage, a dot for each cell; dashed: the '
+        "level; red: does not cover.</figcaption></figure>"
+        f'<figure tabindex="0">{biases}<figcaption>Bias, a dot for each cell; '
+        "red: more than three Monte Carlo errors from zero.</figcaption></figure></section>"
+    )
+
+
+def _table(
+    results: Results, summary: pd.DataFrame, places: Sequence[int], cells: Sequence[str]
+) -> str:
+    scale = results.study.get("scale", 1.0)
+    labels = [c for c in ("dgp", *results.factors, *_LABELS) if _is_shown(summary, c)]
+    heads = [f'<th scope="col" class="l">{_text(name)}' for name in labels]
+    heads += [f'<th scope="col">{name.replace("_", " ")}' for name in _SHOWN]
+    columns = [[f'<td class="l">{_text(label(v))}' for v in summary[name]] for name in labels]
+    for name in _SHOWN:
+        divisor = scale ** MEASURES[name].power
+        pairs = zip(summary[name] / divisor, summary[f"{name}_mcse"] / divisor, strict=True)
+        columns.append([_figure(float(value), float(error)) for value, error in pairs])
+    lines = (
+        f'<tr data-cell="{place}">{"".join(row)}'
+        for place, row in zip(places, zip(*columns, strict=True), strict=True)
+    )
+    options = "".join(f'<option value="{k}">{_text(name)}' for k, name in enumerate(cells))
+    return (
+        '<section id="table"><h2>Measures</h2><div class="tools script"><label for="cell">Cell'
+        f'</label><select id="cell"><option value="">all cells{options}</select>'
+        '<button type="button" id="csv">Save as CSV</button>'
+        '<button type="button" id="latex">Save as LaTeX</button></div>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of measures">'
+        '<table id="measures"><caption>In brackets the Monte Carlo standard error.</caption>'
+        f"<thead><tr>{''.join(heads)}</thead><tbody>{''.join(lines)}</tbody></table></div>"
+        '<div class="script"><h3>Intervals of <span id="zipped"></span></h3></div>'
+        '<div id="zips" class="script"></div><p class="note">Intervals, the least plausible on top;'
+        f" red: they miss the truth. At most {MOST_INTERVALS} are drawn; the share is of all."
+        "</p></section>"
+    )
+
+
+def _is_shown(summary: pd.DataFrame, column: str) -> bool:
+    return column == "estimator" or summary[column].nunique(dropna=False) > 1
+
+
+def _figure(value: float, error: float) -> str:
+    number, bracket, rest = figure(value, error).partition(" ")
+    return f"<td>{number}{f'<i> {rest}</i>' if bracket else ''}"
+
+
+def _zips(results: Results, cells: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = results.replicates
+    where = ["dgp", *results.factors]
+    numbers = rows[where].merge(cells.assign(_cell=range(len(cells))), how="left", on=where)
+    cell = pd.Series(numbers["_cell"].to_numpy(), index=rows.index)
+    labels = rows[list(_LABELS)].drop_duplicates()
+    named = rows[list(_LABELS)].merge(labels.assign(_name=_row_names(labels)), how="left")
+    names = pd.Series(named["_name"].to_numpy(), index=rows.index)
+    scale = results.study.get("scale", 1.0)
+    return zips(rows, [*where, *_LABELS], cell, names, scale)
+
+
+def _failures(results: Results, store: Store | None) -> str:
+    failures = results.failures
+    if failures.empty:
+        return '<section id="failures"><h2>Failures</h2><p>No replication failed.</p></section>'
+    heads = "".join(
+        f'<th scope="col"{kind}>{name}'
+        for name, kind in (
+            ("estimator", ' class="l"'), ("cell", ' class="l"'), ("status", ' class="l"'),
+            ("failed", ""), ("of", ""), ("reason", ' class="l"'), ("replay", ' class="l"'),
+        )
+    )  # fmt: skip
+    where = ["dgp", *results.factors]
+    lines = [
+        f'<tr><td class="l">{_text(row["estimator"])}'
+        f'<td class="l">{_text(_cell_name(results.factors, row[where].tolist()))}'
+        f'<td class="l">{_text(row["status"])}<td>{row["replications"]:,}<td>{row["of"]:,}'
+        f'<td class="l w">{_text(row["reason"])}'
+        f'<td class="l"><code>{_text(_replay(row, store))}</code>'
+        for _, row in failures.head(_MOST_FAILURES).iterrows()
+    ]
+    rest = len(failures) - len(lines)
+    more = f"<p>{rest:,} more: results.failures has them all.</p>" if rest > 0 else ""
+    return (
+        '<section id="failures"><h2>Failures</h2><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="Failures"><table><thead><tr>{heads}</thead><tbody>{"".join(lines)}</tbody>'
+        f"</table></div>{more}</section>"
+    )
+
+
+def _replay(row: Any, store: Store | None) -> str:
+    if not row["cell"]:
+        return ""
+    folder = "STORE" if store is None else shlex.quote(str(store.path))
+    return f"mcsim replay FILE --store {folder} --cell {row['cell']} --rep {row['first_rep']}"
+
+
+def _notes(results: Results) -> str:
+    listed = _list(map(_text, notes(results).splitlines()))
+    return f'<section id="notes"><h2>Notes</h2>{listed}</section>'
+
+
+def _reproduce(results: Results, store: Store | None) -> str:
+    study, parts = results.study, []
+    if store is not None:
+        folder = shlex.quote(str(store.path))
+        asked = f"--reps {study['reps']} --seed {study['seed']} --store {folder}"
+        commands = f"mcsim show {folder}", f"mcsim run FILE {asked}"
+        parts = _about_store(store, study)
+        parts.append(f"<pre><code>{'<br>'.join(map(_text, commands))}</code></pre>")
+    if hashes := [cell["hash"][:12] for cell in study["cells"] if cell.get("hash")]:
+        listed = f"<p><code>{_text(' '.join(hashes))}</code></p>"
+        parts.append(f"<details><summary>Hashes of the cells</summary>{listed}</details>")
+    text = "".join(parts) or "<p>The results are not from a store of mcsim.</p>"
+    return f'<section id="again"><h2>How to reproduce</h2>{text}</section>'
+
+
+def _about_store(store: Store, study: Mapping[str, Any]) -> list[str]:
+    """Return versions and times as HTML."""
+    known = {cell["hash"][:12] for cell in study["cells"]}
+    environments = {
+        ", ".join(f"{name} {value}" for name, value in about["environment"].items())
+        for hash_, about in store.cells(known)
+        if hash_ in known
+    }
+    found = [f"Samples drawn by {text}." for text in sorted(environments)]
+    runs = [store.read(file, RunRecord) for file in sorted(store.path.glob("runs/*.json"))]
+    if seconds := [run["seconds"] for run in runs if isinstance(run.get("seconds"), int | float)]:
+        found.append(f"{len(seconds):,} runs of this store took {sum(seconds):,.1f} seconds.")
+    return [_list(map(_text, found))]
