@@ -7,16 +7,57 @@ author = "The mcsim developers"
 copyright = "The mcsim developers, MIT license"
 version = release = mcsim.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 default_role = "literal"
 
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
+
+# A page for each public name. Fields and attributes are in the docstring of their class; listed are
+# the methods that a page shows besides.
+autosummary_context = {
+    "options_of": {
+        "mcsim.Study": {"members": "cells, dgps, methods"},
+        "mcsim.Results": {"members": ""},
+        "mcsim.Panel": {"members": "n_units, n_periods, with_columns, select, take"},
+        "mcsim.Sample": {"exclude-members": "panel, truth, __new__"},
+        "mcsim.Estimate": {
+            "exclude-members": "value, se, lower, upper, df, p_value, status, __new__"
+        },
+        "mcsim.Status": {"exclude-members": "__new__"},
+        "mcsim.Generator": {"members": "sample"},
+        "mcsim.Schema": {"members": "names, replace, select"},
+        "mcsim.Comparison": {"members": ""},
+        "mcsim.FidelityTable": {"members": "to_markdown"},
+        "mcsim.PanelFidelityTable": {"members": "to_markdown"},
+        "mcsim.dgps.FactorModel": {"members": "fit, without, covariance"},
+        "mcsim.dgps.Bootstrap": {"members": "__call__, truth"},
+        "mcsim.dgps.PotentialOutcomes": {
+            "members": "__call__, members, potential_outcomes, truth"
+        },
+        "mcsim.generators.VAE": {"members": "fit, fit_members"},
+        "mcsim.generators.Autoregressive": {"members": "fit, fit_members, recipe"},
+        "mcsim.generators.Flow": {"members": "fit, fit_members"},
+        "mcsim.generators.WGAN": {"members": "fit, fit_members, recipe"},
+        "mcsim.generators.GAN": {"members": "fit, fit_members"},
+        "mcsim.generators.MacroPanel": {"members": "fit, fit_members"},
+        "mcsim.generators.FittedPanel": {"members": "sample, with_shocks, caveats"},
+        "mcsim.generators.FittedMacroPanel": {"members": "sample, with_shocks, caveats"},
+        "mcsim.generators.FittedGenerator": {"members": "sample"},
+        "mcsim.generators.Latent": {"members": "encode, decode, reconstruct"},
+    }
+}
 
 html_theme = "furo"
 html_title = "mcsim"

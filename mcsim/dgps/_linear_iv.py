@@ -26,7 +26,7 @@ Instruments = Literal["random", "fixed", "limit"]
 @with_remedies()
 @dataclass(frozen=True, kw_only=True)
 class LinearIV:
-    """Draw ``y = beta d + u`` and ``d = pi (z1 + ... + zK) + v`` with corr(u, v) = rho.
+    """Draw ``y = beta d + u`` and ``d = pi sum(z) + v`` with corr(u, v) = rho.
 
     A cross-section; u and v are standard normal. A factor of a design with the name of a field
     takes its place.
