@@ -43,9 +43,7 @@ autosummary_context = {
         "mcsim.PanelFidelityTable": {"members": "to_markdown"},
         "mcsim.dgps.FactorModel": {"members": "fit, without, covariance"},
         "mcsim.dgps.Bootstrap": {"members": "__call__, truth"},
-        "mcsim.dgps.PotentialOutcomes": {
-            "members": "__call__, members, potential_outcomes, truth"
-        },
+        "mcsim.dgps.PotentialOutcomes": {"members": "__call__, members, potential_outcomes, truth"},
         "mcsim.generators.VAE": {"members": "fit, fit_members"},
         "mcsim.generators.Autoregressive": {"members": "fit, fit_members, recipe"},
         "mcsim.generators.Flow": {"members": "fit, fit_members"},

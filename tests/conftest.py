@@ -90,9 +90,12 @@ def full_speed() -> Iterator[None]:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute and store few replications at once: a host DGP draws no thousand for a few rows."""
-    for module in ("compiled", "plan", "cell", "chunks", "run"):
-        for block, replications in (("NATIVE_BLOCK", 32), ("HOST_BLOCK", 16)):
-            monkeypatch.setattr(f"mcsim._run.{module}.{block}", replications, raising=False)
+    for name, replications in (
+        ("plan.NATIVE_BLOCK", 32),
+        ("cell.NATIVE_BLOCK", 32),
+        ("plan.HOST_BLOCK", 16),
+    ):
+        monkeypatch.setattr(f"mcsim._run.{name}", replications)
 
 
 @pytest.fixture(scope="session")

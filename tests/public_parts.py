@@ -112,7 +112,8 @@ def _uses_public_names(key, panel):
 
 
 def _trainers():
-    return {name: kind() for name, kind in vars(generators).items() if hasattr(kind, "fit_members")}
+    kinds = {name: getattr(generators, name) for name in generators.__all__}
+    return {name: kind() for name, kind in kinds.items() if hasattr(kind, "fit_members")}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """Designs: the cells of a study as values of factors, and the grid that crosses them."""
 
-import functools
 import itertools
 import math
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mcsim._core.checks import faults_of_strings
+from mcsim._core.pytree import registers_once
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, raise_all
 
 Scalar = bool | int | float | str
@@ -21,17 +19,13 @@ RESERVED_NAMES = frozenset((*_ROW_COLUMNS, *_OTHER_COLUMNS))
 
 LARGEST = 2**63  # from which whole numbers do not fit the columns of results
 
-_REGISTERING = threading.Lock()
 
-
-@functools.cache
+@registers_once
 def _register() -> None:
-    """Tell JAX of designs, when the first is made: workers may make none."""
     import jax
 
-    with _REGISTERING, suppress(ValueError):  # of two threads at once, the second
-        jax.tree_util.register_pytree_node_class(Design)
-        jax.tree_util.register_pytree_node_class(WatchedDesign)
+    jax.tree_util.register_pytree_node_class(Design)
+    jax.tree_util.register_pytree_node_class(WatchedDesign)
 
 
 class Design(Mapping[str, Any]):

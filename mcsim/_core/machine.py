@@ -127,8 +127,8 @@ def one_blas_thread() -> threadpool_limits:
     """Return a context in which the BLAS under XLA's LAPACK has one thread.
 
     XLA calls SciPy's LAPACK for one small matrix after another, and OpenBLAS shares out even these:
-    with 51 regressors on two CPUs a regression took 1.4 to 13 times the CPU time. OpenBLAS takes
-    limits from one thread of a process: enter it in the thread that starts the others.
+    with 51 regressors on two busy CPUs a regression took up to 13 times the CPU time. OpenBLAS
+    takes limits from one thread of a process: enter it in the thread that starts the others.
     """
     importlib.import_module("scipy.linalg.cython_lapack")  # XLA loads it later, after the limit
     return threadpool_limits(1, user_api="blas")

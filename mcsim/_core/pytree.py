@@ -1,7 +1,10 @@
 """Frozen dataclasses as pytrees: named fields are leaves, the others compile-time constants."""
 
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -36,6 +39,23 @@ def identity_fields(thing: Any) -> dict[str, Any]:
 
 def _holds_default(thing: Any, field: dataclasses.Field) -> bool:
     return getattr(thing, field.name) == field.default
+
+
+_REGISTERING = threading.Lock()
+
+
+def registers_once(register: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that registers classes with JAX at its first call alone.
+
+    Classes that a worker process uses without JAX call it when the first object is made.
+    """
+
+    @functools.cache
+    def once() -> None:
+        with _REGISTERING, suppress(ValueError):  # of two threads at once, the second
+            register()
+
+    return once
 
 
 def pytree(*data: str) -> Callable[[type[T]], type[T]]:

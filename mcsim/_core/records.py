@@ -4,10 +4,7 @@ A **DGP** draws a sample; an **estimator** turns its panel into an estimate; a *
 DGPs and designs with estimators; **measures** summarize (ADEMP: Morris, White & Crowther 2019).
 """
 
-import functools
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +13,7 @@ from jaxtyping import Bool
 
 from mcsim._core.checks import faults_of_strings
 from mcsim._core.estimates import SUCCESSES, WITH_RESULT, Estimate, Status  # noqa: F401  too
+from mcsim._core.pytree import registers_once
 from mcsim.errors import InputError, UnknownName, did_you_mean, no_attribute, printable, raise_all
 
 if TYPE_CHECKING:
@@ -23,17 +21,13 @@ if TYPE_CHECKING:
 else:
     Array = Any  # JAX is imported with the first panel
 
-_REGISTERING = threading.Lock()
 
-
-@functools.cache
+@registers_once
 def _register() -> None:
-    """Tell JAX of panels and calendars, when the first is made: workers may make none."""
     import jax
 
-    with _REGISTERING, suppress(ValueError):  # of two threads at once, the second
-        jax.tree_util.register_static(Calendar)
-        jax.tree_util.register_pytree_with_keys_class(Panel)
+    jax.tree_util.register_static(Calendar)
+    jax.tree_util.register_pytree_with_keys_class(Panel)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def equivalence(lower: float, upper: float) -> str:
 def best_reference(
     scores: Mapping[str, float], references: Sequence[str], measures: Mapping[str, Mapping]
 ) -> str | None:
-    """Return the reference with the lowest score among those that draw new units, if any."""
+    """Return the reference of new units with the lowest score; None if every one repeats units."""
     fresh = [n for n in references if n in scores and measures[n].get("nn_ratio", 0) >= NEW]
     return min(fresh, key=lambda name: scores[name]) if fresh else None
 

@@ -79,7 +79,9 @@ def run_command(
 @in_sentences
 def show_command(
     store: StoreArgument,
-    table: Annotated[str, typer.Option("--format", help="text, markdown, latex, html or csv.")] = "text",
+    table: Annotated[
+        str, typer.Option("--format", help="text, markdown, latex, html or csv.")
+    ] = "text",
     measure: Annotated[
         list[str] | None, typer.Option(help="A measure to show; may be repeated.")
     ] = None,

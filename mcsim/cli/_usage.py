@@ -82,7 +82,7 @@ def kinds() -> Mapping[str, type]:
     """
     trainers = [
         thing
-        for thing in vars(mcsim.generators).values()
+        for thing in (getattr(mcsim.generators, name) for name in mcsim.generators.__all__)
         if inspect.isclass(thing) and hasattr(thing, "fit_members")
     ]
     return {_kebab(trainer.__name__): trainer for trainer in trainers}

@@ -89,7 +89,7 @@ def faults_of_sizes(thing: Any, sizes: Mapping[str, int]) -> list[str]:
         if not is_whole(value):
             faults.append(
                 f"{name}: got {shown(value)}, expected a whole number: it sets a shape, so write "
-                "it without a decimal point, in every cell of the grid"
+                "it without a decimal point or quotes, in every cell of the grid"
             )
         elif value < least:
             faults.append(f"{name}: got {value}, expected at least {least}")

@@ -11,6 +11,7 @@ from mcsim._core.design import Design
 from mcsim._core.pytree import pytree
 from mcsim._core.records import Panel, Sample
 from mcsim.dgps._assignment.permuted import permuted
+from mcsim.dgps._bootstrap import Bootstrap
 from mcsim.dgps._ensemble import FIXED
 from mcsim.dgps._fields import described_assignment
 from mcsim.dgps._imposed_effect import WithEffect
@@ -93,7 +94,7 @@ def untreated_source(dgp: WithEffect, untreated: Untreated | None) -> Any:
     UserWarning
         If one unit alone is treated, or if permuted units differ in their variances.
     """
-    if untreated is None or not _was_treated(dgp):
+    if untreated is None or not isinstance(dgp.source, Panel) or not _was_treated(dgp):
         return dgp.source
     if untreated != "as is":
         raise_all(_faults_of_removal(dgp, untreated))
@@ -138,6 +139,8 @@ def _faults_of_word(dgp: WithEffect, untreated: Any) -> list[str]:
             f"{dgp.treatment!r} that varies; name the data's own treatment with treatment=, or "
             "leave untreated= out"
         ]
+    if isinstance(dgp.source, Bootstrap):
+        return _faults_of_bootstrap(dgp, untreated)
     if untreated is None:
         return [
             f"untreated: got none for a panel that was treated itself (its column "
@@ -147,9 +150,21 @@ def _faults_of_word(dgp: WithEffect, untreated: Any) -> list[str]:
     return []
 
 
+def _faults_of_bootstrap(dgp: WithEffect, untreated: Any) -> list[str]:
+    """Return the fault where the units that are drawn were treated, and their effect not kept."""
+    if untreated == "as is":
+        return []
+    return [
+        f"untreated: got {'none' if untreated is None else repr(untreated)} for a Bootstrap of a "
+        f"panel that was treated itself (its column {dgp.treatment!r} varies), whose outcomes "
+        "contain that effect; expected 'as is' to keep it, another name as treatment=, or the "
+        "panel itself as the source, with untreated='average'"
+    ]
+
+
 def _was_treated(dgp: WithEffect) -> bool:
-    """Return whether the source is a panel with a varying column of the treatment's name."""
-    source = dgp.source
+    """Return whether the source's panel has a varying column of the treatment's name."""
+    source = dgp.source.panel if isinstance(dgp.source, Bootstrap) else dgp.source
     names = (dgp.treatment, dgp.outcome)
     if not isinstance(source, Panel) or not all(name in source for name in names):
         return False

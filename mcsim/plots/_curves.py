@@ -162,7 +162,7 @@ def power(
         mark(f"power of {target:.0%}", color=INK, linewidth=0.8, linestyle=":"),
         mark(label, **REFERENCE),
         mark("2 Monte Carlo standard errors", **BAR),
-        mark(f"smallest effect with {target:.0%}", color="#555555", marker=6, linestyle="none"),
+        mark(f"smallest {x} with {target:.0%}", color="#555555", marker=6, linestyle="none"),
     ]
     legend_above(figure, handles)
     return plain(figure)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from mcsim._core.markup import in_csv, in_html, in_markdown, latex_comment
 from mcsim._results.caveats import NOTE, conditional_rows
 from mcsim._results.display import label
+from mcsim._results.failures import has_failed
 from mcsim._results.results import Results, doubtful_se, require_results
 from mcsim._run.study import GENERATOR
 from mcsim.errors import printable
@@ -36,7 +37,7 @@ def notes(results: Results, kind: str = "text") -> str:
         f"{study['reps']:,} replications, seed {study['seed']}; in brackets the Monte Carlo "
         f"standard error; intervals at {study['level']:.0%}, tests of {study['null']:g}."
     ]
-    lines += _incomplete(results) + _skipped(results) + _without_se(results)
+    lines += _incomplete(results) + _failed(results) + _skipped(results) + _without_se(results)
     if study.get("unit"):
         lines.append(f"Bias, standard errors and RMSE in {study['unit']}.")
     if GENERATOR in results.factors:
@@ -64,6 +65,19 @@ def _without_se(results: Results) -> list[str]:
         "replications, where it is not defined."
         for row, lacking, all_ in missing.agg(["sum", "size"]).itertuples()
         if lacking
+    ]
+
+
+def _failed(results: Results) -> list[str]:
+    """Return the number of estimates that failed: measures rest on the others."""
+    rows = results.replicates
+    failed = has_failed(rows) & (rows["status"] != "skipped")
+    counts = failed.groupby(rows["estimator"], sort=False, observed=True).agg(["sum", "size"])
+    return [
+        f"{printable(name)}: {failures:,} of {estimates:,} estimates failed (results.failures has "
+        "the reasons); coverage_all counts them as misses, other measures leave them out."
+        for name, failures, estimates in counts.itertuples()
+        if failures
     ]
 
 

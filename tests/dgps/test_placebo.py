@@ -202,6 +202,16 @@ def test_a_panel_that_was_treated_must_say_so():
     assert "'as is'" in str(e.value)
 
 
+@pytest.mark.parametrize("word", [None, "average"])
+def test_a_bootstrap_of_such_a_panel_must_keep_the_effect_aloud(word):
+    """Units drawn with replacement take their own treatment's effect along."""
+    drawn = Bootstrap(gaps())
+    with pytest.raises(InputError, match="for a Bootstrap of a panel that was treated itself"):
+        with_effect(drawn, outcome="y", assignment=HALF, untreated=word)
+    assert with_effect(drawn, outcome="y", assignment=HALF, untreated="as is").source is drawn
+    assert with_effect(drawn, outcome="y", assignment=HALF, treatment="new").source is drawn
+
+
 def test_an_unknown_word_is_a_fault():
     dgp = with_effect(gaps(), outcome="y", assignment=HALF, untreated="as is")
     (fault,) = faults_of_untreated(dgp, "averag")
@@ -342,7 +352,7 @@ def test_it_composes():
     np.testing.assert_allclose(added, expected, atol=1e-12)
     assert float(sample.truth["att[1]"]) == 1.0
     np.testing.assert_array_equal(sample.panel["d"][::2], sample.panel["d"][1::2])
-    resampled = with_effect(Bootstrap(panel), outcome="y", assignment=permuted())
+    resampled = with_effect(Bootstrap(panel), outcome="y", assignment=permuted(), untreated="as is")
     check_dgp(resampled)
 
 
@@ -451,7 +461,7 @@ on = partial(with_effect, STRATA, outcome="y", untreated="average")
         (lambda: on(assignment=HALF, treatment="e"), "no panel with a column 'e' that varies"),
         (
             lambda: with_effect(Bootstrap(STRATA), outcome="y", assignment=HALF, untreated="event"),
-            "untreated: got 'event', but the source is no panel",
+            "untreated: got 'event' for a Bootstrap of a panel that was treated itself",
         ),
         (
             lambda: with_effect(switching(), outcome="y", assignment=HALF, untreated="event"),
