@@ -133,6 +133,12 @@ def test_a_run_of_native_parts_imports_no_networks_and_no_libraries_of_estimator
     assert "mcsim.generators._storage.model_files" not in imported
 
 
+def test_a_new_process_knows_every_kind_of_generator():
+    """Names behind a door are not in ``vars`` before somebody asks for them."""
+    (known,) = printed_by("from mcsim.cli._usage import kinds; print(*kinds())")
+    assert {"vae", "wgan", "macro-panel", "gaussian-copula"} <= known
+
+
 def test_workers_import_what_their_functions_need_and_nothing_else():
     pool, warm = WorkerPool(1), threading.Event()
     try:

@@ -9,6 +9,7 @@ import scipy
 from jaxtyping import Float
 from numpy import ndarray
 
+from mcsim._core.calls import with_remedies
 from mcsim._core.checks import is_finite
 from mcsim.errors import InputError, did_you_mean, raise_all
 
@@ -35,6 +36,7 @@ class Detectable(NamedTuple):
     note: str
 
 
+@with_remedies()
 def detectable_effect(
     results: Summarized | pd.DataFrame, *, power: float = 0.8, effect: str
 ) -> pd.DataFrame:

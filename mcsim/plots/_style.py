@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mcsim._core.calls import with_remedies
 from mcsim.errors import InputError
 
 INK, PALE, HIT, MISS, SAND = "#1b3a4b", "#9fb8c4", "#9fb8c4", "#d55e00", "#e69f00"
@@ -109,12 +110,13 @@ def styled() -> Iterator[None]:
 
 
 def in_style(draw: Callable[P, StyledFigure]) -> Callable[P, StyledFigure]:
-    """Have a function draw in the style."""
+    """Have a function draw in the style; a call that does not fit it is a sentence."""
+    checked = with_remedies()(draw)
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> StyledFigure:
         with styled():
-            return draw(*args, **kwargs)
+            return checked(*args, **kwargs)
 
     return drawn
 

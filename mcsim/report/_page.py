@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
 from mcsim._core.markup import figure
 from mcsim._results.results import Results, require_results
@@ -36,6 +37,7 @@ _MOST_FAILURES = 200
 _LABELS = ("estimator", "estimand", "inference")
 
 
+@with_remedies()
 def write_html(results: Results, path: str | Path, *, store: str | Path | None = None) -> Path:
     """Write the results of a study as one page of HTML, which asks no host for anything.
 

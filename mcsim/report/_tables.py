@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path, faults_of_strings, require_type
 from mcsim._core.markup import figure, rounded
 from mcsim._results.caveats import MARK
@@ -28,6 +29,7 @@ from mcsim.report._layout import laid_out
 _COARSEST = 0.01  # estimates on real data have three decimals at least
 
 
+@with_remedies()
 def results_table(
     results: Results,
     *,
@@ -123,6 +125,7 @@ def _tells_rows_apart(summary: pd.DataFrame, column: str) -> bool:
     return column in ("dgp", "estimator") or summary[column].nunique(dropna=False) > 1
 
 
+@with_remedies()
 def estimates_table(estimates: pd.DataFrame, scale: float = 1.0) -> pd.DataFrame:
     """Return estimates on real data (see `mcsim.estimate`) as a table of text.
 
