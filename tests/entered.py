@@ -139,7 +139,7 @@ def small_cross_section() -> Any:
     return mcsim.Panel({"d": treated, "x": x, "y": x + treated + rng.normal(size=60)})
 
 
-LIMITS = {"run": 44, "vae": 20, "copula": 15, "fidelity": 45, "from_frame": 10}
+LIMITS = {"run": 44, "vae": 20, "copula": 15, "fidelity": 45, "from_frame": 11}
 """The most files that a case may enter."""
 
 CASES = {

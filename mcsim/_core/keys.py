@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer, Key
 
+from mcsim._core import machine  # noqa: F401  keeps programs from the first on: to make a key is one
 from mcsim._core.calls import with_remedies
 from mcsim._core.design import Design
 from mcsim.errors import InputError

@@ -78,13 +78,25 @@ def _faults_of_labels(name: str, labels: pd.Series, *, periods: bool) -> list[st
     cell = unhashable_cell(labels)
     if cell is not None:
         return [f"column {name!r}: got labels like {quoted(cell)}, expected text, numbers or dates"]
+    if (
+        isinstance(labels.dtype, np.dtype)
+        and labels.dtype.kind == "f"
+        and labels.dtype.itemsize > 8
+    ):
+        return [
+            f"column {name!r}: got labels of type {labels.dtype}, which pandas cannot look up; "
+            f"expected frame[{name!r}].astype(float), or text"
+        ]
     bound, limits = (BEYOND_INT64, "infinite or beyond 2**63") if periods else (np.inf, "infinite")
     if far := _labels_from(labels, bound):
         return [
             f"column {name!r}: {len(far)} labels are {limits} ({quoted(far[0])}); drop the rows"
         ]
-    if not pd.api.types.is_object_dtype(labels):
-        return []
+    return _faults_of_order(name, labels, periods) if pd.api.types.is_object_dtype(labels) else []
+
+
+def _faults_of_order(name: str, labels: pd.Series, periods: bool) -> list[str]:
+    """Return the fault of labels of several kinds, which cannot be put in order."""
     texts = labels.map(lambda label: isinstance(label, str))
     if periods and texts.any() and not texts.all():
         both = f"{quoted(labels[texts].iloc[0])} and {quoted(labels[~texts].iloc[0])}"
@@ -94,6 +106,10 @@ def _faults_of_labels(name: str, labels: pd.Series, *, periods: bool) -> list[st
     except Exception as fault:  # comparing labels may raise any exception
         return [f"column {name!r}: the labels have no order ({fault}); make them all of one kind"]
     return []
+
+
+def _is_wider_than_float64(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize > 8
 
 
 def _labels_from(labels: pd.Series, bound: float) -> list[Any]:

@@ -228,3 +228,10 @@ def test_a_frame_is_converted_or_refused(drawn):
 @given(frames())
 def test_2000_frames_are_converted_or_refused(drawn):
     outcome(*drawn)
+
+
+def test_units_wider_than_float64_are_refused_with_the_remedy():
+    """Pandas makes an index of such labels that it cannot search."""
+    frame = pd.DataFrame({"firm": np.array([0, 1], np.longdouble), "year": [1, 1], "y": [0.5, 1.0]})
+    with pytest.raises(InputError, match=r"column 'firm': got labels of type .*astype\(float\)"):
+        from_frame(frame, unit="firm", time="year")
