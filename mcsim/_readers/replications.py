@@ -139,7 +139,7 @@ def _by_suffix(frame: pd.DataFrame, stubs: Sequence[str]) -> dict[str, str]:
 
 
 def _factors(frame: pd.DataFrame, used: set[str]) -> list[str]:
-    """Return the other columns that have few values; a warning names those that have many."""
+    """Return the other columns of few values, and warn of the columns of many."""
     others = [name for name in map(str, frame.columns) if name not in used]
     counts = {name: frame[name].nunique() for name in others}
     factors = [name for name in others if counts[name] <= min(_MOST_LEVELS, len(frame) / 2)]

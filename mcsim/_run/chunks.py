@@ -81,7 +81,11 @@ def _begin(plan: CellPlan, first: int, pool: WorkerPool) -> Callable[[], Drawn]:
 
 def _received(plan: CellPlan, task: Task, first: int) -> Drawn:
     """Wait for the samples of a host DGP."""
-    columns, truth, schema = _result(plan, task, first, first + plan.chunk - 1)
+    return on_device(*_result(plan, task, first, first + plan.chunk - 1))
+
+
+def on_device(columns: dict[str, Any], truth: Any, schema: Schema) -> Drawn:
+    """Return the samples that a host DGP drew in a worker as arrays of JAX."""
     mask = columns.pop(MASK, None)
     arrays = {name: jax.device_put(values) for name, values in columns.items()}
     n_periods = next(iter(arrays.values())).shape[-1]

@@ -15,12 +15,12 @@ import typer
 
 from mcsim._core.keys import Stream, cell_key, replication_keys, root_key, stream_key
 from mcsim._core.protocols import described
-from mcsim._core.records import SUCCESSES, Panel, Sample
-from mcsim._data.schema import Schema
+from mcsim._core.records import SUCCESSES
 from mcsim._host.host import HostDGP
 from mcsim._host.payload import Payload
 from mcsim._host.pool import WorkerPool
-from mcsim._host.worker import MASK, draw_piece
+from mcsim._host.worker import draw_piece
+from mcsim._run.chunks import Drawn, on_device
 from mcsim._run.compiled import draw_chunk
 from mcsim._run.evaluate import evaluate, rows_of, words_of
 from mcsim._run.study import Cell, Study
@@ -115,7 +115,7 @@ def findings(study: Study, seed: int) -> Iterator[Finding]:
     study : Study
         The study.
     seed : int
-        Seed of the samples: those that a run with this seed draws first.
+        Seed of the samples, which are the first that a run with this seed draws.
     """
     root, pool = root_key(seed), WorkerPool(0)
     for cell in study.cells():
@@ -147,7 +147,7 @@ def _tried(step: Callable[[], Any]) -> tuple[Any, str]:
         return None, type_and_message(error)
 
 
-def draw_one(cell: Cell, key: jax.Array, rep: int = 0) -> tuple[Sample, Schema | None]:
+def draw_one(cell: Cell, key: jax.Array, rep: int = 0) -> Drawn:
     """Draw one replication of a cell, as a batch of one.
 
     Parameters
@@ -163,13 +163,7 @@ def draw_one(cell: Cell, key: jax.Array, rep: int = 0) -> tuple[Sample, Schema |
     if not isinstance(cell.dgp, HostDGP):
         sample = draw_chunk(cell.dgp_name, cell.dgp, keys, cell.seen)
         return sample, described(cell.dgp).schema
-    columns, truth, schema = draw_piece(Payload(cell.dgp), cell.seen, words_of(keys), [rep])
-    mask = columns.pop(MASK, None)
-    n_periods = next(iter(columns.values())).shape[-1]
-    static = schema.static_part(tuple(columns), n_periods)
-    arrays = {name: jax.device_put(values) for name, values in columns.items()}
-    mask = None if mask is None else jax.device_put(mask)
-    return Sample(Panel.batch(arrays, mask, static), truth), schema
+    return on_device(*draw_piece(Payload(cell.dgp), cell.seen, words_of(keys), [rep]))
 
 
 def _keys(key: jax.Array, stream: Stream, rep: int) -> Any:
@@ -180,7 +174,7 @@ def _estimates(
     name: str,
     estimator: Any,
     key: jax.Array,
-    drawn: tuple[Sample, Schema | None],
+    drawn: Drawn,
     pool: WorkerPool,
 ) -> tuple[list[dict[str, Any]], str]:
     """Return the estimates of one estimator on one sample, and the reason if it failed."""

@@ -192,7 +192,7 @@ def sample(
 ) -> None:
     """Write the first samples of a cell of a study, and their truths: ``mcsim sample FILE.py``.
 
-    The samples are those that ``mcsim run`` draws with this seed, bit by bit.
+    ``mcsim run`` draws the same samples with this seed, bit by bit.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def _framed(
 def _sides(
     labels: pd.DataFrame, rows: str | Sequence[str] | None, columns: str | Sequence[str] | None
 ) -> tuple[list[str], list[str]]:
-    """Return the labels that go down and those that go across, checked."""
+    """Check the labels, and return the labels of rows and the labels of columns."""
     known = [*labels, MEASURE]
     given = {
         name: [side] if isinstance(side, str) else side
