@@ -116,7 +116,7 @@ INSIDES = {
         "_scores",
         "_networks",
     ],
-    "_readers": ["replications read", "libraries", "estimates"],
+    "_readers": ["replications read", "libraries", "coefficients"],
     "datasets": ["_sources"],
     "_data": [
         "plausibility",

@@ -5,12 +5,12 @@ by the name of the result's module (`_READERS` of `read.py`); no library is impo
 readers themselves stand in `libraries.py`.
 """
 
-from mcsim._readers.estimates import DEFAULT_ESTIMAND as DEFAULT_ESTIMAND
-from mcsim._readers.estimates import UNNAMED as UNNAMED
-from mcsim._readers.estimates import FullLabel as FullLabel
-from mcsim._readers.estimates import full_label as full_label
-from mcsim._readers.estimates import has_se as has_se
-from mcsim._readers.estimates import label_all as label_all
-from mcsim._readers.estimates import settled as settled
+from mcsim._readers.coefficients import DEFAULT_ESTIMAND as DEFAULT_ESTIMAND
+from mcsim._readers.coefficients import UNNAMED as UNNAMED
+from mcsim._readers.coefficients import FullLabel as FullLabel
+from mcsim._readers.coefficients import full_label as full_label
+from mcsim._readers.coefficients import has_se as has_se
+from mcsim._readers.coefficients import label_all as label_all
+from mcsim._readers.coefficients import settled as settled
 from mcsim._readers.read import Terms as Terms
 from mcsim._readers.read import read_result as read_result

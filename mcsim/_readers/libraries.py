@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcsim._readers.estimates import Coefficients, numbers
+from mcsim._readers.coefficients import Coefficients, numbers
 from mcsim.errors import ContractError
 
 _TABLES = {

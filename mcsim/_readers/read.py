@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcsim._core.records import Estimate, Status
-from mcsim._readers.estimates import UNNAMED, Coefficients, FullLabel, full_label, settled
+from mcsim._readers.coefficients import UNNAMED, Coefficients, FullLabel, full_label, settled
 from mcsim._readers.libraries import (
     of_diff_diff,
     of_doubleml,

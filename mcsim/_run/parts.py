@@ -26,7 +26,7 @@ _DATA = (pd.DataFrame, Panel, Schema, Design)
 
 
 @runtime_checkable
-class Trainer(Protocol):
+class FitsMembers(Protocol):
     """The configuration of a generator, which is fitted before it can draw."""
 
     def fit_members(self, *arguments: Any, **options: Any) -> Any:
@@ -98,7 +98,7 @@ def _fault_of_part(argument: str, part: Any) -> str:
 def _fault_of_object(argument: str, part: Any) -> str:
     """Return the remedy for an object that cannot be called: a trainer, a generator."""
     kind = type(part).__name__
-    if isinstance(part, Trainer):
+    if isinstance(part, FitsMembers):
         return (
             f"is a trainer; fit it first, {kind}(...).fit(key, panel), and give the generator "
             "to mcsim.dgps.with_effect"

@@ -17,7 +17,7 @@ from mcsim.estimators import (
     imputation,
     ols,
 )
-from mcsim.estimators._regression.options import attainable_size
+from mcsim.estimators._regression.regression import attainable_size
 
 ALL = ["bjs", "bjs:loo", "bjs:cohort", "bjs:event", "bjs:all"]
 

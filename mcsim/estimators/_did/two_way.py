@@ -26,7 +26,7 @@ from mcsim.estimators._native import NativeEstimator, Numerics, makes_estimator
 from mcsim.estimators._options import Names, native
 from mcsim.estimators._parsing import parse_treatment_formula
 from mcsim.estimators._regression.fixed_effects import as_counted
-from mcsim.estimators._regression.options import (
+from mcsim.estimators._regression.regression import (
     Inference,
     Resampling,
     diagnose_regression,

@@ -26,7 +26,7 @@ from mcsim.estimators._options import (
     spelled_terms,
 )
 from mcsim.estimators._parsing import parse_regression
-from mcsim.estimators._regression.options import labels
+from mcsim.estimators._regression.regression import labels
 
 _VCOV = {1: ("robust", "conventional"), 2: ("windmeijer", "conventional")}
 

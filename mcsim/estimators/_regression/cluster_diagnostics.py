@@ -25,7 +25,7 @@ from mcsim.estimators._formula import (
 from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator
 from mcsim.estimators._regression.fixed_effects import read_with_effects
-from mcsim.estimators._regression.options import treated_clusters
+from mcsim.estimators._regression.regression import treated_clusters
 from mcsim.estimators._variance.leverage import (
     POWERS,
     cluster_leverage,
@@ -223,7 +223,7 @@ def _coefficients_without(
     fit: LinearFit, cluster: str, groups: Groups
 ) -> Float[np.ndarray, " cluster"]:
     clusters = cluster_leverage(fit, cluster, groups)
-    scaled = clusters.scale(POWERS["3"]) * clusters.loading
+    scaled = clusters.scale(POWERS["CR3"]) * clusters.loading
     change = (clusters.score[..., None] * scaled).sum(axis=1)[:, 0]
     lost = lost_without(clusters)[:, 0]
     return np.asarray(jnp.where(lost, jnp.nan, fit.coef[0] - change))

@@ -22,7 +22,7 @@ from mcsim.estimators._linear_model.least_squares import LinearFit, fit_linear
 from mcsim.estimators._native import NativeEstimator, first_status, makes_estimator
 from mcsim.estimators._options import Names, names_of
 from mcsim.estimators._parsing import parse_regression
-from mcsim.estimators._regression.options import (
+from mcsim.estimators._regression.regression import (
     Inference,
     Resampling,
     faults_of_parts,

@@ -16,7 +16,7 @@ from mcsim.estimators._options import Names
 from mcsim.estimators._parsing import parse_regression
 from mcsim.estimators._regression.fixed_effects import read_with_effects
 from mcsim.estimators._regression.k_class import fit_k_class, instrument, liml_kappa
-from mcsim.estimators._regression.options import (
+from mcsim.estimators._regression.regression import (
     SUMS,
     Inference,
     faults_of_parts,

@@ -14,7 +14,7 @@ from mcsim.estimators._linear_model.least_squares import SOLVERS, fit_linear
 from mcsim.estimators._native import NativeEstimator, makes_estimator
 from mcsim.estimators._options import Names, faults_of_names
 from mcsim.estimators._parsing import parse_regression
-from mcsim.estimators._regression.options import (
+from mcsim.estimators._regression.regression import (
     REFITTED,
     Inference,
     Resampling,

@@ -26,7 +26,7 @@ from mcsim.estimators._linear_model.least_squares import (
 from mcsim.estimators._native import NativeEstimator, makes_estimator, statistic, worst
 from mcsim.estimators._options import Names
 from mcsim.estimators._parsing import parse_regression
-from mcsim.estimators._regression.options import (
+from mcsim.estimators._regression.regression import (
     REFITTED,
     Inference,
     Resampling,

@@ -30,7 +30,7 @@ from mcsim.estimators._variance.small_sample import for_cells, not_nested, rule_
 
 NEGLIGIBLE = 1e-10  # 1 - leverage of a direction, below which residuals have no part in it
 TOUCHED = 1e-14  # share of a loading's square in such directions that deletion would lose
-POWERS = {"2": -0.5, "3": -1.0}
+POWERS = {"HC2": -0.5, "HC3": -1.0, "CR2": -0.5, "CR3": -1.0}  # of 1 - leverage
 
 Directions = Float[Array, "direction unit period"]
 Cells = Float[Array, "unit period"]
@@ -80,7 +80,7 @@ def leverage_corrected_cells(fit: LinearFit, vcov: Vcov, setting: Setting) -> Va
     w = directions(fit, nested)
     leverage = (w**2).sum(axis=0) + _share(fit, nested)
     left = 1.0 - leverage > NEGLIGIBLE
-    scale = jnp.where(left, jnp.where(left, 1.0 - leverage, 1.0) ** POWERS[vcov.kind[-1]], 0.0)
+    scale = jnp.where(left, jnp.where(left, 1.0 - leverage, 1.0) ** POWERS[vcov.kind], 0.0)
     variance = factor * ((fit.influence * scale) ** 2).sum(axis=(1, 2))
     if vcov.kind == "HC3":
         squares = fit.loading**2
@@ -99,7 +99,7 @@ def leverage_corrected_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) ->
     """
     factor, df = rule_of_clusters(fit, vcov, setting)
     clusters = cluster_leverage(fit, vcov.clusters[0], setting.groups)
-    scale = clusters.scale(POWERS[vcov.kind[-1]])
+    scale = clusters.scale(POWERS[vcov.kind])
     scores = (clusters.score[..., None] * scale * clusters.loading).sum(axis=1)
     variance = factor * (scores**2).sum(axis=0)
     if vcov.kind == "CR3":

@@ -1,4 +1,4 @@
-"""The options of regressions, checked together, and the notes on their clusters.
+"""A regression as an estimator: its options checked together, and the notes on its clusters.
 
 `regression` makes an estimator of any method: it checks the options that all of them share, and
 attaches the diagnosis: too few clusters, one treated cluster, columns that are no groups of units.

@@ -1,4 +1,4 @@
-"""Estimates of host functions: labels, statuses, and the coefficients that libraries print.
+"""Coefficients as libraries print them, and the labels and statuses of host estimates.
 
 A label is an estimand, or a pair (estimand, inference). A status is the estimator's own, unless the
 numbers of the estimate contradict it.
