@@ -20,7 +20,13 @@ os.environ["MCSIM_COMPILE_CACHE"] = ""  # the cache of the user is left alone
 
 from mcsim._core.machine import cache_folder
 
-collect_ignore = ["references", "benchmarks/bench_speed.py", "benchmarks/speed"]
+collect_ignore = [
+    "references",
+    "benchmarks/bench_speed.py",
+    "benchmarks/speed",
+    "benchmarks/bench_predicted_rates.py",
+    "benchmarks/predicted_rates",
+]
 """Scripts: of stored references, with libraries that CI has not, and of processes of their own."""
 
 CACHE = cache_folder("tests")

@@ -1,0 +1,1 @@
+"""Predicted against true rejection rates: distributions, methods, errors of the rates."""
