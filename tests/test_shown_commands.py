@@ -3,6 +3,7 @@
 Not run are those that install, train for minutes, or compute a study of hours: `NOT_RUN` says why.
 """
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -127,10 +128,9 @@ def folder(tmp_path, monkeypatch):
 def run_all(lines: list[str], *changes: tuple[str, str]) -> None:
     """Run commands one after the other; each must succeed."""
     for line in lines:
-        for old, new in changes:
-            line = line.replace(old, new)
-        done = mcsim_command(*shlex.split(line)[1:])
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        command = functools.reduce(lambda text, change: text.replace(*change), changes, line)
+        done = mcsim_command(*shlex.split(command)[1:])
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 def quick(generators: bool) -> list[str]:
