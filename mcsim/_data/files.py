@@ -172,13 +172,13 @@ def _with_value_labels(file: Path, numbers: pd.DataFrame) -> pd.DataFrame:
     except ValueError:
         warn(f"path: value labels of {file} are left out, since two values share one; numbers stay")
         return numbers
-    partly = [str(name) for name in frame if not _is_labelled(frame[name])]
+    partly = [str(name) for name in frame if not _is_labeled(frame[name])]
     if partly:
         warn(f"path: the columns {partly} have labels for some values only, and stay numbers")
     return frame.assign(**{name: numbers[name] for name in partly})
 
 
-def _is_labelled(series: pd.Series) -> bool:
+def _is_labeled(series: pd.Series) -> bool:
     """Return whether a column of pandas' categories has a label for each value."""
     if not isinstance(series.dtype, pd.CategoricalDtype):
         return True

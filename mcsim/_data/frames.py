@@ -59,7 +59,7 @@ def from_frame(
     Units and periods come from the columns ``unit`` and ``time``, else from an index of two levels;
     with neither, every row is a unit of a cross-section. Rows may come in any order; a panel with
     gaps gets a mask. Names are text. Categories and periods that are intervals (`pandas.cut`) are
-    labelled by their text, ``"(0, 10]"``.
+    labeled by their text, ``"(0, 10]"``.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Formulas of a treatment or a regression, parsed: their columns, effects and dummies.
 
 A nominal column of the panel enters as dummies of its categories, coded as R codes factors. A
-category loses its first level where the term without it is in the formula (the constant always is),
-and keeps all of them elsewhere, as in ``y ~ x:g``, which has a slope in every group.
+category loses its first level if the formula has the term without it (the constant always is
+there). It keeps all levels otherwise, as in ``y ~ x:g``, which has a slope in every group.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,7 +97,7 @@ class RegressionFormula:
 
     @property
     def own_effects(self) -> tuple[str, ...]:
-        """The effects that stand under the user's names."""
+        """The effects that have the user's names of the axes."""
         return tuple(effect for effect in self.effects if effect not in EFFECTS)
 
     def positions(self, names: tuple[str, ...]) -> tuple[int, ...]:
@@ -119,14 +119,14 @@ def check_columns(names: Iterable[str], panel: Panel) -> None:
 
 
 def in_order(effects: Sequence[str]) -> tuple[str, ...]:
-    """Return effects named ``unit`` and ``time`` in this order; others in the formula's."""
+    """Return effects with ``unit`` before ``time``; the user's names in the formula's order."""
     if set(effects) <= set(EFFECTS):
         return tuple(effect for effect in EFFECTS if effect in effects)
     return tuple(effects)
 
 
 def with_axes(formula: Any, unit: str, time: str) -> Any:
-    """Return a formula whose effects are ``unit`` and ``time``, given the user's names of them.
+    """Return a formula whose effects are ``unit`` and ``time``, given the user's names of the axes.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def with_axes(formula: Any, unit: str, time: str) -> Any:
 
 
 def require_axes(formula: RegressionFormula) -> None:
-    """Raise if effects stand under the user's names, which only a schema can translate."""
+    """Raise if effects have the user's names of the axes, which only a schema can translate."""
     if formula.own_effects:
         raise InputError(
             f"formula {str(formula)!r}: the effects {' and '.join(formula.own_effects)} are not "
@@ -162,7 +162,7 @@ Nominal = Mapping[str, int | None]
 """The nominal columns of a panel, with the number of their categories, or None if it is unknown."""
 
 DummyNames = Mapping[str, tuple[str, ...]]
-"""The coefficients in the place of one: ``"g[1]"`` and ``"g[2]"`` in that of ``"g"``."""
+"""The coefficients of dummies by the name of their column: ``("g[1]", "g[2]")`` of ``"g"``."""
 
 
 def with_dummies(formula: Any, nominal: Nominal) -> tuple[Any, DummyNames]:
@@ -173,13 +173,13 @@ def with_dummies(formula: Any, nominal: Nominal) -> tuple[Any, DummyNames]:
     formula : RegressionFormula or TreatmentFormula
         Returned as it is if it has no nominal column.
     nominal : mapping of str to int or None
-        Of the panel that the formula is for.
+        The nominal columns of the panel.
 
     Raises
     ------
     InputError
-        For a nominal column whose categories are not known, or that stands where numbers must: as
-        outcome or treatment, endogenous, or within a function.
+        For a nominal column whose categories are not known, or in the place of a number: as
+        outcome, treatment or endogenous regressor, or within a function.
     """
     if not set(formula.columns).intersection(nominal):
         return formula, {}
@@ -195,7 +195,7 @@ def with_dummies(formula: Any, nominal: Nominal) -> tuple[Any, DummyNames]:
 
 
 def faults_of_categories(formula: Any, columns: Iterable[str]) -> list[str]:
-    """Return the faults of categorical columns, of which a formula makes no dummies there."""
+    """Return the faults of categorical columns in places where no dummies are made."""
     return [
         f"formula {str(formula)!r}: {name!r} is categorical; make a 0/1 column of each level but "
         "one, for instance with pandas.get_dummies"
@@ -204,7 +204,7 @@ def faults_of_categories(formula: Any, columns: Iterable[str]) -> list[str]:
 
 
 def spread(terms: Sequence[str], names: DummyNames) -> tuple[str, ...]:
-    """Return coefficients by name, dummies in the place of their column."""
+    """Return the names of coefficients, with dummies in the place of their column."""
     return tuple(own for term in terms for own in names.get(term, (term,)))
 
 

@@ -32,12 +32,12 @@ _TERMS = {
     "*": lambda a, b: a + b + a * b,
     ":": lambda a, b: a * b,
 }
-"""Numbers of terms of an operator's result, by the numbers of its sides; the last bind most."""
+"""Terms of an operator's result, from those of its sides; later operators bind more tightly."""
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Leave out warnings of Python's parser about a formula, which is never run as code."""
+    """Suppress warnings of Python's parser about a formula, which is never run as code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -59,7 +59,7 @@ def parse_treatment_formula(text: str) -> TreatmentFormula:
     Raises
     ------
     InputError
-        For anything else: the message names the piece and its remedy.
+        For any other text: the message names the wrong piece and the remedy.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def parse_regression(text: str, *, own_names: bool = False) -> RegressionFormula
     Raises
     ------
     InputError
-        For anything else: the message names the piece and its remedy.
+        For any other text: the message names the wrong piece and the remedy.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def _instruments_of(tail: str, text: str) -> tuple[list, list]:
 
 
 def _faults_of_sides(formula: RegressionFormula) -> list[str]:
-    """Return the terms that stand on two sides; a lag of the outcome is another term."""
+    """Return the faults of terms on two sides; a lag of the outcome is another term."""
     sides = (formula.outcome, *formula.endogenous, *formula.regressors)
     twice = {term for term, count in Counter(sides).items() if count > 1}
     twice |= set(formula.instruments).intersection(sides)
@@ -237,7 +237,7 @@ def _split_formula(text: str, example: str, *, constant: bool = False) -> tuple[
 
 
 def _why_not(text: str, example: str) -> str:
-    """Return the reason for which a text cannot be parsed as a formula."""
+    """Return the reason why a text cannot be parsed as a formula."""
     calls = re.findall(r"[\w.]+\([^()]*\)", text)
     written = [f"{call}: {remedy}" for call in calls if (remedy := written_here(call))]
     if written:
@@ -249,7 +249,7 @@ def _why_not(text: str, example: str) -> str:
 def _number_of_terms(tokens: Sequence[Any]) -> int:
     """Return the largest possible number of terms of a formula; 0 if operands are missing.
 
-    Operators wait on a stack until one comes that binds less.
+    Operators stay on a stack until one follows that binds less tightly.
     """
     counts, waiting, operand = [], [], False
     binding = {operator: place for place, operator in enumerate(_TERMS)}
@@ -319,7 +319,7 @@ def _is_column(term: Any) -> bool:
 
 @_without_warnings()
 def _whitelisted(term: Any, text: str) -> Term:
-    """Return a term of formulaic as trees of its factors, or raise for one not on the whitelist."""
+    """Return a term of formulaic as trees of its factors; raise if it is not on the whitelist."""
     for piece in (str(factor.expr) for factor in term.factors):
         if remedy := written_here(piece):
             raise InputError(f"formula {text!r}: {piece}: {remedy}")

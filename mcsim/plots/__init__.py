@@ -1,4 +1,4 @@
-"""Figures of studies and generators; the only part that draws.
+"""Figures of studies and generators; the only package that imports matplotlib.
 
 ``savefig`` of a figure writes PDF, SVG, and PNG at 300 dpi. Widths are those of a journal.
 """

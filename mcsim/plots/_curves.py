@@ -63,8 +63,8 @@ def lines(
     """Draw a measure against a factor, a line for each estimator, with bars of two MCSE.
 
     The axis is logarithmic if the grid is geometric. Labels with several values that are neither
-    ``x`` nor ``by`` get a facet for each value; where standard errors differ, an estimator has a
-    line for each of them.
+    ``x`` nor ``by`` get a facet for each value; an estimator has a line for each of its standard
+    errors if the measure depends on them.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _rows(
     dgp: str | None,
     estimators: Sequence[str] | None,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return the summary with the name of each row's line, and the names."""
+    """Return the summary with the name of each row's line, and all these names."""
     known = [name for name in labels_of(results) if name != GENERATOR]
     x, by = label_of(x, known, "x"), label_of(by, known, "by")
     if x == by:
@@ -264,7 +264,7 @@ def _is_number(values: Sequence[Any]) -> bool:
 
 
 def _places(column: pd.Series) -> dict[Any, float]:
-    """Return where the values of a factor stand: at themselves, words one after the other."""
+    """Return the places of a factor's values on the axis: numbers as they are, words in order."""
     values = list(dict.fromkeys(column))
     if _is_number(values):
         return {value: float(value) for value in sorted(values)}
@@ -272,7 +272,7 @@ def _places(column: pd.Series) -> dict[Any, float]:
 
 
 def is_geometric(values: Sequence[Any]) -> bool:
-    """Return whether numbers grow by about one ratio: three at least, and unequal steps."""
+    """Return whether at least three numbers grow by about one ratio, in unequal steps."""
     if len(values) < 3 or not _is_number(values) or min(values) <= 0:
         return False
     numbers = np.sort(np.asarray(values, dtype=float))
@@ -305,10 +305,10 @@ def nested_loop(
     estimators: Sequence[str] | None = None,
     width: Width | float = "page",
 ) -> StyledFigure:
-    """Draw a measure over all cells, one beside the other, as loops over factors inside loops.
+    """Draw a measure over all cells, side by side, in the order of nested loops over factors.
 
-    Steps below show the values of the factors: the first changes least often. After Rücker &
-    Schwarzer (2014).
+    Steps below the axis show the values of the factors; the first factor changes least often. After
+    Rücker & Schwarzer (2014).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a figure of a study shows: which rows, which series, and a facet for each further factor."""
+"""The parts of a figure of a study: its rows, its series, and a facet for each further factor."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ TARGETS = {
     "relative_error": 0.0,
     "type_m": 1.0,
 }
-"""The right value of a measure, where there is one; of coverage it is the level."""
+"""The right value of a measure, if it is fixed; that of coverage is the level."""
 
 
 class Facet(NamedTuple):
@@ -44,7 +44,7 @@ def summary_of(
     dgp: str | None,
     estimators: Sequence[str] | None,
 ) -> pd.DataFrame:
-    """Return the summary for a figure; an ensemble of generators is averaged over."""
+    """Return the summary for a figure, averaged over an ensemble of generators."""
     require_results(results)
     raise_all(
         [
@@ -147,7 +147,7 @@ def _parts(rows: pd.DataFrame, by: Sequence[str]) -> dict[tuple, pd.DataFrame]:
 
 
 def titled(by: Sequence[str], keys: Sequence[Sequence[str]], most: float = 80) -> list[str]:
-    """Return labels and their values as titles, all of them broken at the same places."""
+    """Return labels and their values as titles, all broken into lines at the same places."""
     texts = [[_named(n, v) for n, v in zip(by, key, strict=True)] for key in keys]
     lengths = [max((len(parts[k]) for parts in texts), default=0) for k in range(len(by))]
     lines: list[list[int]] = [[]]
@@ -160,13 +160,13 @@ def titled(by: Sequence[str], keys: Sequence[Sequence[str]], most: float = 80) -
 
 
 def _named(label: str, value: str) -> str:
-    """Return a value as it is shown: a factor with its name, a name alone."""
+    """Return the text of a value: of a factor with its name, of other labels alone."""
     alone = ("dgp", "estimator", "estimand", "inference", "measure", METHOD)
     return value if label in alone or not value else f"{label} = {value}"
 
 
 def with_methods(rows: pd.DataFrame, by: str = "estimator") -> pd.DataFrame:
-    """Return rows with a column of names: of estimators, those of several standard errors apart."""
+    """Return rows with the names of their lines: estimators, and standard errors if several."""
     names = rows[by].map(lambda value: _named(by, short(value)))
     if by == "estimator":
         inferences = rows.groupby("estimator", observed=True)["inference"].nunique()
@@ -177,7 +177,7 @@ def with_methods(rows: pd.DataFrame, by: str = "estimator") -> pd.DataFrame:
 
 
 def label_axes(figure: StyledFigure, facets: Sequence[Facet], x: str, y: str = "") -> None:
-    """Label the axes: those of a single facet, or the figure's."""
+    """Label the axes of a single facet, or of the whole figure."""
     if len(facets) == 1:
         facets[0].axes.set_xlabel(x)
         facets[0].axes.set_ylabel(y)

@@ -1,4 +1,4 @@
-"""Replications one by one: intervals as a zip, estimates beside standard errors, p-values."""
+"""Figures of single replications: zip plots, estimates against standard errors, p-values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,7 +40,7 @@ from mcsim.plots._style import (
 
 INTERVALS_DRAWN = 500
 POINTS_DRAWN = 1000
-_WIDE = 3.0  # where all intervals span this many times those between 1 and 99 %, they are cut
+_WIDE = 3.0  # axes are cut if the ends of intervals span this many times their range from 1 to 99 %
 
 
 @in_style
@@ -55,7 +55,8 @@ def zip_plot(
 
     Replications are ranked by the distance of estimate and truth in standard errors; intervals
     that miss the truth are red. With right coverage the red part begins at the level (dashed).
-    Of many replications every k-th is drawn, about 500 in all; the percentage is of all of them.
+    If there are many replications, about 500 of them are drawn, in equal steps; the percentage is
+    that of all.
     All zips have the same axes. After Morris, White & Crowther (2019), figure 5.
 
     Parameters
@@ -117,7 +118,7 @@ def _zip(axes: Axes, rows: pd.DataFrame, level: float, scale: float) -> None:
 
 
 def _cut(axes: Axes, rows: pd.DataFrame, scale: float) -> None:
-    """Set common limits; a few far intervals do not squeeze all others."""
+    """Set common limits, which cut off a few intervals that lie far out."""
     ends = np.concatenate(
         [(rows[c] - rows["truth"]).to_numpy() / scale for c in ("lower", "upper")]
     )
@@ -139,9 +140,8 @@ def estimates_and_se(
 ) -> StyledFigure:
     """Draw each replication's estimate against its standard error.
 
-    Estimates between the dashed lines are nearer to the truth than the critical value times their
-    standard error, at normal quantiles. A slope shows that an estimator errs where it believes
-    itself precise; horizontal bars are the truth's, and the spread of the estimates.
+    The vertical line is the truth. Between the dashed lines a normal interval covers it. A slope of
+    the points shows that estimates with small standard errors err in one direction.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def estimates_and_se(
     Returns
     -------
     matplotlib.figure.Figure
-        Of many replications 1,000 in each facet.
+        At most 1,000 replications in each facet.
     """
     rows = _replicates(results, dgp, estimators)
     rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["se"]) & rows["truth"].notna()]
@@ -204,8 +204,9 @@ def p_values(
 ) -> StyledFigure:
     """Draw the distribution function of the p-values of each estimator.
 
-    Where the null is true, a right test has uniform p-values: its line follows the diagonal, in
-    whose band 95 % of its points lie. Above it the test rejects too often.
+    If the null is true, the p-values of a right test are uniform: its line follows the diagonal,
+    and 95 % of its points lie in the band. A line above the band belongs to a test that rejects too
+    often.
 
     Parameters
     ----------

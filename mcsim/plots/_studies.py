@@ -61,8 +61,8 @@ def bias(
 ) -> StyledFigure:
     """Draw the bias of every estimator, with bars of two Monte Carlo standard errors.
 
-    Of an ensemble the small pale points are its generators, and the pale bar spans their mean plus
-    and minus one standard deviation: the range of other fits. Designs and estimands have facets.
+    For an ensemble, small pale points are its generators, and the pale bar is their mean plus and
+    minus one standard deviation. Each design and estimand has a facet.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def coverage(
     estimators: Sequence[str] | None = None,
     width: Width | float | None = None,
 ) -> StyledFigure:
-    """Draw the coverage of every estimator and inference, one panel per cell.
+    """Draw the coverage of every estimator and standard error, a facet for each cell.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ def _coverages(facet: Facet, names: Sequence[str], level: float) -> None:
 
 @in_style
 def comparison(compared: Comparison) -> StyledFigure:
-    """Draw how far a study's figures are from published ones, in Monte Carlo standard errors.
+    """Draw differences between a study's figures and published ones, in Monte Carlo errors.
 
     Parameters
     ----------
@@ -287,8 +287,8 @@ def comparison(compared: Comparison) -> StyledFigure:
     Returns
     -------
     matplotlib.figure.Figure
-        One point per figure, measures apart; the bands are two and four standard errors wide on
-        each side.
+        A point for each figure, a marker for each measure; bands of two and four Monte Carlo
+        standard errors on each side.
     """
     require_type("compared", compared, Comparison, "mcsim.compare returns one")
     table = compared.table
@@ -324,7 +324,7 @@ def comparison(compared: Comparison) -> StyledFigure:
 
 @in_style
 def forest(compared: Comparison, *, width: Width | float = "page") -> StyledFigure:
-    """Draw published figures and a study's own, with bars of two standard errors of each.
+    """Draw published figures beside a study's own, with bars of two standard errors.
 
     Parameters
     ----------
@@ -371,7 +371,7 @@ def forest(compared: Comparison, *, width: Width | float = "page") -> StyledFigu
 
 
 def _cells(compared: Comparison) -> pd.Series:
-    """Return the cell of each figure as a line: the labels with several values."""
+    """Return the name of each figure's cell: its labels, of those with several values."""
     labels = several(compared.table, compared.labels) or compared.labels[:1]
     keys = [tuple(map(short, key)) for key in compared.table[labels].to_numpy(dtype=object)]
     return pd.Series(titled(labels, keys, np.inf), compared.table.index, dtype=object)

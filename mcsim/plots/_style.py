@@ -78,7 +78,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "mcsim",
     "text.usetex": False,
 }
-"""Settings of matplotlib while a figure is drawn or written; the user's come back afterwards."""
+"""Settings of matplotlib while a figure is drawn or written; then the user's settings return."""
 
 P = ParamSpec("P")
 
@@ -86,7 +86,7 @@ P = ParamSpec("P")
 class StyledFigure(Figure):
     """A figure in the style of mcsim: in files at 300 dpi, and the last line of a notebook cell.
 
-    It is in no list of pyplot, so that a notebook shows it once.
+    It is not registered with pyplot, so that a notebook shows it once.
     """
 
     def savefig(self, fname: Any, *, transparent: bool | None = None, **kwargs: Any) -> None:
@@ -104,13 +104,13 @@ class StyledFigure(Figure):
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Apply the style inside a ``with``; the user's settings are as before afterwards."""
+    """Apply the style inside a ``with``, and restore the user's settings afterwards."""
     with mpl.rc_context(STYLE):
         yield
 
 
 def in_style(draw: Callable[P, StyledFigure]) -> Callable[P, StyledFigure]:
-    """Have a function draw in the style; a call that does not fit it is a sentence."""
+    """Make a function draw in this style; wrong arguments are errors in sentences."""
     checked = with_remedies()(draw)
 
     @functools.wraps(draw)
@@ -180,7 +180,7 @@ REFERENCE = {"color": "#777777", "linewidth": 0.8, "linestyle": (0, (4, 3))}
 
 
 def plain(figure: StyledFigure) -> StyledFigure:
-    """Take the upper and right spines away."""
+    """Remove the upper and right spines."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     return figure

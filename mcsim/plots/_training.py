@@ -14,15 +14,15 @@ from mcsim.plots._style import INK, MISS, PALE, StyledFigure, in_style, plain, s
 
 @in_style
 def losses(generator: Any) -> StyledFigure:
-    """Draw the losses that training recorded at each step, one panel for each loss.
+    """Draw the losses of every training step, a facet for each kind of loss.
 
-    Losses show whether a fit ran away. `mcsim.fidelity` measures how close a generator is to
+    Losses show whether a fit diverged. `mcsim.fidelity` measures how close a generator is to
     the data.
 
     Parameters
     ----------
     generator : fitted generator
-        With ``losses`` (step,), as trainers that take steps return it.
+        With ``losses`` (step,): generators that are trained by steps.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def paths(
     column : str
         The column.
     units : sequence of int
-        Positions of the units; counted on from the first where a panel has fewer.
+        Positions of the units, modulo the number of units of a panel.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def paths(
     Raises
     ------
     InputError
-        For a column that a panel lacks, panels without names, units that are no positions.
+        For an unknown column, panels without names, and units that are not positions.
     """
     if not isinstance(panels, Mapping) or isinstance(panels, Panel) or not panels:
         raise InputError('panels: expected panels by name, such as {"real": panel, "mine": drawn}')
@@ -114,7 +114,7 @@ def latent_grid(
     latent : Latent
         The latent space of a `VAE`, from `mcsim.generators.latent`, with at least two dimensions.
     panel : Panel
-        Data that hold the unit.
+        The data with the unit.
     unit : int
         Its position; it stands in the middle, in red.
     column : str

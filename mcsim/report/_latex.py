@@ -1,13 +1,26 @@
 """Tables in LaTeX: the rules of booktabs, heads over several columns, figures for siunitx."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from mcsim._core.markup import in_latex, spans_of
 
 _FIGURE = re.compile(r"(?P<value>-?(?P<whole>\d+)(?:\.(?P<part>\d+))?)(?: \((?P<error>[\d.]+)\))?")
-_MARKS = {"†": r"\textdagger{}", "≤": r"$\le$", "≥": r"$\ge$"}
+
+_NAMES = (
+    "α alpha β beta γ gamma δ delta ε varepsilon ζ zeta η eta θ theta ι iota κ kappa "  # noqa: RUF001
+    "λ lambda μ mu ν nu ξ xi π pi ρ rho ς varsigma σ sigma τ tau υ upsilon φ varphi "  # noqa: RUF001
+    "χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Υ Upsilon "  # noqa: RUF001
+    "Φ Phi Ψ Psi Ω Omega ≤ le ≥ ge ≠ ne ≈ approx ∞ infty ∈ in √ surd"
+)
+_SYMBOLS = dict(re.findall(r"(\S) (\w+)", _NAMES))
+_ACCENTS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar"}
+_MARKS = {"†": "dagger", "<": "less", ">": "greater", "|": "bar", "`": "asciigrave"}
+_MATH = re.compile(f"([a-zA-Z{''.join(_SYMBOLS)}])([{''.join(_ACCENTS)}])|[{''.join(_SYMBOLS)}]")
+_LIGATURE = re.compile(r"(?<=[-',])(?=[-',])")
+_MINUS = re.compile(r"^-(?=\.?\d)|\u2212")
 
 
 def latex_of(
@@ -54,10 +67,20 @@ def latex_of(
 
 
 def _escaped(cell: Any) -> str:
-    text = in_latex(cell)
+    """Return text that LaTeX prints as it stands, with a minus for the hyphen of a number.
+
+    The fonts of LaTeX lack Greek letters, and show ``<`` and ``--`` as other characters.
+    """
+    text = _LIGATURE.sub("{}", in_latex(unicodedata.normalize("NFC", str(cell))))
     for mark, command in _MARKS.items():
-        text = text.replace(mark, command)
-    return text
+        text = text.replace(mark, rf"\text{command}{{}}")
+    return _MINUS.sub("$-$", _MATH.sub(_in_math, text))
+
+
+def _in_math(found: re.Match[str]) -> str:
+    letter = found[1] or found[0]
+    symbol = rf"\{_SYMBOLS[letter]}" if letter in _SYMBOLS else letter
+    return rf"$\{_ACCENTS[found[2]]}{{{symbol}}}$" if found[2] else f"${symbol}$"
 
 
 def _head(heads: Sequence[Sequence[Any]], level: int, labels: int, siunitx: bool) -> list[str]:

@@ -1,7 +1,7 @@
 """Fixed effects of units, of periods, or both, and the half-panel jackknife of their bias.
 
-A short panel biases the coefficients of dynamic models with unit effects; the jackknife takes that
-bias off with the estimates of the two halves of the panel.
+A short panel biases the coefficients of dynamic models with unit effects. The jackknife removes
+this bias by means of the estimates from the two halves of the panel.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ SHORTEST = 4  # periods: two in each half
 VCOV_OF_HALVES = ("CR0", "CR1")
 
 KEEP_SINGLETONS = ("stata-xtreg", "stata-areg", "linearmodels")
-"""Rules of programs that count observations which effects explain entirely."""
+"""The rules of programs that count observations that the effects explain entirely."""
 
 
 @makes_estimator(version=1)
@@ -56,7 +56,7 @@ def fixed_effects(
 
     The effects are projected off exactly, in panels with gaps too. Units and periods that are
     observed once are left out, as in fixest and reghdfe, unless the small-sample rule is one of
-    Stata's or linearmodels': they change nothing but the numbers that the rules count.
+    Stata's or linearmodels'. They change only the numbers that the rules count.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def fixed_effects(
           own, ``"CR3(state)"``; ``"CR0"`` and ``"CR1"`` also two-way, ``"CR1(unit + time)"``.
         * ``"DK"``, ``"NW"``: Driscoll-Kraay and Newey-West, in brackets the lags, ``"DK(3)"``.
         * ``"wild"``, ``"wild:webb"``, ``"wild(state)"``: the wild cluster bootstrap, null imposed,
-          with weights -1 and 1 or Webb's six. Of signs, all 2^G vectors are enumerated where the G
-          clusters make no more of them than ``resamples``.
+          with weights -1 and 1 or Webb's six. All 2^G vectors of signs of G clusters are
+          enumerated if they are no more than ``resamples``.
         * ``"RI"``, ``"RI(state)"``: randomization inference, across units or clusters of them.
 
         The last two give a p-value and limits of their own, and no standard error.
@@ -97,8 +97,9 @@ def fixed_effects(
     resamples : int
         Draws of ``"wild"`` and ``"RI"``.
     null, level : float, optional
-        The value that their p-values test, and the level of their own limits. Default: those of
-        the study or of `mcsim.estimate`, outside of them 0 and 0.95. A study refuses other ones.
+        The null that ``"wild"`` and ``"RI"`` test, and the level of their limits. Default: those of
+        the study or of `mcsim.estimate`, else 0 and 0.95. A study refuses values that differ from
+        its own.
 
     Returns
     -------
@@ -159,7 +160,7 @@ def fit_fixed_effects(
 
 
 def read_with_effects(formula: RegressionFormula, panel: Panel, ssc: str) -> Regression:
-    """Read the data, less the observations that effects explain where the rule does not count them.
+    """Read the data, without observations that the effects explain if the rule leaves them out.
 
     Raises
     ------
@@ -176,7 +177,7 @@ def read_with_effects(formula: RegressionFormula, panel: Panel, ssc: str) -> Reg
 
 
 def as_counted(data: Regression, effects: tuple[str, ...], ssc: str) -> Regression:
-    """Leave out the observations that effects explain, where the rule does not count them."""
+    """Leave out observations that the effects explain, unless the rule counts them."""
     return data if ssc in KEEP_SINGLETONS else without_singletons(data, effects)
 
 
@@ -190,12 +191,12 @@ def half_panel_jackknife(
     cluster: Names = "unit",
     ssc: str = "fixest-0.13",
 ) -> NativeEstimator:
-    """Regress with fixed effects, and take off the bias that short panels give dynamic models.
+    """Regress with fixed effects, less the bias of dynamic models in short panels.
 
-    Twice the estimate of the whole panel, less the mean of the estimates of its two halves: the
-    bias of order 1/T cancels. With an odd number of periods the middle one goes to the first half
-    and then to the second, and the mean is over both cuts. Halves weigh equally, also where one is
-    a period longer.
+    The estimate is twice that of the whole panel, less the mean of those of its two halves: the
+    bias of order 1/T cancels. With an odd number of periods the panel is cut twice, before and
+    after the middle period, and the mean is over both cuts. Halves have equal weights, also if one
+    is a period longer.
 
     Parameters
     ----------
@@ -203,10 +204,11 @@ def half_panel_jackknife(
         As in `fixed_effects`, for instance ``"y ~ lag(y) + x | unit"``. Periods that only lags need
         are not counted.
     vcov : str or sequence of str
-        ``"CR0"`` or ``"CR1"``: sums of squares of units' influences, twice that on the whole less
-        the mean of the sums on the halves, each with the residuals of its own regression. That is
-        right for many units and any number of periods, while the variance of fixed effects, which
-        Dhaene & Jochmans show to be right for many periods, is a third too small in short panels.
+        ``"CR0"`` or ``"CR1"``: the sum of squared influences of units. An influence is twice that
+        in the whole panel, less the mean of those in the halves, each with the residuals of its own
+        regression. This variance is right for many units and any number of periods. The variance of
+        fixed effects, which Dhaene & Jochmans show to be right for many periods, is a third too
+        small in short panels.
     cluster : str or sequence of str
         ``"unit"``, or a column that is constant over a unit's periods.
     term, estimand, ssc
@@ -274,7 +276,8 @@ def fit_half_panel_jackknife(
 def jackknifed(data: Regression, effects: tuple[str, ...], terms: tuple[int, ...]) -> LinearFit:
     """Combine the fits of the whole panel and of its halves into one.
 
-    Its loadings are influences and its residuals ones: the regressions have residuals of their own.
+    Its loadings are the combined influences, and its residuals are 1: each regression has its own
+    residuals.
     """
     every = tuple(range(len(data.x)))
     whole = fit_linear(data, effects, every)
@@ -297,7 +300,7 @@ def jackknifed(data: Regression, effects: tuple[str, ...], terms: tuple[int, ...
 
 
 def _halves(n_periods: int) -> list[tuple[int, int]]:
-    """Return the periods of the halves, as (first, one after the last); of both cuts if odd."""
+    """Return the periods of the halves, as (first, last + 1); of both cuts if T is odd."""
     cuts = sorted({n_periods // 2, n_periods - n_periods // 2})
     return [half for cut in cuts for half in ((0, cut), (cut, n_periods))]
 

@@ -189,7 +189,7 @@ def _fit(
     ssc: str,
     cluster: tuple[str, ...],
 ) -> dict[tuple[str, str], Estimate]:
-    """Estimate a member of the k-class and its first stage; without ``fuller``, kappa is 1."""
+    """Estimate a member of the k-class, and its first stage; kappa is 1 if ``fuller`` is None."""
     data = read_with_effects(formula, panel, ssc)
     effects, terms, names = formula.effects, formula.positions(term), labels(term, estimand)
     design = instrument(data, effects, len(formula.endogenous))
@@ -274,7 +274,7 @@ def _wald(
 
 
 def _has_full_rank(matrix: Float[Array, "term term"]) -> Bool[Array, ""]:
-    """Return whether a variance has an inverse: with more terms than clusters - 1 it has none."""
+    """Return whether a variance has an inverse: it has none for more terms than clusters - 1."""
     scale = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
     scaled = matrix / jnp.outer(scale, scale)
     values = eigvalsh(jnp.where(jnp.isfinite(scaled), scaled, 0.0))

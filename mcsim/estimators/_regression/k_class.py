@@ -34,7 +34,7 @@ class Instrumented(NamedTuple):
     x : array (regressor, unit, period)
         Endogenous regressors, then exogenous ones.
     fitted : array (regressor, unit, period)
-        Their projections; exogenous regressors are their own.
+        Projections of the regressors on the instruments; exogenous regressors stay as they are.
     instruments : array (instrument, unit, period)
         Excluded instruments, then exogenous regressors.
     n_endogenous : int
@@ -92,10 +92,10 @@ def fit_k_class(
     terms: tuple[int, ...],
     kappa: Float[Array, ""] | None = None,
 ) -> LinearFit:
-    """Solve the k-class for a kappa; None is 1, two-stage least squares.
+    """Solve the k-class for a kappa; None stands for 1, two-stage least squares.
 
-    The loadings are of the projections, as in the robust variances of linearmodels; in LIML they
-    weight errors, not outcomes.
+    The loadings are those of the projections, as in the robust variances of linearmodels; in LIML
+    they weight residuals, not outcomes.
     """
     x, fitted, y = design.x, design.fitted, design.y
     partly = fitted if kappa is None else (1.0 - kappa) * x + kappa * fitted
@@ -122,7 +122,7 @@ def liml_kappa(
 ) -> Float[Array, ""]:
     """Return kappa of LIML, less Fuller's constant over the first stage's degrees of freedom.
 
-    NaN, which makes the fit singular, where the first stages leave collinear residuals.
+    It is NaN, which makes the fit singular, if the residuals of the first stages are collinear.
     """
     columns = jnp.concatenate([design.y[None], design.endogenous])
     short = columns - project(columns, design.exogenous)[0]

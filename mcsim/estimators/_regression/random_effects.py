@@ -43,7 +43,7 @@ class Components(NamedTuple):
     Attributes
     ----------
     sigma2_u, sigma2_e : array ()
-        Variances of the unit effects (not below 0) and of the rest.
+        Variances of the unit effects (at least 0) and of the rest.
     theta : array (unit, 1)
         Share of its means that is subtracted from each unit's data.
     status : int array ()
@@ -72,10 +72,10 @@ def random_effects(
 ) -> NativeEstimator:
     """Regress with random unit effects, uncorrelated with the regressors.
 
-    The variance of the cells is that of the within regression, the variance of the unit effects
-    that of the between regression less the cells' over the harmonic mean of the numbers of periods:
-    the convention of Stata's xtreg and linearmodels' RandomEffects, which in balanced panels is
-    plm's as well. Degrees of freedom count the coefficients that each of the two identifies.
+    The variance of the cells comes from the within regression. The variance of the unit effects
+    comes from the between regression, less the cells' variance over the harmonic mean of the
+    numbers of periods: as in Stata's xtreg and linearmodels' RandomEffects, and in balanced panels
+    in plm. Degrees of freedom count the coefficients that each of the two regressions identifies.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def random_effects(
         ``"y ~ x1 + x2"``, with terms as in `fixed_effects`; some may be constant within units.
     components : bool
         Also report ``"sigma_u"``, ``"sigma_e"`` (standard deviations of unit effects and of the
-        rest) and ``"theta"`` (the share of the means that is taken off, averaged over units), under
-        the inference ``"none"``.
+        rest) and ``"theta"`` (the share of the means that is subtracted, averaged over units),
+        under the inference ``"none"``.
     term : str or sequence of str, optional
         The coefficients to report; by default all but the constant, whose name is ``"Intercept"``.
     estimand, vcov, cluster, ssc, resamples, null, level

@@ -1,7 +1,8 @@
 """A regression as an estimator: its options checked together, and the notes on its clusters.
 
-`regression` makes an estimator of any method: it checks the options that all of them share, and
-attaches the diagnosis: too few clusters, one treated cluster, columns that are no groups of units.
+`regression` makes an estimator of any method: it checks the shared options, and attaches
+`diagnose_regression`: notes on too few clusters, one treated cluster, clusters that change within
+units.
 """
 
 from collections.abc import Sequence
@@ -45,10 +46,10 @@ TOLERATED = 1.1  # size of a test relative to its level, above which there is a 
 
 
 REFITTED = tuple(kind for kind in KINDS if kind != "RI")
-"""All but randomization inference, which draws treatments of the panel as it is."""
+"""All variances but randomization inference, which permutes a column of the panel as it is."""
 
 SUMS = ("iid", "HC0", "HC1", "CR0", "CR1", "DK", "NW")
-"""Variances made of sums of influences alone, which any estimator has."""
+"""Variances that need sums of influences only, which every estimator has."""
 
 RESAMPLED = ("wild", "RI")
 
@@ -56,7 +57,7 @@ RESAMPLED = ("wild", "RI")
 class Resampling(NamedTuple):
     """The options of variances by resampling; see `fixed_effects`.
 
-    None for the null or the level: the study's.
+    A null or a level of None is the study's.
     """
 
     resamples: Annotated[int, at_least(1)]
@@ -67,7 +68,7 @@ class Resampling(NamedTuple):
 class Inference(NamedTuple):
     """The options of inference that regressions share; see `fixed_effects`.
 
-    A method none of whose variances resample has no ``resampling``.
+    ``resampling`` is None for a method without variances by resampling.
     """
 
     vcov: Names
@@ -93,9 +94,9 @@ def regression(
     Parameters
     ----------
     numerics, formula
-        As `native` takes them.
+        As in `native`.
     asked : Inference
-        Terms, variances and the rest.
+        The options of inference.
     faults : sequence of str
         Faults of the formula and of the method's own options, found by the caller.
     known : tuple of str
@@ -137,7 +138,7 @@ def regression(
 
 
 def labels(term: tuple[str, ...], estimand: str | None) -> tuple[str, ...]:
-    """Return the labels of the estimates of some terms."""
+    """Return the labels of the estimates of terms: the one estimand, or their names."""
     return term if estimand is None else (estimand,)
 
 
@@ -151,9 +152,9 @@ def faults_of_parts(
     formula, method
         The formula, and the name of the method.
     effects : str
-        The remedy for effects; empty where the method takes them.
+        The remedy for effects; empty if the method takes them.
     instruments : bool
-        Whether the method needs instruments; the others have none.
+        Whether the method needs instruments; if not, it refuses them.
     """
     faults = []
     if effects and formula.effects:
@@ -192,7 +193,7 @@ def diagnose_regression(
     resamples: int = 0,
     **options: Any,
 ) -> dict[str, Float[Array, ""]]:
-    """Return notes on variances without clusters or with one treated, and bootstraps of few."""
+    """Return notes on clusters: they change within units, one is treated, or they are too few."""
     specs = [parse_vcov(name, cluster) for name in vcov]
     groups = read_groups({name for spec in specs for name in spec.clusters}, panel)
     crossing = _crossing(specs, groups)
@@ -219,8 +220,9 @@ def diagnose_regression(
 def attainable_size(alpha: float, n_clusters: Float[Array, ""]) -> Float[Array, ""]:
     """Return the probability that a test by all vectors of signs rejects a true null.
 
-    The p-value is the share of the 2^(G-1) vectors, up to the sign of all, with a statistic beyond
-    that of the data: one of 0, 1, ..., over that number, each as likely as the next.
+    The p-value is the share of 2^(G-1) vectors of signs (a vector and its opposite count once)
+    whose statistic exceeds the data's. Under the null it is 0, 1, 2, ... over their number with
+    equal probabilities.
 
     Examples
     --------
@@ -244,7 +246,7 @@ def treated_clusters(
 
 
 def _crossing(specs: list[Vcov], groups: Groups) -> dict[str, Float[Array, ""]]:
-    """Return the variances that are not defined, since their clusters are no groups of units."""
+    """Return notes on variances that are not defined, since their clusters change within units."""
     return {
         f"share of panels without inference by {spec.name}, since {name!r} changes within units or "
         "is missing": (groups.status[name] != Status.OK).astype(float)
@@ -257,7 +259,7 @@ def _crossing(specs: list[Vcov], groups: Groups) -> dict[str, Float[Array, ""]]:
 def _rests_on_one(
     data: Regression, positions: tuple[int, ...], spec: Vcov, groups: Groups
 ) -> Float[Array, ""]:
-    """Return 1 if one of the coefficients is of a treatment that one cluster alone has, else 0."""
+    """Return 1 if only one cluster has the treatment of one of the coefficients, else 0."""
     numbers = [
         treated_clusters(data.x[position], data.observed, name, groups)
         for position in positions

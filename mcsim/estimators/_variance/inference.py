@@ -2,11 +2,11 @@
 
 Sandwiches are squares of influences, summed over cells (`iid`, `heteroskedastic`), over clusters
 (`clustered`, also two ways), or over periods with Bartlett weights on lags (`driscoll_kraay`,
-`newey_west`). Driscoll & Kraay (1998) let units be correlated as well and sum the influences of a
-period over units first; Newey & West (1987) in a panel take each unit as a series of its own. Lags
-count periods of the calendar, also where periods between are not observed (as plm and sandwich do
-for the periods of a panel; linearmodels and pyfixest count observations, which is the same without
-gaps). For one unit both are the HAC.
+`newey_west`). Driscoll & Kraay (1998) allow for correlation between units: the influences of a
+period are summed over units first. Newey & West (1987) in a panel treat each unit as a series of
+its own. Lags count periods of the calendar, observed or not, as in plm and sandwich; linearmodels
+and pyfixest count observations, which is the same without gaps. For one unit both are the usual HAC
+variance.
 """
 
 import math
@@ -75,7 +75,7 @@ def infer(
 
 
 def _where_grouped(variance: Variance, vcov: Vcov, groups: Groups) -> Variance:
-    """Return the variance, NaN where its clusters are no groups of units."""
+    """Return the variance; NaN if its clusters change within units."""
     for name in vcov.clusters:
         if name in groups.status:
             fine = groups.status[name] == Status.OK
@@ -84,7 +84,7 @@ def _where_grouped(variance: Variance, vcov: Vcov, groups: Groups) -> Variance:
 
 
 def iid(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
-    """Return the variance under errors of one variance."""
+    """Return the variance for independent errors of equal variance."""
     factor, df = for_cells(setting.ssc, vcov, fit.counts)
     squares = (fit.residual**2).sum() / fit.counts.observations
     return Variance(factor * squares * (fit.loading**2).sum(axis=(1, 2)), df)
@@ -99,9 +99,9 @@ def heteroskedastic(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
 def clustered(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
     """Return Liang & Zeger's (1986) CR0 and CR1; two-way by Cameron, Gelbach & Miller (2011).
 
-    Of two ways, the variance by each less the one by where they meet; NaN where it is negative, or
-    where influences cancel within every cluster: residuals are orthogonal to a regressor that
-    varies in one of them only, such as its dummy.
+    For two ways it is the sum of the variances by each, less the variance by their intersections.
+    It is NaN if negative, and if influences cancel within every cluster: residuals are orthogonal
+    to a regressor that varies in one cluster only, such as the cluster's dummy.
     """
     factor, df = rule_of_clusters(fit, vcov, setting)
     squares = sum(_squares(fit, (name,), setting) for name in vcov.clusters)
@@ -122,7 +122,7 @@ def driscoll_kraay(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
 
 
 def newey_west(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
-    """Return Newey-West's variance within units: no correlation between them."""
+    """Return Newey-West's variance within units, without correlation between units."""
     return _smoothed(fit, fit.influence, vcov, setting)
 
 

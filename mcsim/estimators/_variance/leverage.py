@@ -123,8 +123,8 @@ def directions(fit: LinearFit, nested: tuple[str, ...]) -> Directions:
 def cluster_leverage(fit: LinearFit, cluster: str, groups: Groups) -> ClusterLeverage:
     """Diagonalize the leverage of every cluster.
 
-    In a balanced panel with effects, the dummies that cross a unit or a period have the same
-    leverage in all its directions, and the slopes alone are left to diagonalize.
+    In a balanced panel with effects, the dummies of the other axis have the same leverage in all
+    directions of a cluster, so that only the slopes are diagonalized.
     """
     nested = nested_in(fit, cluster)
     if fit.weight is None and fit.counts.effects and cluster in AXES:
@@ -209,7 +209,7 @@ def _df_of_cells(
     share: Cells,
     nested: tuple[str, ...],
 ) -> Terms:
-    """Return the df with every cell a cluster; the sum of q_s q_r H_sr^2 by blocks of H."""
+    """Return the df if every cell is a cluster; the sum of q_s q_r H_sr^2 by blocks of H."""
     axis = 2 if nested == ("unit",) else 1
     outer = jnp.einsum("jnt,pnt,qnt->jpq", q, w, w)
     squares = (q**2 * (1.0 - 2.0 * leverage)).sum(axis=(1, 2)) + (outer**2).sum(axis=(1, 2))
@@ -222,5 +222,5 @@ def _df_of_cells(
 
 
 def _finite(matrix: Float[Array, "*many k k"]) -> Float[Array, "*many k k"]:
-    """Keep the numbers of a failed fit, which is NaN anyway, out of LAPACK."""
+    """Return a matrix, or zeros for that of a failed fit, so that LAPACK gets no NaN."""
     return jnp.where(jnp.isfinite(matrix).all(axis=(-2, -1), keepdims=True), matrix, 0.0)

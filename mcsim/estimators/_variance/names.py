@@ -36,7 +36,7 @@ ELSEWHERE = {
     "robust": "HC1", "hetero": "HC1", "cluster": "CR1", "clustered": "CR1", "CRV1": "CR1",
     "CRV3": "CR3", "HAC": "NW", "kernel": "DK", "driscoll-kraay": "DK", "wildboot": "wild",
 }  # fmt: skip
-"""Names of other libraries."""
+"""The names here by the names of other libraries."""
 
 _GRAMMAR = re.compile(r"(?P<kind>\w+)(:(?P<variant>\w+))?(\((?P<argument>[^()]*)\))?")
 
@@ -67,7 +67,7 @@ class Vcov:
 
 
 def parse_vcov(name: str, cluster: str | tuple[str, ...]) -> Vcov:
-    """Read a name that has no faults; ``cluster`` is for names without clusters of their own.
+    """Read a name that has no faults; ``cluster`` is for names without clusters in brackets.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def spelled(name: str) -> str:
 def faults_of_vcov(
     names: tuple[str, ...], cluster: str | tuple[str, ...], known: tuple[str, ...] = KINDS
 ) -> list[str]:
-    """Return the faults of names of variances, for a method that has some kinds."""
+    """Return the faults of names of variances, for a method that has these kinds."""
     faults = [fault for name in names for fault in _faults_of_name(name, cluster, known)]
     if not names or len(set(map(str, names))) < len(names):
         faults.append(f"vcov: got {names}, expected at least one name and each once")
@@ -130,7 +130,7 @@ def _faults_of_name(name: str, cluster: str | tuple[str, ...], known: tuple[str,
     if str(name) in ELSEWHERE:
         return [f"vcov: got {name!r}; here it is called {ELSEWHERE[str(name)]!r}"]
     if kind not in known:
-        listed = f"; known are {', '.join(known)}"  # of HC4, HC3 is no misspelling
+        listed = f"; known are {', '.join(known)}"  # HC4 is no misspelling of HC3
         hint = listed if kind[-1:].isdigit() else did_you_mean(kind or str(name), known)
         return [f"vcov: got {name!r}{hint}"]
     faults = []
@@ -210,7 +210,7 @@ def group_of_units(column: str, panel: Panel) -> tuple[Int[Array, " unit"], Int[
 def cluster_sums(
     cells: Float[Array, "column unit period"], clusters: tuple[str, ...], groups: Groups
 ) -> Float[Array, "column *cluster"]:
-    """Return sums over the cells of each cluster; of two ways, over the cells of each pair."""
+    """Return sums over the cells of each cluster; for two ways, of each pair of clusters."""
     if "unit" not in clusters:
         above = [groups.of_unit[name] for name in clusters if name in groups.of_unit]
         cells = _group_sums(cells, above) if above else cells.sum(axis=-2, keepdims=True)
@@ -262,9 +262,9 @@ class Setting(NamedTuple):
     key : Key or None
         For methods that resample.
     resamples : int
-        Draws of such methods.
+        Draws of methods that resample.
     null, level : float
-        The value that their p-values test; the level of their own limits.
+        The value that methods that resample test, and the level of their limits.
     """
 
     data: Regression

@@ -1,8 +1,8 @@
 """Randomization inference: a regressor is permuted among units (Fisher 1935).
 
-Under the sharp null every unit's outcome less null times regressor does not change. A coefficient
-is affine in the null for every permutation, so that the limits need no search (Rosenbaum 2002,
-Observational Studies, section 2.4).
+Under the sharp null every unit's outcome less null times regressor does not change. For every
+permutation the coefficient is affine in the null, so that the limits need no search (Rosenbaum
+2002, Observational Studies, section 2.4).
 """
 
 import math
@@ -30,13 +30,13 @@ class Slots(NamedTuple):
     Attributes
     ----------
     of_unit : array of int (unit,) or None
-        The slot of every unit; None where units are permuted themselves.
+        The slot of every unit; None if units are the slots.
     member : array of int (slot,) or None
         A unit of every slot.
     stratum : array of int (slot,) or None
-        Only slots of one stratum change places; None where all may.
+        Only slots of one stratum are exchanged; None if all may be.
     identified : bool array (regressor,)
-        Whether any two slots may change places, and the regressor does not vary within them.
+        Whether two slots may be exchanged, and the regressor does not vary within slots.
     """
 
     of_unit: Int[Array, " unit"] | None
@@ -86,7 +86,7 @@ def randomization(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
 
 
 def _check(fit: LinearFit, vcov: Vcov, setting: Setting) -> None:
-    """Raise for clusters and panels without permutations: known when the program is traced."""
+    """Raise for clusters and panels that cannot be permuted, when the program is traced."""
     cluster, n_units = vcov.clusters[0], fit.residual.shape[0]
     faults = []
     if cluster == "time":
@@ -102,7 +102,7 @@ def _check(fit: LinearFit, vcov: Vcov, setting: Setting) -> None:
 
 
 def _slots(fit: LinearFit, cluster: str, setting: Setting) -> Slots:
-    """Return the slots, and the strata within which they change places."""
+    """Return the slots, and the strata within which they are permuted."""
     x, weight = setting.data.x, fit.weight
     n_units, any_regressor = x.shape[1], jnp.ones(len(x), bool)
     if cluster != "unit":
@@ -121,7 +121,7 @@ def _slots(fit: LinearFit, cluster: str, setting: Setting) -> Slots:
 
 
 def shuffle(key: Key[Array, ""], n_slots: int, stratum: Order | None) -> Order:
-    """Return a permutation within strata, by sorting random words that hold their slots."""
+    """Return a permutation within strata, by sorting random words that contain the slots."""
     width = MOST.bit_length() - 1
     slot = jnp.arange(n_slots, dtype=jnp.uint64)
     words = (jax.random.bits(key, (n_slots,), jnp.uint32).astype(jnp.uint64) << width) | slot
@@ -140,7 +140,7 @@ def _permuted(
     slots: Slots,
     setting: Setting,
 ) -> Permuted:
-    """Compute the coefficient after every permutation by partialling out, a batch at a time."""
+    """Return the coefficient after every permutation, by partialling out in batches."""
     raw = setting.data.x[position]
     row = fit.inverse[position]
     of_others = fit.inverse - jnp.outer(row, row) / row[position]
@@ -173,14 +173,14 @@ def _permuted(
 def _largest(
     fit: LinearFit, loading: Float[Array, "unit period"], distance: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """Return the largest coefficient that the restricted residual allows, the scale of ties."""
+    """Return the largest possible coefficient of the restricted residual: the scale of ties."""
     return jnp.sqrt((fit.residual**2).sum() * (loading**2).sum() + distance**2)
 
 
 def _p_value(
     permuted: Permuted, distance: Float[Array, ""], largest: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """Return (1 + count) / (1 + draws); ties count, and so do draws that cannot be computed."""
+    """Return (1 + count) / (1 + draws), counting ties and draws that cannot be computed."""
     size = jnp.abs(permuted.constant + distance * permuted.slope)
     smaller = size < jnp.abs(distance) - TIE * largest
     return (1.0 + (~smaller).sum()) / (1.0 + len(size))
@@ -189,8 +189,8 @@ def _p_value(
 def _limits(permuted: Permuted, alpha: float) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return the distances below and above the estimate at which the test rejects: p < alpha.
 
-    A draw reaches a distance if its coefficient is as large; the limit is the largest distance that
-    as many draws as the test needs still reach.
+    A draw reaches a distance if its coefficient is as large. The limit is the largest distance that
+    is reached by as many draws as the test needs for p >= alpha.
     """
     a, c = permuted
     need = math.ceil(round(alpha * (1 + len(a)), 9)) - 1

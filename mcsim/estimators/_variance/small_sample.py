@@ -91,7 +91,7 @@ def faults_of_rule(rule: str, names: Sequence[str], effects: Sequence[str]) -> l
 
 
 def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSample:
-    """Return the rule for CR0 to CR3 with some number of clusters.
+    """Return the rule for CR0 to CR3, given the number of clusters.
 
     Fewer than two clusters leave no variance. With fewer clusters than regressors each coefficient
     has a variance, but the variance of several together has no inverse.
@@ -106,7 +106,7 @@ def for_clusters(rule: str, vcov: Vcov, counts: Counts, number: Any) -> SmallSam
 
 
 def rule_of_clusters(fit: LinearFit, vcov: Vcov, setting: Setting) -> SmallSample:
-    """Return factor and degrees of freedom; of two ways, with the number of the fewer clusters."""
+    """Return factor and degrees of freedom; for two ways by the smaller number of clusters."""
     numbers = [n_clusters(fit.observed, (name,), setting.groups) for name in vcov.clusters]
     number = jnp.stack(numbers).min()
     return for_clusters(setting.ssc, vcov, fit.counts, number)

@@ -32,7 +32,7 @@ class Weights(NamedTuple):
     ----------
     words : array of uint32 (draw, word)
     counted : array (draw,)
-        0 where an enumeration has ended before.
+        0 for draws after the end of an enumeration.
     """
 
     words: UInt32[Array, "draw word"]
@@ -65,7 +65,7 @@ class Moments(NamedTuple):
     Attributes
     ----------
     numerator : array (2, draw)
-        Bootstrap coefficient less null: its constant, its slope in the distance.
+        Bootstrap coefficient less null: the constant, and the slope in the distance.
     variance : array (3, draw)
         Sum of squared scores: constant, half the slope, curvature.
     actual : array (3,)
@@ -82,12 +82,12 @@ class Moments(NamedTuple):
 def wild(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
     """Return p-values and limits of a wild cluster bootstrap; there is no standard error.
 
-    The p-value is the share of bootstrap statistics whose size exceeds that of the data, and is of
-    the coefficient alone: every term has its own restricted fit. The limits are the nulls nearest
-    to the estimate that the same test rejects, infinite where it rejects none. All 2^G vectors of
-    signs are enumerated where they are no more than the resamples: also where the number of
-    clusters G depends on the data. Of the least squares on absorbed columns only: not for
-    instruments, nor for a transformation that mixes units.
+    The p-value is the share of bootstrap statistics that exceed the data's in absolute value; every
+    term has its own restricted fit. The limits are the nulls nearest to the estimate that the same
+    test rejects, infinite if it rejects none. All 2^G vectors of signs are enumerated if they are
+    no more than the resamples, also if the number of clusters G depends on the data. The method is
+    for least squares on absorbed columns, not for instruments or for transformations that mix
+    units.
     """
     rank, number, slots = _clusters(fit, vcov.clusters[0], setting.groups)
     weights = _weights(vcov, setting, number, slots)
@@ -109,14 +109,14 @@ def wild(fit: LinearFit, vcov: Vcov, setting: Setting) -> Variance:
 def _clusters(
     fit: LinearFit, cluster: str, groups: Groups
 ) -> tuple[Int[Array, " cluster"], Float[Array, ""], int]:
-    """Return the rank of each cluster among those observed, their number, and the slots."""
+    """Return the rank of each slot among observed clusters, their number, and that of slots."""
     present = _cluster_sums(fit.observed, cluster, groups).sum(axis=-1) > 0
     rank = jnp.maximum(jnp.cumsum(present) - 1, 0)
     return rank.astype(jnp.int32), present.sum().astype(float), len(present)
 
 
 def _weights(vcov: Vcov, setting: Setting, number: Float[Array, ""], slots: int) -> Weights:
-    """Draw words of random bits, or count through the vectors of signs up to the sign of all."""
+    """Draw words of random bits, or enumerate vectors of signs, one of each opposite pair."""
     resamples, signs = setting.resamples, vcov.variant != "webb"
     if signs and slots < WORD and 2**slots <= resamples:
         count = jnp.arange(2 ** (slots - 1), dtype=jnp.uint32)
@@ -204,7 +204,7 @@ def _not_nested(
 def _moments(
     scores: Scores, weights: Weights, variant: str, rank: Int[Array, " cluster"]
 ) -> Moments:
-    """Compute the moments of every bootstrap sample, a batch of draws at a time."""
+    """Return the moments of every bootstrap sample, computed by batches of draws."""
     slots, columns = scores.loading.shape
     factors = [scores.loading, scores.residual]
     if slots <= 2 * columns:
@@ -229,7 +229,7 @@ def _moments(
 def exceeds(moments: Moments, distance: Float[Array, ""]) -> Bool[Array, " draw"]:
     """Return which bootstrap statistics exceed that of the data; ties do not.
 
-    The comparison |t*| > |t| + TIE max(1, |t|), multiplied out.
+    It is the comparison |t*| > |t| + TIE max(1, |t|), multiplied out.
     """
     numerator = moments.numerator[0] + distance * moments.numerator[1]
     floor = FLOOR * _quadratic(moments.actual, distance)

@@ -153,7 +153,7 @@ class Mixture:
         uniforms: Float[Array, "row noise"],
         temperature: Array,
     ) -> tuple[Array, None]:
-        """Draw features that pass gradients: reparametrized logistics, straight-through parts."""
+        """Draw features that pass gradients: reparameterized logistics, straight-through parts."""
         logits, location, scale = self._distribution_of(table, outputs, stratum)
         hot = straight_through(logits, uniforms[:, :-1], temperature)
         scores = location + scale * jax.scipy.special.logit(uniforms[:, -1:])
