@@ -220,6 +220,9 @@ STUDIES = {
     "host on native": lambda: rows(LinearIV(n_units=20), {"host": mcsim.host(simple_slope)}),
 }  # fmt: skip
 
+COSTLY = {"few treated"}
+"""A block of these takes 20 seconds, for three rows; they are recorded from a block of 32."""
+
 
 def simple_slope(rng, frame):
     chosen = frame.iloc[rng.permutation(len(frame))[:10]]
@@ -227,7 +230,9 @@ def simple_slope(rng, frame):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_rows(name):
+def test_rows(name, request):
+    if name in COSTLY:
+        request.getfixturevalue("small_blocks")
     check(f"rows_{name.replace(' ', '_')}", {name: STUDIES[name]()}, elsewhere=True)
 
 

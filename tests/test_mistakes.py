@@ -3,9 +3,10 @@
 import jaxtyping
 import pytest
 
-from mistakes import Mistake, data, estimators, sentence_of, stores, studies
+from mistakes import Mistake, data, estimators, options, sentence_of, stores, studies
 
-MISTAKES = [*data.MISTAKES, *studies.MISTAKES, *estimators.MISTAKES, *stores.MISTAKES]
+PARTS = (data, studies, estimators, options, stores)
+MISTAKES = [mistake for part in PARTS for mistake in part.MISTAKES]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
