@@ -134,6 +134,9 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         """Print a sentence, above the bars of a terminal, whether or not progress is shown."""
+        if in_notebook():  # where rich would cut a long line
+            print(printable(sentence), file=sys.stderr)
+            return
         self.console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, line: Line, *, now: bool = False) -> None:
