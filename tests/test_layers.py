@@ -129,7 +129,7 @@ INSIDES = {
     "_definitions": ["describe", "source_text public_names"],
     "_core": [
         "protocols records keys",
-        "design estimates calls averages pytree checks markup numerics machine startup",
+        "design estimates calls averages pytree checks markup numerics machine startup screen",
     ],
 }
 """The same inside packages, line by line and name by name."""

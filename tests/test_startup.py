@@ -19,11 +19,12 @@ from rich.console import Console
 
 import mcsim
 from mcsim._core.design import Design
+from mcsim._core.screen import Screen
 from mcsim._host.payload import Payload
 from mcsim._host.pool import WorkerPool
 from mcsim._host.worker import estimate_piece
 from mcsim._run.plan import CellPlan
-from mcsim._run.progress import Progress, awaited, preparing
+from mcsim._run.progress import Progress, awaited
 from mcsim._run.study import Study
 from mcsim.testing import constant_dgp, exact_estimator
 
@@ -172,7 +173,7 @@ def terminal():
         shown.truncate(shown.seek(0))
         return text
 
-    with mock.patch("mcsim._run.progress.Console", return_value=console):
+    with mock.patch("mcsim._core.screen.Console", return_value=console):
         yield since
 
 
@@ -182,7 +183,7 @@ def display(cells):
         cell = mock.Mock()
         cell.name = name
         plans.append(mock.Mock(spec=CellPlan, hash=name, estimators=[], cell=cell))
-    return Progress(mock.Mock(spec=Study, level=0.95), plans, 4, shown=True)
+    return Progress(mock.Mock(spec=Study, level=0.95), plans, 4, screen=Screen(shown=True))
 
 
 @pytest.mark.parametrize("cells", [["one"], ["one", "other"]])
@@ -206,10 +207,10 @@ def test_the_display_shows_what_the_first_replications_wait_for(terminal, cells)
 
 
 def test_a_run_says_what_it_prepares_in_a_terminal_alone(terminal):
-    with preparing("starting 2 workers, planning the study", shown=True):
+    with Screen(shown=True).step("starting 2 workers, planning the study"):
         pass
     assert "starting 2 workers, planning the study" in terminal()
-    with preparing("planning the study", shown=False):
+    with Screen(shown=False).step("planning the study"):
         pass
     assert terminal() == ""
 

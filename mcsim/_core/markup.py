@@ -143,27 +143,68 @@ def html_table(
     rows: Sequence[Sequence[object]],
     labels: int = 1,
     caption: str = "",
+    *,
+    plain: bool = False,
 ) -> str:
     """Return a table in HTML, its text escaped: rows of heads, then rows, the first cells labels.
 
-    Neighbors of one text in all rows of heads but the last share a cell.
+    Neighbors of one text in all rows of heads but the last share a cell. So do equal labels of
+    neighboring rows, the last label aside, and text is left-aligned: notebooks align all cells
+    right. A ``plain`` table has neither.
     """
     parts = ['<table class="mcsim">']
+    styles = [""] * len(heads[-1]) if plain else _styles(rows, labels, len(heads[-1]))
     if caption:
-        parts.append(f"<caption>{in_html(caption)}</caption>")
+        lines = "<br>".join(map(in_html, caption.split("\n")))
+        parts.append(f"<caption{'' if plain else _LEFT}>{lines}</caption>")
     parts.append("<thead>")
     for level, head in enumerate(heads):
         cells = []
         for start, stop in spans_of(heads, level):
             span = f' colspan="{stop - start}"' if stop - start > 1 else ""
-            cells.append(f'<th scope="col"{span}>{in_html(head[start])}</th>')
+            cells.append(f'<th scope="col"{span}{styles[start]}>{in_html(head[start])}</th>')
         parts.append(f"<tr>{''.join(cells)}</tr>")
     parts.append("</thead>\n<tbody>")
-    for row in rows:
-        cells = [f'<th scope="row">{in_html(cell)}</th>' for cell in row[:labels]]
-        cells += [f"<td>{in_html(cell)}</td>" for cell in row[labels:]]
+    shared = {} if plain else _shared_labels(rows, labels)
+    for place, row in enumerate(rows):
+        cells = [
+            f'<th scope="row"{span}{styles[column]}>{in_html(row[column])}</th>'
+            for column in range(labels)
+            if (span := shared.get((place, column), "")) is not None
+        ]
+        cells += [
+            f"<td{style}>{in_html(cell)}</td>"
+            for cell, style in zip(row[labels:], styles[labels:], strict=True)
+        ]
         parts.append(f"<tr>{''.join(cells)}</tr>")
     return "\n".join([*parts, "</tbody>", "</table>"])
+
+
+_LEFT = ' style="text-align: left; vertical-align: top"'
+_ONE_LINE = ' style="white-space: nowrap"'
+_NUMERIC = re.compile(r"[-+\u00b1.(\[<]*(?:\d|$|nan|inf)")
+
+
+def _styles(rows: Sequence[Sequence[object]], labels: int, columns: int) -> list[str]:
+    """Return the style of each column: labels and text are left-aligned, figures do not wrap."""
+    numeric = [
+        all(_NUMERIC.match(printable(row[column])) for row in rows) for column in range(columns)
+    ]
+    return [_ONE_LINE if numeric[c] and c >= labels else _LEFT for c in range(columns)]
+
+
+def _shared_labels(
+    rows: Sequence[Sequence[object]], labels: int
+) -> dict[tuple[int, int], str | None]:
+    """Return by (row, column) how many rows a label stands for; None where one above does."""
+    columns = list(zip(*(row[:labels] for row in rows), strict=True))
+    shared: dict[tuple[int, int], str | None] = {}
+    for column in range(len(columns) - 1):
+        for start, stop in spans_of(columns, column):
+            if stop - start > 1:
+                shared |= {(place, column): None for place in range(start, stop)}
+                shared[start, column] = f' rowspan="{stop - start}"'
+    return shared
 
 
 def spans_of(heads: Sequence[Sequence[object]], level: int) -> list[tuple[int, int]]:

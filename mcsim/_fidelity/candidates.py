@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from mcsim import generators as trainers
 from mcsim._core.records import Panel, Status
+from mcsim._core.screen import progress_bar
 from mcsim.errors import InputError, McsimError, did_you_mean, raise_all
 
 REAL = "real"
@@ -53,11 +54,8 @@ def progress_by_split(
     fits: Mapping[str, Sequence[Fit]], shown: bool
 ) -> Iterator[Callable[[], None]]:
     """Yield a function that advances a bar by one split of one generator."""
-    from rich.progress import Progress
-
-    with Progress(transient=True, disable=not shown) as bar:
-        task = bar.add_task("fidelity", total=sum(map(len, fits.values())))
-        yield lambda: bar.advance(task)
+    with progress_bar("fidelity", sum(map(len, fits.values())), shown=shown) as advance:
+        yield advance
 
 
 class Failure(NamedTuple):

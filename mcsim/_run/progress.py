@@ -1,20 +1,23 @@
-"""Progress of a run in the terminal: workers, programs, cells, time left, bias and coverage."""
+"""Progress of a run: workers, programs, cells, time left, bias and coverage.
+
+A terminal has a bar for each cell. A notebook and a log have one line, for which `Screen` knows the
+place.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from mcsim._core.screen import Line, Screen, duration
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim._run.study import Study
 from mcsim.errors import printable
@@ -105,26 +108,14 @@ class Pace:
             for kind, rate in self.rates.items()
             if rate and self._left[kind] > 0
         ]
-        parts.append(_duration(self.elapsed))
+        parts.append(duration(self.elapsed))
         if remaining := self.remaining:
-            parts.append(f"{_duration(remaining)} left")
+            parts.append(f"{duration(remaining)} left")
         return "  ".join(parts)
 
 
 def _rate(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
-
-
-def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
-
-
-@contextmanager
-def preparing(what: str, *, shown: bool) -> Iterator[None]:
-    """Show in a terminal a step of a run before its cells, which have bars."""
-    console = Console(stderr=True)
-    with console.status(what) if shown and console.is_terminal else nullcontext():
-        yield
 
 
 def awaited(starting: int, *, compiled: int = 0, programs: int = 0, then: str = "") -> str:
@@ -150,7 +141,7 @@ def awaited(starting: int, *, compiled: int = 0, programs: int = 0, then: str = 
 
 
 class Progress:
-    """A bar per cell, and the time left; silent where there is no terminal.
+    """A bar for each cell, or a line for all of them, and the time left.
 
     Parameters
     ----------
@@ -160,8 +151,8 @@ class Progress:
         The cells.
     reps : int
         Replications asked for.
-    shown : bool
-        Whether to show anything.
+    screen : Screen
+        Where progress is shown.
     clock : callable
         Returns the time in seconds.
     """
@@ -172,16 +163,16 @@ class Progress:
         plans: Sequence[CellPlan],
         reps: int,
         *,
-        shown: bool,
+        screen: Screen,
         clock: Callable[[], float] = time.monotonic,
     ):
-        console = Console(stderr=True)
-        self._level, self._reps = study.level, reps
+        self._level, self._reps, self._screen = study.level, reps, screen
         self._running: dict[tuple[str, str], _Running] = {}
         self._lock = threading.Lock()
         self._programs: set[Hashable] = set()
         self._compiled: set[Hashable] = set()
         self._starting = 0
+        self._latest = ""
         self.pace = Pace(clock)
         for estimator in (e for plan in plans for e in plan.estimators):
             self.pace.ask(_kind(estimator), reps)
@@ -191,10 +182,12 @@ class Progress:
             MofNCompleteColumn(),
             _PaceColumn(self.pace),
             TextColumn("{task.fields[running]}", style="dim", markup=False),
-            console=console,
-            disable=not (shown and console.is_terminal),
+            console=screen.console,
+            disable=screen.kind != "terminal",
         )
         per_cell = {plan.hash: (plan.cell.name, reps * len(plan.estimators)) for plan in plans}
+        self._left = {cell: total for cell, (_, total) in per_cell.items()}
+        self._total = sum(self._left.values())
         self._tasks = {
             cell: self._bars.add_task(
                 printable(name), total=total, running="", pace=len(plans) == 1
@@ -202,16 +195,34 @@ class Progress:
             for cell, (name, total) in per_cell.items()
         }
         if len(plans) > 1:
-            total = sum(total for _, total in per_cell.values())
-            self._whole = self._bars.add_task("all cells", total=total, running="", pace=True)
+            self._whole = self._bars.add_task("all cells", total=self._total, running="", pace=True)
+        self._shown = ExitStack()
 
     def __enter__(self) -> "Progress":
         self.pace.begin()
         self._bars.start()
+        self._shown.enter_context(self._screen.line(self.line, last=True))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._screen.share = self.share
+        self._shown.close()
         self._bars.stop()
+
+    @property
+    def share(self) -> float:
+        """The share of the estimates that the store holds, or that will not be computed."""
+        return 1 - sum(self._left.values()) / self._total if self._total else 1.0
+
+    def line(self) -> Line:
+        """Return the progress of all cells as a line."""
+        with self._lock:
+            left = list(self._left.values())
+            cells = f"{left.count(0)}/{len(left)} cells" if len(left) > 1 else ""
+            estimates = f"{self._total - sum(left):,}/{self._total:,}"
+            running = (self._awaited() or self._latest) if any(left) else ""
+            parts = (cells, estimates, str(self.pace), running)
+            return Line("  ".join(filter(None, parts)), self.share)
 
     def wait_for(self, programs: Iterable[Hashable], workers: int) -> None:
         """Show starting workers and programs to compile, until `started` and `ran` are called."""
@@ -249,9 +260,7 @@ class Progress:
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the bars; on standard error even without bars."""
-        self._bars.console.print(
-            sentence, style="red", markup=False, highlight=False, soft_wrap=True
-        )
+        self._screen.say(sentence)
 
     def _add(
         self, plan: CellPlan, estimator: EstimatorPlan, rows: pd.DataFrame, *, computed: bool
@@ -260,22 +269,28 @@ class Progress:
         n = len(np.unique(reps[reps < self._reps]))
         with self._lock:
             self.pace.settle(_kind(estimator), n, computed=computed)
-            if self._bars.disable:  # sums that nobody sees would take longer than the rows
-                return
-            running = self._running.setdefault((plan.hash, estimator.name), _Running())
-            running.add(rows[reps < self._reps], self._level)
-            self._advance(plan, n, running=printable(f"{estimator.name} {running}"))
+            running = ""
+            if self._screen.kind in ("terminal", "notebook"):  # sums take longer than the rows
+                sums = self._running.setdefault((plan.hash, estimator.name), _Running())
+                sums.add(rows[reps < self._reps], self._level)
+                running = printable(f"{estimator.name} {sums}")
+                self._latest = f"{plan.cell.name}: {running}" if len(self._left) > 1 else running
+            self._advance(plan, n, running=running)
+
+    def _awaited(self) -> str:
+        """Return in words which workers and programs are waited for."""
+        return awaited(self._starting, compiled=len(self._compiled), programs=len(self._programs))
 
     def _show_awaited(self) -> None:
         """Show workers and programs beside all cells, a line without numbers, or the only cell."""
         task = self._whole if len(self._tasks) > 1 else next(iter(self._tasks.values()))
         if len(self._tasks) > 1 or not self._running:
-            text = awaited(
-                self._starting, compiled=len(self._compiled), programs=len(self._programs)
-            )
-            self._bars.update(task, running=text, refresh=True)
+            self._bars.update(task, running=self._awaited(), refresh=True)
 
     def _advance(self, plan: CellPlan, n: int, **fields: Any) -> None:
+        self._left[plan.hash] -= n
+        if self._bars.disable:
+            return
         self._bars.update(self._tasks[plan.hash], advance=n, **fields)
         if len(self._tasks) > 1:
             self._bars.update(self._whole, advance=n)

@@ -15,6 +15,7 @@ from mcsim._core.checks import as_path
 from mcsim._core.keys import root_key
 from mcsim._core.machine import available_cpus, one_blas_thread, require_float64
 from mcsim._core.protocols import described, names_taken
+from mcsim._core.screen import Screen
 from mcsim._host.host import HostDGP, HostEstimator
 from mcsim._host.payload import Payload
 from mcsim._host.pool import WorkerPool
@@ -25,7 +26,7 @@ from mcsim._results.store import Store
 from mcsim._run.cell import CellRunner
 from mcsim._run.chunks import check_draws
 from mcsim._run.plan import CellPlan, plan, register
-from mcsim._run.progress import Progress, awaited, preparing
+from mcsim._run.progress import Progress, awaited
 from mcsim._run.study import Study, faults_of_reps
 from mcsim._run.truth import (
     CellTruth,
@@ -70,7 +71,8 @@ def run(
         this process was granted, the least of its affinity, ``SLURM_CPUS_PER_TASK`` and the quota
         of its control group (container). 0 runs everything in this process, for debugging.
     progress : bool
-        Whether to show progress in a terminal.
+        Whether to show progress: bars in a terminal, a line in a notebook, and elsewhere a line
+        on standard error every 30 seconds.
     accept_changes : bool
         Where the store holds another definition under a name, compute the new one beside it.
     source : path, optional
@@ -93,6 +95,8 @@ def run(
         If an argument or the study is wrong; nothing has been computed then.
     StoreMismatch
         If the store holds another definition under a name of this study.
+    KeyboardInterrupt
+        If it is interrupted (Ctrl-C, a notebook's button), with a sentence on what is kept.
 
     Notes
     -----
@@ -112,22 +116,22 @@ def run(
     reps = _checked_reps(study, reps, seed, workers)
     raise_all(_faults_of_options(source, progress=progress, accept_changes=accept_changes))
     workers = available_cpus() if workers is None else workers
-    with _folder(store) as folder:
+    screen = Screen(shown=progress)
+    with _interrupts_in_words(store, screen), _folder(store) as folder:
         home = Store.create(folder)
         home.sweep()
         pool = WorkerPool(workers if _needs_processes(study) else 0)
         try:
-            starting = awaited(pool.workers, then="planning the study")
-            with preparing(starting, shown=progress):
+            with screen.step(awaited(pool.workers, then="planning the study")):
                 plans = plan(study, seed, home, accept_changes=accept_changes)
                 check_draws(plans, home, pool)
             for cell_plan in plans:
                 register(home, cell_plan)
             asked = manifest(study, seed, reps, plans)
             with _recorded(home, asked, None if source is None else Path(source)) as record:
-                with preparing("computing truths", shown=progress):
+                with screen.step("computing truths"):
                     truths = store_truths(plans, home, pool)
-                with Progress(study, plans, reps, shown=progress) as display:
+                with Progress(study, plans, reps, screen=screen) as display:
                     record["timings"] = _execute(
                         plans, truths, reps, home, pool, display, max(1, workers)
                     )
@@ -172,6 +176,32 @@ def _faults_of_options(source: Any, **flags: Any) -> list[str]:
 def _needs_processes(study: Study) -> bool:
     hosts = (HostDGP, HostEstimator)
     return any(isinstance(part, hosts) for part in (*study.dgps.values(), *study.methods.values()))
+
+
+@contextlib.contextmanager
+def _interrupts_in_words(store: str | Path | None, screen: Screen) -> Iterator[None]:
+    """Raise an interrupt (Ctrl-C, a notebook's button) anew, with a sentence on what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _interrupt(store, screen.share) from None
+
+
+def _interrupt(store: str | Path | None, share: float | None) -> KeyboardInterrupt:
+    """Return an interrupt of which a notebook shows the sentence, without a traceback."""
+    done = (
+        "before the first replication" if share is None else f"at {100 * share:.0f} % of the study"
+    )
+    if store is None:
+        kept = (
+            "nothing is kept of a study without a store; with one, as in run(..., "
+            "store='my_study'), the same call continues where it was interrupted"
+        )
+    else:
+        kept = f"finished blocks are in the store {str(store)!r}; the same call continues from them"
+    error = KeyboardInterrupt(f"interrupted {done}: {kept}")
+    error._render_traceback_ = lambda: [f"KeyboardInterrupt: {error}"]  # type: ignore[attr-defined]
+    return error
 
 
 @contextlib.contextmanager

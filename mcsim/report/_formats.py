@@ -202,7 +202,8 @@ def as_html(table: pd.DataFrame, *, caption: str = "", notes: str | Sequence[str
     _require(table)
     below = [notes] if isinstance(notes, str) else notes
     lines = [line for note in below for line in note.splitlines() if line]
-    text = html_table(heads_of(table), _cells(table, str), label_count(table), caption)
+    cells, labels = _cells(table, str), label_count(table)
+    text = html_table(heads_of(table), cells, labels, caption, plain=True)
     return "\n".join([text, *(f'<p class="note">{in_html(line)}</p>' for line in lines)])
 
 

@@ -14,6 +14,7 @@ import mcsim
 from command_line import mcsim_command
 from mcsim import Design, Panel, Study, report, run
 from mcsim._core.markup import in_latex, in_markdown, latex_comment
+from mcsim._core.screen import Screen
 from mcsim._run.plan import CellPlan, EstimatorPlan
 from mcsim._run.progress import Progress
 from mcsim.errors import InputError, UnknownName, printable, printable_lines, warn
@@ -178,8 +179,8 @@ def test_the_progress_display_holds_no_marks(hostile):
     rows = hostile[1].replicates
     study = mock.Mock(spec=Study, level=0.95)
     with (
-        mock.patch("mcsim._run.progress.Console", return_value=console),
-        Progress(study, [plan], 4, shown=True) as display,
+        mock.patch("mcsim._core.screen.Console", return_value=console),
+        Progress(study, [plan], 4, screen=Screen(shown=True)) as display,
     ):
         display.computed(plan, estimator, rows)
     text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown.getvalue())  # of rich itself

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from mcsim import Study, host
+from mcsim._core.screen import Screen
 from mcsim._results.store import Store
 from mcsim._run.plan import plan
 from mcsim._run.progress import Pace, Progress
@@ -42,7 +43,7 @@ def shown(clock, tmp_path):
     """A display of 2,048 replications of a native and of a host estimator in one cell."""
     study = Study(constant_dgp(), {"native": exact_estimator(), "slow": slow})
     (cell,) = plan(study, 0, Store.create(tmp_path))
-    display = Progress(study, [cell], 2048, shown=False, clock=clock)
+    display = Progress(study, [cell], 2048, screen=Screen(shown=False), clock=clock)
     native, hosted = cell.estimators
     with display:
         yield SimpleNamespace(display=display, cell=cell, native=native, host=hosted)

@@ -11,10 +11,8 @@ others on their left-out units; without folds, the last parameters. Prechelt (19
 stopping - but when? in Neural networks: tricks of the trade.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -24,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mcsim._core.machine import available_cpus
+from mcsim._core.screen import progress_bar
 from mcsim.errors import TrainingDiverged
 from mcsim.generators._scores.vectors import UnitNumbers, identities
 
@@ -109,7 +108,8 @@ def train_members(
     length = -(-steps // SEGMENTS)
     together = members > 1 and jax.default_backend() != "cpu"
     total = -(-steps // length) * (1 if together else members)
-    with progress_bar("fitting" if members == 1 else f"fitting {members}", total, progress) as tick:
+    title = "fitting" if members == 1 else f"fitting {members}"
+    with progress_bar(title, total, shown=progress) as tick:
         train = _train_together if together else _train_in_threads
         return train(algorithm, rates, length, tick, data, keys)
 
@@ -195,42 +195,6 @@ def check_losses(algorithm: Algorithm, losses: Any, start: int) -> None:
                 f"the fit diverged at step {start + bad[0]}: {name} is {values[bad[0]]:.3g}; "
                 f"{algorithm.remedy}"
             )
-
-
-@contextmanager
-def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[[], None]]:
-    """Yield a function, safe to call from threads, that advances the bar by one."""
-    if not show:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.errors import LiveError
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console)
-    try:
-        if console.is_terminal:
-            bar.start()
-    except LiveError:
-        pass
-    task, lock = bar.add_task(title, total=total), threading.Lock()
-
-    def advance() -> None:
-        with lock:
-            bar.advance(task)
-
-    try:
-        yield advance
-    finally:
-        bar.stop()
 
 
 class Rows(NamedTuple):
