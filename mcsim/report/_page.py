@@ -18,6 +18,7 @@ import pandas as pd
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
 from mcsim._core.markup import figure
+from mcsim._results.display import counted
 from mcsim._results.results import Results, require_results
 from mcsim._results.store import Store
 from mcsim._results.store_records import RunRecord
@@ -175,10 +176,11 @@ def _verdict(results: Results, summary: pd.DataFrame) -> str:
     cells = [_cell_name(where[1:], row) for row in summary[where].itertuples(index=False)]
     nouns = "DGPs" if of_ensemble and len(where) == 1 else "cells"
     found = sentences(summary, level, cells, nouns)
+    more = "replications or generators" if of_ensemble else "replications"
     heads = {
         MISSES: ("no", "Intervals that do not cover"),
         COVERS: ("yes", "Intervals that cover"),
-        OPEN: ("open", "Not resolved: more replications are needed"),
+        OPEN: ("open", f"Not resolved: more {more} are needed"),
         "": ("none", "No coverage"),
     }
     parts = [
@@ -191,8 +193,8 @@ def _verdict(results: Results, summary: pd.DataFrame) -> str:
     margin = f"A coverage is right here within {100 * MARGIN:.0f} percentage points of {level:.0%}."
     if of_ensemble:
         margin += (
-            " Judged is its average over the generators of a DGP; whether it is resolved depends on"
-            " the spread between them too. The table below has every generator."
+            " The coverage of a DGP is the average over its generators; its limits allow for the"
+            " spread between them. The table below has every generator."
         )
     caveats = _list(map(_text, results.caveats))
     return (
@@ -393,5 +395,5 @@ def _about_store(store: Store, study: Mapping[str, Any]) -> list[str]:
     found = [f"Samples drawn by {text}." for text in sorted(environments)]
     runs = [store.read(file, RunRecord) for file in sorted(store.path.glob("runs/*.json"))]
     if seconds := [run["seconds"] for run in runs if isinstance(run.get("seconds"), int | float)]:
-        found.append(f"{len(seconds):,} runs of this store took {sum(seconds):,.1f} seconds.")
+        found.append(f"{counted(len(seconds), 'run')} of this store: {sum(seconds):,.1f} seconds.")
     return [_list(map(_text, found))]

@@ -227,7 +227,7 @@ def test_an_ensemble_is_judged_by_its_average_and_the_spread_between_generators(
     assert (
         "dim misses the level in 1 of 3 DGPs: 70.8% (Monte Carlo error 1.1%, 1.0% between" in first
     )
-    assert "average over the generators" in first
+    assert "the average over its generators" in first
     assert "Averages over the generators" in words
     rows = [attributes for attributes in page.named("tr") if "data-cell" in attributes]
     assert len(rows) == 12
