@@ -38,6 +38,7 @@ if _typing.TYPE_CHECKING:
     from mcsim._fidelity.fidelity import fidelity as fidelity
     from mcsim._fidelity.tables import FidelityTable as FidelityTable
     from mcsim._fidelity.tables import PanelFidelityTable as PanelFidelityTable
+    from mcsim._host.files import from_files as from_files
     from mcsim._host.host import host as host
     from mcsim._results.open import open_results as open  # noqa: F401  mcsim.open(store)
     from mcsim._results.read_replications import read_replications as read_replications
@@ -81,6 +82,7 @@ _HOMES = {
     "fidelity": "mcsim._fidelity.fidelity:fidelity",
     "FidelityTable": "mcsim._fidelity.tables:FidelityTable",
     "PanelFidelityTable": "mcsim._fidelity.tables:PanelFidelityTable",
+    "from_files": "mcsim._host.files:from_files",
     "host": "mcsim._host.host:host",
     "open": "mcsim._results.open:open_results",
     "read_replications": "mcsim._results.read_replications:read_replications",

@@ -14,7 +14,7 @@ NAMES = [
     "Generator", "Panel", "PanelFidelityTable", "Results", "Sample", "Schema", "Status", "Study",
     "compare",
     "datasets", "dgps", "errors", "estimate", "estimators", "fidelity", "fit_many",
-    "from_frame", "generators", "grid", "host", "infer_schema", "key", "keys", "load",
+    "from_files", "from_frame", "generators", "grid", "host", "infer_schema", "key", "keys", "load",
     "model_cache", "open", "read_replications", "read_table", "report", "run", "save", "summarize",
     "to_frame",
 ]  # fmt: skip

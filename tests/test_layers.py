@@ -80,7 +80,7 @@ INSIDES = {
         "store_files",
         "store_records",
     ],
-    "_host": ["pool", "worker", "payload samples", "host"],
+    "_host": ["pool", "worker", "payload samples", "files", "host"],
     "measures": [
         "_compare _summarize _detectable",
         "_definitions",

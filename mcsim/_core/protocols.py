@@ -156,6 +156,8 @@ class DescribedDGP(NamedTuple):
         The factors of a design that the DGP reads; None: it may read any.
     members : callable, optional
         ``members()``: the DGPs of an ensemble by number, each a cell of its own.
+    most_reps : int, optional
+        The number of samples that there are; None: any number can be drawn.
     """
 
     schema: Any = None
@@ -167,6 +169,7 @@ class DescribedDGP(NamedTuple):
     caveats: Any = ()
     factors: Any = None
     members: Any = None
+    most_reps: Any = None
 
 
 def described(dgp: Any) -> DescribedDGP:

@@ -96,22 +96,30 @@ class HostDGP:
         ``f(rng, design) -> (frame, truth)``.
     version : int or str, optional
         The user's own version of it.
+    most_reps : int, optional
+        The number of samples that there are, of a function ``f(rng, design, rep)`` that looks them
+        up (`mcsim.from_files`); None: any number is drawn.
+    summary : str
+        The DGP in words, for reports.
     """
 
     definition_name = HOST
 
     function: Callable[..., Any]
     version: Version | None = field(default=None, repr=False, metadata=ADDED_LATER)
+    most_reps: int | None = field(default=None, compare=False, repr=False)
+    summary: str = field(default="", compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """The function's name."""
         return self.function.__name__
 
-    def __call__(self, rng: np.random.Generator, design: Mapping[str, Any]) -> Any:
-        """Draw one frame and its truth."""
+    def __call__(self, rng: np.random.Generator, design: Mapping[str, Any], rep: int = 0) -> Any:
+        """Draw one frame and its truth: those of replication ``rep``, where they are looked up."""
         with seeded_global_state(rng):
-            return self.function(rng, design)
+            numbered = () if self.most_reps is None else (rep,)
+            return self.function(rng, design, *numbered)
 
 
 @overload

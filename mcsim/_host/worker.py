@@ -225,7 +225,7 @@ def draw_watched(
 def _draw(dgp: Any, design: Design, words: np.ndarray, rep: int) -> Any:
     with _captured():
         try:
-            sample = dgp(rng_from_words(words), design)
+            sample = dgp(rng_from_words(words), design, rep)
         except McsimError:
             raise
         except BaseException as error:

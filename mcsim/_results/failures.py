@@ -21,6 +21,8 @@ MANY_FAILURES = 0.5
 """Share of replications from which the exit code is 4; it is too where a cell has no success."""
 
 _TEXTS_KEPT = 20  # of a block and status
+_TEXTS_READ = 200  # of an estimator in a cell
+_MOST_REASONS = 5  # of a status there, each with a row
 _NAMED = 3  # labels or cells, in a sentence
 _LABEL = ["estimand", "inference"]
 
@@ -126,31 +128,44 @@ def _texts(outcomes: Sequence[Outcome], start: int) -> Iterator[tuple[tuple[str,
             yield (status, text), reps
 
 
-def reason_of(store: Store, cell: str, estimator: str, status: str, rep: int) -> str:
-    """Return the reason for which a replication failed; empty if the status is the whole reason.
+def _reasons_in(folder: Path, store: Store) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield status, reason and replications of the stored failures of an estimator in a cell."""
+    for file in sorted(folder.glob("r*.json"))[:_TEXTS_READ]:
+        with contextlib.suppress(StoreError):  # a reason, not a result
+            record = store.read(file, FailureRecord)
+            reason = one_line(record.get("reason") or _old_reason(record))
+            yield record["status"], reason, record.get("reps") or [record["rep"]]
 
-    Parameters
-    ----------
-    store : Store
-        The store.
-    cell, estimator : str
-        Hashes of their definitions.
-    status : str
-        The status of the replication.
-    rep : int
-        The first replication with this status.
+
+def _by_reason(
+    status: str, reps: np.ndarray, stored: Sequence[tuple[str, str, list[int]]]
+) -> list[tuple[str, np.ndarray]]:
+    """Split replications of one status by reason, most frequent first, at most `_MOST_REASONS`.
+
+    An only reason that is known is that of all, since explanations are made for the first of them.
+
+    Examples
+    --------
+    >>> stored = [("error", "KeyError: 'x'", [0, 4]), ("error", "ValueError", [2])]
+    >>> [(reason, list(reps)) for reason, reps in _by_reason("error", np.array([0, 2, 4]), stored)]
+    [("KeyError: 'x'", [0, 4]), ('ValueError', [2])]
     """
     if status == Status.SKIPPED.label:
-        return "every replication of the first block failed"
-    return _reason_in(store, store.failures(cell, estimator) / f"r{rep:07d}.json", status)
-
-
-def _reason_in(store: Store, file: Path, status: str) -> str:
-    with contextlib.suppress(StoreError):  # a reason, not a result
-        record = store.read(file, FailureRecord)
-        if record["status"] == status:
-            return one_line(record.get("reason") or _old_reason(record))
-    return ""
+        return [("every replication of the first block failed", reps)]
+    found: dict[str, list[int]] = {}
+    for of, reason, those in stored:
+        if of == status and reason and (mine := np.intersect1d(those, reps)).size:
+            found.setdefault(reason, []).extend(mine.tolist())
+    if len(found) < 2:
+        return [(next(iter(found), ""), reps)]
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), min(item[1])))
+    split = [(reason, np.sort(those)) for reason, those in ordered[:_MOST_REASONS]]
+    rest = np.setdiff1d(reps, np.concatenate([those for _, those in split]))
+    if more := len(ordered) - len(split):
+        split.append((f"and {more:,} more reasons", rest))
+    elif rest.size:
+        split.append(("their texts were not kept", rest))
+    return split
 
 
 def _old_reason(record: Mapping[str, Any]) -> str:
@@ -165,7 +180,7 @@ def _old_reason(record: Mapping[str, Any]) -> str:
 def failures_of(
     store: Store, cell: Mapping[str, Any], estimator: str, rows: pd.DataFrame
 ) -> Iterator[dict[str, Any]]:
-    """Yield the failures of an estimator in a cell, by status; see `Results.failures`.
+    """Yield the failures of an estimator in a cell, by status and reason; see `Results.failures`.
 
     Parameters
     ----------
@@ -183,7 +198,13 @@ def failures_of(
         return
     first = failed.drop_duplicates("rep")  # a replication has one status: of its first failure
     n_labels = len(rows[_LABEL].drop_duplicates())
-    for status, reps in first.groupby("status", sort=False)["rep"]:
+    stored = list(_reasons_in(store.failures(cell["hash"], estimator), store))
+    split = (
+        (status, reason, those)
+        for status, reps in first.groupby("status", sort=False)["rep"]
+        for reason, those in _by_reason(str(status), reps.to_numpy(), stored)
+    )
+    for status, reason, reps in split:
         labels = failed.loc[failed["rep"].isin(reps), _LABEL].drop_duplicates()
         names = [" ".join(filter(None, label)) for label in labels.to_numpy()]
         yield {
@@ -194,7 +215,7 @@ def failures_of(
             "status": status,
             "replications": len(reps),
             "of": rows["rep"].nunique(),
-            "reason": reason_of(store, cell["hash"], estimator, str(status), int(reps.min())),
+            "reason": reason,
             "first_rep": int(reps.min()),
             "cell": cell["hash"][:12],
         }
@@ -268,7 +289,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def causes(failures: pd.DataFrame) -> str:
-    """Return the failures of estimates as text, with the first reason of every status.
+    """Return the failures of estimates as text, with the first reasons of every status.
 
     Parameters
     ----------
@@ -284,13 +305,19 @@ def causes(failures: pd.DataFrame) -> str:
     ... ))
     "nan (3); KeyError: 'x' (1)"
     """
-    counts = failures.groupby("status", sort=False)["replications"].sum()
-    known = failures[failures["reason"] != ""].drop_duplicates("status")
-    reasons = known.set_index("status")["reason"]
-    named = [_cause(str(status), reasons.get(status, "")) for status in counts.index]
-    if len(named) == 1:
-        return named[0]
-    return "; ".join(f"{cause} ({n:,})" for cause, n in zip(named, counts, strict=True))
+    found: list[tuple[str, int]] = []
+    for status, rows in failures.groupby("status", sort=False):
+        counts = rows.groupby("reason", sort=False)["replications"].sum()
+        if len(known := counts[counts.index != ""]) < 2:
+            found.append((_cause(str(status), str(next(iter(known.index), ""))), counts.sum()))
+            continue
+        named = known.sort_values(ascending=False, kind="stable")
+        found += [(_cause(str(status), str(reason)), n) for reason, n in named[:_NAMED].items()]
+        if rest := counts.sum() - named[:_NAMED].sum():
+            found.append((f"{status}: other reasons", rest))
+    if len(found) == 1:
+        return found[0][0]
+    return "; ".join(f"{cause} ({n:,})" for cause, n in found)
 
 
 def _cause(status: str, reason: str) -> str:
@@ -334,8 +361,7 @@ def _reason_without_se(name: str, results: Results, store: Store) -> str:
     """Return the reason of the first replication without a standard error."""
     for cell in results.study["cells"]:
         folder = store.failures(cell["hash"], dict(cell["estimators"]).get(name, ""))
-        for file in sorted(folder.glob("r*.json")):
-            asked = file.stem < f"r{results.study['reps']:07d}"
-            if asked and (reason := _reason_in(store, file, Status.NO_SE.label)):
+        for status, reason, reps in _reasons_in(folder, store):
+            if status == Status.NO_SE.label and reason and reps[0] < results.study["reps"]:
                 return reason
     return ""

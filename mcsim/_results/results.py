@@ -58,9 +58,10 @@ class Results:
     notes : tuple of str
         Notes of estimators on the panels, such as treated cells that they leave out.
     failures : pandas.DataFrame
-        One row per cell, estimator and status of replications that failed: ``replications`` of
-        them among ``of``; the ``reason`` of the first of them, ``first_rep``: type and message of
-        the exception, empty if the status is the whole reason; ``labels``, which of the estimator's
+        One row per cell, estimator, status and reason of replications that failed:
+        ``replications`` of them among ``of``, the first is ``first_rep``; the ``reason``: type and
+        message of the exception, empty if the status is the whole reason (the five most frequent
+        of a status, then the others together); ``labels``, which of the estimator's
         estimates failed, where others did not; and ``cell``, by which ``mcsim replay`` finds it.
         ``skipped`` replications were not computed, since all of the cell's first block failed.
     """

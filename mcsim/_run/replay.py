@@ -17,8 +17,8 @@ from mcsim._run.chunks import draw
 from mcsim._run.evaluate import evaluate, replications, rows_of
 from mcsim._run.plan import CellPlan, EstimatorPlan, plan
 from mcsim._run.run import manifest
-from mcsim._run.study import Study
-from mcsim.errors import InputError, UnknownName, warn
+from mcsim._run.study import Study, faults_of_reps
+from mcsim.errors import InputError, UnknownName, raise_all, warn
 from mcsim.measures._replications import complete_intervals
 
 _ROWS_SHOWN = 10
@@ -61,6 +61,7 @@ def replay(
     seed = _seed_of(home, cell)
     plans = plan(study, seed, home)
     found = _find(plans, cell)
+    raise_all(faults_of_reps(rep + 1, {found.cell.dgp_name: found.cell.dgp}))
     results = results_of(home, manifest(study, seed, None, plans))
     first = rep - rep % found.chunk
     pool = WorkerPool(0)

@@ -151,7 +151,7 @@ def _checked_reps(study: Study, reps: int | None, seed: int, workers: int | None
     if not isinstance(study, Study):
         raise InputError(f"study: got {type(study).__name__}, expected an mcsim.Study")
     reps = study.reps if reps is None else reps
-    faults = faults_of_reps(reps)
+    faults = faults_of_reps(reps, study.dgps)
     if workers is not None and (
         isinstance(workers, bool) or not isinstance(workers, int) or workers < 0
     ):

@@ -270,13 +270,19 @@ def _faults_of_versions(study: Study) -> list[str]:
     return faults
 
 
-def faults_of_reps(reps: Any) -> list[str]:
-    """Return the faults of a number of replications."""
+def faults_of_reps(reps: Any, dgps: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the faults of a number of replications, of these DGPs."""
     if not isinstance(reps, int) or isinstance(reps, bool) or reps < 1:
         return [f"reps: got {reps!r}, expected a whole number from 1"]
     if reps > MOST_REPS:
         return [f"reps: got {reps}, expected at most 2**32: a replication's key has 32 bits for it"]
-    return []
+    most = {name: described(dgp).most_reps for name, dgp in (dgps or {}).items()}
+    return [
+        f"reps: got {reps:,}, but dgp {name!r} has samples for {samples:,} replications; ask for "
+        f"at most reps={samples}"
+        for name, samples in most.items()
+        if samples is not None and reps > samples
+    ]
 
 
 def _faults_of_designs(designs: Any) -> list[str]:

@@ -222,6 +222,7 @@ def sample(
     study = load_study_file(file).study
     with tempfile.TemporaryDirectory(prefix="mcsim-") as scratch:
         found = _cell_of(plan(study, seed, Store.create(scratch)), cell or "")
+    raise_all(faults_of_reps(reps, {found.cell.dgp_name: found.cell.dgp}))
     make_folder(folder)
     truths = []
     for rep, frame, truth in _samples(found, reps):

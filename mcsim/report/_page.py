@@ -18,16 +18,19 @@ import pandas as pd
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
 from mcsim._core.markup import figure
+from mcsim._results.display import counted
 from mcsim._results.results import Results, require_results
 from mcsim._results.store import Store
 from mcsim._results.store_records import RunRecord
+from mcsim._run.study import GENERATOR
 from mcsim._version import __version__
 from mcsim.errors import InputError, printable
 from mcsim.measures._definitions import MEASURES
+from mcsim.report._formats import as_html
 from mcsim.report._notes import notes
 from mcsim.report._page_figures import MOST_INTERVALS, strip, zips
-from mcsim.report._page_words import COVERS, MARGIN, MISSES, OPEN, sentences, verdicts
-from mcsim.report._tables import label
+from mcsim.report._page_words import COVERS, MARGIN, MISSES, OPEN, averages, sentences, verdicts
+from mcsim.report._tables import label, results_table
 
 _SHOWN = (
     "bias", "empirical_se", "model_se", "rmse", "coverage", "rejection", "share_failed",
@@ -93,7 +96,7 @@ def _page(results: Results, store: Store | None) -> str:
     places = numbers["_cell"].tolist()
     aim = results.study.get("aim") or "Results of a Monte Carlo study"
     sections = [
-        _verdict(results, summary, [names[place] for place in places]),
+        _verdict(results, summary),
         _ademp(results, summary),
         _figures(results, summary),
         _table(results, summary, places, names),
@@ -164,13 +167,20 @@ def _list(items: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{item}' for item in items)}</ul>"
 
 
-def _verdict(results: Results, summary: pd.DataFrame, cells: Sequence[str]) -> str:
-    level = results.study["level"]
-    found = sentences(summary, level, cells)
+def _verdict(results: Results, summary: pd.DataFrame) -> str:
+    level, of_ensemble = results.study["level"], GENERATOR in results.factors
+    where = ["dgp", *results.factors]
+    if of_ensemble:
+        summary = averages(summary, GENERATOR, [*where, *_LABELS])
+        where.remove(GENERATOR)
+    cells = [_cell_name(where[1:], row) for row in summary[where].itertuples(index=False)]
+    nouns = "DGPs" if of_ensemble and len(where) == 1 else "cells"
+    found = sentences(summary, level, cells, nouns)
+    more = "replications or generators" if of_ensemble else "replications"
     heads = {
         MISSES: ("no", "Intervals that do not cover"),
         COVERS: ("yes", "Intervals that cover"),
-        OPEN: ("open", "Not resolved: more replications are needed"),
+        OPEN: ("open", f"Not resolved: more {more} are needed"),
         "": ("none", "No coverage"),
     }
     parts = [
@@ -181,6 +191,11 @@ def _verdict(results: Results, summary: pd.DataFrame, cells: Sequence[str]) -> s
         if any(s.verdict == verdict for s in found)
     ]
     margin = f"A coverage is right here within {100 * MARGIN:.0f} percentage points of {level:.0%}."
+    if of_ensemble:
+        margin += (
+            " The coverage of a DGP is the average over its generators; its limits allow for the"
+            " spread between them. The table below has every generator."
+        )
     caveats = _list(map(_text, results.caveats))
     return (
         f'<section id="verdict" class="verdict"><h2>Which intervals cover</h2>{"".join(parts)}'
@@ -264,7 +279,8 @@ def _table(
     )
     options = "".join(f'<option value="{k}">{_text(name)}' for k, name in enumerate(cells))
     return (
-        '<section id="table"><h2>Measures</h2><div class="tools script"><label for="cell">Cell'
+        f'<section id="table"><h2>Measures</h2>{_averages(results)}'
+        '<div class="tools script"><label for="cell">Cell'
         f'</label><select id="cell"><option value="">all cells{options}</select>'
         '<button type="button" id="csv">Save as CSV</button>'
         '<button type="button" id="latex">Save as LaTeX</button></div>'
@@ -275,6 +291,19 @@ def _table(
         '<div id="zips" class="script"></div><p class="note">Intervals, the least plausible on top;'
         f" red: they miss the truth. At most {MOST_INTERVALS} are drawn; the share is of all."
         "</p></section>"
+    )
+
+
+def _averages(results: Results) -> str:
+    """Return the table of averages over the generators of an ensemble; empty without one."""
+    if GENERATOR not in results.factors:
+        return ""
+    table = as_html(results_table(results, measures=_SHOWN))
+    return (
+        '<h3>Averages over the generators</h3><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="Averages over the generators">{table}</div><p class="note">In round brackets '
+        "the Monte Carlo standard error, in square ones the standard deviation between generators."
+        "</p><h3>Every generator</h3>"
     )
 
 
@@ -366,5 +395,5 @@ def _about_store(store: Store, study: Mapping[str, Any]) -> list[str]:
     found = [f"Samples drawn by {text}." for text in sorted(environments)]
     runs = [store.read(file, RunRecord) for file in sorted(store.path.glob("runs/*.json"))]
     if seconds := [run["seconds"] for run in runs if isinstance(run.get("seconds"), int | float)]:
-        found.append(f"{len(seconds):,} runs of this store took {sum(seconds):,.1f} seconds.")
+        found.append(f"{counted(len(seconds), 'run')} of this store: {sum(seconds):,.1f} seconds.")
     return [_list(map(_text, found))]

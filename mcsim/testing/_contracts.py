@@ -127,7 +127,8 @@ def _draw(dgp: Any, keys: Key[Array, " rep"], design: Design) -> dict[str, np.nd
         panel = draw_chunk("dgp", dgp, keys, design).panel
         return {name: np.asarray(panel[name]) for name in panel}
     samples = [
-        dgp(rng_from_words(words), design) for words in np.asarray(jax.random.key_data(keys))
+        dgp(rng_from_words(words), design, rep)
+        for rep, words in enumerate(np.asarray(jax.random.key_data(keys)))
     ]
     columns, *_ = stack_samples(dgp.name, samples)
     return columns

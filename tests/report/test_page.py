@@ -16,7 +16,7 @@ import mcsim
 from mcsim.errors import InputError
 from mcsim.report import write_html
 from mcsim.report._page_figures import MOST_INTERVALS, strip, zips
-from mcsim.report._page_words import COVERS, MISSES, OPEN, sentences
+from mcsim.report._page_words import COVERS, MISSES, OPEN, averages, sentences, verdicts
 from mcsim.testing import constant_dgp, exact_estimator
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u2028&amp;"
@@ -203,3 +203,44 @@ def test_the_script_filters_sorts_and_exports():
     assert found["order"] == ["=a", "b,1", "c"]  # sort=1: by bias, the missing one last
     assert found["made"][0] == "estimator,bias,bias mcse\n'=a,-1.5,0.1\nc,,\n"
     assert r"=a & -1.5 (0.1) \\" in found["made"][1]
+
+
+def ensemble(coverages: dict[str, list[float]], reps: int = 400) -> mcsim.Results:
+    """Return results of generators whose intervals have these coverages."""
+    rows = [
+        {"dgp": dgp, "generator": k, "method": "dim", "rep": r, "est": r >= share * reps, "se": 0.1}
+        for dgp, shares in coverages.items()
+        for k, share in enumerate(shares)
+        for r in range(reps)
+    ]  # fmt: skip
+    return mcsim.read_replications(
+        pd.DataFrame(rows).astype({"est": float}), truth=0.0, by=["generator"]
+    )
+
+
+def test_an_ensemble_is_judged_by_its_average_and_the_spread_between_generators(tmp_path):
+    steady, varied = [0.94, 0.95, 0.95, 0.96], [0.75, 1.0, 0.99, 1.0]
+    results = ensemble({"steady": steady, "varied": varied, "off": [0.7, 0.72, 0.71, 0.7]})
+    page = Page(write_html(results, tmp_path / "page.html").read_text())
+    words = page.texts[""]
+    first = words[: words.index("The study")]
+    assert (
+        "dim misses the level in 1 of 3 DGPs: 70.8% (Monte Carlo error 1.1%, 1.0% between" in first
+    )
+    assert "the average over its generators" in first
+    assert "Averages over the generators" in words
+    rows = [attributes for attributes in page.named("tr") if "data-cell" in attributes]
+    assert len(rows) == 12
+
+
+def test_an_average_over_few_unlike_generators_is_not_resolved():
+    by = ["dgp", "generator", "estimator", "inference", "estimand"]
+    measures = ["coverage", "share_failed"]
+    found = [
+        averages(ensemble({"a": shares}).summary(measures=measures), "generator", by)
+        for shares in ([0.94, 0.95, 0.95, 0.96], [0.8, 1.0, 1.0, 1.0])
+    ]
+    assert [verdicts(table, 0.95)[0] for table in found] == [COVERS, OPEN]
+    between = found[1]["coverage_between"][0]
+    reach = found[1]["coverage_upper"][0] - found[1]["coverage"][0]
+    np.testing.assert_allclose(reach, 3.182446 * between / 2, rtol=1e-5)  # t(3)

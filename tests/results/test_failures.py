@@ -15,7 +15,7 @@ from mcsim._results.failures import often_failing
 from mcsim._results.store import Store
 from mcsim._results.store_files import read_block, write_block
 from mcsim._run.replay import replay
-from mcsim.report import notes
+from mcsim.report import notes, write_html
 from mcsim.testing import constant_dgp, exact_estimator
 
 NATIVE_BLOCK, HOST_BLOCK = 1024, 64
@@ -261,7 +261,7 @@ def test_blocks_that_an_older_version_stored_after_a_first_block_in_vain_are_kep
 
 STUDY = """
 import mcsim
-from mcsim.report import notes
+from mcsim.report import notes, write_html
 from mcsim.testing import constant_dgp
 
 @mcsim.host(estimand="mean")
@@ -289,3 +289,44 @@ def test_an_estimator_without_a_success_in_one_cell_exits_with_4(tmp_path):
 def test_exact_estimators_do_not_fail():
     results = run(Study(constant_dgp(), exact_estimator()), reps=3, workers=0, progress=False)
     assert often_failing(results) == []
+
+
+# Several reasons of one status
+
+
+def test_every_reason_of_a_status_has_a_row_and_a_replication_to_replay(tmp_path):
+    @mcsim.host(estimand="mean")
+    def mixed(frame):
+        first = frame["y"].iloc[0]
+        if first > 1.0:
+            raise ValueError("too large")
+        if first < -1.5:
+            raise RuntimeError("too small")
+        return Estimate(frame["y"].mean(), 0.3)
+
+    with pytest.warns(UserWarning, match=r"mixed: \d+ of 100 failed: ValueError: too large \("):
+        results = run_it({"mixed": mixed}, reps=100, store=tmp_path)
+    failures, rows = results.failures, results.replicates
+    assert failures["reason"].tolist() == ["ValueError: too large", "RuntimeError: too small"]
+    assert failures["replications"].sum() == (rows["status"] == "error").sum()
+    assert failures["replications"].is_monotonic_decreasing
+    study = Study({"normal": draw}, {"mixed": mixed}, grid(mean=[0.0]))
+    for row in failures.itertuples():
+        with pytest.warns(UserWarning, match=f"(?s)estimator 'mixed'.*{row.reason}"):
+            replay(study, tmp_path, row.cell, row.first_rep)
+    text = write_html(results, tmp_path / "page.html", store=tmp_path).read_text()
+    for row in failures.itertuples():
+        assert f"--cell {row.cell} --rep {row.first_rep}" in text
+
+
+def test_beyond_five_reasons_the_others_are_counted():
+    @mcsim.host(estimand="mean")
+    def talkative(frame):
+        raise ValueError(f"{frame['y'].mean():.0f}{frame['y'].iloc[0]:.0f}")
+
+    with pytest.warns(UserWarning, match=r"\(\d+\); error: other reasons \(\d+\)$"):
+        results = run_it({"talkative": talkative})
+    reasons = results.failures["reason"].tolist()
+    assert len(reasons) == 6
+    assert reasons[-1].startswith("and ")
+    assert results.failures["replications"].sum() == 64
