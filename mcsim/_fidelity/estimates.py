@@ -276,6 +276,11 @@ def n_inside(records: Sequence[Record]) -> int:
     return 0 if unresolved(records) else sum(r["p_holm"] >= LEVEL for r in records)
 
 
+def n_placed(records: Sequence[Record]) -> int:
+    """Return the number of estimates that have a sampling distribution."""
+    return len(_placed(records))
+
+
 def _placed(records: Sequence[Record]) -> list[Record]:
     """Return the estimates with a value on the real data and on generated samples."""
     return [record for record in records if np.isfinite(record["p_value"])]

@@ -73,8 +73,9 @@ def fidelity(
         Cross-sections only: columns that the generators are given. If exactly one of them is binary
         it is the treatment, whose arms have rows of their own.
     outcome : str or sequence of str, optional
-        Panels: the outcomes; default all columns whose changes over time differ between units.
-        Cross-sections: the column left out of the propensity score.
+        Panels: the outcomes; default all columns whose changes over time differ between units, a
+        treatment among them, so name the outcomes where there is one. Cross-sections: the column
+        left out of the propensity score.
     estimators : estimator, sequence of estimators, or mapping of str to estimator, optional
         As in a `Study`, native or host: their estimates on the real data are placed in their
         sampling distributions on generated panels of the real size. Host estimators run in this
@@ -98,7 +99,8 @@ def fidelity(
     Returns
     -------
     PanelFidelityTable or FidelityTable
-        ``print`` it, or take its frames and its ``verdicts``.
+        ``print`` shows the verdict in a paragraph and a short table, ``details()`` returns the
+        rest as text; the frames and ``verdicts`` hold all of it.
 
     Raises
     ------

@@ -8,15 +8,20 @@ import pandas as pd
 
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
-from mcsim._fidelity.printing import (
-    HOLM,
-    LEGEND,
-    as_html,
+from mcsim._fidelity.candidates import CROSS_SECTION_REFERENCES, REAL
+from mcsim._fidelity.details import BY_CHANCE, HOLM, LEGEND, cross_section_blocks, panel_blocks
+from mcsim._fidelity.formats import (
+    WIDTH,
+    Block,
     as_markdown,
     as_text,
-    cross_section_blocks,
-    panel_blocks,
+    summary_as_html,
+    summary_as_markdown,
+    summary_as_text,
 )
+from mcsim._fidelity.panel_summary import summary_of_panel
+from mcsim._fidelity.summary import Summary, by_generator, summary_of_rows
+from mcsim._fidelity.verdicts import beyond_by_chance
 
 ESTIMATE_COLUMNS = ("generator", "estimator", "estimand", "value", "mean", "sd", "sd_between",
                     "lower", "upper", "p_value", "p_holm", "draws", "failed", "status",
@@ -40,6 +45,9 @@ STATISTIC_COLUMNS = ("generator", "outcome", "statistic", "value", "mean", "lowe
 @dataclass(frozen=True, eq=False)
 class FidelityTable:
     """Fidelity of generators of cross-sections: measures, estimates, verdicts.
+
+    ``print`` shows the verdict on your generators in a paragraph, and at most eight rows;
+    ``print(table.details())`` shows all measures.
 
     The row ``real`` scores real rows as if they were generated: it shows each measure when
     nothing is wrong, and bars are read against it. A status is ``passes``, ``fails``, ``not
@@ -117,30 +125,48 @@ class FidelityTable:
         return f"FidelityTable({', '.join(self.verdicts)}: {self._head()})"
 
     def _repr_html_(self) -> str:
-        """Return the verdicts and the tables for a notebook."""
-        blocks = cross_section_blocks(self.measures, self.estimates, math.inf)
-        return as_html(self._head(), blocks, self._legends(), self.verdicts)
+        """Return the summary for a notebook."""
+        return summary_as_html(self._head(), self._summary(), self.notes)
 
     def __str__(self) -> str:
-        blocks = cross_section_blocks(self.measures, self.estimates)
+        return summary_as_text(self._head(), self._summary(), self.notes)
+
+    def details(self) -> str:
+        """Return all measures and estimates as text, with a verdict on every row."""
+        blocks = self._blocks(WIDTH)
         return as_text(self._head(), blocks, self._legends(), self.verdicts, self.notes)
+
+    def to_markdown(self, details: bool = False) -> str:
+        """Return the summary in Markdown, with ``details`` all measures and verdicts too."""
+        summary = summary_as_markdown(self._summary(), self.notes)
+        if not details:
+            return summary
+        blocks = self._blocks(math.inf)
+        return f"{summary}\n\n{as_markdown(blocks, self._legends(), self.verdicts)}"
 
     def _head(self) -> str:
         return f"Fidelity to {self.n_units:,} real rows, {self.splits} folds"
 
-    def to_markdown(self) -> str:
-        """Return the tables and the verdicts in Markdown."""
-        blocks = cross_section_blocks(self.measures, self.estimates, math.inf)
-        return as_markdown(blocks, self._legends(), self.verdicts, self.notes)
+    def _summary(self) -> Summary:
+        references = (REAL, *CROSS_SECTION_REFERENCES)
+        return summary_of_rows(self.measures, self.estimates, self.n_units, references)
+
+    def _blocks(self, width: float) -> list[Block]:
+        return cross_section_blocks(self.measures, self.estimates, width)
 
     def _legends(self) -> list[str]:
         """Return the meaning of marks and of p-values."""
-        return [LEGEND, *([HOLM] if len(self.estimates) else [])]
+        rows = by_generator(self.measures).get(REAL, [])
+        chance = [BY_CHANCE] if any(map(beyond_by_chance, rows)) else []
+        return [LEGEND, *chance, *([HOLM] if len(self.estimates) else [])]
 
 
 @dataclass(frozen=True, eq=False)
 class PanelFidelityTable:
     """Fidelity of generators of panels; one row per generator, ``real`` first.
+
+    ``print`` shows the verdict on your generators in a paragraph, and at most eight rows;
+    ``print(table.details())`` shows all measures.
 
     The row ``real`` scores one real half against the other, as if it were generated: it shows
     each number when nothing is wrong. Reference generators stand in every table.
@@ -232,12 +258,22 @@ class PanelFidelityTable:
         return f"PanelFidelityTable({', '.join(self.verdicts)}: {self._head()})"
 
     def _repr_html_(self) -> str:
-        """Return the verdicts and the tables for a notebook."""
-        return as_html(self._head(), panel_blocks(*self._frames()), (), self.verdicts)
+        """Return the summary for a notebook."""
+        return summary_as_html(self._head(), self._summary(), self.notes)
 
     def __str__(self) -> str:
-        blocks = panel_blocks(*self._frames())
-        return as_text(self._head(), blocks, (), self.verdicts, self.notes)
+        return summary_as_text(self._head(), self._summary(), self.notes)
+
+    def details(self) -> str:
+        """Return all measures and estimates as text, with a verdict on every row."""
+        return as_text(self._head(), self._blocks(), (), self.verdicts, self.notes)
+
+    def to_markdown(self, details: bool = False) -> str:
+        """Return the summary in Markdown, with ``details`` all measures and verdicts too."""
+        summary = summary_as_markdown(self._summary(), self.notes)
+        if not details:
+            return summary
+        return f"{summary}\n\n{as_markdown(self._blocks(), (), self.verdicts)}"
 
     def _head(self) -> str:
         return (
@@ -245,10 +281,10 @@ class PanelFidelityTable:
             f"{self.splits} half splits"
         )
 
-    def to_markdown(self) -> str:
-        """Return the tables and the verdicts in Markdown."""
-        return as_markdown(panel_blocks(*self._frames()), (), self.verdicts, self.notes)
+    def _summary(self) -> Summary:
+        frames = self.inference, self.rejection, self.score, self.measures, self.estimates
+        return summary_of_panel(*frames, self.n_units, self.verdicts, self.references)
 
-    def _frames(self) -> tuple:
-        return (self.outcomes, self.inference, self.rejection, self.score, self.measures,
-                self.estimates, self.statistics)  # fmt: skip
+    def _blocks(self) -> list[Block]:
+        return panel_blocks(self.outcomes, self.inference, self.rejection, self.score,
+                            self.measures, self.estimates, self.statistics)  # fmt: skip

@@ -29,6 +29,7 @@ RIGHT, WRONG = "right", "wrong"
 MARGIN = 0.15  # of a log ratio of standard deviations
 NEW = 0.9  # least neighbor ratio of a generator that draws new units
 NEAR = 1.15  # times the best reference's panel score: as close up to here
+SAW_ALL = "compared with its training units"  # where the fit used all units
 SCORE = "score"  # component of the records that hold the score itself
 LISTED = 4  # periods named one by one
 
@@ -104,7 +105,7 @@ def _status(value: float, noise: float, baseline: float, bar: float, worse: int)
 
 def verdict(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
     """Return the verdict on one generator of cross-sections, from measures and estimates."""
-    copying = _copying(measures)
+    copying = copying_rows(measures)
     failing = [r for r in measures if r["status"] == FAILS]
     failing = [r for r in failing if not (copying and r["measure"] in COPYING)]
     parts = [copying] if copying else []
@@ -128,7 +129,7 @@ def _passes(measures: Sequence[Record], estimates: Sequence[Record]) -> str:
     return f"passes: {passed} measures within their bars{estimated}"
 
 
-def _copying(measures: Sequence[Record]) -> str:
+def copying_rows(measures: Sequence[Record]) -> str:
     """Return a clause on repeated rows: of all rows, or else of one arm."""
     found = {(r["measure"], r["arm"]): r for r in measures}
     for arm in dict.fromkeys(r["arm"] for r in measures if r["measure"] == "duplicates"):
@@ -146,6 +147,12 @@ def copying_words(rows: str, duplicates: float, baseline: float, ratio: float) -
         return ""
     known = f", nearest-neighbor ratio {ratio:.2f}" if np.isfinite(ratio) else ""
     return f"copies its {rows} ({duplicates:.0f} % exact duplicates{known})"
+
+
+def beyond_by_chance(row: Mapping[str, Any]) -> bool:
+    """Return whether real rows, compared with real rows, stand beyond a bar of generators."""
+    bar = BARS.get(row["measure"])
+    return bar is not None and (bar.worse or 1) * (row["value"] - row["bar"]) > 0
 
 
 def _label(row: Record) -> str:
@@ -190,8 +197,8 @@ def panel_verdict(
 ) -> str:
     """Return the verdict on one generator of panels; the baseline is the row ``real``."""
     parts = [
-        "compared with its training units" if saw_all else "",
-        _copying_units(measures, baseline),
+        SAW_ALL if saw_all else "",
+        copying_units(measures, baseline),
         _in_inference(inference),
         _in_score(score),
         in_two_sample_test(measures),
@@ -200,7 +207,7 @@ def panel_verdict(
     return "; ".join(part for part in parts if part)
 
 
-def _copying_units(measures: Mapping[str, float], baseline: Mapping[str, float]) -> str:
+def copying_units(measures: Mapping[str, float], baseline: Mapping[str, float]) -> str:
     """Return a clause on draws that repeat training units, or stay close to them."""
     ratio, same = measures.get("nn_ratio", np.nan), "duplicates"
     words = copying_words("training units", measures[same], baseline[same], ratio)
@@ -218,13 +225,13 @@ def _in_inference(records: Sequence[Record]) -> str:
         return f"inference right at all {right} placebo dates"
     if unresolved == len(records):
         return f"inference not resolvable at any of {unresolved} placebo dates: too few units"
-    words = [f"wrong: {_where(wrong)}"] if wrong else []
+    words = [f"wrong: {where_wrong(wrong)}"] if wrong else []
     words += [f"right at {right} of {len(records)} placebo dates"] if right else []
     words += [f"not resolvable at {unresolved}"] if unresolved else []
     return f"inference {', '.join(words)}"
 
 
-def _where(wrong: Sequence[Record]) -> str:
+def where_wrong(wrong: Sequence[Record]) -> str:
     """Name outcomes and placebo dates, and the error of the sd of placebo effects in percent."""
     words = []
     for outcome in dict.fromkeys(r["outcome"] for r in wrong):
@@ -246,8 +253,25 @@ def _in_score(score: Record) -> str:
         return f"{said}, the best reference that does not copy"
     ratio, lower, upper = (score[n] for n in ("ratio", "ratio_lower", "ratio_upper"))
     said += f", {ratio:.2f} [{lower:.2f}, {upper:.2f}] x the best reference that does not copy"
-    word = "as close" if upper <= NEAR else "farther" if lower > NEAR else "not resolvable"
-    return f"{said} ({score['against']}): {word}"
+    words = {RIGHT: "as close", WRONG: "farther", UNRESOLVED: UNRESOLVED}
+    return f"{said} ({score['against']}): {words[closeness(score)]}"
+
+
+def closeness(score: Record) -> str:
+    """Judge a panel score by its ratio to that of the best reference that does not copy."""
+    if score["ratio_upper"] <= NEAR:
+        return RIGHT
+    return WRONG if score["ratio_lower"] > NEAR else UNRESOLVED
+
+
+def two_sample_status(measures: Mapping[str, float]) -> str:
+    """Judge a classifier's two-sample test; `MISSING` where there are too few units for any."""
+    auc = measures.get("auc_holdout", np.nan)
+    if not np.isfinite(auc):
+        return MISSING
+    if measures.get("auc_holdout_p_value", np.nan) < LEVEL:
+        return WRONG
+    return UNRESOLVED if auc + measures["auc_holdout_noise"] > AUC_BAR else RIGHT
 
 
 def in_two_sample_test(measures: Mapping[str, float]) -> str:
@@ -256,16 +280,16 @@ def in_two_sample_test(measures: Mapping[str, float]) -> str:
     It does not if even the area plus its noise (95 % of areas under permuted labels) is below the
     bar.
     """
-    auc = measures.get("auc_holdout", np.nan)
-    p_value = measures.get("auc_holdout_p_value", np.nan)
-    if not np.isfinite(auc):
+    status = two_sample_status(measures)
+    if status == MISSING:
         return ""
-    if p_value < LEVEL:
+    auc, p_value = measures["auc_holdout"], measures.get("auc_holdout_p_value", np.nan)
+    if status == WRONG:
         return (
             f"a classifier distinguishes its units from real ones (AUC {auc:.2f}, p {p_value:.3f})"
         )
-    noise = measures["auc_holdout_noise"]
-    if auc + noise > AUC_BAR:
+    if status == UNRESOLVED:
+        noise = measures["auc_holdout_noise"]
         return (
             f"classifier not resolvable (AUC {auc:.2f} ± {noise:.2f}, p {p_value:.2f}): too few "
             "units"

@@ -219,6 +219,11 @@ def fidelity_command(
         int | None,
         typer.Option(min=20, show_default="1000", help="Placebo laws on generated panels."),
     ] = None,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcomes, separated by commas: name them where there is a treatment."),
+    ] = None,
+    details: Annotated[bool, typer.Option("--details", help="Print all measures.")] = False,
     sep: Sep = None,
     decimal: Decimal = None,
     encoding: Encoding = None,
@@ -240,6 +245,8 @@ def fidelity_command(
         seed,
         out,
         of_panels={name: value for name, value in of_panels.items() if value is not None},
+        outcome=_split(outcome),
+        details=details,
         reading=_reading(sep, decimal, encoding, thousands, missing_values),
     )
 

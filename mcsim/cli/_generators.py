@@ -102,6 +102,8 @@ def compare(
     out: Path | None,
     *,
     of_panels: Mapping[str, int],
+    outcome: Sequence[str] | None,
+    details: bool,
     reading: Mapping[str, Any],
 ) -> None:
     """Print how close a model is to data, beside reference generators: ``mcsim fidelity``.
@@ -110,6 +112,10 @@ def compare(
     ----------
     of_panels : mapping of str to int
         Options of `mcsim.fidelity` that a cross-section does not have.
+    outcome : sequence of str, optional
+        As in `mcsim.fidelity`.
+    details : bool
+        Whether to print all measures.
     reading : mapping of str to value
         Arguments of `read_table`.
     """
@@ -120,10 +126,11 @@ def compare(
         panel, schema = panel_for(frame, generator)
     name = type(generator.config).__name__
     one = panel.n_periods == 1
-    options: dict[str, Any] = dict(of_panels)
     if one:
-        _refuse_options(options)
-        options = {"given": list(generator.given)}
+        _refuse_options(of_panels)
+    options: dict[str, Any] = {"given": list(generator.given)} if one else dict(of_panels)
+    if outcome is not None:
+        options["outcome"] = outcome
     config, cluster = generator.config, getattr(generator.config, "cluster", None)
     if cluster is not None:  # units are compared one by one
         config, rest = replace(config, cluster=None), tuple(n for n in panel if n != cluster)
@@ -133,8 +140,9 @@ def compare(
         require_folder(out)
     table = mcsim.fidelity(panel, trainers, key=key, schema=schema, progress=True, **options)
     parts = "folds" if one else "half splits"
+    shown = table.details() if details else str(table)
     say(
-        f"{table}\n\n{name} is fit again on {parts}, with the configuration of {model}: the model "
+        f"{shown}\n\n{name} is fit again on {parts}, with the configuration of {model}: the model "
         "itself saw all units."
     )
     if cluster is not None:
@@ -201,7 +209,9 @@ def _write_fidelity(table: Any, panel: Panel, generator: Any, folder: Path) -> N
         drawn = generator.sample(key_of(0), panel.n_units, given=given)
         figure = mcsim.plots.marginals(panel, drawn, generator.schema)
     try:
-        (folder / "fidelity.md").write_text(table.to_markdown() + "\n", encoding="utf-8")
+        (folder / "fidelity.md").write_text(
+            table.to_markdown(details=True) + "\n", encoding="utf-8"
+        )
         figure.savefig(folder / "fidelity.png", dpi=100)
     except OSError as fault:
         raise InputError(f"--out: {folder} cannot be written: {fault}") from None

@@ -13,6 +13,7 @@ from numpy import ndarray
 from mcsim._core.records import Panel
 from mcsim._data.schema import Column, Schema
 from mcsim._fidelity.tables import FidelityTable, PanelFidelityTable
+from mcsim._fidelity.verdicts import SAW_ALL
 from mcsim.errors import InputError, UnknownName, did_you_mean
 from mcsim.plots._style import INK, MISS, PALE, SAND, StyledFigure, in_style, plain, sized
 
@@ -23,7 +24,7 @@ PATHS_DRAWN, POINTS_DRAWN = (4, 25), 400  # fewest and most paths of a figure, a
 PAIRED_UNITS = 300  # whose pairs are correlated: their number grows with the square
 BAND = (0.1, 0.5, 0.9)
 APART = 0.12  # paths of zeros and ones, which else would lie on each other
-TITLES = ("quantiles by period", "autocorrelations", "correlations of units", "real paths")
+TITLES = ("quantiles by period", "autocorrelations", "correlations of units", "paths of real units")
 
 
 @in_style
@@ -39,7 +40,8 @@ def fidelity(
     autocorrelations less period means (round) and less unit means too (crosses); the distribution
     over pairs of units of their correlation over time; and paths of the first units, with the mean
     of all. A column of zeros and ones has its share of ones in place of quantiles, and its paths
-    lie a little apart.
+    lie a little apart. Real units are all units of the panel, those held out from the fit among
+    them; the measures of the table compare with held-out units alone.
 
     Parameters
     ----------
@@ -77,8 +79,16 @@ def fidelity(
     for axes, title in zip(grid[0], (*TITLES, f"paths of {name}"), strict=True):
         axes.set_title(title, fontsize="small")
     handles = [grid[0, 0].plot([], [], color=color, linewidth=3)[0] for color in (PALE, INK)]
-    figure.legend(handles, ["real", name], loc="outside lower center", ncols=2, frameon=False)
+    labels = [_of_real(table, name), f"{name}: {table.samples[name].n_units:,} drawn units"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return plain(figure)
+
+
+def _of_real(table: PanelFidelityTable, name: str) -> str:
+    """Label the real units, by whether the fit used all of them."""
+    used = table.verdicts.get(name, "").startswith(SAW_ALL)
+    held = "all used by the fit" if used else "those held out from the fit among them"
+    return f"real: all {table.n_units:,} units, {held}"
 
 
 def _chosen(generator: str | None, table: PanelFidelityTable) -> str:

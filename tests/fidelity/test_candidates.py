@@ -131,10 +131,13 @@ def test_a_reference_that_fails_is_a_row_with_a_status_and_a_sentence(
     assert np.isnan(score.loc["copula", "value"])
     assert np.isfinite(score.loc["t", "value"])
     assert set(found.samples) == {"bootstrap", "t"}
-    for text in (str(found), found.to_markdown()):
+    for text in (found.details(), found.to_markdown(details=True)):
         assert any("copula" in line and status in line for line in text.splitlines())
         assert "nan" not in text.replace("that are NaN", "")
-    assert max(len(line) for line in str(found).splitlines()) <= 100
+    assert f"copula: no numbers: {sentence}" in " ".join(str(found).split())
+    assert "nan" not in str(found).replace("that are NaN", "")
+    for text in (str(found), found.details()):
+        assert max(len(line) for line in text.splitlines()) <= 100
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ def test_the_estimates_lie_within_the_right_laws(table):
     assert rows["value"].to_numpy() == pytest.approx(float(real), abs=1e-12)
     assert (rows["estimand"] == "att").all()
     assert (rows["p_holm"] == rows["p_value"]).all()  # one estimate
-    assert "(Holm)" in str(table)
+    assert "(Holm)" in table.details()
     # sd of a difference in means with 100 and 300 units, variances 2
     assert rows.loc["truth", "sd"] == pytest.approx(np.sqrt(2 / 100 + 2 / 300), rel=0.2)
 
@@ -142,13 +142,13 @@ def test_an_estimate_outside_the_law_is_named():
 
 @pytest.mark.slow
 def test_the_text_fits_and_says_everything(table):
-    text = str(table)
+    text = table.details()
     assert max(map(len, text.splitlines())) <= 100
     for word in ("real", "bootstrap", "normal", "truth", "shifted", "parrot", "auc_cross treated"):
         assert word in text
     assert "400 real rows, 3 folds" in text
-    markdown = table.to_markdown()
-    assert markdown.startswith("| measure | bar | real |")
+    markdown = table.to_markdown(details=True)
+    assert "\n\n| measure | bar | real |" in markdown
     assert "| difference att |" in markdown
     assert "**parrot**" in markdown
 
@@ -170,6 +170,7 @@ def test_the_same_key_gives_the_same_table():
     assert first.measures.equals(again.measures)
     assert first.estimates.equals(again.estimates)
     assert str(first) == str(again)
+    assert first.details() == again.details()
     assert not first.measures.equals(other.measures)
 
 

@@ -67,18 +67,18 @@ def test_verdicts_in_words(table):
 
 @pytest.mark.slow
 def test_the_text_fits_a_terminal_with_the_headline_first(table):
-    text = str(table)
+    text = table.details()
     assert max(len(line) for line in text.splitlines()) <= 100
     dated = table.inference.assign(placebo_date=pd.Timestamp(1961, 4, 1))
     dated["placebo_date"] += pd.to_timedelta(90 * table.inference["placebo_date"], unit="D")
     dated["generator"] = dated["generator"].replace("bootstrap", "a generator with a long name")
-    dated = str(replace(table, inference=dated))
+    dated = replace(table, inference=dated).details()
     assert "1962-06" in dated
     assert max(len(line) for line in dated.splitlines()) <= 100
     assert text.index("Inference check") < text.index("Rejections") < text.index("Panel score")
     assert "tame: copies" not in text
     assert "inference wrong: y at 5 placebo dates" in " ".join(text.split())
-    markdown = table.to_markdown()
+    markdown = table.to_markdown(details=True)
     assert "| generator | 1 | 2 | 3 | 4 | 5 | right | wrong | ? | widest |" in markdown
     assert "- **tame**: " in markdown
 
@@ -91,7 +91,7 @@ def test_estimates_lie_inside_the_law_of_the_truth(table):
     assert frame.loc["truth", "p_value"] > 0.01
     assert frame.loc["truth", "draws"] == 40
     assert frame["p_holm"].equals(frame["p_value"])  # one estimate
-    assert " ".join(str(table).split()).count("for their number (Holm)") == 1
+    assert " ".join(table.details().split()).count("for their number (Holm)") == 1
     # plim of within slope: .5 (1 + s^2) / ... with x = .5 y + e: cov / var = .5 / (.25 + 1)
     assert frame.loc["truth", "mean"] == pytest.approx(0.4, abs=0.02)
 
@@ -162,7 +162,7 @@ def test_long_panels_are_described_beside_their_ranges(table):
     assert frame["inside"].mean() > 0.5
     several = [frame.assign(generator=f"generator {name}", outcome="growth") for name in "abc"]
     for statistics in (frame, pd.concat(several)):
-        text = str(replace(table, statistics=statistics))
+        text = replace(table, statistics=statistics).details()
         assert "Statistics of the series" in text
         assert max(len(line) for line in text.splitlines()) <= 100
     assert all(f"generator {name}" in text for name in "abc")
@@ -198,7 +198,7 @@ def test_few_units_have_a_table_and_from_14_on_a_classifier(n_units):
         assert np.isfinite(measure(found, name, "auc_holdout")["value"]) == tested
     assert ("classifier" in found.verdicts["t"]) == tested
     assert any("no classifier test where fewer than 7 units" in n for n in found.notes) != tested
-    assert "nan" not in str(found)
+    assert "nan" not in str(found) + found.details()
 
 
 @pytest.mark.slow
@@ -346,6 +346,7 @@ def test_an_estimator_that_cannot_run_is_a_row_with_a_status():
     found = mcsim.fidelity(draw(40), Truth(), estimators={"broken": broken}, **SMALL)
     assert set(found.estimates["status"]) == {"invalid_input"}
     assert "invalid_input" in str(found)
+    assert "invalid_input" in found.details()
 
 
 # The figure
@@ -386,6 +387,11 @@ def test_zeros_and_ones_are_drawn_as_shares():
     first, second = (axes[3].lines[unit].get_ydata() for unit in (0, 1))
     assert 0 < (second - first).round(6).max() % 1 < 0.1
     assert axes[5].get_xlabel().startswith("band")
+    real, drawn = (words.get_text() for words in axes[0].figure.legends[0].get_texts())
+    assert real == "real: all 30 units, those held out from the fit among them"
+    assert drawn == "mine: 30 drawn units"
+    seen = replace(table, verdicts={"mine": "compared with its training units; ..."})
+    assert "all used by the fit" in plots.fidelity(seen).legends[0].get_texts()[0].get_text()
 
 
 # Bad input

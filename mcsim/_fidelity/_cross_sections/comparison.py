@@ -51,6 +51,9 @@ from mcsim.errors import InputError, raise_all
 
 FOLD_ROWS = 10  # with fewer held-out rows no measure is informative
 BATCH_ROWS = 500_000  # drawn at once
+NO_OUTCOME = (
+    "overlap: the propensity score is of all columns; name the outcome (outcome=) to leave it out"
+)
 Records = list[dict[str, Any]]
 
 
@@ -84,6 +87,8 @@ def cross_section_fidelity(
     keys = jax.random.split(key, 4)
     fits, held = fit_folds(candidates, real, layout, layout.arm(rows), splits, keys[0], progress)
     propensity = fit_propensity(rows, layout)
+    if propensity is not None and outcome is None:
+        fits = fits._replace(notes=(*fits.notes, NO_OUTCOME))
     comparison = Comparison(layout, rows, propensity, options.n_generated, options.permutations)
     records = _averaged(REAL, comparison.of_real(keys[1], held))
     ran = on_real_data(estimators, real, keys[2], schema)

@@ -11,7 +11,13 @@ from jaxtyping import Array, Key
 from mcsim._core.protocols import Estimator
 from mcsim._core.records import Panel, Status
 from mcsim._data.schema import Schema
-from mcsim._fidelity._panels.layout import PanelLayout, RealPanel, read_panel_layout, read_real
+from mcsim._fidelity._panels.layout import (
+    PanelLayout,
+    RealPanel,
+    note_on_outcomes,
+    read_panel_layout,
+    read_real,
+)
 from mcsim._fidelity._panels.moments import Scale, Scores, read_scale, score_records, scores
 from mcsim._fidelity._panels.placebo import inference_records, rejection_records
 from mcsim._fidelity._panels.rows import (
@@ -78,6 +84,8 @@ def panel_fidelity(
     raise_all(_faults_of_counts(splits, counts))
     keys = jax.random.split(key, 5)
     fits, halves = _fit_halves(keys[0], generators, real, layout, splits, progress)
+    if outcome is None:
+        fits = fits._replace(notes=(*fits.notes, *note_on_outcomes(layout)))
     known = read_real(keys[1], real, layout)
     vectors = [known.half(units).vectors for split in halves for units in split]
     scale = read_scale(known.component_sizes, vectors, real.n_units / 2)

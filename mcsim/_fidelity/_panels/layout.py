@@ -138,6 +138,18 @@ def read_panel_layout(
     )
 
 
+def note_on_outcomes(layout: PanelLayout) -> list[str]:
+    """Return a note on binary columns that are judged as outcomes, since one may be a treatment."""
+    binary = [name for name in layout.outcomes if layout.schema[name].kind == "binary"]
+    others = [name for name in layout.outcomes if name not in binary]
+    if not binary or not others:
+        return []
+    return [
+        f"{', '.join(binary)}: binary, and judged as an outcome like {', '.join(others)}; if it is "
+        f"a treatment, name the outcomes: outcome={others}"
+    ]
+
+
 def _moves(x: ndarray) -> bool:
     """Return whether units differ in their changes over time: in age they do not, in wages yes."""
     within = x - x.mean(axis=1, keepdims=True)

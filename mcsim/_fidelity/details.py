@@ -1,26 +1,33 @@
-"""Fidelity tables as text and as Markdown: blocks of cells, with captions, legends and verdicts."""
+"""All measures of a fidelity table: blocks of cells, with captions and legends."""
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mcsim._core.markup import html_table, in_html, in_markdown
 from mcsim._core.records import Status
 from mcsim._fidelity.candidates import REAL
-from mcsim._fidelity.verdicts import FAILS, MARGIN, RIGHT, SCORE, UNRESOLVED, WRONG
+from mcsim._fidelity.formats import WIDTH, Block, Cells, side_by_side
+from mcsim._fidelity.verdicts import (
+    FAILS,
+    MARGIN,
+    RIGHT,
+    SCORE,
+    UNRESOLVED,
+    WRONG,
+    beyond_by_chance,
+)
 from mcsim.errors import printable
 
-WIDTH = 100
 DATES_SHOWN, COUNTS_WIDTH = 7, 28
-Cells = list[list[str]]
-"""Rows of cells, the first of them the header."""
 
 LEGEND = "! beyond its bar   ? not resolvable at this N   (sd over folds)   [95 % of chance alone]"
+BY_CHANCE = (
+    "* Real rows against real rows are beyond the bar by chance: generators are compared there by "
+    "a large draw, which has less noise."
+)
 HOLM = (
     "Each p-value is of one estimate. Verdicts correct a generator's p-values for their number "
     "(Holm): a right generator is rejected in at most 5 % of cases, for any number of estimates."
@@ -66,89 +73,6 @@ IN_SCORES = ("nn_ratio", "duplicates", "auc_holdout", "accuracy_real", "accuracy
              "auc_holdout_p_value")  # fmt: skip
 
 
-class Block(NamedTuple):
-    """A caption, and rows of cells."""
-
-    caption: str
-    cells: Cells
-
-
-def as_text(
-    head: str,
-    blocks: Sequence[Block],
-    legends: Sequence[str],
-    verdicts: Mapping[str, str],
-    notes: Sequence[str],
-) -> str:
-    """Lay a table out in at most 100 columns."""
-    parts = [f"{_wrapped(b.caption)}\n{text_of(b.cells)}".lstrip() for b in blocks]
-    words = [_wrapped(printable(f"{name}: {said}"), "  ") for name, said in verdicts.items()]
-    remarks = [_wrapped(printable(f"Note. {note}"), "  ") for note in notes]
-    return "\n\n".join([head, *parts, *map(_wrapped, legends), "\n".join(words), *remarks])
-
-
-def as_markdown(
-    blocks: Sequence[Block],
-    legends: Sequence[str],
-    verdicts: Mapping[str, str],
-    notes: Sequence[str],
-) -> str:
-    """Write the tables, the verdicts and the notes in Markdown."""
-    parts = [f"{_escaped(b.caption)}\n\n{_markdown_of(b.cells)}".lstrip() for b in blocks]
-    words = [f"- **{in_markdown(n)}**: {in_markdown(said)}" for n, said in verdicts.items()]
-    remarks = [f"Note. {in_markdown(note)}" for note in notes]
-    return "\n\n".join([*parts, *map(_wrapped, legends), "\n".join(words), *remarks])
-
-
-def as_html(
-    head: str, blocks: Sequence[Block], legends: Sequence[str], verdicts: Mapping[str, str]
-) -> str:
-    """Write the verdicts and the tables in HTML, for a notebook."""
-    words = [f"<li><b>{in_html(n)}</b>: {in_html(said)}</li>" for n, said in verdicts.items()]
-    tables = [html_table(b.cells[:1], b.cells[1:], 1, b.caption) for b in blocks]
-    below = [f"<p><small>{in_html(legend)}</small></p>" for legend in legends]
-    return "\n".join([f"<p>{in_html(head)}</p>", "<ul>", *words, "</ul>", *tables, *below])
-
-
-def text_of(cells: Cells) -> str:
-    """Align cells: the first column to the left, the others to the right."""
-    cells = [[printable(cell) for cell in row] for row in cells]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        lines.append("  ".join([row[0].ljust(widths[0]), *rest]).rstrip())
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def _markdown_of(cells: Cells) -> str:
-    header, *rows = [[in_markdown(cell) for cell in row] for row in cells]
-    rule = ["---", *("---:" for _ in header[1:])]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
-
-
-def _wrapped(words: str, indent: str = "") -> str:
-    lines = map(printable, words.split("\n"))
-    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=indent) for line in lines)
-
-
-def _escaped(caption: str) -> str:
-    return "\n".join(map(in_markdown, caption.split("\n")))
-
-
-def _side_by_side(
-    items: Sequence[Any], made: Callable[[Sequence[Any]], Cells], width: float = WIDTH
-) -> list[Cells]:
-    """Return a table with items as columns: in parts, if one is too wide for a page."""
-    parts: list[Cells] = []
-    for count in range(len(items), 0, -1):
-        starts = range(0, len(items), count)
-        parts = [made(items[start : start + count]) for start in starts]
-        if all(len(line) <= width for cells in parts for line in text_of(cells).splitlines()):
-            break
-    return parts
-
-
 def _captioned(caption: str, parts: Sequence[Cells]) -> list[Block]:
     """Put a caption above the first of the parts of a table."""
     return [Block("" if number else caption, cells) for number, cells in enumerate(parts)]
@@ -161,7 +85,7 @@ def cross_section_blocks(
     measures: pd.DataFrame, estimates: pd.DataFrame, width: float = WIDTH
 ) -> list[Block]:
     """Return the blocks of a table of a cross-section, each of at most this width."""
-    cells = _side_by_side(_generators(measures), partial(_bars, measures), width)
+    cells = side_by_side(_generators(measures), partial(_bars, measures), width)
     return _captioned("", [*cells, *_estimates(estimates, width)])
 
 
@@ -189,7 +113,10 @@ def _measured(row: Mapping) -> str:
     if not row or np.isnan(row["value"]):
         return "-"
     spread = "" if np.isnan(row["sd"]) else f" ({_decimal(row['sd'], row['measure'])})"
-    return _decimal(row["value"], row["measure"]) + BAR_MARKS.get(row["status"], "") + spread
+    mark = BAR_MARKS.get(row["status"], "")
+    if row["generator"] == REAL and beyond_by_chance(row):
+        mark = "*"
+    return _decimal(row["value"], row["measure"]) + mark + spread
 
 
 def _by_chance(row: Mapping) -> str:
@@ -217,7 +144,7 @@ def panel_blocks(
         Block(caption, _inference(inference[inference["outcome"] == outcome]))
         for caption, outcome in zip(captions, outcomes, strict=True)
     ]
-    blocks += _captioned(REJECTION, _side_by_side(outcomes, partial(_rejection, rejection)))
+    blocks += _captioned(REJECTION, side_by_side(outcomes, partial(_rejection, rejection)))
     blocks += [Block(SCORES, _scores(score, measures)), Block(COMPONENTS, _components(score))]
     blocks += _captioned(MEASURES, _measures(measures))
     blocks += _captioned(ESTIMATES, _estimates(estimates))
@@ -302,7 +229,7 @@ def _measures(measures: pd.DataFrame) -> list[Cells]:
 
     whole = [pair for pair in columns if not pair[1]]
     by_outcome = [pair for pair in columns if pair[1]]
-    return [*_side_by_side(whole, made), *_side_by_side(by_outcome, made)]
+    return [*side_by_side(whole, made), *side_by_side(by_outcome, made)]
 
 
 # Values on the real data beside their distributions under several generators
@@ -312,7 +239,7 @@ def _estimates(frame: pd.DataFrame, width: float = WIDTH) -> list[Cells]:
     def worded(r: Mapping) -> str:
         return f"{_short(r['mean'])} ({_short(r['sd'])}) p {r['p_value']:.2f}"
 
-    return _side_by_side(
+    return side_by_side(
         _generators(frame), partial(_distributions, frame, ["estimator", "estimand"], worded), width
     )
 
@@ -322,7 +249,7 @@ def _statistics(frame: pd.DataFrame) -> list[Cells]:
         mark = "" if r["inside"] else "*"
         return f"{_short(r['mean'])}{mark} [{_short(r['lower'])}, {_short(r['upper'])}]"
 
-    return _side_by_side(
+    return side_by_side(
         _generators(frame), partial(_distributions, frame, ["outcome", "statistic"], worded)
     )
 
