@@ -166,6 +166,23 @@ class Footer(TypedDict):
     sha256: str
 
 
+BlockName = Annotated[str, "a block", re.compile("r[0-9]{7,18}-[0-9]{7,18}").fullmatch]
+
+
+class PackedGroup(TypedDict):
+    """The blocks of a group of a pack, in order: cell, estimator, replications, rows."""
+
+    blocks: list[tuple[Hash, Hash, BlockName, Count]]
+    sha256: str
+
+
+class PackFooter(TypedDict):
+    """The footer of a pack."""
+
+    format: int
+    groups: list[PackedGroup]
+
+
 # Differences for readers: short values, and fitted generators by name
 
 SHOWN, LEAD = 200, 40  # characters of a value; of these before the place where two part
