@@ -236,8 +236,13 @@ def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
     return footer
 
 
+def name_of(start: int, size: int) -> str:
+    """Return the name of a block: r0000064-0000127."""
+    return f"r{start:07d}-{start + size - 1:07d}"
+
+
 def start_of(name: str) -> int:
-    """Return the first replication of a block from its name, r0000064-0000127."""
+    """Return the first replication of a block from its name."""
     return int(name.removeprefix("r").partition("-")[0])
 
 

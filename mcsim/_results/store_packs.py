@@ -6,9 +6,9 @@ A block is first a file of its own. When a run ends whose study has more than `F
 become one, a pack, together with the packs that are not much larger than they are. A pack is
 written under a temporary name, synced, renamed and read again; only then are the files deleted
 whose blocks it holds. So every block is in a whole file at any moment, whoever is killed: at worst
-in two of them, with the same bits. Two runs at once need no lock: a pack has a name that no file had
-before, so that a file is only deleted for one that was written after it. A reader looks for files
-of blocks first and for packs then: what vanishes between is in a pack.
+in two of them, with the same bits. Two runs at once need no lock: a pack has a name that no file
+had before, so that a file is only deleted for one that was written after it. A reader looks for
+files of blocks first and for packs then: what vanishes between is in a pack.
 
 A pack has the columns of a block, in groups (row groups of Parquet) of some `GROUP_ROWS` rows. Its
 footer names the blocks of each group, with their rows, and the SHA-256 of the group's values; the
@@ -17,12 +17,14 @@ footer has a checksum itself.
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -53,6 +55,8 @@ GROUP_ROWS = 2**17
 _MOST_ROWS = GROUP_ROWS + 1024 * MOST_LABELS  # of a group: a block has at most 1,024 replications
 
 _LARGER = 2  # times the bytes of the others, from which a pack stays as it is
+
+_OF_A_BLOCK = re.compile(r"r[0-9]{7,15}-[0-9]{7,15}\.parquet")
 
 Block = tuple[str, str, str]
 """The cell, the estimator and the replications of a block: names of folders, and of its file."""
@@ -86,7 +90,7 @@ class Packs:
     Attributes
     ----------
     listed : list of Pack
-        The packs.
+        The packs whose footers are sound.
     faults : dict of Path to str
         What is wrong with packs that cannot be read, or not all of them.
     """
@@ -113,7 +117,7 @@ class Packs:
         self.listed.append(pack)
         for number, group in enumerate(pack.groups):
             start = 0
-            for cell, estimator, name, rows in group["blocks"]:
+            for (cell, estimator, name), rows in _blocks_in(group):
                 names = self._places.setdefault((cell, estimator), {})
                 names.setdefault(name, []).append(Place(pack, number, start, start + rows))
                 start += rows
@@ -122,15 +126,16 @@ class Packs:
         """Return the blocks of an estimator in a cell: r0000000-0001023."""
         return sorted(self._places.get((cell[:12], estimator[:12]), {}))
 
-    def table(self, block: Block) -> pa.Table | None:
-        """Return the rows of a block, and keep its group; None if no sound pack has it."""
+    def rows(self, block: Block) -> pd.DataFrame | None:
+        """Return a block as a frame, and keep its group in memory; None if no sound pack has it."""
         while places := self._places.get(block[:2], {}).get(block[2]):
             place = places[0]
             key = place.pack.file, place.group
             if key not in self._kept and (table := self._read(place)) is not None:
                 self._kept[key] = table
             if key in self._kept:
-                return self._kept[key].slice(place.start, place.stop - place.start)
+                rows = self._kept[key].slice(place.start, place.stop - place.start)
+                return rows.unify_dictionaries().to_pandas()
         return None
 
     def tables(
@@ -205,8 +210,15 @@ def _listed(file: Path) -> Pack:
 
 def _rows_of(group: PackedGroup) -> int:
     """Return the rows of a group; -1 if a block has more than it may have."""
-    counts = [(rows, MOST_LABELS * size_of(name)) for _, _, name, rows in group["blocks"]]
+    counts = [(rows, MOST_LABELS * size_of(name)) for (_, _, name), rows in _blocks_in(group)]
     return sum(rows for rows, _ in counts) if all(n <= most for n, most in counts) else -1
+
+
+def _blocks_in(group: PackedGroup) -> Iterator[tuple[Block, int]]:
+    """Yield the blocks of a group, with their rows."""
+    for line in group["blocks"].splitlines():
+        cell, estimator, name, rows = line.split(" ")
+        yield (cell, estimator, name), int(rows)
 
 
 def _group_of(pack: Pack, number: int) -> pa.Table:
@@ -236,7 +248,7 @@ def block_files(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [folder / n for n in names if n.startswith("r") and n.endswith(".parquet")]
+    return [folder / name for name in names if _OF_A_BLOCK.fullmatch(name)]
 
 
 def compact(store: Store, parts: Iterable[tuple[str, str]], damaged: Collection[Path] = ()) -> None:
@@ -255,7 +267,10 @@ def compact(store: Store, parts: Iterable[tuple[str, str]], damaged: Collection[
     if len(files) <= FEW and not damaged:
         return
     with suppress(StoreError, OSError):  # a disk that is full: the files stay as they are
-        packs = _to_join(Packs(store.path).listed, sum(f.stat().st_size for f in files), damaged)
+        listed = Packs(store.path).listed
+        for file in {*damaged}.difference(pack.file for pack in listed):
+            store.quarantine(file)
+        packs = _to_join(listed, sum(file.stat().st_size for file in files), damaged)
         target = store.path / "packs" / f"{secrets.token_hex(8)}.parquet"
         whole, torn = _write(target, packs, files)
         pack = _listed(target)
@@ -298,7 +313,8 @@ def _write(
     ):
         for blocks, table in _grouped(_blocks_of(packs, files, whole, torn)):
             writer.write_table(table, row_group_size=len(table))
-            groups.append({"blocks": blocks, "sha256": checksum_of(table)})
+            lines = "".join(f"{' '.join(block)} {rows}\n" for block, rows in blocks)
+            groups.append({"blocks": lines, "sha256": checksum_of(table)})
         if not groups:
             raise StoreError(f"pack {target.name}: no block can be read")
         footer = {"format": FORMAT, "mcsim": __version__, "groups": groups}
@@ -321,8 +337,8 @@ def _blocks_of(
                 sound = False
                 continue
             start = 0
-            for cell, estimator, name, rows in group["blocks"]:
-                if (block := (cell, estimator, name)) not in seen:
+            for block, rows in _blocks_in(group):
+                if block not in seen:
                     seen.add(block)
                     yield block, table.slice(start, rows)
                 start += rows
@@ -338,13 +354,13 @@ def _blocks_of(
 
 def _grouped(
     blocks: Iterable[tuple[Block, pa.Table]],
-) -> Iterator[tuple[list[tuple[str, str, str, int]], pa.Table]]:
+) -> Iterator[tuple[list[tuple[Block, int]], pa.Table]]:
     """Yield the blocks of a group, with their rows, and its table."""
-    names: list[tuple[str, str, str, int]] = []
+    names: list[tuple[Block, int]] = []
     tables: list[pa.Table] = []
     n_rows = 0
     for block, table in blocks:
-        names.append((*block, len(table)))
+        names.append((block, len(table)))
         tables.append(table)
         n_rows += len(table)
         if n_rows >= GROUP_ROWS:

@@ -166,13 +166,15 @@ class Footer(TypedDict):
     sha256: str
 
 
-BlockName = Annotated[str, "a block", re.compile("r[0-9]{7,18}-[0-9]{7,18}").fullmatch]
+_LINES_OF_BLOCKS = re.compile(
+    r"([0-9a-f]{12} [0-9a-f]{12} r[0-9]{7,15}-[0-9]{7,15} [0-9]{1,12}\n)+"
+)
 
 
 class PackedGroup(TypedDict):
-    """The blocks of a group of a pack, in order: cell, estimator, replications, rows."""
+    """A group of a pack: a line for each of its blocks, with its cell, estimator, name and rows."""
 
-    blocks: list[tuple[Hash, Hash, BlockName, Count]]
+    blocks: Annotated[str, "lines of blocks", _LINES_OF_BLOCKS.fullmatch]  # a list is slow to check
     sha256: str
 
 

@@ -17,11 +17,10 @@ from mcsim._core.records import Status
 from mcsim._results.failures import has_failed, with_skipped, without_success
 from mcsim._results.store import Store
 from mcsim._results.store_files import TEXTS, is_there, read_table, start_of
-from mcsim._results.store_packs import Packs, Place, block_files
+from mcsim._results.store_packs import Packs, block_files
 from mcsim._results.store_records import COLUMNS
 from mcsim.errors import StoreError, warn
 
-_AS_TEXT = dict.fromkeys(TEXTS, str)
 _LABEL = ["estimand", "inference"]
 
 
@@ -107,7 +106,7 @@ def _numbered(of_part: np.ndarray, parts: list[Part]) -> tuple[np.ndarray, list[
     """Return the parts that have rows, and each row's among them."""
     present = np.bincount(of_part, minlength=len(parts)) > 0
     kept = [part for part, is_present in zip(parts, present, strict=True) if is_present]
-    return (np.cumsum(present) - 1)[of_part], kept
+    return (np.cumsum(present, dtype=np.int32) - 1)[of_part], kept
 
 
 # Reading
@@ -227,7 +226,7 @@ def _completed(
     special = unnamed | ~_is_complete(rows, of_part, len(parts))
     special |= [part.first is not None and reps is not None for part in parts]
     if not special.any():
-        return rows.astype(_AS_TEXT), of_part
+        return _as_texts(rows), of_part
     known = _known_labels(rows, of_part, parts) if unnamed.any() else pd.DataFrame()
     frames, lengths = [], np.bincount(of_part, minlength=len(parts))
     ends = np.cumsum(lengths)
@@ -235,7 +234,7 @@ def _completed(
     for place in np.flatnonzero(special & (lengths > 0)):
         start, stop = ends[place] - lengths[place], ends[place]
         frames.append(rows.iloc[done:start])
-        part, mine = parts[place], rows.iloc[start:stop].astype(_AS_TEXT)
+        part, mine = parts[place], _as_texts(rows.iloc[start:stop])
         if part.first is not None and reps is not None:
             mine = with_skipped(mine, part.first, reps)
         if len(known):
@@ -243,8 +242,18 @@ def _completed(
         frames.append(_complete(mine))
         lengths[place], done = len(frames[-1]), stop
     frames.append(rows.iloc[done:])
-    full = [frame.astype(_AS_TEXT) for frame in frames if len(frame)] or [rows.astype(_AS_TEXT)]
+    full = [_as_texts(frame) for frame in frames if len(frame)] or [_as_texts(rows)]
     return pd.concat(full, ignore_index=True), np.repeat(np.arange(len(parts)), lengths)
+
+
+def _as_texts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with texts in place of codes, by Arrow where pandas has texts of its own."""
+    texts = {}
+    for name in TEXTS:
+        if isinstance(rows[name].dtype, pd.CategoricalDtype):
+            column = rows[name].cat
+            texts[name] = column.categories.astype(str).array.take(column.codes.to_numpy())
+    return rows.assign(**texts)
 
 
 def _has_unnamed(rows: pd.DataFrame, of_part: np.ndarray, n_parts: int) -> np.ndarray:
