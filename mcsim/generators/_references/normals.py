@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import jax
@@ -13,10 +13,15 @@ from jaxtyping import Array, Float
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import at_least, faults_of
-from mcsim._core.pytree import pytree
+from mcsim._core.pytree import ADDED_LATER, pytree
 from mcsim.errors import InputError
 from mcsim.generators._scores.coding import Scores, Shocks, fit_shocks
-from mcsim.generators._scores.factor_model import FactorModel, fit_factor_model
+from mcsim.generators._scores.factor_model import (
+    DYNAMIC_PERIODS,
+    FactorModel,
+    fit_factor_model,
+)
+from mcsim.generators._scores.unit_scales import ScaledNormal, fit_scaled_normal
 from mcsim.generators._scores.vectors import (
     Layout,
     Square,
@@ -27,7 +32,7 @@ from mcsim.generators._scores.vectors import (
 from mcsim.generators._training.checks import require_paths
 from mcsim.generators._training.fitted_panel import FittedPanel
 from mcsim.generators._training.panel_recipe import Learned, PanelRecipe, numpy_rng, of_scores
-from mcsim.generators._training.trainer import Count, Trainer
+from mcsim.generators._training.trainer import Count, Switch, Trainer
 
 SHAPES = ("spherical", "diag", "full")
 PATIENCE = 2  # numbers of components without a better BIC after which a shape is given up
@@ -61,16 +66,21 @@ class GaussianCopula(Trainer[FittedPanel]):
     Mass points, integers and categories are intervals of a latent normal. The covariance is shrunk
     to the covariance of `FactorVAR`, by the weight under which left-out units are most likely. Fits
     in half a second, and keeps variances, autocorrelations and dependence between columns; it has
-    no tails, volatility or asymmetry beyond the margins'.
+    no tails, volatility or asymmetry beyond the margins', but for ``volatility=True``.
 
     Parameters
     ----------
+    volatility : bool
+        Whether units differ in the scale of their deviations from their means, column by column;
+        from 4 periods. The distribution of the scales is that of the units' true scales: the chance
+        variation of short paths is no difference between units.
     common_shocks, cluster, missing
         As in every trainer of panels: `VAE`.
 
     References
     ----------
-    Hoff (2007), Annals of Applied Statistics 1: 265-283. Ledoit & Wolf (2004), Journal of
+    Kiefer & Wolfowitz (1956), Annals of Mathematical Statistics 27: 887-906, for the scales. Hoff
+    (2007), Annals of Applied Statistics 1: 265-283. Ledoit & Wolf (2004), Journal of
     Multivariate Analysis 88: 365-411, for shrinkage; the target here is a model of paths instead.
 
     Examples
@@ -86,6 +96,8 @@ class GaussianCopula(Trainer[FittedPanel]):
     Panel(300 units x 5 periods: y)
     """
 
+    volatility: Switch = field(default=False, metadata=ADDED_LATER)
+
     def faults(self) -> list[str]:
         """Return the faults of the options."""
         return faults_of(self)
@@ -98,9 +110,15 @@ class GaussianCopula(Trainer[FittedPanel]):
 def learn_normals(
     config: GaussianCopula, keys: Sequence[Array], data: Sequence[Scores], progress: bool
 ) -> list[Learned]:
-    """Take the root of each covariance."""
-    roots = [square_root(scores.covariance).astype(np.float32) for scores in data]
-    return [Learned(Normal(root)) for root in roots]
+    """Take the root of each covariance, or fit the scales of the units besides."""
+    return [Learned(_normal(config.volatility, scores)) for scores in data]
+
+
+def _normal(volatility: bool, scores: Scores) -> Normal | ScaledNormal:
+    layout = scores.coding.layout
+    if volatility and layout.time_varying and layout.periods >= DYNAMIC_PERIODS:
+        return fit_scaled_normal(scores.vectors, scores.covariance, layout)
+    return Normal(square_root(scores.covariance).astype(np.float32))
 
 
 @pytree("weights", "means", "roots")

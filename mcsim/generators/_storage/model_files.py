@@ -56,6 +56,7 @@ from mcsim.generators._references.normals import (
 )
 from mcsim.generators._scores.coding import Coding, Shocks
 from mcsim.generators._scores.margins import Margin
+from mcsim.generators._scores.unit_scales import ScaledNormal
 from mcsim.generators._scores.vectors import Groups, Layout
 from mcsim.generators._storage.trees import (
     FORMAT,
@@ -107,6 +108,7 @@ DISTRIBUTIONS: Mapping[str, type] = {
     "Plan": Plan,
     "RealDates": RealDates,
     "RealUnits": RealUnits,
+    "ScaledNormal": ScaledNormal,
     "StructuralModel": StructuralModel,
 }
 PARTS: Mapping[str, type] = {
