@@ -150,6 +150,8 @@ def test_commands_of_studies_run(folder):
 
 @pytest.mark.slow
 def test_commands_of_generators_run(folder):
-    run_all(quick(generators=True), ("--out report", "--out report --replications 100"))
+    few = "wages.csv wages.safetensors --splits 2 --replications 100"
+    copula = ("--kind vae", "--kind gaussian-copula")  # fit at once, where a VAE takes minutes
+    run_all(quick(generators=True), copula, ("wages.csv wages.safetensors", few))
     assert (folder / "report/fidelity.md").exists()
     assert (folder / "panel.parquet").exists()

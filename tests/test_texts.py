@@ -30,7 +30,7 @@ ISE = (
 )
 WORDS = (
     "aluminium analys(?:e|ed|es|ing) artefacts? catalogue[ds]? centr(?:e|ed|es|ing) defence "
-    "dialogue fibre grey(?:s|ed)? judgement learnt licence metres? offence programme[ds]? "
+    "fibre grey(?:s|ed)? judgement learnt licence metres? offence programme[ds]? "
     "sceptic(?:s|al|ism)? spelt spoilt whilst amongst"
 )
 BRITISH = re.compile(

@@ -55,7 +55,7 @@ def latex_of(
     if siunitx:
         for place in range(labels, len(columns)):
             cells = [str(row[place]) for row in rows]
-            columns[place] = _s_column(cells)
+            columns[place] = _s_column(cells) or columns[place]
             for row, cell in zip(text, cells, strict=True):
                 row[place] = _for_siunitx(cell)
     lines = [rf"\begin{{tabular}}{{{''.join(columns)}}}", r"\toprule"]
@@ -97,10 +97,10 @@ def _head(heads: Sequence[Sequence[Any]], level: int, labels: int, siunitx: bool
 
 
 def _s_column(cells: Sequence[str]) -> str:
-    """Return an ``S`` column with room for the longest figure."""
+    """Return an ``S`` column with room for the longest figure; empty if there is no figure."""
     found = [match for cell in cells if (match := _FIGURE.fullmatch(cell))]
     if not found:
-        return "r"
+        return ""
     sign = "-" if any(match["value"].startswith("-") for match in found) else ""
     whole = max(len(match["whole"]) for match in found)
     part = max(len(match["part"] or "") for match in found)

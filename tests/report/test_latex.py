@@ -73,6 +73,7 @@ def test_tables_compile_in_every_layout(results, siunitx, tmp_path):
     deep = report.results_table(results, measures=measures, columns=["sd", "n", "measure"])
     down = report.results_table(results, measures=measures, rows=["measure", *rows], columns="n")
     odd = pd.DataFrame({"estimator": NAMES, "bias": ["-", "inf", "-1.2e-11 (3.0e-12)"]})
+    odd = odd.assign(z=["+1.2", "-0.4", "nan"], status="no_se")
     tables = [flat, wide, deep, down, odd, *report.split_table(wide, "measure").values()]
     texts = [
         report.as_latex(
@@ -118,3 +119,8 @@ def test_figures_have_a_minus_and_greek_letters_are_commands():
     table = pd.DataFrame({"estimator": ["β̂ <b> --"], "bias": ["-0.12 (0.03)"]})
     row = report.as_latex(table).splitlines()[4]
     assert row == r"$\hat{\beta}$ \textless{}b\textgreater{} -{}- & $-$0.12 (0.03) \\"
+
+
+def test_words_stay_left_beside_aligned_figures():
+    table = pd.DataFrame({"estimator": ["a"], "value": ["0.1"], "status": ["ok"]})
+    assert r"\begin{tabular}{lS[table-format=1.1]l}" in report.as_latex(table, siunitx=True)
