@@ -22,7 +22,7 @@ extensions = [
 ]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 
 # Notebooks are Markdown, executed at every build; an error stops it (decision 0057).
 nb_execution_in_temp = True
