@@ -1,4 +1,11 @@
-"""Sphinx configuration: MyST Markdown, autodoc of the public names, the furo theme."""
+"""Sphinx configuration: MyST Markdown, notebooks, autodoc of the public names, the furo theme."""
+
+import os
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import download_reference
+from sphinx.application import Sphinx
 
 import mcsim
 
@@ -8,14 +15,20 @@ copyright = "The mcsim developers, MIT license"
 version = release = mcsim.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
 ]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
+
+# Notebooks are Markdown, executed at every build; an error stops it (decision 0057).
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
 templates_path = ["_templates"]
 default_role = "literal"
 
@@ -59,5 +72,24 @@ autosummary_context = {
 
 html_theme = "furo"
 html_title = "mcsim"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["notebooks.css"]
 html_extra_path = ["llms.txt"]
+
+
+def setup(app: Sphinx) -> None:
+    """Add what a page of the docs has and a notebook of Jupyter has not."""
+    app.connect("doctree-read", offer_notebook, priority=100)  # before downloads are collected
+
+
+def offer_notebook(app: Sphinx, page: nodes.document) -> None:
+    """Put a link to the executed notebook below the title of a page that is one."""
+    name = app.env.docname
+    if not name.startswith("notebooks/"):
+        return
+    notebook = Path(app.env.mystnb_config.output_folder, f"{name}.ipynb")
+    link = download_reference("", "", nodes.Text("Download this notebook"))
+    link["reftarget"] = "/" + os.path.relpath(notebook, app.srcdir)
+    paragraph = nodes.paragraph("", "", link, nodes.Text(f" ({notebook.name}, for Jupyter)"))
+    title = next(page.findall(nodes.title))
+    title.parent.insert(title.parent.index(title) + 1, paragraph)

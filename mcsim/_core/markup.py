@@ -181,7 +181,7 @@ def html_table(
 
 
 _LEFT = ' style="text-align: left; vertical-align: top"'
-_ONE_LINE = ' style="white-space: nowrap"'
+_ONE_LINE = ' style="text-align: right; white-space: nowrap"'
 _NUMERIC = re.compile(r"[-+\u00b1.(\[<]*(?:\d|$|nan|inf)")
 
 

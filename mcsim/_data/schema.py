@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
+from mcsim._core.markup import html_table
 from mcsim._core.pytree import ADDED_LATER, stored_as
 from mcsim._core.records import Panel, StaticPart, places_of
 from mcsim.errors import InputError, UnknownName, did_you_mean, printable, raise_all
@@ -134,6 +135,11 @@ class Schema:
         width = max(map(len, names))
         columns = zip(names, self.columns, strict=True)
         return "\n".join(f"{name:<{width}}  {column}" for name, column in columns)
+
+    def _repr_html_(self) -> str:
+        """Return the columns for a notebook."""
+        rows = [(column.name, str(column)) for column in self.columns]
+        return html_table([("column", "values")], rows)
 
     @property
     def names(self) -> tuple[str, ...]:

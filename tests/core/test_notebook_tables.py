@@ -2,6 +2,7 @@
 
 import re
 
+import mcsim
 from mcsim._core.markup import html_table
 
 HEADS = [["dgp", "n", "estimator", "bias", "note"]]
@@ -51,3 +52,10 @@ def test_a_plain_table_has_a_cell_for_each_label_and_no_style():
     assert [len(row) for row in cells_of(html)] == [5] * 5
     assert "style" not in html
     assert "rowspan" not in html
+
+
+def test_a_schema_shows_its_columns():
+    columns = mcsim.Column("<wage>", "continuous", lower=0.0), mcsim.Column("union", "binary")
+    rows = cells_of(mcsim.Schema(columns)._repr_html_())
+    assert [text for _, _, text in rows[1]] == ["&lt;wage&gt;", "continuous   [0, inf]"]
+    assert rows[2][0][2] == "union"

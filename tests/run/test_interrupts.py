@@ -8,6 +8,7 @@ import time
 import pytest
 
 import mcsim
+from kernels import running_kernel
 from mcsim import Estimate, Study
 from mcsim._run.progress import Progress
 from mcsim.testing import constant_dgp
@@ -75,40 +76,6 @@ def test_an_interrupt_before_the_first_replication(tmp_path, monkeypatch):
     assert str(error).startswith("interrupted before the first replication: finished blocks are")
 
 
-@pytest.mark.slow
-def test_the_button_of_a_notebook(tmp_path):
-    """A kernel of Jupyter is interrupted while worker processes run."""
-    pytest.importorskip("ipykernel")
-    manager = pytest.importorskip("jupyter_client.manager")
-    kernel, client = manager.start_new_kernel(kernel_name="python3")
-    try:
-        said = executed(client, SETUP.format(store=str(tmp_path / "s")), lambda _: None)
-        assert said == []
-        once = threading.Event()
-
-        def press(message):
-            if (
-                "bias" in message["content"].get("data", {}).get("text/plain", "")
-                and not once.is_set()
-            ):
-                once.set()
-                kernel.interrupt_kernel()
-
-        said = executed(client, "mcsim.run(study, reps=600, store=store, workers=2)", press)
-    finally:
-        client.stop_channels()
-        kernel.shutdown_kernel(now=True)
-    shown = [m["content"]["data"]["text/plain"] for m in said if "data" in m["content"]]
-    assert shown[0] == "starting 2 workers, planning the study"
-    ids = {m["content"]["transient"]["display_id"] for m in said if "data" in m["content"]}
-    assert len(ids) == 1  # one line, replaced
-    (error,) = [m["content"] for m in said if m["msg_type"] == "error"]
-    assert error["ename"] == "KeyboardInterrupt"
-    assert error["evalue"].startswith("interrupted at ")
-    assert len(error["traceback"]) == 1
-    assert 0 < len(mcsim.open(tmp_path / "s").replicates) < 600
-
-
 SETUP = """
 import time
 import mcsim
@@ -124,15 +91,24 @@ study = mcsim.Study(constant_dgp(), dict(slow=slow))
 """
 
 
-def executed(client, code, look):
-    """Execute code in a kernel and return its outputs, each of which was looked at."""
-    name, outputs, deadline = client.execute(code), [], time.monotonic() + 120
-    while True:
-        message = client.get_iopub_msg(timeout=max(1.0, deadline - time.monotonic()))
-        if message["parent_header"].get("msg_id") != name:
-            continue
-        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-            return outputs
-        if message["msg_type"] in ("display_data", "update_display_data", "error"):
-            outputs.append(message)
-            look(message)
+@pytest.mark.slow
+def test_the_button_of_a_notebook(tmp_path):
+    """A kernel is interrupted while worker processes run; its one line is replaced until then."""
+    with running_kernel() as kernel:
+        pressed = threading.Event()
+
+        def press(message):
+            if "bias" in message["content"]["data"]["text/plain"] and not pressed.is_set():
+                pressed.set()
+                kernel.interrupt()
+
+        assert kernel.execute(SETUP.format(store=str(tmp_path / "s"))) == []
+        cell = "mcsim.run(study, reps=600, store=store, workers=2)"
+        *shown, error = kernel.execute(cell, lambda m: m["msg_type"] == "error" or press(m))
+    lines = [message["content"]["data"]["text/plain"] for message in shown]
+    assert lines[0] == "starting 2 workers, planning the study"
+    assert len({message["content"]["transient"]["display_id"] for message in shown}) == 1
+    assert error["content"]["ename"] == "KeyboardInterrupt"
+    assert error["content"]["evalue"].startswith("interrupted at ")
+    assert len(error["content"]["traceback"]) == 1
+    assert 0 < len(mcsim.open(tmp_path / "s").replicates) < 600

@@ -88,3 +88,20 @@ def test_one_kind_needs_no_name(clock):
     pace.settle("host", 36, computed=True)
     assert pace.remaining == 0.0
     assert str(pace) == "0:00:08"
+
+
+def test_the_line_of_a_notebook_counts_estimates_and_says_what_is_awaited(shown, clock):
+    display = shown.display
+    display.wait_for({"draw", "estimate"}, 2)
+    assert display.line() == ("0/4,096  0:00:00  starting 2 workers, compiling 1 of 2", 0.0)
+    display.started()
+    display.ran("draw")
+    display.ran("estimate")
+    clock.now += 10.0
+    display.computed(shown.cell, shown.native, rows(0, 1024))
+    assert display.line() == ("1,024/4,096  102/s native  0:00:10", 0.25)
+    display.computed(shown.cell, shown.native, rows(1024, 2048))
+    display.skipped(shown.cell, shown.host, range(64, 2048, 64))
+    display.computed(shown.cell, shown.host, rows(0, 64))
+    assert display.line() == ("4,096/4,096  0:00:10", 1.0)
+    assert display.share == 1.0
