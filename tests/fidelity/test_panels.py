@@ -31,6 +31,12 @@ def table(two_references) -> PanelFidelityTable:
     return mcsim.fidelity(draw(), generators, key=KEY, estimators=estimators, **QUICK)
 
 
+@pytest.fixture(scope="module")
+def wages():
+    frame = mcsim.datasets.load("wage_panel")
+    return mcsim.from_frame(frame, unit="nr", time="year", columns=["lwage", "hours"])
+
+
 # The table
 
 
@@ -196,20 +202,16 @@ def test_few_units_have_a_table_and_from_14_on_a_classifier(n_units):
 
 
 @pytest.mark.slow
-def test_wage_panel_references(monkeypatch):
-    for name in ("SmoothedBootstrap", "FactorVAR", "GaussianMixture"):
-        trainer = getattr(mcsim.generators, name)()
-        monkeypatch.setitem(PANEL_REFERENCES, name, trainer)
-    frame = mcsim.datasets.load("wage_panel")
-    columns = ["lwage", "hours"]
-    panel, schema = mcsim.from_frame(frame, unit="nr", time="year", columns=columns)
+def test_wage_panel_references(wages):
+    panel, schema = wages
     # per split 8 panels of 272 men: all that the score reads; their part in the sd of a ratio is
-    # 1 / sqrt(2 * 160 * 545), or .0024; no placebo law and no p-value is asserted
-    few = {"replications": 160, "draws": 160, "permutations": 40}
+    # 1 / sqrt(2 * 80 * 545), or .0034, beside .015 to .034 of the 10 splits (the sd of one over
+    # the root of their number); no placebo law and no p-value is asserted
+    few = {"splits": 10, "replications": 80, "draws": 80, "permutations": 40}
     again = {"again": mcsim.generators.UnitBootstrap()}
     found = mcsim.fidelity(panel, again, schema=schema, **few)
     ratios = found.inference.set_index(["generator", "outcome"])["value"]
-    for outcome in columns:
+    for outcome in found.outcomes:
         assert np.abs(ratios[("bootstrap", outcome)]).max() < 0.05
         assert np.abs(ratios[("real", outcome)]).max() < 0.05
     score = found.score[found.score["component"] == "score"].set_index("generator")["value"]
@@ -217,6 +219,21 @@ def test_wage_panel_references(monkeypatch):
     assert score["bootstrap"] == pytest.approx(1, abs=0.1)
     assert measure(found, "real", "auc_holdout")["value"] == pytest.approx(0.5, abs=0.05)
     assert measure(found, "again", "mass_points")["value"] < 1
+
+
+@pytest.mark.slow
+def test_every_reference_learns_wages(wages, monkeypatch):
+    panel, schema = wages
+    others = {"SmoothedBootstrap", "FactorVAR", "GaussianMixture"}
+    for name in others:
+        monkeypatch.setitem(PANEL_REFERENCES, name, getattr(mcsim.generators, name)())
+    found = mcsim.fidelity(
+        panel, {"again": mcsim.generators.UnitBootstrap()}, schema=schema, **SMALL
+    )
+    for frame in (found.inference, found.score, found.measures):
+        assert set(frame["generator"]) == {"real", "bootstrap", "copula", "again", *others}
+    assert not found.notes or not any("fail" in note for note in found.notes)
+    assert np.isfinite(found.inference["value"]).all()
 
 
 # Measures

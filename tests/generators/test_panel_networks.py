@@ -58,14 +58,14 @@ def panel():
 
 @pytest.fixture(scope="module")
 def fitted(fit_once):
-    return {trainer: fit_once(trainer, VOLATILE, KEY) for trainer in TINY}
+    return lambda trainer: fit_once(trainer, VOLATILE, KEY)
 
 
 @pytest.mark.slow
 @named(TINY)
 def test_panels_have_the_columns_and_kinds_of_the_data(trainer, panel, fitted):
-    drawn = fitted[trainer].sample(mcsim.key(1), 500)
-    assert isinstance(fitted[trainer], FittedPanel)
+    drawn = fitted(trainer).sample(mcsim.key(1), 500)
+    assert isinstance(fitted(trainer), FittedPanel)
     assert list(drawn) == list(panel)
     values = {name: np.asarray(column) for name, column in drawn.items()}
     assert all(v.shape == (500, 8) and v.dtype == np.float64 for v in values.values())
@@ -76,7 +76,7 @@ def test_panels_have_the_columns_and_kinds_of_the_data(trainer, panel, fitted):
 
 @named(TINY)
 def test_sampling_is_pure(trainer, fitted):
-    generator, key = fitted[trainer], mcsim.key(3)
+    generator, key = fitted(trainer), mcsim.key(3)
     plain = generator.sample(key, 7)
     jitted = jax.jit(lambda g, k: g.sample(k, 7))(generator, key)
     many = jax.vmap(lambda k: generator.sample(k, 7))(jnp.stack([key, mcsim.key(4)]))
@@ -93,7 +93,7 @@ def test_sampling_is_pure(trainer, fitted):
 def test_same_key_same_generator(trainer, panel, fitted):
     again = trainer.fit(KEY, panel, progress=False).sample(mcsim.key(1), 9)
     other = trainer.fit(mcsim.key(5), panel, progress=False).sample(mcsim.key(1), 9)
-    first = fitted[trainer].sample(mcsim.key(1), 9)
+    first = fitted(trainer).sample(mcsim.key(1), 9)
     np.testing.assert_array_equal(first["wage"], again["wage"])
     assert (np.asarray(first["wage"]) != np.asarray(other["wage"])).any()
 
@@ -136,7 +136,7 @@ def test_ensembles_differ_by_member(trainer, panel):
     ids=["Flow", "GAN", "WGAN"],
 )
 def test_losses_are_recorded_by_step(trainer, names, fitted):
-    losses = fitted[trainer].losses
+    losses = fitted(trainer).losses
     assert set(losses) == names
     assert all(len(values) == 3 and np.isfinite(values).all() for values in losses.values())
 
@@ -414,9 +414,9 @@ def test_an_unknown_architecture_gets_a_suggestion():
 @pytest.mark.parametrize(
     ("trainer", "remedy"),
     [
-        (GAN(learning_rate=1e6, steps=40), "lower learning_rate"),
-        (WGAN(learning_rate=1e6, critic_learning_rate=1e6, steps=40, batch_size=16), "halve"),
-        (Flow(learning_rate=np.float64(1e38).item(), steps=40), "halve learning_rate"),
+        (replace(TINY_GAN, learning_rate=1e6), "lower learning_rate"),
+        (replace(TINY[3], learning_rate=1e6, critic_learning_rate=1e6), "halve"),
+        (replace(TINY_FLOW, learning_rate=np.float64(1e38).item()), "halve learning_rate"),
     ],
     ids=["GAN", "WGAN", "Flow"],
 )
