@@ -11,6 +11,7 @@ import pytest
 import mcsim
 from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample, Status, Study, grid, run
+from mcsim._results.caveats import means_of
 from mcsim._results.failures import often_failing
 from mcsim._results.store import Store
 from mcsim._results.store_files import read_block, write_block
@@ -289,3 +290,7 @@ def test_an_estimator_without_a_success_in_one_cell_exits_with_4(tmp_path):
 def test_exact_estimators_do_not_fail():
     results = run(Study(constant_dgp(), exact_estimator()), reps=3, workers=0, progress=False)
     assert often_failing(results) == []
+
+
+def test_a_chunk_without_missing_cells_counts_in_the_mean():
+    assert means_of([{}, {"cells": np.array([2.0, 4.0])}]) == {"cells": 1.5}
