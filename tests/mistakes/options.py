@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from mcsim.dgps import (
 )
 from mcsim.estimators import fixed_effects, imputation, ols
 from mcsim.generators import Autoregressive, GaussianCopula, UnitBootstrap
-from mcsim.testing import check_dgp
+from mcsim.testing import check_dgp, exact_estimator
 from mistakes import Mistake
 
 KEY = mcsim.key(0)
@@ -120,6 +121,16 @@ def read(text: str, **options: Any) -> Do:
 
 def infinite(key: Any, design: Any) -> Sample:
     return Sample(Panel({"y": jnp.array([1.0, jnp.inf])}), {})
+
+
+class Doubtful:
+    """A DGP whose truth has no Monte Carlo error."""
+
+    def __call__(self, key: Any, design: Any) -> Sample:
+        return Sample(Panel({"y": jax.random.normal(key, (5,))}), {})
+
+    def truth(self, key: Any, design: Any) -> dict[str, float]:
+        return {"mean": 1.0}
 
 
 SEEN: list[int] = []
@@ -230,6 +241,9 @@ MISTAKES = [
     # DGPs under test
     Mistake("a DGP that draws infinite values", lambda _: check_dgp(infinite),
             "dgp: column 'y' is not finite"),
+    Mistake("a truth without its error", lambda _: mcsim.run(
+            mcsim.Study(Doubtful(), exact_estimator()), reps=4, workers=0, progress=False),
+            "dgp 'doubtful': truth(key, design) returned {'mean': 1.0}, expected"),
     Mistake("a DGP that has a memory", lambda _: check_dgp(mcsim.host(counting)),
             "dgp: column 'y' differs between two draws of one key"),
     # Variances
