@@ -6,6 +6,7 @@ time. Tests marked `optimized` run long enough to repay all of them. Slow tests 
 checks of types at run time, which the others make.
 """
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ collect_ignore = [
 CACHE = cache_folder("tests")
 LARGEST_CACHE = 2**30  # bytes, above which it starts anew
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+GARBAGE = (100_000, 10, 10)  # new objects before they are looked through; Python says 700
 LARGEST_PROCESS = 2 * 2**30  # bytes, above which programs are freed
 GROWTH = 2**29  # bytes since they were freed last: the process itself does not shrink by it
 
@@ -56,6 +58,13 @@ compile_with(
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and bytes_in(CACHE) > LARGEST_CACHE:
         shutil.rmtree(CACHE)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage seldom, never among what was imported: JAX makes much while it traces."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
 
 
 def bytes_in(folder: Path) -> int:

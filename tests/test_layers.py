@@ -335,6 +335,53 @@ def test_tests_mirror_the_tree():
     assert not homeless
 
 
+NEIGHBORS = {
+    "definitions and identities, which a store compares and does not show": """
+        core/test_calls.py data/test_calendar.py definitions/test_identities.py
+        dgps/test_own_names.py dgps/test_placebo.py generators/test_model_files.py
+        generators/test_stored_names.py mistakes/stores.py public_parts.py
+        results/test_damaged_stores.py results/test_store.py run/test_null_and_level.py""",
+    "a replay as a table, which the command prints": """
+        results/test_failures.py results/test_several_studies.py test_golden.py""",
+    "a part of the run between its neighbors: plans, stores, workers, what is shown": """
+        core/test_escapes.py drawn_panels.py run/test_engine.py run/test_evaluate.py
+        run/test_planning.py run/test_progress.py test_startup.py""",
+    "rows and sentences on their way to a table or a command": """
+        datasets/test_datasets.py host/test_samples.py readers/test_readers.py
+        report/test_tables.py run/test_estimate.py test_remedies.py""",
+    "statistics of one room that the tests of another compute": """
+        benchmarks/bench_macro.py generators/test_macro_panel.py""",
+    "a function that is replaced, so that nothing is fit, or kept elsewhere": """
+        conftest.py fidelity/test_programs.py""",
+}
+"""Files of tests that import private modules of other rooms, by the reason; none but these."""
+
+OWN = 68
+"""Files of tests that import private modules of their own room: functions with a reference of
+their own, most of them numeric. What can be said through a public name is said so."""
+
+
+def private_modules(file):
+    """Return the rooms whose private modules, or private names, a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        for module, names in imported_by(node):
+            paths = [f"{module}.{name}".split(".") for name in names] or [module.split(".")]
+            found |= {p[1].strip("_") for p in paths if p[0] == "mcsim" and any(map(is_private, p))}
+    return found
+
+
+def test_tests_go_through_public_doors_where_they_can():
+    tests = Path(__file__).parent
+    rooms = {file: private_modules(file) for file in tests.rglob("*.py")}
+    own = [file for file, found in rooms.items() if file.parent.name in found]
+    others = {
+        str(file.relative_to(tests)) for file, found in rooms.items() if found - {file.parent.name}
+    }
+    assert others == {name for names in NEIGHBORS.values() for name in names.split()}
+    assert len(own) <= OWN
+
+
 def test_files_of_tests_are_about_one_noun():
     tests = Path(__file__).parent
     sizes = {

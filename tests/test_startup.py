@@ -18,14 +18,13 @@ import pytest
 from rich.console import Console
 
 import mcsim
-from mcsim._core.design import Design
+from mcsim import Design, Study
 from mcsim._core.screen import Screen
 from mcsim._host.payload import Payload
 from mcsim._host.pool import WorkerPool
 from mcsim._host.worker import estimate_piece
 from mcsim._run.plan import CellPlan
 from mcsim._run.progress import Progress, awaited
-from mcsim._run.study import Study
 from mcsim.testing import constant_dgp, exact_estimator
 
 HEAVY = {

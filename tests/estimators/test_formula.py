@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcsim import Panel
-from mcsim._core.records import Calendar
 from mcsim.errors import InputError
 from mcsim.estimators._expression import (
     design_matrix,
@@ -200,7 +199,7 @@ def test_a_lag_is_the_value_of_the_period_before():
 def test_a_lag_is_observed_where_its_period_is():
     mask = jnp.asarray([[True, True, False, True, True]])
     lag, two, own = parse_regression("y ~ lag(a) + a:lag(a, 2) + a").regressors
-    calendar = Calendar((0, 1, 2, 3, 4))
+    calendar = Panel({"a": np.zeros((1, 5))}).calendar
     assert observed_cells(lag, mask, calendar).tolist() == [[False, True, True, False, True]]
     assert observed_cells(two, mask, calendar).tolist() == [[False, False, False, True, False]]
     assert observed_cells(own, mask, calendar).tolist() == mask.tolist()

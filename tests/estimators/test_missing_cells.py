@@ -11,8 +11,6 @@ import statsmodels.api as sm
 
 import mcsim
 from mcsim import Estimate, Panel, Sample, Study
-from mcsim._results.caveats import means_of
-from mcsim._run.compiled import estimate_chunk
 from mcsim.estimators import callaway_santanna, fixed_effects, ols
 
 UNITS, PERIODS = 12, 4
@@ -109,21 +107,25 @@ def test_one_rule_for_native_and_host_samples(dgp):
                 assert row.se == pytest.approx(se, rel=1e-9)
 
 
+def one_of_two(key, design):
+    """Draw the first sample, which has no gaps, or another one; the truth says which."""
+    first = jax.random.bernoulli(key)
+    columns = {
+        name: jnp.where(first, v[0], v[design["other"].astype(int)]) for name, v in STACKED.items()
+    }
+    return Sample(Panel(columns), {"x": first.astype(float)})
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_samples_without_missing_cells_are_the_same_bits_beside_those_with():
-    keys = jax.random.split(jax.random.key(0), 2)
-    clean, holed = (Panel(SAMPLES[seed]) for seed in (0, 1))
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), clean, holed)
-    twice = jax.tree.map(lambda *leaves: jnp.stack(leaves), clean, clean)
-    for estimator in (ESTIMATORS["ols"], ESTIMATORS["within"]):
-        mixed = estimate_chunk("e", estimator, keys, both)
-        pure = estimate_chunk("e", estimator, keys, twice)
-        for label, estimate in pure.items():
-            for ours, theirs in zip(mixed[label], estimate, strict=True):
-                np.testing.assert_array_equal(ours[0], theirs[0])
-
-
-def test_a_chunk_without_missing_cells_counts_in_the_mean():
-    assert means_of([{}, {"cells": jnp.array([2.0, 4.0])}]) == {"cells": 1.5}
+    chosen = {name: ESTIMATORS[name] for name in ("ols", "within")}
+    study = Study(one_of_two, chosen, mcsim.grid(other=[2.0, 1.0]))  # without gaps, and with
+    rows = mcsim.run(study, reps=32, workers=0, progress=False).replicates
+    firsts = rows[rows["truth"] == 1.0].groupby(["estimator", "inference"])
+    assert set(rows["other"]) == {1.0, 2.0}
+    for _, frame in firsts:
+        assert set(frame["other"]) == {1.0, 2.0}
+        assert len(frame[["value", "se", "lower", "upper", "df", "p_value"]].drop_duplicates()) == 1
 
 
 def test_estimate_follows_the_rule_and_so_does_a_mask():

@@ -32,6 +32,7 @@ from mcsim.generators import (
 )
 
 KEY = mcsim.key(1)
+TOP = 25862.32  # of earnings in a cross-section
 LONGEST_WAIT = 120  # seconds for the fit of another process, after which it is made here
 
 # Trainers
@@ -105,6 +106,33 @@ def mixed_frame(n=200, t=4, seed=0):
             "school": np.round(8 + 8 * trait),
         }
     )
+
+
+def mixed_cross_section(n=300, seed=0):
+    """Columns of all kinds: a derived binary, an excluded pair, earnings with two mass points."""
+    rng = np.random.default_rng(seed)
+    treat = (np.arange(n) % 3 == 0).astype(float)
+    race = rng.integers(0, 3, n)
+    school = rng.integers(7, 16, n).astype(float)
+    wage = np.exp(rng.normal(9 + 0.05 * school, 0.8))
+    wage = np.where(rng.uniform(size=n) < 0.3 - 0.15 * treat, 0.0, np.minimum(wage, TOP))
+    return Panel(
+        {
+            "treat": treat,
+            "age": rng.integers(17, 56, n).astype(float),
+            "black": (race == 1).astype(float),
+            "hispanic": (race == 2).astype(float),
+            "school": school,
+            "dropout": (school < 12).astype(float),
+            "weeks": rng.integers(0, 3_000, n).astype(float),
+            "wage": wage,
+        }
+    )
+
+
+def treated(n, share=0.5):
+    """The treatment that units are to be drawn with: this share of them, the first."""
+    return {"treat": (np.arange(n) < share * n).astype(float)}
 
 
 def volatile_panel(n=300, periods=8, seed=0):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mcsim
+from generators.fits import TOP, mixed_cross_section, treated
 from mcsim import Panel
 from mcsim.dgps import PotentialOutcomes
 from mcsim.errors import InputError, TrainingDiverged
@@ -20,40 +21,16 @@ from mcsim.generators._training.steps import run_segment
 
 KEY = jax.random.key(1)
 TINY = Autoregressive(hidden=(8,), steps=5, batch_size=32)
-TOP = 25862.32
-
-
-def mixed_panel(n=300, seed=0):
-    """Columns of all kinds: an excluded pair of categories, earnings with two atoms."""
-    rng = np.random.default_rng(seed)
-    treat = (np.arange(n) % 3 == 0).astype(float)
-    race = rng.integers(0, 3, n)
-    age = rng.integers(17, 56, n).astype(float)
-    wage = np.exp(rng.normal(8 + 0.03 * age, 0.8))
-    wage = np.where(rng.uniform(size=n) < 0.3 - 0.15 * treat, 0.0, np.minimum(wage, TOP))
-    return Panel(
-        {
-            "treat": treat,
-            "age": age,
-            "black": (race == 1).astype(float),
-            "hispanic": (race == 2).astype(float),
-            "wage": wage,
-        }
-    )
 
 
 @pytest.fixture(scope="module")
 def panel():
-    return mixed_panel()
+    return mixed_cross_section().select(["treat", "age", "black", "hispanic", "wage"])
 
 
 @pytest.fixture(scope="module")
 def generator(panel):
     return TINY.fit(jax.random.key(0), panel, given=["treat"], progress=False)
-
-
-def treated(n, share=0.5):
-    return {"treat": (np.arange(n) < share * n).astype(float)}
 
 
 @pytest.mark.slow
@@ -136,7 +113,7 @@ def test_recipes_by_the_number_of_rows():
 
 def test_many_rows_give_every_level_a_logit():
     big = Panel({"age": np.arange(17.0, 56.0)[np.arange(4_000) % 39], "x": np.arange(4_000) % 2.0})
-    for panel, free in ((mixed_panel().select(["age", "black"]), False), (big, True)):
+    for panel, free in ((mixed_cross_section().select(["age", "black"]), False), (big, True)):
         fit = replace(TINY, steps=1).fit(jax.random.key(0), panel, progress=False)
         (head,) = (h for h in fit.architecture.drawn if h.name == "age")
         assert isinstance(head, Levels)
@@ -225,7 +202,9 @@ def test_bad_configurations_are_reported_together():
     ):
         assert name in str(caught.value)
     with pytest.raises(InputError, match="order: got"):
-        Autoregressive(order=("wage",)).fit(jax.random.key(0), mixed_panel(), progress=False)
+        Autoregressive(order=("wage",)).fit(
+            jax.random.key(0), mixed_cross_section(), progress=False
+        )
 
 
 def test_divergence_is_an_error_with_a_remedy(panel):

@@ -1,6 +1,7 @@
 """Generators of cross-sections: what is drawn is possible, coupled, jittable, and like the data."""
 
 import warnings
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,50 +9,22 @@ import numpy as np
 import pytest
 
 import mcsim
-from generators.fits import TINY_WGAN
+from generators.fits import TINY_WGAN, TOP, mixed_cross_section, treated
 from mcsim import Panel
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import WGAN, fit_many
 from mcsim.generators._cross_sections.recipe import generation_order
 from mcsim.generators._training.steps import run_segment
 
-TOP = 25862.32
-
-
-def mixed_panel(n=300, seed=0):
-    """Columns of all kinds: a derived binary, an excluded pair, earnings with two atoms."""
-    rng = np.random.default_rng(seed)
-    treat = (np.arange(n) % 3 == 0).astype(float)
-    race = rng.integers(0, 3, n)
-    school = rng.integers(7, 16, n).astype(float)
-    wage = np.exp(rng.normal(9 + 0.05 * school, 0.8))
-    wage = np.where(rng.uniform(size=n) < 0.3 - 0.15 * treat, 0.0, np.minimum(wage, TOP))
-    return Panel(
-        {
-            "treat": treat,
-            "age": rng.integers(17, 56, n).astype(float),
-            "black": (race == 1).astype(float),
-            "hispanic": (race == 2).astype(float),
-            "school": school,
-            "dropout": (school < 12).astype(float),
-            "weeks": rng.integers(0, 3_000, n).astype(float),
-            "wage": wage,
-        }
-    )
-
 
 @pytest.fixture(scope="module")
 def panel():
-    return mixed_panel()
+    return mixed_cross_section()
 
 
 @pytest.fixture(scope="module")
 def generator(panel, fit_once):
     return fit_once(TINY_WGAN, panel, jax.random.key(0), given=["treat"])
-
-
-def treated(n, share=0.5):
-    return {"treat": (np.arange(n) < share * n).astype(float)}
 
 
 @pytest.mark.slow
@@ -195,7 +168,7 @@ def change(panel, **columns):
     [
         (lambda p: p, ["treet"], "did you mean 'treat'"),
         (lambda p: p, "treat", r"given=\['treat'\]"),
-        (lambda p: p, list(mixed_panel()), "at least one left to draw"),
+        (lambda p: p, list(mixed_cross_section()), "at least one left to draw"),
         (lambda p: p.take(np.arange(19)), ["treat"], "got 19 rows, expected at least 20"),
         (lambda p: change(p, age=p["age"].at[3].set(np.nan)), [], "'age': 1 values are not finite"),
         (lambda p: change(p, age=p["age"].at[3].set(np.inf)), [], "'age': 1 values are not finite"),
@@ -223,7 +196,7 @@ def test_bad_configurations_are_reported_together():
     for name in ("steps: got 0", "hidden", "learning_rate", "average", "batch_size"):
         assert name in str(caught.value)
     with pytest.raises(InputError, match="order: got"):
-        WGAN(order=("wage",)).fit(jax.random.key(0), mixed_panel(), progress=False)
+        WGAN(order=("wage",)).fit(jax.random.key(0), mixed_cross_section(), progress=False)
 
 
 @pytest.mark.slow
@@ -249,11 +222,24 @@ def test_divergence_is_an_error_with_a_remedy(panel):
         wild.fit(jax.random.key(0), panel, given=["treat"], progress=False)
 
 
+@pytest.mark.slow
+def test_a_rare_stratum_has_outcome_rows(panel):
+    """Half of the outcome rows are of the smallest stratum: another fit than one without them."""
+    rare = panel.with_columns({"treat": np.arange(300) % 25 == 0})
+    draws = []
+    for share in (0.3, 0.0):
+        trainer = replace(TINY_WGAN, outcome_share=share)
+        generator = trainer.fit(jax.random.key(0), rare, given=["treat"], progress=False)
+        assert all(np.isfinite(values).all() for values in generator.losses.values())
+        sample = generator.sample(jax.random.key(1), 200, given=treated(200))
+        draws.append(np.asarray(sample["wage"]))
+        assert 0 <= draws[-1].min() <= draws[-1].max() <= TOP
+    assert (draws[0] != draws[1]).any()
+
+
 def test_floats_and_keys_do_not_compile_again(panel):
     TINY_WGAN.fit(jax.random.key(0), panel, given=["treat"], progress=False)
     before = run_segment._cache_size()
-    from dataclasses import replace
-
     other = replace(TINY_WGAN, learning_rate=2e-3, moment_weight=0.5, temperature=0.7)
     other.fit(jax.random.key(1), panel, given=["treat"], progress=False)
     fit_many(other, jax.random.split(jax.random.key(2), 3), panel, given=["treat"], progress=False)
@@ -346,7 +332,7 @@ def test_bad_ensembles(panel):
 
 
 def test_order_of_generation():
-    schema = mcsim.infer_schema(mixed_panel())
+    schema = mcsim.infer_schema(mixed_cross_section())
     order = generation_order(schema, ("treat",))
     assert order == ("black", "hispanic", "dropout", "school", "age", "weeks", "wage")
 

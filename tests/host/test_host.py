@@ -11,7 +11,6 @@ import statsmodels.formula.api as smf
 import mcsim
 from mcsim import Design, Estimate, Panel, Study, from_frame, run
 from mcsim._host.host import HostDGP, HostEstimator, rng_from_words
-from mcsim._readers import read_result
 from mcsim.dgps import Bootstrap
 from mcsim.errors import ContractError, InputError
 from mcsim.testing import check_dgp, check_estimator
@@ -105,11 +104,17 @@ def test_the_generator_is_philox_under_the_key():
 
 def test_statsmodels_results_are_read():
     exog = sm.add_constant(DATA[["treat", "age"]])
+    panel, _ = from_frame(DATA)
+
+    def read(fit):
+        estimator = mcsim.host(term="treat", estimand="att")(lambda frame: fit)
+        return mcsim.estimate(estimator, panel).iloc[0]
+
     fit = sm.OLS(DATA["y"], exog).fit(cov_type="HC1")
-    estimate = read_result(fit, term="treat", estimand="att")["att", ""]
+    estimate = read(fit)
     assert (estimate.value, estimate.se) == (fit.params["treat"], fit.bse["treat"])
-    assert estimate.df == np.inf
-    classical = read_result(sm.OLS(DATA["y"], exog).fit(), term="treat")["", ""]
+    assert (estimate.estimand, estimate.df) == ("att", np.inf)
+    classical = read(sm.OLS(DATA["y"], exog).fit())
     assert classical.df == 37
 
 

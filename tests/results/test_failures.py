@@ -11,6 +11,7 @@ import pytest
 import mcsim
 from command_line import mcsim_command
 from mcsim import Estimate, Panel, Sample, Status, Study, grid, run
+from mcsim._results.caveats import means_of
 from mcsim._results.failures import often_failing
 from mcsim._results.store import Store
 from mcsim._results.store_files import read_block, write_block
@@ -330,3 +331,7 @@ def test_beyond_five_reasons_the_others_are_counted():
     assert len(reasons) == 6
     assert reasons[-1].startswith("and ")
     assert results.failures["replications"].sum() == 64
+
+
+def test_a_chunk_without_missing_cells_counts_in_the_mean():
+    assert means_of([{}, {"cells": np.array([2.0, 4.0])}]) == {"cells": 1.5}

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import mcsim
-from mcsim import Estimate, Panel, Sample, Study, estimators, grid
-from mcsim._core.design import Design
+from mcsim import Design, Estimate, Panel, Sample, Study, estimators, grid
 from mcsim._run import compiled
 from mcsim._run.compiled import draw_chunk
 from mcsim._run.replay import replay

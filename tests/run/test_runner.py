@@ -151,6 +151,20 @@ def test_a_replayed_replication_gives_its_row(rows, store, rep):
     assert sorted(replayed["value"]) == sorted(stored["value"])
 
 
+def test_replay_keeps_estimands_of_one_estimator_apart(tmp_path):
+    def moments(key, panel):
+        y = panel["y"]
+        return {"mean": Estimate(y.mean(), 1.0), "sd": Estimate(y.std(), 1.0)}
+
+    study = Study(dgp=constant_dgp(truth=1.0), estimators={"moments": moments})
+    with pytest.warns(UserWarning, match="truth of its"):
+        run(study, reps=4, store=tmp_path / "store", workers=0, progress=False)
+    cell = mcsim.open(tmp_path / "store").study["cells"][0]["hash"]
+    _, rows = replay(study, tmp_path / "store", cell, 3)
+    assert rows["estimand"].tolist() == ["mean", "sd"]
+    np.testing.assert_array_equal(rows["value"], rows["stored"])
+
+
 def test_a_dgp_that_draws_from_numpy_is_warned_of(tmp_path):
     def frozen(key, design):
         return Sample(
