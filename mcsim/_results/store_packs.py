@@ -107,8 +107,10 @@ class Packs:
         for file in sorted(self._folder.glob("*.parquet")):
             try:
                 self._add(_listed(file))
-            except FileNotFoundError:  # it became part of another one meanwhile
-                return self._list()
+            except FileNotFoundError:
+                if not file.is_symlink():  # it became part of another one meanwhile
+                    return self._list()
+                self.faults[file] = f"pack {file.name}: is a link to nothing"
             except StoreError as error:
                 self.faults[file] = str(error)
         return None

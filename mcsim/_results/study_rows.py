@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mcsim._core.records import Status
-from mcsim._results.failures import has_failed, with_skipped, without_success
+from mcsim._results.failures import has_failed, with_skipped
 from mcsim._results.store import Store
 from mcsim._results.store_files import TEXTS, is_there, read_table, start_of
 from mcsim._results.store_packs import Packs, block_files
@@ -194,9 +194,7 @@ class _Reader:
             name: self._codes_in(table, name) if name in TEXTS else table[name].to_numpy()
             for name in COLUMNS
         }
-        for start, stop, part, name in run:
-            if start_of(name) == 0:
-                self._note_first(table.slice(start - starts[0], stop - start), part)
+        self._note_first(table, run)
         if self._reps is not None and not (asked := columns["rep"] < self._reps).all():
             columns = {name: values[asked] for name, values in columns.items()}
             of_part = of_part[asked]
@@ -208,11 +206,16 @@ class _Reader:
         codes = [known.setdefault(text, len(known)) for text in values.dictionary.to_pylist()]
         return np.array(codes, np.int32)[values.indices.to_numpy()]
 
-    def _note_first(self, block: pa.Table, part: int) -> None:
-        """Note a first block without any success, because of which others were skipped."""
-        statuses = block["status"].unique().to_pylist()
-        if without_success(pd.DataFrame({"status": statuses})):
-            self.parts[part] = self.parts[part]._replace(first=block.to_pandas())
+    def _note_first(self, table: pa.Table, run: list[tuple[int, int, int, str]]) -> None:
+        """Note first blocks without any success, because of which others were skipped."""
+        failed = has_failed(table.select(["status"]).to_pandas()).to_numpy()
+        if not failed.any():
+            return
+        for start, stop, part, name in run:
+            rows = slice(start - run[0][0], stop - run[0][0])
+            if start_of(name) == 0 and failed[rows].all():
+                block = table.slice(rows.start, stop - start).unify_dictionaries()
+                self.parts[part] = self.parts[part]._replace(first=block.to_pandas())
 
 
 # Completing

@@ -130,7 +130,7 @@ def run(
                 register(home, cell_plan)
             asked = manifest(study, seed, reps, plans)
             with _recorded(home, asked, None if source is None else Path(source)) as record:
-                with screen.step("computing truths"):
+                with screen.step("computing truths"), one_blas_thread():
                     truths = store_truths(plans, home, pool)
                 with Progress(study, plans, reps, screen=screen) as display:
                     runners, damaged = _runners(plans, truths, reps, home, pool, display)
