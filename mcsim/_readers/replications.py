@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcsim.errors import InputError, did_you_mean, raise_all, warn
+from mcsim.errors import Fault, Option, did_you_mean, raise_all, warn
 
 ROLES = {
     "value": ("value", "est", "estimate", "b", "beta", "coef", "theta_hat", "theta"),
@@ -31,6 +31,9 @@ ROLES = {
     "status": ("status",),
 }
 """Names of columns by what they hold; points are underscores, in lower case."""
+
+_EXAMPLE = {"value": "estimate", "se": "std_error", "estimator": "method", "rep": "dataset"}
+"""How columns are named, in a message."""
 
 _NUMBERS = ("value", "se", "variance", "lower", "upper", "p_value", "df", "truth")
 _STUBS = {"value": ("est", "estimate", "b", "value"), "se": ("se", "stderr", "std_error")}
@@ -71,10 +74,8 @@ def tidy_replications(
     if "value" not in roles:
         if (wide := _long_of_wide(frame.set_axis(columns, axis=1), named)) is not None:
             return tidy_replications(wide, given, by)
-        raise InputError(
-            f"value: no column of estimates is known among {', '.join(columns) or 'none'}; name "
-            "it: value='estimate', se='std_error', estimator='method', rep='dataset'"
-        )
+        fault = f"value: no column of estimates is known among {', '.join(columns) or 'none'}"
+        raise_all([Fault(fault, ["name it: ", Option(_quoted(_EXAMPLE), "roles", _EXAMPLE)])])
     frame = frame.set_axis(columns, axis=1)
     factors = _factors(frame, set(roles.values())) if by is None else list(by)
     rows = pd.DataFrame({role: frame[name] for role, name in roles.items()})
@@ -85,6 +86,10 @@ def tidy_replications(
         if "se" not in rows:
             rows["se"] = np.sqrt(variance.where(variance >= 0))
     return pd.concat([rows, frame[factors]], axis=1), factors
+
+
+def _quoted(named: Mapping[str, str]) -> str:
+    return ", ".join(f"{role}={name!r}" for role, name in named.items())
 
 
 def _plain(name: str) -> str:

@@ -13,10 +13,11 @@ from mcsim._core.protocols import faults_of_level, faults_of_null
 from mcsim._core.records import Status
 from mcsim._data.files import read_table
 from mcsim._readers.replications import tidy_replications
+from mcsim._results.display import counted
 from mcsim._results.failures import COLUMNS, has_failed
 from mcsim._results.results import GENERAL_CAVEATS, Results
 from mcsim._results.store_records import COLUMNS as BLOCK
-from mcsim.errors import InputError, raise_all, warn
+from mcsim.errors import Fault, InputError, Option, raise_all, warn
 from mcsim.measures._replications import complete_intervals
 
 _TEXTS = {"dgp": "dgp", "estimator": "estimate", "estimand": "estimate", "inference": ""}
@@ -119,7 +120,10 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
         if name not in rows and name not in ("rep", "status"):
             rows[name] = np.nan
     if rows["truth"].isna().all():
-        warn("truth: the table has none, so that bias and coverage are missing; give truth=")
+        warn(
+            "truth: the table has none, so that bias and coverage are missing; give "
+            "truth=0.5, or the name of its column (mcsim report FILE --truth 0.5)"
+        )
     known = rows[["value", "p_value", "lower"]].notna().any(axis=1)
     worded = "status" in rows and not pd.api.types.is_numeric_dtype(rows["status"])
     status = rows["status"].astype(str) if worded else Status.OK.label
@@ -143,21 +147,33 @@ def _checked(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     if twice.any():
         which = rows.loc[twice, ["rep", *label]].iloc[0].to_dict()
         faults.append(
-            f"rep: {int(twice.sum()):,} replications occur twice, the first is {_words(which)}; "
-            "name the columns of the design in by=, or those of estimator and estimand"
+            Fault(
+                f"rep: {counted(int(twice.sum()), 'replication')} occur twice, the first is "
+                f"{_words(which)}",
+                [
+                    "name the columns of the design in ",
+                    Option("by=", "by"),
+                    ", or those of estimator and estimand",
+                ],
+            )
         )
     if spread.any():
         which = spread[spread].index.to_frame(index=False).head(_FEW).to_dict("records")
         faults.append(
-            f"truth: the values differ within {int(spread.sum()):,} cells, such as "
-            f"{_words(which[0])}; name the factor that it depends on in by="
+            Fault(
+                f"truth: the values differ within {counted(int(spread.sum()), 'cell')}"
+                + (f", such as {words}" if (words := _words(which[0])) else ""),
+                ["name the factor that it depends on in ", Option("by=", "by")],
+            )
         )
     raise_all(faults)
     return rows
 
 
 def _words(row: dict[Any, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in row.items() if value != "")
+    return ", ".join(
+        f"{name}={value}" for name, value in row.items() if value not in ("", _TEXTS.get(name))
+    )
 
 
 def _results(rows: pd.DataFrame, factors: list[str], level: float, null: float) -> Results:
