@@ -30,8 +30,8 @@ _FEW = 3  # cells named in a message
 def read_replications(
     path: str | PathLike[str] | pd.DataFrame,
     *,
-    value: str | None = None,
-    se: str | None = None,
+    value: str | Sequence[str] | None = None,
+    se: str | Sequence[str] | None = None,
     truth: str | float | None = None,
     estimator: str | None = None,
     rep: str | None = None,
@@ -55,7 +55,8 @@ def read_replications(
     path : path or pandas.DataFrame
         A file (.csv, .tsv, .parquet, .dta), one row per replication and estimator; or a frame.
     value, se, lower, upper, df, p_value : str, optional
-        Columns of the estimate, its standard error, interval, degrees of freedom and p-value.
+        Columns of the estimate, its standard error, interval, degrees of freedom and p-value. Of a
+        table with a column for each estimator ``value`` is a list of them, and so is ``se``.
     truth : str or float, optional
         Column of the true value, or the value itself.
     estimator, estimand, dgp : str, optional
@@ -93,7 +94,13 @@ def read_replications(
     """
     by = [by] if isinstance(by, str) else by
     faults = faults_of_level(level) + faults_of_null(null)
-    faults += faults_of_strings("by", by) if by is not None else []
+    for argument, names in (("by", by), ("value", value), ("se", se)):
+        if names is not None and not isinstance(names, str):
+            faults += faults_of_strings(argument, names)
+    if isinstance(value, str) and isinstance(se, list | tuple):
+        faults.append(f"se: got {list(se)}, expected one column, as of value")
+    if isinstance(se, str) and isinstance(value, list | tuple):
+        faults.append(f"se: got {se!r}, expected a list, a column for each of {list(value)}")
     if not (truth is None or isinstance(truth, str) or is_finite(truth)):
         faults.append(f"truth: got {truth!r}, expected a column's name or a number")
     raise_all(faults)
@@ -181,14 +188,15 @@ def _results(rows: pd.DataFrame, factors: list[str], level: float, null: float) 
     order = [*factors, "dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower"]
     rows = rows[[*order, "upper", "df", "p_value", "truth", "status"]].reset_index(drop=True)
     groups = rows.groupby(where, sort=False, dropna=False)
+    by_cell = rows[[*where, "estimator"]].drop_duplicates().groupby(where, sort=False, dropna=False)
     cells = [
         {
             "hash": "",
-            "dgp": str(part["dgp"].iloc[0]),
-            "design": part[factors].iloc[0].to_dict(),
-            "estimators": [[name, ""] for name in dict.fromkeys(part["estimator"])],
+            "dgp": str(cell[0]),
+            "design": dict(zip(factors, cell[1:], strict=True)),
+            "estimators": [[name, ""] for name in estimators],
         }
-        for _, part in groups
+        for cell, estimators in by_cell["estimator"]
     ]
     study = {
         "aim": "", "null": null, "level": level, "scale": 1.0, "unit": "", "caveats": [],

@@ -120,8 +120,12 @@ def report_command(
     only: Annotated[
         list[str] | None, typer.Option(help="FACTOR=VALUE of the cells to keep; may be repeated.")
     ] = None,
-    value: Annotated[str | None, typer.Option(help="Of a file: column of estimates.")] = None,
-    se: Annotated[str | None, typer.Option(help="Of a file: column of standard errors.")] = None,
+    value: Annotated[
+        str | None, typer.Option(help="Of a file: column of estimates, or one per estimator: a,b.")
+    ] = None,
+    se: Annotated[
+        str | None, typer.Option(help="Of a file: column of standard errors, or several.")
+    ] = None,
     truth: Annotated[
         str | None, typer.Option(help="Of a file: the true value, or its column.")
     ] = None,

@@ -114,8 +114,14 @@ def report(
 def _read(
     file: Path, level: float, of_table: Mapping[str, Any], reading: Mapping[str, Any]
 ) -> Results:
-    """Read replications; a truth that is a number is the value itself."""
+    """Read replications; a truth that is a number is the value itself.
+
+    Several columns of estimates, with commas between them, are several estimators.
+    """
     options = {name: value for name, value in of_table.items() if value is not None}
+    if "," in options.get("value", ""):
+        several = {name: options[name].split(",") for name in ("value", "se") if name in options}
+        options |= {name: [part.strip() for part in parts] for name, parts in several.items()}
     with suppress(KeyError, ValueError):
         options["truth"] = float(options["truth"])
     return read_replications(read_frame(file, reading), level=level, **options)

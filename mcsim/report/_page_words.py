@@ -68,12 +68,14 @@ def verdicts(summary: pd.DataFrame, level: float) -> np.ndarray:
 
 
 def cell_name(factors: Sequence[str], row: Sequence[Any]) -> str:
-    """Return the name of a cell: its DGP and the values of its factors."""
+    """Return the name of a cell: its DGP and the values of its factors.
+
+    A table of another program that names no DGP has the name "dgp" for it, which says nothing.
+    """
     dgp, *values = row
     pairs = zip(factors, values, strict=True)
-    return " ".join(
-        [str(dgp), *(f"{name}={label(value)}" for name, value in pairs if label(value))]
-    )
+    named = [f"{name}={label(value)}" for name, value in pairs if label(value)]
+    return " ".join(named if named and str(dgp) == "dgp" else [str(dgp), *named])
 
 
 def averages(summary: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFrame:

@@ -104,6 +104,14 @@ def test_columns_of_a_file_are_named_by_options(folder):
     assert "1 cell of 2 replications" in text
 
 
+def test_a_column_for_each_estimator(folder):
+    frame = pd.DataFrame({"mean": [0.4, 0.6], "median": [0.5, 0.6]})
+    frame.to_stata(folder / "both.dta", write_index=False)
+    done = mcsim_command("report", folder / "both.dta", "--value", "mean,median", "--truth", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert "<dd>mean<br>median</dd>" in (folder / "both.html").read_text()
+
+
 def test_replay_without_a_cell_lists_the_cells_and_what_failed(folder):
     done = mcsim_command("replay", folder / "study.py", "--store", folder / "store")
     assert done.returncode == 0, done.stderr
