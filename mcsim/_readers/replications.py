@@ -66,7 +66,7 @@ def tidy_replications(
         frame = _long_of_columns(frame.set_axis(columns, axis=1), given["value"], given["se"])
         given = {**given, "value": "value", "se": "se" if given["se"] else None,
                  "estimator": "estimator"}  # fmt: skip
-        columns = list(frame)
+        columns = list(map(str, frame))
     named = {role: name for role, name in given.items() if isinstance(name, str)}
     asked = [*named.items(), *(("by", name) for name in by or ())]
     raise_all(
@@ -124,7 +124,7 @@ def _long_of_columns(
     listed = [] if errors is None else list(errors)
     unknown = [("value", name) for name in values] + [("se", name) for name in listed]
     faults = [
-        f"{role}: the table has no column {name!r}{did_you_mean(name, list(frame))}"
+        f"{role}: the table has no column {name!r}{did_you_mean(name, map(str, frame))}"
         for role, name in unknown
         if name not in frame
     ]

@@ -35,6 +35,7 @@ from mcsim._run.evaluate import replications
 from mcsim._run.plan import CellPlan, plan
 from mcsim._run.run import run
 from mcsim._run.study import Study, faults_of_reps
+from mcsim._run.truth import store_truths
 from mcsim.cli._app import say
 from mcsim.errors import (
     InputError,
@@ -156,13 +157,16 @@ def sample(
         raise InputError(f"--out: {folder} exists, expected an empty folder or a new name")
     study = load_study_file(file).study
     with tempfile.TemporaryDirectory(prefix="mcsim-") as scratch:
-        found = _cell_of(plan(study, seed, Store.create(scratch)), cell or "")
-    raise_all(faults_of_reps(reps, {found.cell.dgp_name: found.cell.dgp}))
+        home = Store.create(scratch)
+        found = _cell_of(plan(study, seed, home), cell or "")
+        raise_all(faults_of_reps(reps, {found.cell.dgp_name: found.cell.dgp}))
+        computed = store_truths([found], home, WorkerPool(0))[found.hash].values
+    known = {name: value for name, (value, _) in computed.items()}
     make_folder(folder)
     truths = []
     for rep, frame, truth in _samples(found, reps):
         frame.to_csv(folder / f"r{rep:07d}.csv")
-        truths.append({"rep": rep, **truth})
+        truths.append({"rep": rep, **known, **truth})
     pd.DataFrame(truths).to_csv(folder / "truth.csv", index=False)
     say(f"{reps:,} samples of cell {found.cell.name!r} in {folder}")
 
