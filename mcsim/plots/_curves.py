@@ -147,8 +147,8 @@ def power(
     factors = [n for n in several(results.replicates, results.factors) if n != GENERATOR]
     if x is None:
         if len(factors) != 1:
-            known = f"one of {factors}" if factors else "a study over a grid, such as effect=[0, 1]"
-            raise InputError(f"x: got none, expected the factor on the axis, {known}")
+            has = factors or "one cell: give it designs=mcsim.grid(effect=[0.0, 0.5, 1.0])"
+            raise InputError(f"x: got none, expected the factor on the axis; the study has {has}")
         (x,) = factors
     rows, names = _rows(results, x, "rejection", by, dgp, estimators)
     figure, facets = _drawn(results, rows, names, x, "rejection", by, width_of(width))
