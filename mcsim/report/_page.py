@@ -71,11 +71,12 @@ def write_html(results: Results, path: str | Path, *, store: str | Path | None =
 
 
 def _page(results: Results, store: Store | None) -> str:
-    where = ["dgp", *results.factors]
-    _require_size(results.replicates[[*where, *LABELS]].drop_duplicates(), results.factors)
+    factors = results.factors
+    where = ["dgp", *factors]
+    _require_size(results.replicates[[*where, *LABELS]].drop_duplicates(), factors)
     summary = results.summary(measures=SHOWN)
     cells = summary[where].drop_duplicates().reset_index(drop=True)
-    names = [cell_name(results.factors, row) for row in cells.itertuples(index=False)]
+    names = [cell_name(factors, row) for row in cells.itertuples(index=False)]
     numbers = summary[where].merge(cells.assign(_cell=range(len(cells))), how="left", on=where)
     places = numbers["_cell"].tolist()
     aim = results.study.get("aim") or "Results of a Monte Carlo study"
@@ -242,10 +243,11 @@ def _failures(results: Results, store: Store | None) -> str:
             ("failed", ""), ("of", ""), ("reason", ' class="l"'), ("replay", ' class="l"'),
         )
     )  # fmt: skip
-    where = ["dgp", *results.factors]
+    factors = results.factors
+    where = ["dgp", *factors]
     lines = [
         f'<tr><td class="l">{in_html(row["estimator"])}'
-        f'<td class="l">{in_html(cell_name(results.factors, row[where].tolist()))}'
+        f'<td class="l">{in_html(cell_name(factors, row[where].tolist()))}'
         f'<td class="l">{in_html(row["status"])}<td>{row["replications"]:,}<td>{row["of"]:,}'
         f'<td class="l w">{in_html(row["reason"])}'
         f'<td class="l"><code>{in_html(_replay(row, store))}</code>'
