@@ -38,6 +38,7 @@ APART = [{"dgps", "estimators", "generators"}, {"_cross_sections", "_panels"}]
 INSIDES = {
     "report": [
         "_page",
+        "_page_measures",
         "_page_figures _page_words",
         "_notes _tables",
         "_layout",
@@ -47,7 +48,7 @@ INSIDES = {
     "testing": ["_contracts _gates"],
     "cli": [
         "_commands",
-        "_checks",
+        "_checks _reports",
         "_generators _studies",
         "_app",
         "_usage",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcsim.errors import InputError, did_you_mean, raise_all, warn
+from mcsim.errors import Fault, Option, did_you_mean, raise_all, warn
 
 ROLES = {
     "value": ("value", "est", "estimate", "b", "beta", "coef", "theta_hat", "theta"),
@@ -32,6 +32,9 @@ ROLES = {
 }
 """Names of columns by what they hold; points are underscores, in lower case."""
 
+_EXAMPLE = {"value": "estimate", "se": "std_error", "estimator": "method", "rep": "dataset"}
+"""How columns are named, in a message."""
+
 _NUMBERS = ("value", "se", "variance", "lower", "upper", "p_value", "df", "truth")
 _STUBS = {"value": ("est", "estimate", "b", "value"), "se": ("se", "stderr", "std_error")}
 _MOST_LEVELS = 100  # of a column that is taken for a factor without being named
@@ -47,7 +50,8 @@ def tidy_replications(
     frame : pandas.DataFrame
         As it was read.
     given : mapping of str to str or number
-        Columns that the caller names, by role; None to look for one.
+        Columns that the caller names, by role; None to look for one. Lists of ``value`` and ``se``
+        have a column for each estimator.
     by : sequence of str, optional
         The factors; default the other columns, if they have few values.
 
@@ -57,8 +61,13 @@ def tidy_replications(
         A column for each role that was found, then the factors.
     factors : list of str
     """
-    named = {role: name for role, name in given.items() if isinstance(name, str)}
     columns = list(map(str, frame.columns))
+    if isinstance(given["value"], list | tuple):
+        frame = _long_of_columns(frame.set_axis(columns, axis=1), given["value"], given["se"])
+        given = {**given, "value": "value", "se": "se" if given["se"] else None,
+                 "estimator": "estimator"}  # fmt: skip
+        columns = list(map(str, frame))
+    named = {role: name for role, name in given.items() if isinstance(name, str)}
     asked = [*named.items(), *(("by", name) for name in by or ())]
     raise_all(
         [
@@ -71,10 +80,9 @@ def tidy_replications(
     if "value" not in roles:
         if (wide := _long_of_wide(frame.set_axis(columns, axis=1), named)) is not None:
             return tidy_replications(wide, given, by)
-        raise InputError(
-            f"value: no column of estimates is known among {', '.join(columns) or 'none'}; name "
-            "it: value='estimate', se='std_error', estimator='method', rep='dataset'"
-        )
+        fault = f"value: no column of estimates is known among {', '.join(columns) or 'none'}"
+        example = _example(columns)
+        raise_all([Fault(fault, ["name it: ", Option(_quoted(example), "roles", example)])])
     frame = frame.set_axis(columns, axis=1)
     factors = _factors(frame, set(roles.values())) if by is None else list(by)
     rows = pd.DataFrame({role: frame[name] for role, name in roles.items()})
@@ -85,6 +93,54 @@ def tidy_replications(
         if "se" not in rows:
             rows["se"] = np.sqrt(variance.where(variance >= 0))
     return pd.concat([rows, frame[factors]], axis=1), factors
+
+
+def _example(columns: Sequence[str]) -> Mapping[str, str]:
+    """Return columns by role for a message: those of Stata's ``simulate _b _se``, if it has them.
+
+    Examples
+    --------
+    >>> _example(["_b_x", "_b_cons", "_se_x", "_se_cons"])
+    {'value': '_b_x', 'se': '_se_x'}
+    """
+    of_stata = [name.removeprefix("_b_") for name in columns if name.startswith("_b_")]
+    pairs = [name for name in of_stata if f"_se_{name}" in columns]
+    return {"value": f"_b_{pairs[0]}", "se": f"_se_{pairs[0]}"} if pairs else _EXAMPLE
+
+
+def _long_of_columns(
+    frame: pd.DataFrame, values: Sequence[str], errors: Sequence[str] | None
+) -> pd.DataFrame:
+    """Return a table with a column for each estimator as a long one.
+
+    Examples
+    --------
+    >>> _long_of_columns(pd.DataFrame({"n": [9], "mean": [0.1], "median": [0.2]}),
+    ...                  ["mean", "median"], None)
+       n estimator  value
+    0  9      mean    0.1
+    1  9    median    0.2
+    """
+    listed = [] if errors is None else list(errors)
+    unknown = [("value", name) for name in values] + [("se", name) for name in listed]
+    faults = [
+        f"{role}: the table has no column {name!r}{did_you_mean(name, map(str, frame))}"
+        for role, name in unknown
+        if name not in frame
+    ]
+    if listed and len(listed) != len(values):
+        faults.append(f"se: got {len(listed)} columns, expected one for each of {list(values)}")
+    raise_all(faults)
+    rest = frame.drop(columns=[*values, *listed])
+    parts = [rest.assign(estimator=name, value=frame[name]) for name in values]
+    if listed:
+        pairs = zip(parts, listed, strict=True)
+        parts = [part.assign(se=frame[name]) for part, name in pairs]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _quoted(named: Mapping[str, str]) -> str:
+    return ", ".join(f"{role}={name!r}" for role, name in named.items())
 
 
 def _plain(name: str) -> str:

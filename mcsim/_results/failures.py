@@ -309,11 +309,13 @@ def causes(failures: pd.DataFrame) -> str:
     for status, rows in failures.groupby("status", sort=False):
         counts = rows.groupby("reason", sort=False)["replications"].sum()
         if len(known := counts[counts.index != ""]) < 2:
-            found.append((_cause(str(status), str(next(iter(known.index), ""))), counts.sum()))
+            found.append((_cause(str(status), str(next(iter(known.index), ""))), int(counts.sum())))
             continue
         named = known.sort_values(ascending=False, kind="stable")
-        found += [(_cause(str(status), str(reason)), n) for reason, n in named[:_NAMED].items()]
-        if rest := counts.sum() - named[:_NAMED].sum():
+        found += [
+            (_cause(str(status), str(reason)), int(n)) for reason, n in named[:_NAMED].items()
+        ]
+        if rest := int(counts.sum() - named[:_NAMED].sum()):
             found.append((f"{status}: other reasons", rest))
     if len(found) == 1:
         return found[0][0]

@@ -13,10 +13,11 @@ from mcsim._core.protocols import faults_of_level, faults_of_null
 from mcsim._core.records import Status
 from mcsim._data.files import read_table
 from mcsim._readers.replications import tidy_replications
+from mcsim._results.display import counted
 from mcsim._results.failures import COLUMNS, has_failed
 from mcsim._results.results import GENERAL_CAVEATS, Results
 from mcsim._results.store_records import COLUMNS as BLOCK
-from mcsim.errors import InputError, raise_all, warn
+from mcsim.errors import Fault, InputError, Option, raise_all, warn
 from mcsim.measures._replications import complete_intervals
 
 _TEXTS = {"dgp": "dgp", "estimator": "estimate", "estimand": "estimate", "inference": ""}
@@ -29,8 +30,8 @@ _FEW = 3  # cells named in a message
 def read_replications(
     path: str | PathLike[str] | pd.DataFrame,
     *,
-    value: str | None = None,
-    se: str | None = None,
+    value: str | Sequence[str] | None = None,
+    se: str | Sequence[str] | None = None,
     truth: str | float | None = None,
     estimator: str | None = None,
     rep: str | None = None,
@@ -54,7 +55,8 @@ def read_replications(
     path : path or pandas.DataFrame
         A file (.csv, .tsv, .parquet, .dta), one row per replication and estimator; or a frame.
     value, se, lower, upper, df, p_value : str, optional
-        Columns of the estimate, its standard error, interval, degrees of freedom and p-value.
+        Columns of the estimate, its standard error, interval, degrees of freedom and p-value. Of a
+        table with a column for each estimator ``value`` is a list of them, and so is ``se``.
     truth : str or float, optional
         Column of the true value, or the value itself.
     estimator, estimand, dgp : str, optional
@@ -92,7 +94,13 @@ def read_replications(
     """
     by = [by] if isinstance(by, str) else by
     faults = faults_of_level(level) + faults_of_null(null)
-    faults += faults_of_strings("by", by) if by is not None else []
+    for argument, names in (("by", by), ("value", value), ("se", se)):
+        if names is not None and not isinstance(names, str):
+            faults += faults_of_strings(argument, names)
+    if isinstance(value, str) and isinstance(se, list | tuple):
+        faults.append(f"se: got {list(se)}, expected one column, as of value")
+    if isinstance(se, str) and isinstance(value, list | tuple):
+        faults.append(f"se: got {se!r}, expected a list, a column for each of {list(value)}")
     if not (truth is None or isinstance(truth, str) or is_finite(truth)):
         faults.append(f"truth: got {truth!r}, expected a column's name or a number")
     raise_all(faults)
@@ -119,7 +127,10 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
         if name not in rows and name not in ("rep", "status"):
             rows[name] = np.nan
     if rows["truth"].isna().all():
-        warn("truth: the table has none, so that bias and coverage are missing; give truth=")
+        warn(
+            "truth: the table has none, so that bias and coverage are missing; give "
+            "truth=0.5, or the name of its column (mcsim report FILE --truth 0.5)"
+        )
     known = rows[["value", "p_value", "lower"]].notna().any(axis=1)
     worded = "status" in rows and not pd.api.types.is_numeric_dtype(rows["status"])
     status = rows["status"].astype(str) if worded else Status.OK.label
@@ -143,21 +154,33 @@ def _checked(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     if twice.any():
         which = rows.loc[twice, ["rep", *label]].iloc[0].to_dict()
         faults.append(
-            f"rep: {int(twice.sum()):,} replications occur twice, the first is {_words(which)}; "
-            "name the columns of the design in by=, or those of estimator and estimand"
+            Fault(
+                f"rep: {counted(int(twice.sum()), 'replication')} occur twice, the first is "
+                f"{_words(which)}",
+                [
+                    "name the columns of the design in ",
+                    Option("by=", "by"),
+                    ", or those of estimator and estimand",
+                ],
+            )
         )
     if spread.any():
         which = spread[spread].index.to_frame(index=False).head(_FEW).to_dict("records")
         faults.append(
-            f"truth: the values differ within {int(spread.sum()):,} cells, such as "
-            f"{_words(which[0])}; name the factor that it depends on in by="
+            Fault(
+                f"truth: the values differ within {counted(int(spread.sum()), 'cell')}"
+                + (f", such as {words}" if (words := _words(which[0])) else ""),
+                ["name the factor that it depends on in ", Option("by=", "by")],
+            )
         )
     raise_all(faults)
     return rows
 
 
 def _words(row: dict[Any, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in row.items() if value != "")
+    return ", ".join(
+        f"{name}={value}" for name, value in row.items() if value not in ("", _TEXTS.get(name))
+    )
 
 
 def _results(rows: pd.DataFrame, factors: list[str], level: float, null: float) -> Results:
@@ -165,14 +188,15 @@ def _results(rows: pd.DataFrame, factors: list[str], level: float, null: float) 
     order = [*factors, "dgp", "estimator", "estimand", "inference", "rep", "value", "se", "lower"]
     rows = rows[[*order, "upper", "df", "p_value", "truth", "status"]].reset_index(drop=True)
     groups = rows.groupby(where, sort=False, dropna=False)
+    by_cell = rows[[*where, "estimator"]].drop_duplicates().groupby(where, sort=False, dropna=False)
     cells = [
         {
             "hash": "",
-            "dgp": str(part["dgp"].iloc[0]),
-            "design": part[factors].iloc[0].to_dict(),
-            "estimators": [[name, ""] for name in dict.fromkeys(part["estimator"])],
+            "dgp": str(cell[0]),
+            "design": dict(zip(factors, cell[1:], strict=True)),
+            "estimators": [[name, ""] for name in estimators],
         }
-        for _, part in groups
+        for cell, estimators in by_cell["estimator"]
     ]
     study = {
         "aim": "", "null": null, "level": level, "scale": 1.0, "unit": "", "caveats": [],

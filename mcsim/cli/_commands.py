@@ -96,9 +96,9 @@ def show_command(
     ] = None,
 ) -> None:
     """Show the results of a store as a table. The study's file is not needed, and not run."""
-    from mcsim.cli import _studies
+    from mcsim.cli import _reports
 
-    _studies.show(store, table, measure, over, level, study)
+    _reports.show(store, table, measure, over, level, study)
 
 
 @app.command("report")
@@ -117,11 +117,40 @@ def report_command(
     study: Annotated[
         str | None, typer.Option(help="Hash of a study in the store; default the one run last.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="FACTOR=VALUE of the cells to keep; may be repeated.")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(help="Of a file: column of estimates, or one per estimator: a,b.")
+    ] = None,
+    se: Annotated[
+        str | None, typer.Option(help="Of a file: column of standard errors, or several.")
+    ] = None,
+    truth: Annotated[
+        str | None, typer.Option(help="Of a file: the true value, or its column.")
+    ] = None,
+    estimator: Annotated[
+        str | None, typer.Option(help="Of a file: column that names the estimators.")
+    ] = None,
+    rep: Annotated[
+        str | None, typer.Option(help="Of a file: column that numbers the replications.")
+    ] = None,
+    by: Annotated[list[str] | None, typer.Option(help="Of a file: columns of the design.")] = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    thousands: Thousands = None,
+    missing_values: MissingValues = None,
 ) -> None:
     """Write the results as one page of HTML, which needs no network and no study file."""
-    from mcsim.cli import _studies
+    from mcsim.cli import _reports
 
-    _studies.report(results, out, level, study)
+    of_table = {
+        "value": value, "se": se, "truth": truth, "estimator": estimator, "rep": rep,
+        "by": _split(by),
+    }  # fmt: skip
+    reading = _reading(sep, decimal, encoding, thousands, missing_values)
+    _reports.report(results, out, level, study, only or [], of_table, reading)
 
 
 @app.command("check")
@@ -144,14 +173,19 @@ def check_command(
 @in_sentences
 def replay_command(
     file: StudyArgument,
-    store: Annotated[Path, typer.Option(help="Folder of results.")],
-    cell: Annotated[str, typer.Option(help="The cell's hash, or its first letters.")],
-    rep: Annotated[int, typer.Option(help="Number of the replication, from 0.")],
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of results; default results/<file's name>.")
+    ] = None,
+    cell: Annotated[str | None, typer.Option(help="The cell's hash, or its first letters.")] = None,
+    rep: Annotated[int | None, typer.Option(help="Number of the replication, from 0.")] = None,
 ) -> None:
-    """Redraw one sample of a study, show its data and every estimate on it."""
-    from mcsim.cli import _studies
+    """Redraw one sample of a study, show its data and every estimate on it.
 
-    _studies.replay(file, store, cell, rep)
+    Without --cell or --rep the cells are listed, with a replication of each kind of failure.
+    """
+    from mcsim.cli import _reports
+
+    _reports.replay(file, store, cell, rep)
 
 
 @app.command("fit")

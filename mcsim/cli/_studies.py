@@ -1,4 +1,4 @@
-"""The work of ``mcsim run``, ``show``, ``report`` and ``replay``, and files that define a study.
+"""The work of ``mcsim run`` and ``mcsim sample``, and files that define a study.
 
 A study file is plain Python that defines ``study``, imported once by the command that runs it.
 """
@@ -24,21 +24,18 @@ from rich.console import Console
 from mcsim._core.checks import as_path
 from mcsim._core.keys import digest
 from mcsim._core.protocols import described
-from mcsim._data.files import ENDINGS, ending_of
 from mcsim._data.frames import to_frame
 from mcsim._host.pool import WorkerPool
 from mcsim._results.failures import often_failing
-from mcsim._results.open import open_results, other_studies
-from mcsim._results.read_replications import read_replications
 from mcsim._results.results import Results
 from mcsim._results.store import Store
 from mcsim._results.store_files import make_folder, read_json, write_json
 from mcsim._run.chunks import draw
 from mcsim._run.evaluate import replications
 from mcsim._run.plan import CellPlan, plan
-from mcsim._run.replay import replay_text
 from mcsim._run.run import run
 from mcsim._run.study import Study, faults_of_reps
+from mcsim._run.truth import store_truths
 from mcsim.cli._app import say
 from mcsim.errors import (
     InputError,
@@ -51,7 +48,7 @@ from mcsim.errors import (
     type_and_message,
 )
 from mcsim.generators import model_cache
-from mcsim.report import notes, render, results_table, write_html
+from mcsim.report import notes, render, results_table
 
 
 @dataclass(frozen=True)
@@ -114,72 +111,11 @@ def run_file(
     if quiet:
         say(str(store))
     else:
-        say(f"\n{render(results_table(results), width=_width())}\n\n{notes(results)}\n")
+        say(f"\n{render(results_table(results), width=terminal_width())}\n\n{notes(results)}\n")
         _report(loaded, results, store)
         say(f"Results in {store}; again with: mcsim show {store}")
     if often_failing(results):
         raise typer.Exit(4)
-
-
-def show(
-    store: Path,
-    table: str,
-    measures: Sequence[str] | None,
-    over: str | None,
-    level: float | None,
-    study: str | None,
-) -> None:
-    """Print the results in a store as a table: ``mcsim show``."""
-    home = Store.open(store)
-    shown = home.find_study(study)
-    results = open_results(store, study=shown, level=level)
-    say(render(results_table(results, measures=measures, over=over), table, _width()))
-    say(f"\n{notes(results, table)}")
-    if study is None and (others := other_studies(home, shown)):
-        say(others, err=True)
-
-
-def report(results: Path, out: Path | None, level: float | None, study: str | None) -> None:
-    """Write the page of a store, or of a file of replications, and print where it is.
-
-    Parameters
-    ----------
-    results : Path
-        Folder of a store, or a file with one row per replication.
-    out : Path, optional
-        The page; default ``report.html`` in the store, or beside the file under its name.
-    level : float, optional
-        Another confidence level than the study's; of a file, its level.
-    study : str, optional
-        Hash of a study in the store.
-
-    Raises
-    ------
-    InputError
-        If a file is of another kind than those of replications, or ``--study`` is given for one.
-    StoreError
-        If a folder is no store, or holds no replications.
-    """
-    if results.is_dir() or not ending_of(results):
-        home = Store.open(results)
-        shown = home.find_study(study)
-        opened = open_results(results, study=shown, level=level)
-        page = write_html(opened, out or results / "report.html", store=results)
-        if study is None and (others := other_studies(home, shown)):
-            say(others, err=True)
-    else:
-        if study is not None:
-            raise InputError(f"--study: {results} is a file ({', '.join(ENDINGS)}), not a store")
-        opened = read_replications(results, level=0.95 if level is None else level)
-        page = write_html(opened, out or results.with_name(f"{results.stem}.html"))
-    say(f"Report in {page}")
-
-
-def replay(file: Path, store: Path, cell: str, rep: int) -> None:
-    """Print a redrawn sample of a study and the estimates on it: ``mcsim replay``."""
-    with model_cache(Store.open(store).models):
-        loaded = load_study_file(file)
-    say(replay_text(loaded.study, store, cell, rep))
 
 
 def sample(
@@ -221,13 +157,16 @@ def sample(
         raise InputError(f"--out: {folder} exists, expected an empty folder or a new name")
     study = load_study_file(file).study
     with tempfile.TemporaryDirectory(prefix="mcsim-") as scratch:
-        found = _cell_of(plan(study, seed, Store.create(scratch)), cell or "")
-    raise_all(faults_of_reps(reps, {found.cell.dgp_name: found.cell.dgp}))
+        home = Store.create(scratch)
+        found = _cell_of(plan(study, seed, home), cell or "")
+        raise_all(faults_of_reps(reps, {found.cell.dgp_name: found.cell.dgp}))
+        computed = store_truths([found], home, WorkerPool(0))[found.hash].values
+    known = {name: value for name, (value, _) in computed.items()}
     make_folder(folder)
     truths = []
     for rep, frame, truth in _samples(found, reps):
         frame.to_csv(folder / f"r{rep:07d}.csv")
-        truths.append({"rep": rep, **truth})
+        truths.append({"rep": rep, **known, **truth})
     pd.DataFrame(truths).to_csv(folder / "truth.csv", index=False)
     say(f"{reps:,} samples of cell {found.cell.name!r} in {folder}")
 
@@ -294,7 +233,7 @@ def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store
     )
 
 
-def _width() -> int | None:
+def terminal_width() -> int | None:
     """Columns of the terminal; None where the output goes to a file."""
     return max(80, Console().width) if sys.stdout.isatty() else None
 

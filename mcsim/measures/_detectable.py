@@ -53,7 +53,9 @@ def detectable_effect(
     power : float
         The power, between 0 and 1.
     effect : str
-        The factor, or column, of the effects: all of one sign; the null may be among them.
+        The factor, or column, of the effects: all of one sign; the null may be among them. Or
+        another factor with which power rises: of a number of units, ``effect="n"``, the result is
+        the smallest number that has the power.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def detectable_effect(
         groups = summary.groupby(labels, sort=False, dropna=False)
     rows = []
     for key, group in groups:
-        found = _smallest(*_curve(group, effect), power)
+        found = _smallest(*_curve(group, effect), power, effect)
         rows.append(
             {
                 **dict(zip(labels, key, strict=True)),
@@ -154,16 +156,18 @@ def _curve(group: pd.DataFrame, effect: str) -> tuple[Grid, Grid, Grid, Grid]:
     return columns[0], columns[1], error, weight
 
 
-def _smallest(effects: Grid, shares: Grid, errors: Grid, weights: Grid, power: float) -> Detectable:
+def _smallest(
+    effects: Grid, shares: Grid, errors: Grid, weights: Grid, power: float, name: str
+) -> Detectable:
     if len(effects) < 2:
-        return Detectable(np.nan, np.nan, "fewer than two effects have tests")
+        return Detectable(np.nan, np.nan, f"fewer than two values of {name} have tests")
     shares, errors = _monotone(shares, errors, weights)
     above = int(np.argmax(shares >= power)) if (shares >= power).any() else len(shares)
     if above == len(shares):
-        note = f"power is {shares[-1]:.2f} at the largest effect, {effects[-1]:g}: add larger ones"
+        note = f"power is {shares[-1]:.2f} at the largest {name}, {effects[-1]:g}: add larger ones"
         return Detectable(np.nan, np.nan, note)
     if above == 0:
-        note = f"power is {shares[0]:.2f} at the smallest effect, {effects[0]:g}: add smaller ones"
+        note = f"power is {shares[0]:.2f} at the smallest {name}, {effects[0]:g}: add smaller ones"
         return Detectable(np.nan, np.nan, note)
     pair = slice(above - 1, above + 1)
     least = np.where(weights[pair] > 1, 0.5 / weights[pair], _LEAST)

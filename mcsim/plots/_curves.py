@@ -116,17 +116,17 @@ def power(
     estimators: Sequence[str] | None = None,
     width: Width | float = "page",
 ) -> StyledFigure:
-    """Draw power curves: the share of rejections against the size of an effect.
+    """Draw power curves: the share of rejections against an effect or a number of units.
 
-    A tick on the axis marks the smallest effect that has the target power (see
+    A tick on the axis marks the smallest value that has the target power (see
     `mcsim.measures.detectable_effect`).
 
     Parameters
     ----------
     results : Results
-        The results of a study over a grid of effects.
+        The results of a study over a grid of effects, or of numbers of units.
     x : str, optional
-        The factor of the effects; default the only factor with several values.
+        The factor on the axis; default the only factor with several values.
     by : str
         The label of the lines.
     target : float
@@ -147,7 +147,8 @@ def power(
     factors = [n for n in several(results.replicates, results.factors) if n != GENERATOR]
     if x is None:
         if len(factors) != 1:
-            raise InputError(f"x: expected the factor of the effects; the study has {factors}")
+            has = factors or "one cell: give it designs=mcsim.grid(effect=[0.0, 0.5, 1.0])"
+            raise InputError(f"x: got none, expected the factor on the axis; the study has {has}")
         (x,) = factors
     rows, names = _rows(results, x, "rejection", by, dgp, estimators)
     figure, facets = _drawn(results, rows, names, x, "rejection", by, width_of(width))

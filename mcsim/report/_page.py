@@ -1,6 +1,6 @@
 """One page of a study's results: a file of HTML that needs no network, and is readable as text.
 
-The page is written by functions of strings. Every name, caveat and message passes `_text`, which
+The page is written by functions of strings. Every name, caveat and message passes `in_html`, which
 escapes it; the data of the script is JSON without ``<``. The table holds the figures once: its
 script sorts, filters and exports what stands there (decision 0060).
 """
@@ -8,7 +8,6 @@ script sorts, filters and exports what stands there (decision 0060).
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,27 +16,21 @@ import pandas as pd
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
-from mcsim._core.markup import figure
+from mcsim._core.markup import in_html
 from mcsim._results.display import counted
 from mcsim._results.results import Results, require_results
 from mcsim._results.store import Store
 from mcsim._results.store_records import RunRecord
 from mcsim._run.study import GENERATOR
 from mcsim._version import __version__
-from mcsim.errors import InputError, printable
-from mcsim.measures._definitions import MEASURES
-from mcsim.report._formats import as_html
+from mcsim.errors import Fault, InputError, Option, raise_all
 from mcsim.report._notes import notes
-from mcsim.report._page_figures import MOST_INTERVALS, strip, zips
-from mcsim.report._page_words import COVERS, MARGIN, MISSES, OPEN, averages, sentences, verdicts
-from mcsim.report._tables import label, results_table
+from mcsim.report._page_measures import LABELS, SHOWN, intervals, measures, overview
+from mcsim.report._page_words import COVERS, MARGIN, MISSES, OPEN, averages, cell_name, sentences
+from mcsim.report._tables import label
 
-_SHOWN = (
-    "bias", "empirical_se", "model_se", "rmse", "coverage", "rejection", "share_failed",
-)  # fmt: skip
 MOST_ROWS = 5_000  # of the table: more would be no page that opens at once
 _MOST_FAILURES = 200
-_LABELS = ("estimator", "estimand", "inference")
 
 
 @with_remedies()
@@ -77,42 +70,49 @@ def write_html(results: Results, path: str | Path, *, store: str | Path | None =
     return file
 
 
-def _text(value: object) -> str:
-    """Return text for HTML, its marks and control characters escaped."""
-    return escape(printable(value))
-
-
 def _page(results: Results, store: Store | None) -> str:
-    summary = results.summary(measures=_SHOWN)
-    if len(summary) > MOST_ROWS:
-        raise InputError(
-            f"results: {len(summary):,} rows of measures, expected at most {MOST_ROWS:,} on a "
-            "page; keep some cells with dataclasses.replace(results, replicates=...)"
-        )
-    where = ["dgp", *results.factors]
+    factors = results.factors
+    where = ["dgp", *factors]
+    _require_size(results.replicates[[*where, *LABELS]].drop_duplicates(), factors)
+    summary = results.summary(measures=SHOWN)
     cells = summary[where].drop_duplicates().reset_index(drop=True)
-    names = [_cell_name(results.factors, row) for row in cells.itertuples(index=False)]
+    names = [cell_name(factors, row) for row in cells.itertuples(index=False)]
     numbers = summary[where].merge(cells.assign(_cell=range(len(cells))), how="left", on=where)
     places = numbers["_cell"].tolist()
     aim = results.study.get("aim") or "Results of a Monte Carlo study"
     sections = [
         _verdict(results, summary),
         _ademp(results, summary),
-        _figures(results, summary),
-        _table(results, summary, places, names),
+        overview(results, summary),
+        measures(results, summary, places, names),
         _failures(results, store),
         _notes(results),
         _reproduce(results, store),
     ]
-    island = {"level": results.study["level"], "zips": _zips(results, cells)}
+    island = {"level": results.study["level"], "zips": intervals(results, cells)}
     return _DOCUMENT.format(
-        title=_text(aim),
+        title=in_html(aim),
         style=_asset("style.css"),
         facts=_facts(results, len(cells)),
         body="\n".join(filter(None, sections)),
         data=_json(island),
         script=_asset("script.js"),
     )
+
+
+def _require_size(rows: pd.DataFrame, factors: Sequence[str]) -> None:
+    """Raise unless there are measures, and few enough for a page that opens at once."""
+    if rows.empty:
+        raise InputError("results: hold no replications, expected some; run the study first")
+    if len(rows) <= MOST_ROWS:
+        return
+    factor = max(factors, key=lambda name: rows[name].nunique(), default="dgp")
+    value = label(rows[factor].iloc[0])
+    query = f"results.replicates.query('{factor} == {value}')"
+    words = f"dataclasses.replace(results, replicates={query})"
+    remedy = ["keep some cells, such as ", Option(words, "only", f"{factor}={value}")]
+    fault = f"results: {len(rows):,} rows of measures, expected at most {MOST_ROWS:,} on a page"
+    raise_all([Fault(fault, remedy)])
 
 
 _DOCUMENT = """<!doctype html>
@@ -142,17 +142,9 @@ def _json(value: Any) -> str:
     return json.dumps(value).translate(str.maketrans(marks))
 
 
-def _cell_name(factors: Sequence[str], row: Sequence[Any]) -> str:
-    dgp, *values = row
-    pairs = zip(factors, values, strict=True)
-    return " ".join(
-        [str(dgp), *(f"{name}={label(value)}" for name, value in pairs if label(value))]
-    )
-
-
 def _facts(results: Results, n_cells: int) -> str:
     study = results.study
-    return _text(
+    return in_html(
         f"{n_cells:,} {'cell' if n_cells == 1 else 'cells'} of {study['reps']:,} replications"
         f"{_seed(study)}; intervals at {study['level']:.0%}, tests of {study['null']:g}; "
         f"written by mcsim {__version__}."
@@ -171,9 +163,9 @@ def _verdict(results: Results, summary: pd.DataFrame) -> str:
     level, of_ensemble = results.study["level"], GENERATOR in results.factors
     where = ["dgp", *results.factors]
     if of_ensemble:
-        summary = averages(summary, GENERATOR, [*where, *_LABELS])
+        summary = averages(summary, GENERATOR, [*where, *LABELS])
         where.remove(GENERATOR)
-    cells = [_cell_name(where[1:], row) for row in summary[where].itertuples(index=False)]
+    cells = [cell_name(where[1:], row) for row in summary[where].itertuples(index=False)]
     nouns = "DGPs" if of_ensemble and len(where) == 1 else "cells"
     found = sentences(summary, level, cells, nouns)
     more = "replications or generators" if of_ensemble else "replications"
@@ -185,7 +177,9 @@ def _verdict(results: Results, summary: pd.DataFrame) -> str:
     }
     parts = [
         f'<div class="{kind}"><h3>{head}</h3>'
-        + _list(f"<b>{_text(s.name)}</b> {_text(s.text)}" for s in found if s.verdict == verdict)
+        + _list(
+            f"<b>{in_html(s.name)}</b> {in_html(s.text)}" for s in found if s.verdict == verdict
+        )
         + "</div>"
         for verdict, (kind, head) in heads.items()
         if any(s.verdict == verdict for s in found)
@@ -196,7 +190,7 @@ def _verdict(results: Results, summary: pd.DataFrame) -> str:
             " The coverage of a DGP is the average over its generators; its limits allow for the"
             " spread between them. The table below has every generator."
         )
-    caveats = _list(map(_text, results.caveats))
+    caveats = _list(map(in_html, results.caveats))
     return (
         f'<section id="verdict" class="verdict"><h2>Which intervals cover</h2>{"".join(parts)}'
         f'<p class="note">{margin}</p><h3>What does not follow</h3>{caveats}</section>'
@@ -221,10 +215,11 @@ def _ademp(results: Results, summary: pd.DataFrame) -> str:
         "Designs": factors or ["one design, without factors"],
         "Estimands": [_estimand(name, part) for name, part in rows.groupby("estimand", sort=False)],
         "Methods": methods,
-        "Measures": [", ".join(name.replace("_", " ") for name in _SHOWN)],
+        "Measures": [", ".join(name.replace("_", " ") for name in SHOWN)],
     }
     listed = (
-        f"<dt>{name}</dt><dd>{'<br>'.join(map(_text, texts))}</dd>" for name, texts in parts.items()
+        f"<dt>{name}</dt><dd>{'<br>'.join(map(in_html, texts))}</dd>"
+        for name, texts in parts.items()
     )
     return f'<section id="study"><h2>The study</h2><dl>{"".join(listed)}</dl></section>'
 
@@ -235,97 +230,6 @@ def _estimand(name: object, rows: pd.DataFrame) -> str:
         return f"{name}: truth not known"
     low, high = truths.min(), truths.max()
     return f"{name}: truth {low:.4g}" + (f" to {high:.4g}" if high > low else "")
-
-
-def _row_names(summary: pd.DataFrame) -> pd.Series:
-    used = [c for c in _LABELS if c == "estimator" or summary[c].nunique() > 1]
-    return summary[used].astype(str).agg(" ".join, axis=1).str.strip()
-
-
-def _figures(results: Results, summary: pd.DataFrame) -> str:
-    names, scale = _row_names(summary), results.study.get("scale", 1.0)
-    level, unit = results.study["level"], results.study.get("unit", "")
-    bias, error = summary["bias"] / scale, summary["bias_mcse"] / scale
-    off = verdicts(summary, level) == MISSES
-    cover = strip(names.tolist(), summary["coverage"].tolist(), off.tolist(), level, "coverage")
-    biases = strip(
-        names.tolist(), bias.tolist(), (bias.abs() > 3 * error).tolist(), 0.0,
-        f"bias, {unit}" if unit else "bias",
-    )  # fmt: skip
-    return (
-        '<section id="overview"><h2>Overview</h2>'
-        f'<figure tabindex="0">{cover}<figcaption>Coverage, a dot for each cell; dashed: the '
-        "level; red: does not cover.</figcaption></figure>"
-        f'<figure tabindex="0">{biases}<figcaption>Bias, a dot for each cell; '
-        "red: more than three Monte Carlo errors from zero.</figcaption></figure></section>"
-    )
-
-
-def _table(
-    results: Results, summary: pd.DataFrame, places: Sequence[int], cells: Sequence[str]
-) -> str:
-    scale = results.study.get("scale", 1.0)
-    labels = [c for c in ("dgp", *results.factors, *_LABELS) if _is_shown(summary, c)]
-    heads = [f'<th scope="col" class="l">{_text(name)}' for name in labels]
-    heads += [f'<th scope="col">{name.replace("_", " ")}' for name in _SHOWN]
-    columns = [[f'<td class="l">{_text(label(v))}' for v in summary[name]] for name in labels]
-    for name in _SHOWN:
-        divisor = scale ** MEASURES[name].power
-        pairs = zip(summary[name] / divisor, summary[f"{name}_mcse"] / divisor, strict=True)
-        columns.append([_figure(float(value), float(error)) for value, error in pairs])
-    lines = (
-        f'<tr data-cell="{place}">{"".join(row)}'
-        for place, row in zip(places, zip(*columns, strict=True), strict=True)
-    )
-    options = "".join(f'<option value="{k}">{_text(name)}' for k, name in enumerate(cells))
-    return (
-        f'<section id="table"><h2>Measures</h2>{_averages(results)}'
-        '<div class="tools script"><label for="cell">Cell'
-        f'</label><select id="cell"><option value="">all cells{options}</select>'
-        '<button type="button" id="csv">Save as CSV</button>'
-        '<button type="button" id="latex">Save as LaTeX</button></div>'
-        '<div class="scroll" tabindex="0" role="region" aria-label="Table of measures">'
-        '<table id="measures"><caption>In brackets the Monte Carlo standard error.</caption>'
-        f"<thead><tr>{''.join(heads)}</thead><tbody>{''.join(lines)}</tbody></table></div>"
-        '<div class="script"><h3>Intervals of <span id="zipped"></span></h3></div>'
-        '<div id="zips" class="script"></div><p class="note">Intervals, the least plausible on top;'
-        f" red: they miss the truth. At most {MOST_INTERVALS} are drawn; the share is of all."
-        "</p></section>"
-    )
-
-
-def _averages(results: Results) -> str:
-    """Return the table of averages over the generators of an ensemble; empty without one."""
-    if GENERATOR not in results.factors:
-        return ""
-    table = as_html(results_table(results, measures=_SHOWN))
-    return (
-        '<h3>Averages over the generators</h3><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Averages over the generators">{table}</div><p class="note">In round brackets '
-        "the Monte Carlo standard error, in square ones the standard deviation between generators."
-        "</p><h3>Every generator</h3>"
-    )
-
-
-def _is_shown(summary: pd.DataFrame, column: str) -> bool:
-    return column == "estimator" or summary[column].nunique(dropna=False) > 1
-
-
-def _figure(value: float, error: float) -> str:
-    number, bracket, rest = figure(value, error).partition(" ")
-    return f"<td>{number}{f'<i> {rest}</i>' if bracket else ''}"
-
-
-def _zips(results: Results, cells: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = results.replicates
-    where = ["dgp", *results.factors]
-    numbers = rows[where].merge(cells.assign(_cell=range(len(cells))), how="left", on=where)
-    cell = pd.Series(numbers["_cell"].to_numpy(), index=rows.index)
-    labels = rows[list(_LABELS)].drop_duplicates()
-    named = rows[list(_LABELS)].merge(labels.assign(_name=_row_names(labels)), how="left")
-    names = pd.Series(named["_name"].to_numpy(), index=rows.index)
-    scale = results.study.get("scale", 1.0)
-    return zips(rows, [*where, *_LABELS], cell, names, scale)
 
 
 def _failures(results: Results, store: Store | None) -> str:
@@ -339,13 +243,14 @@ def _failures(results: Results, store: Store | None) -> str:
             ("failed", ""), ("of", ""), ("reason", ' class="l"'), ("replay", ' class="l"'),
         )
     )  # fmt: skip
-    where = ["dgp", *results.factors]
+    factors = results.factors
+    where = ["dgp", *factors]
     lines = [
-        f'<tr><td class="l">{_text(row["estimator"])}'
-        f'<td class="l">{_text(_cell_name(results.factors, row[where].tolist()))}'
-        f'<td class="l">{_text(row["status"])}<td>{row["replications"]:,}<td>{row["of"]:,}'
-        f'<td class="l w">{_text(row["reason"])}'
-        f'<td class="l"><code>{_text(_replay(row, store))}</code>'
+        f'<tr><td class="l">{in_html(row["estimator"])}'
+        f'<td class="l">{in_html(cell_name(factors, row[where].tolist()))}'
+        f'<td class="l">{in_html(row["status"])}<td>{row["replications"]:,}<td>{row["of"]:,}'
+        f'<td class="l w">{in_html(row["reason"])}'
+        f'<td class="l"><code>{in_html(_replay(row, store))}</code>'
         for _, row in failures.head(_MOST_FAILURES).iterrows()
     ]
     rest = len(failures) - len(lines)
@@ -365,7 +270,7 @@ def _replay(row: Any, store: Store | None) -> str:
 
 
 def _notes(results: Results) -> str:
-    listed = _list(map(_text, notes(results).splitlines()))
+    listed = _list(map(in_html, notes(results).splitlines()))
     return f'<section id="notes"><h2>Notes</h2>{listed}</section>'
 
 
@@ -376,9 +281,9 @@ def _reproduce(results: Results, store: Store | None) -> str:
         asked = f"--reps {study['reps']} --seed {study['seed']} --store {folder}"
         commands = f"mcsim show {folder}", f"mcsim run FILE {asked}"
         parts = _about_store(store, study)
-        parts.append(f"<pre><code>{'<br>'.join(map(_text, commands))}</code></pre>")
+        parts.append(f"<pre><code>{'<br>'.join(map(in_html, commands))}</code></pre>")
     if hashes := [cell["hash"][:12] for cell in study["cells"] if cell.get("hash")]:
-        listed = f"<p><code>{_text(' '.join(hashes))}</code></p>"
+        listed = f"<p><code>{in_html(' '.join(hashes))}</code></p>"
         parts.append(f"<details><summary>Hashes of the cells</summary>{listed}</details>")
     text = "".join(parts) or "<p>The results are not from a store of mcsim.</p>"
     return f'<section id="again"><h2>How to reproduce</h2>{text}</section>'
@@ -396,4 +301,4 @@ def _about_store(store: Store, study: Mapping[str, Any]) -> list[str]:
     runs = [store.read(file, RunRecord) for file in sorted(store.path.glob("runs/*.json"))]
     if seconds := [run["seconds"] for run in runs if isinstance(run.get("seconds"), int | float)]:
         found.append(f"{counted(len(seconds), 'run')} of this store: {sum(seconds):,.1f} seconds.")
-    return [_list(map(_text, found))]
+    return [_list(map(in_html, found))]

@@ -8,13 +8,12 @@ Zero lies between 127 and 128, so that rounding never turns a hit into a miss.
 import base64
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mcsim._core.markup import rounded
+from mcsim._core.markup import in_html, rounded
 from mcsim.errors import printable
 
 MOST_INTERVALS = 100  # in a zip
@@ -65,7 +64,7 @@ def strip(
         shown = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
         parts.append(
             f'<text x="{_LEFT - 10}" y="{_TOP + _ROW * k + 15}" text-anchor="end">'
-            f"{escape(printable(shown))}</text>"
+            f"{in_html(shown)}</text>"
         )
     places = {name: _TOP + _ROW * k + _ROW // 2 for k, name in enumerate(rows)}
     for name, value, red in zip(names, values, off, strict=True):
@@ -74,9 +73,9 @@ def strip(
             parts.append(f'<circle class="{kind}" cx="{x(value):.1f}" cy="{places[name]}" r="4"/>')
     parts.append(
         f'<text x="{(_LEFT + _WIDTH) / 2:.0f}" y="{height - 6}" text-anchor="middle">'
-        f"{escape(printable(label))}</text>"
+        f"{in_html(label)}</text>"
     )
-    alt = escape(printable(f"{label}: {min(known):.3g} to {max(known):.3g}, {len(rows)} rows"))
+    alt = in_html(f"{label}: {min(known):.3g} to {max(known):.3g}, {len(rows)} rows")
     return (
         f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" role="img" aria-label="{alt}">'
         f"{''.join(parts)}</svg>"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mcsim._results.display import label
 from mcsim._results.results import average_over
 from mcsim.measures._replications import critical_values
 
@@ -64,6 +65,17 @@ def verdicts(summary: pd.DataFrame, level: float) -> np.ndarray:
     inside = (low >= level - MARGIN) & (high <= level + MARGIN)
     known = summary["coverage"].notna().to_numpy()
     return np.select([~known, outside, inside], ["", MISSES, COVERS], OPEN)
+
+
+def cell_name(factors: Sequence[str], row: Sequence[Any]) -> str:
+    """Return the name of a cell: its DGP and the values of its factors.
+
+    A table of another program that names no DGP has the name "dgp" for it, which says nothing.
+    """
+    dgp, *values = row
+    pairs = zip(factors, values, strict=True)
+    named = [f"{name}={label(value)}" for name, value in pairs if label(value)]
+    return " ".join(named if named and str(dgp) == "dgp" else [str(dgp), *named])
 
 
 def averages(summary: pd.DataFrame, over: str, by: Sequence[str]) -> pd.DataFrame:

@@ -23,6 +23,9 @@ from mcsim.measures._mcse import wilson_limits
 MOST = 10_000_000
 """Replications above which no number is given."""
 
+_FEW = 50
+"""Replications below which heavy tails and small numbers are not distinguished."""
+
 _POSITIVE = Rule(lambda got: is_finite(got) and got > 0, "a positive number")
 _LEVEL = Rule(lambda got: is_finite(got) and 0.5 <= got < 1, "a number from 0.5 to below 1")
 _SHARE = Rule(lambda got: is_finite(got) and 0 <= got <= 1, "a number from 0 to 1")
@@ -250,13 +253,15 @@ def _ratios_of_errors(gate: _Gate, results: Results) -> Iterator[_Row]:
 
 def _around(label: str, row: pd.Series, value: float, radius: float, n: int) -> _Row:
     """Return a row whose interval lies around its value; endless where moments may not exist."""
-    radius = np.inf if row["heavy_tails"] else radius
+    radius = np.inf if row["heavy_tails"] or np.isnan(radius) else radius
     return _Row(label, value, value - radius, value + radius, n, row["share_failed"])
 
 
 def _quantile(gate: _Gate, results: Results) -> float:
     """Check the arguments, and return the quantile of the normal for the confidence."""
     require_results(results)
+    if results.replicates.empty:
+        raise InputError("results: hold no replications, expected some; run the study first")
     raise_all(
         faults_of_value("within", gate.within, _POSITIVE)
         + faults_of_value("confidence", gate.confidence, _LEVEL)
@@ -288,9 +293,11 @@ def _chosen(gate: _Gate, table: pd.DataFrame) -> np.ndarray:
         asked = getattr(gate, name)
         if asked is None:
             continue
-        known = sorted(table.loc[kept, name].unique())
-        if asked not in known:
-            raise InputError(f"{name}: got {asked!r}{did_you_mean(str(asked), known)}")
+        found = table.loc[kept, name].unique()
+        if asked not in found:
+            hint = did_you_mean(str(asked), sorted(filter(None, found)))
+            hint = hint or f"; the estimates have no {name}, leave it out"
+            raise InputError(f"{name}: got {asked!r}{hint}")
         kept &= (table[name] == asked).to_numpy()
     return kept
 
@@ -338,6 +345,8 @@ def _sentence(gate: _Gate, measure: str, row: _Row) -> str:
 def _remedy(row: _Row, low: float, high: float) -> str:
     """Return how many replications would settle a row: its interval shrinks as 1 / sqrt(n)."""
     radius = (row.upper - row.lower) / 2
+    if not np.isfinite(radius) and row.n < _FEW:
+        return f"{row.n} replications are too few to judge by; run some hundred"
     if not np.isfinite(radius):
         return "a few replications carry the variance (heavy tails), more would not settle it"
     edge = min(abs(row.value - low), abs(row.value - high))

@@ -85,6 +85,30 @@ def test_samples_of_a_study_come_back_with_their_truths_and_estimates(tmp_path):
         np.testing.assert_allclose(rows[column], drawn[column], rtol=1e-12)
 
 
+COMPUTED = """
+import jax
+import mcsim
+from mcsim.testing import exact_estimator
+
+class Normal:
+    def __call__(self, key, design):
+        return mcsim.Sample(mcsim.Panel({"y": jax.random.normal(key, (4,))}), {})
+
+    def truth(self, key, design):
+        return {"mean": (0.25, 0.01)}
+
+study = mcsim.Study(dgp={"normal": Normal()}, estimators=exact_estimator())
+"""
+
+
+def test_a_truth_that_is_computed_once_is_written_with_the_samples(tmp_path):
+    (tmp_path / "study.py").write_text(COMPUTED)
+    folder = tmp_path / "samples"
+    done = mcsim_command("sample", tmp_path / "study.py", "--reps", 3, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert from_files(folder)(RNG, {}, 2)[1] == {"mean": 0.25}
+
+
 def test_a_cross_section_of_mcsim_sample_has_no_column_of_units(tmp_path):
     dgp = from_files(write(tmp_path / "sims", unit=range(5)))
     assert list(dgp(RNG, {}, 3)[0]) == ["y"]

@@ -74,9 +74,9 @@ def test_negative_effects_are_read_by_size():
 def test_an_effect_outside_the_grid_is_missing_with_the_reason():
     few = detectable_effect(summary_of(power_of(EFFECTS[:3]), 500, EFFECTS[:3]), effect="tau")
     assert np.isnan(few["detectable_effect"].item())
-    assert few["note"].item() == "power is 0.17 at the largest effect, 0.5: add larger ones"
+    assert few["note"].item() == "power is 0.17 at the largest tau, 0.5: add larger ones"
     many = detectable_effect(summary_of(power_of(EFFECTS[8:]), 500, EFFECTS[8:]), effect="tau")
-    assert many["note"].item() == "power is 0.98 at the smallest effect, 2: add smaller ones"
+    assert many["note"].item() == "power is 0.98 at the smallest tau, 2: add smaller ones"
 
 
 def test_each_estimator_has_a_row():
@@ -106,3 +106,9 @@ def test_wrong_arguments_are_sentences(change, options, message):
         detectable_effect(table, **{"effect": "tau", **options})
     with pytest.raises(InputError, match='no "rejection"'):
         detectable_effect(table.drop(columns="rejection"), effect="tau")
+
+
+def test_a_number_of_units_is_named_in_the_reason():
+    table = pd.DataFrame({"n": [20, 40], "rejection": [0.2, 0.4], "rejection_mcse": 0.01})
+    found = detectable_effect(table, effect="n")["note"].item()
+    assert found == "power is 0.40 at the largest n, 40: add larger ones"

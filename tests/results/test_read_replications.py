@@ -107,3 +107,37 @@ def test_a_truth_may_be_a_number(long):
 def test_bad_tables_are_sentences(long, change, options, said):
     with pytest.raises(InputError, match=said):
         mcsim.read_replications(change(long), **options)
+
+
+def test_a_column_for_each_estimator():
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=20) for name in ("mean", "median")}
+    wide = pd.DataFrame({"size": np.repeat([30, 60], 10), **columns, "se_a": 1.0, "se_b": 2.0})
+    results = mcsim.read_replications(
+        wide, value=["mean", "median"], se=["se_a", "se_b"], truth=0.0, by="size"
+    )
+    rows = results.replicates
+    assert rows.groupby("estimator", sort=False)["se"].first().to_dict() == {"mean": 1, "median": 2}
+    np.testing.assert_array_equal(rows.loc[rows["estimator"] == "median", "value"], wide["median"])
+    assert [cell["design"] for cell in results.study["cells"]] == [{"size": 30}, {"size": 60}]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"value": ["mean", "mode"]}, "value: the table has no column 'mode'"),
+        ({"value": ["mean", "median"], "se": ["size"]}, "se: got 1 columns, expected one for each"),
+        ({"value": ["mean", "median"], "se": "size"}, "se: got 'size', expected a list, a column"),
+        ({"value": "mean", "se": ["size"]}, r"se: got \['size'\], expected one column"),
+    ],
+)
+def test_columns_of_estimators_are_checked(options, says):
+    frame = pd.DataFrame({"mean": [1.0], "median": [2.0], "size": [1]})
+    with pytest.raises(InputError, match=says):
+        mcsim.read_replications(frame, truth=0.0, **options)
+
+
+def test_columns_of_stata_are_the_example_of_the_remedy():
+    frame = pd.DataFrame({"_b_x": [1.0], "_se_x": [1.0], "_b_cons": [1.0], "_se_cons": [1.0]})
+    with pytest.raises(InputError, match="name it: value='_b_x', se='_se_x'$"):
+        mcsim.read_replications(frame, truth=0.0)

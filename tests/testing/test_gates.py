@@ -163,3 +163,19 @@ def test_options_out_of_range_are_a_sentence(empty, options, message):
 def test_other_things_than_results_are_a_sentence():
     with unchecked(), pytest.raises(InputError, match="results: got DataFrame"):
         assert_coverage(pd.DataFrame())
+
+
+def test_a_gate_without_replications_or_with_two_is_a_sentence(empty):
+    none = dataclasses.replace(empty, replicates=empty.replicates.iloc[:0])
+    for gate in (assert_coverage, assert_size, assert_unbiased, assert_se_calibrated):
+        with pytest.raises(InputError, match=r"^results: hold no replications, expected some; run"):
+            gate(none)
+    two = results_of(empty, 2)
+    with pytest.raises(Inconclusive, match="2 replications are too few to judge by; run some"):
+        assert_unbiased(two)
+
+
+def test_a_name_that_no_estimate_has_is_left_out(empty):
+    results = results_of(empty, 100)
+    with pytest.raises(InputError, match=r"'CR1'; the estimates have no inference, leave it out$"):
+        assert_coverage(results, inference="CR1")
