@@ -32,6 +32,7 @@ RIDGE = 1e-3  # added to the variances of the regressors, as a share of them
 MOST_ROOT = 0.97  # the largest root
 MATCHING_STEPS = 60
 CLOSE_MOMENTS = 1e-5
+NEGLIGIBLE = 1e-10  # of the power of a transition: its square adds nothing to a float64
 DOUBLINGS = 10  # MOST_ROOT to the power of 2 ** DOUBLINGS is negligible
 Autocovariances = Float[np.ndarray, "lag column column"]
 MOST_FACTORS = 8
@@ -57,14 +58,11 @@ class Autoregression(NamedTuple):
     def autocovariances(self, periods: int) -> Autocovariances:
         """Return the stationary autocovariances at lags from zero on."""
         columns, lagged = self.coefficients.shape
-        companion = np.eye(lagged, k=-columns)
-        companion[:columns] = self.coefficients
+        companion = _companion(self.coefficients)
         noise = np.zeros((lagged, lagged))
         noise[:columns, :columns] = self.innovations
-        state, found = (
-            _stationary_covariance(companion, noise),
-            np.empty((periods, columns, columns)),
-        )
+        state = _stationary_covariance(companion, noise)
+        found = np.empty((periods, columns, columns))
         for lag in range(periods):
             found[lag] = state[:columns, :columns]
             state = companion @ state
@@ -127,32 +125,48 @@ def moments_of(covariance: Square, columns: int, lags: int) -> Moments:
 
 def implied_moments(ahead: Autocovariances, lags: int) -> Moments:
     """Return the moments of stationary paths less their means."""
-    lagged, level = _weights(len(ahead), lags)
+    periods, columns = ahead.shape[:2]
     both = np.concatenate([ahead[:0:-1].transpose(0, 2, 1), ahead])  # the past, then the future
-    return Moments(np.tensordot(lagged, both, 1), np.tensordot(level, both, 1))
+    found = _weights(periods, lags) @ both.reshape(2 * periods - 1, -1)
+    found = found.reshape(-1, columns, columns)
+    return Moments(found[:-1].reshape(lags + 1, lags + 1, columns, columns), found[-1])
 
 
 @cache
-def _weights(
-    periods: int, lags: int
-) -> tuple[Float[np.ndarray, "behind other lag"], Float[np.ndarray, " lag"]]:
-    """Return the weights in the moments of autocovariances at lags from 1 - periods on."""
+def _weights(periods: int, lags: int) -> Float[np.ndarray, "moment lag"]:
+    """Return the weights in the moments of autocovariances at lags from 1 - periods on.
+
+    A row for each pair of lags, then one for the level.
+    """
     found = []
     for lag in range(1 - periods, periods):
         alone = np.eye(periods, k=-lag)
         rows, columns = alone.mean(axis=0), alone.mean(axis=1, keepdims=True)
         found.append(moments_of(alone - rows - columns + rows.mean(), 1, lags))
-    lagged, level = (np.stack(part, axis=-1) for part in zip(*found, strict=True))
-    return lagged[:, :, 0, 0], level[0, 0]
+    rows = [np.append(own.lagged[:, :, 0, 0].ravel(), own.level[0, 0]) for own in found]
+    return np.stack(rows, axis=1)
 
 
 def _stationary_covariance(transition: Square, noise: Square) -> Square:
-    """Return the covariance of states by doubling: each round adds twice as many shocks."""
+    """Return the covariance of states by doubling: each round adds twice as many shocks.
+
+    It ends where further shocks are lost in the rounding of the covariance.
+    """
     covariance, power = noise, transition
     for _ in range(DOUBLINGS):
         covariance = covariance + power @ covariance @ power.T
         power = power @ power
+        if np.abs(power).max() < NEGLIGIBLE:
+            break
     return covariance
+
+
+def _companion(coefficients: np.ndarray) -> Square:
+    """Return the matrix from one state to the next."""
+    columns, lagged = coefficients.shape
+    companion = np.eye(lagged, k=-columns)
+    companion[:columns] = coefficients
+    return companion
 
 
 def _least_squares(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
@@ -168,9 +182,7 @@ def _least_squares(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
 def _stationary(coefficients: np.ndarray, innovations: Square) -> Autoregression:
     """Shrink roots inside the unit circle, and make the innovations' covariance positive."""
     columns, lagged = coefficients.shape
-    companion = np.eye(lagged, k=-columns)
-    companion[:columns] = coefficients
-    radius = np.abs(np.linalg.eigvals(companion)).max()
+    radius = np.abs(np.linalg.eigvals(_companion(coefficients))).max()
     if radius > MOST_ROOT:
         powers = np.repeat(np.arange(1, lagged // columns + 1), columns)
         coefficients = coefficients * (MOST_ROOT / radius) ** powers
