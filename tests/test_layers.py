@@ -63,7 +63,7 @@ INSIDES = {
         "formats",
         "summary",
         "verdicts",
-        "candidates estimates distances",
+        "candidates references estimates distances",
     ],
     "_run": [
         "replay estimate",

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.records import Status
-from mcsim._fidelity.candidates import REAL
 from mcsim._fidelity.formats import WIDTH, Block, Cells, side_by_side
+from mcsim._fidelity.references import REAL
 from mcsim._fidelity.verdicts import (
     FAILS,
     MARGIN,

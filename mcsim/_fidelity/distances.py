@@ -5,8 +5,10 @@ Rabin, Peyre & Pfister (2015, Journal of Mathematical Imaging and Vision 51: 22-
 two-sample tests: Lopez-Paz & Oquab (2017, ICLR); Friedman (2003, PHYSTAT).
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from mcsim._core.machine import available_cpus
 
@@ -333,8 +335,15 @@ def _of_folds(score: Callable[[int], ndarray]) -> list[ndarray]:
 
     The limit of BLAS holds for the process: folds that end early must not lift it for the others.
     """
-    with threadpool_limits(1), ThreadPoolExecutor(min(FOLDS, available_cpus())) as pool:
+    with _threads().limit(limits=1), ThreadPoolExecutor(min(FOLDS, available_cpus())) as pool:
         return list(pool.map(score, range(FOLDS)))
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadpoolController:
+    """Find the thread pools of the process once: a search takes 3 ms, and a table has 200 fits."""
+    importlib.import_module("sklearn.ensemble")  # it brings pools of its own
+    return ThreadpoolController()
 
 
 def _chances(
@@ -345,7 +354,9 @@ def _chances(
 
     options |= {"early_stopping": False, "random_state": seed}
     model = HistGradientBoostingClassifier(**options)
-    with threadpool_limits(1):  # for this thread's trees: at these sizes more threads cost more
+    with _threads().limit(
+        limits=1
+    ):  # for this thread's trees: at these sizes more threads cost more
         return model.fit(x, labels).predict_proba(scored)[:, 1]
 
 

@@ -11,8 +11,8 @@ from mcsim._core.keys import require_key
 from mcsim._core.protocols import Estimator
 from mcsim._core.records import Panel, require_panel
 from mcsim._data.schema import Schema, infer_schema
-from mcsim._fidelity._cross_sections.comparison import Options, cross_section_fidelity
-from mcsim._fidelity._panels.comparison import panel_fidelity
+from mcsim._fidelity._cross_sections.protocol import Options, cross_section_fidelity
+from mcsim._fidelity._panels.protocol import panel_fidelity
 from mcsim._fidelity._panels.rows import DrawCounts
 from mcsim._fidelity.tables import FidelityTable, PanelFidelityTable
 from mcsim._run.parts import named

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from mcsim._fidelity.candidates import REAL
+from mcsim._fidelity.references import REAL
 from mcsim._fidelity.summary import (
     CAUTION,
     COPIES,

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.records import Status
-from mcsim._fidelity.candidates import REAL
 from mcsim._fidelity.estimates import n_inside, n_placed, outside, unresolved
+from mcsim._fidelity.references import REAL
 from mcsim._fidelity.verdicts import (
     BARS,
     COPYING,

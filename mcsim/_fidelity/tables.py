@@ -8,7 +8,6 @@ import pandas as pd
 
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
-from mcsim._fidelity.candidates import CROSS_SECTION_REFERENCES, REAL
 from mcsim._fidelity.details import BY_CHANCE, HOLM, LEGEND, cross_section_blocks, panel_blocks
 from mcsim._fidelity.formats import (
     WIDTH,
@@ -20,6 +19,7 @@ from mcsim._fidelity.formats import (
     summary_as_text,
 )
 from mcsim._fidelity.panel_summary import summary_of_panel
+from mcsim._fidelity.references import CROSS_SECTION_REFERENCES, REAL
 from mcsim._fidelity.summary import Summary, by_generator, summary_of_rows
 from mcsim._fidelity.verdicts import beyond_by_chance
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcsim._fidelity.candidates import REAL
 from mcsim._fidelity.estimates import LEVEL, n_inside, outside, unresolved
+from mcsim._fidelity.references import REAL
 
 Record = dict[str, Any]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mcsim._fidelity.candidates import PANEL_REFERENCES
+from mcsim._fidelity.references import PANEL_REFERENCES
 
 
 @pytest.fixture(scope="module")

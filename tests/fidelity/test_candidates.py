@@ -13,7 +13,7 @@ from fidelity.panels import KEY, SMALL, Law, Truth, draw, measure
 from mcsim import Panel
 from mcsim._fidelity._panels import layout as _layout
 from mcsim._fidelity._panels.layout import draw_panels
-from mcsim._fidelity.candidates import PANEL_REFERENCES, Gaussian
+from mcsim._fidelity.references import PANEL_REFERENCES, Gaussian
 from mcsim.errors import InputError, TrainingDiverged
 from mcsim.generators import UnitBootstrap
 

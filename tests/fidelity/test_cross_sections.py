@@ -27,7 +27,7 @@ from mcsim._fidelity._cross_sections.layout import (
     stratified_parts,
 )
 from mcsim._fidelity._cross_sections.measures import fit_propensity
-from mcsim._fidelity.candidates import Gaussian
+from mcsim._fidelity.references import Gaussian
 from mcsim._fidelity.verdicts import BARS
 from mcsim.errors import InputError, WrongCall
 from mcsim.generators import UnitBootstrap

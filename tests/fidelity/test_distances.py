@@ -12,7 +12,6 @@ from mcsim import (
     from_frame,
 )
 from mcsim._fidelity import distances
-from mcsim._fidelity.candidates import Gaussian
 from mcsim._fidelity.distances import (
     Classifier,
     _auc,
@@ -21,6 +20,7 @@ from mcsim._fidelity.distances import (
     ties_of,
     two_sample,
 )
+from mcsim._fidelity.references import Gaussian
 
 KEY = jax.random.key(20)
 

@@ -9,10 +9,10 @@ from statsmodels.stats.multitest import multipletests
 import mcsim
 from fidelity.cross_sections import KEY, QUICK, Fitted, Normal, Truth, difference, draw
 from mcsim import Estimate, Status, infer_schema
-from mcsim._fidelity._cross_sections.comparison import estimates_under
 from mcsim._fidelity._cross_sections.layout import (
     read_layout,
 )
+from mcsim._fidelity._cross_sections.protocol import estimates_under
 from mcsim._fidelity.candidates import Fit
 from mcsim._fidelity.estimates import (
     draws_for,
@@ -81,7 +81,7 @@ def test_without_a_number_of_draws_there_are_as_many_as_the_verdict_needs(monkey
     def level(key, panel):
         return {f"e{k}": Estimate(panel["y"].mean() + k) for k in range(6)}
 
-    monkeypatch.setattr("mcsim._fidelity._cross_sections.comparison.estimates_under", reached)
+    monkeypatch.setattr("mcsim._fidelity._cross_sections.protocol.estimates_under", reached)
     options = {"key": KEY, "given": ("treat",), "splits": 2, "estimators": {"level": level}}
     for draws, expected in ((None, 240), (50, 50)):
         with pytest.raises(Reached, match=f"^{expected}$"):

@@ -11,9 +11,9 @@ import mcsim
 from fidelity.panels import KEY, QUICK, draw, read
 from mcsim import Panel, infer_schema
 from mcsim._fidelity._panels import moments as _moments
-from mcsim._fidelity._panels.comparison import split_halves
 from mcsim._fidelity._panels.layout import read_real
 from mcsim._fidelity._panels.moments import read_grid, read_scale, scores, squared
+from mcsim._fidelity._panels.protocol import split_halves
 from mcsim.estimators import fixed_effects
 
 pytestmark = pytest.mark.usefixtures("two_references")

@@ -15,8 +15,8 @@ from mcsim._fidelity._panels import placebo as _placebo
 from mcsim._fidelity._panels import rows as measures
 from mcsim._fidelity._panels.layout import draw_panels, read_panel_layout
 from mcsim._fidelity._panels.rows import statistic_records, statistics_on
-from mcsim._fidelity.candidates import PANEL_REFERENCES
 from mcsim._fidelity.estimates import on_real_data
+from mcsim._fidelity.references import PANEL_REFERENCES
 from mcsim.errors import InputError, WrongCall
 from mcsim.estimators import fixed_effects
 from mcsim.generators import GaussianCopula

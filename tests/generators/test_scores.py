@@ -8,15 +8,14 @@ from scipy.stats import norm
 
 import mcsim
 from generators.fits import KEY
-from mcsim.generators._scores.coding import complete, encode, fit_shocks, truncated_normal
-from mcsim.generators._scores.factor_model import (
+from mcsim.generators._scores.autoregression import (
     Autoregression,
-    factor_target,
     fit_autoregression,
-    fit_factor_model,
     implied_moments,
     moments_of,
 )
+from mcsim.generators._scores.coding import complete, encode, fit_shocks, truncated_normal
+from mcsim.generators._scores.factor_model import factor_target, fit_factor_model
 from mcsim.generators._scores.vectors import (
     Layout,
     best_weight,
@@ -229,6 +228,25 @@ def test_factors_are_counted_and_serial_correlation_is_not_taken_for_one(number)
     vectors = rng.normal(size=(400, 12)) @ square_root(covariance)
     model = fit_factor_model(vectors.T @ vectors / 400, 400, layout, None, None)
     assert len(model.factors) == number
+
+
+@pytest.mark.parametrize(("columns", "periods"), [(1, 3), (1, 12), (2, 6)])
+def test_a_stack_of_moments_has_the_models_of_each(columns, periods):
+    """Members of a stack stop apart, and have numbers of lags and factors apart."""
+    rng, layout = np.random.default_rng(1), Layout(("y", "x")[:columns], ("z",), periods)
+    lag = np.abs(np.arange(columns * periods)[:, None] - np.arange(columns * periods))
+    loads = 2.0 * np.eye(columns * periods)[:2]
+    samples = []
+    for persistence, factors in ((0.1, 0), (0.6, 1), (0.9, 2)):
+        covariance = np.eye(columns * periods + 1)
+        covariance[:-1, :-1] = persistence**lag + loads[:factors].T @ loads[:factors]
+        vectors = rng.normal(size=(80, len(covariance))) @ square_root(covariance)
+        samples.append(vectors.T @ vectors / 80)
+    units = np.array([80, 60, 12])
+    found = factor_target(np.stack(samples), units, layout)
+    for sample, number, target in zip(samples, units.tolist(), found, strict=True):
+        alone = factor_target(sample, number, layout)
+        np.testing.assert_allclose(target, alone, rtol=0, atol=1e-12)
 
 
 # Groups

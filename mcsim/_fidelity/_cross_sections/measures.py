@@ -1,11 +1,10 @@
 """Measures of one fold: classifiers, copying, distances, overlap, correlations, mass points."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from mcsim._fidelity import distances
@@ -13,11 +12,7 @@ from mcsim._fidelity._cross_sections.layout import (
     EvaluationSplit,
     Layout,
     Matrix,
-    draw_pool,
-    generated_split,
-    real_split,
 )
-from mcsim._fidelity.candidates import Fit
 from mcsim._fidelity.distances import Auc, Classifier
 
 NEIGHBOR_ROWS = 5_000
@@ -212,55 +207,3 @@ def _of_arm(rows: ndarray, layout: Layout, arm: str) -> ndarray:
 
 def _mean(values: ndarray) -> float:
     return float(values.mean()) if len(values) else np.nan
-
-
-class Comparison(NamedTuple):
-    """The real rows, and the options of comparisons with them.
-
-    Attributes
-    ----------
-    layout : Layout
-    rows : array (row, column)
-    propensity : Propensity or None
-    n_generated, permutations : int
-        Rows drawn per fit, permutations of the labels.
-    """
-
-    layout: Layout
-    rows: Matrix
-    propensity: Propensity | None
-    n_generated: int
-    permutations: int
-
-    def of_real(self, key: Key[Array, ""], held: Sequence[ndarray]) -> list[list[Score]]:
-        """Score real rows in place of generated ones, in every fold."""
-        folded = []
-        for fold, out in enumerate(held):
-            seed = _seed(jax.random.fold_in(key, fold))
-            train = np.delete(self.rows, out, axis=0)
-            rng = np.random.default_rng(seed)
-            folded.append(self._scores(real_split(self.layout, train, self.rows[out], rng), seed))
-        return folded
-
-    def of_fits(
-        self, key: Key[Array, ""], fits: Sequence[Fit], tick: Callable[[], None]
-    ) -> list[list[Score]]:
-        """Score the draws of every fit of one generator; call ``tick`` after each."""
-        folded = []
-        for fold, fit in enumerate(fits):
-            own, train = jax.random.fold_in(key, fold), self.rows[fit.train]
-            held, seed = None if fit.held is None else self.rows[fit.held], _seed(own)
-            pool = draw_pool(own, fit.generator, self.layout, train, self.n_generated)
-            rng = np.random.default_rng(seed)
-            folded.append(self._scores(generated_split(pool, self.layout, train, held, rng), seed))
-            tick()
-        return folded
-
-    def _scores(self, split: EvaluationSplit, seed: int) -> list[Score]:
-        nominal = tuple(i for i, c in enumerate(self.layout.schema.columns) if c.nominal)
-        classifier = Classifier(seed, nominal, self.permutations)
-        return score(split, self.layout, classifier, self.propensity)
-
-
-def _seed(key: Key[Array, ""]) -> int:
-    return int(jax.random.bits(key)) % 2**31

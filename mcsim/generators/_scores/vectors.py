@@ -35,6 +35,9 @@ WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 FOLDS = 5
 FLOOR = 1e-3  # the least eigenvalue, as a share of the mean one
 Square = Float[np.ndarray, "coordinate coordinate"]
+Squares = Float[np.ndarray, "*stack coordinate coordinate"]
+"""A matrix, or a stack of them."""
+Counts = Int[np.ndarray, "*stack"]
 
 
 @dataclass(frozen=True)
@@ -164,13 +167,14 @@ def effective_size(rows: UnitNumbers) -> int:
     return int(times.sum() ** 2 // (times**2).sum())
 
 
-Target = Callable[[Square, int, Layout], Square]
-"""The target of shrinkage: a function of sample covariance, number of units and layout."""
+Target = Callable[[Squares, int | Counts, Layout], Squares]
+"""The target of shrinkage: a function of sample covariances, numbers of units and layout."""
 
 
-def stationary_target(sample: Square, units: int, layout: Layout) -> Square:
-    """Return the sample covariance as if periods were alike."""
-    return stationary(sample, layout)
+def stationary_target(sample: Squares, units: int | Counts, layout: Layout) -> Squares:
+    """Return the sample covariances as if periods were alike."""
+    stack = sample.reshape(-1, *sample.shape[-2:])
+    return np.stack([stationary(one, layout) for one in stack]).reshape(sample.shape)
 
 
 def structured_covariance(
@@ -215,33 +219,45 @@ def stationary(sample: Square, layout: Layout) -> Square:
     return positive(target)
 
 
-def positive(matrix: Square) -> Square:
+def positive(matrix: Squares) -> Squares:
     """Lift the eigenvalues to the floor, and keep the variances."""
-    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
-    lifted = (vectors * np.maximum(values, FLOOR * max(values.mean(), 1e-12))) @ vectors.T
-    scale = np.sqrt(np.maximum(np.diag(matrix), 1e-12) / np.diag(lifted))
-    return lifted * np.outer(scale, scale)
+    values, vectors = np.linalg.eigh(0.5 * (matrix + transposed(matrix)))
+    floor = FLOOR * np.maximum(values.mean(axis=-1, keepdims=True), 1e-12)
+    lifted = (vectors * np.maximum(values, floor)[..., None, :]) @ transposed(vectors)
+    scale = np.sqrt(np.maximum(diagonal(matrix), 1e-12) / diagonal(lifted))
+    return lifted * (scale[..., :, None] * scale[..., None, :])
 
 
-def square_root(matrix: Square) -> Square:
+def square_root(matrix: Squares) -> Squares:
     """Return the symmetric root of a covariance matrix."""
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]) @ transposed(vectors)
 
 
-def recoloring(source: Square, target: Square) -> Square:
+def recoloring(source: Squares, target: Squares) -> Squares:
     """Return the matrix that turns vectors with one covariance into vectors with the other.
 
     Of all such matrices it moves the vectors least: the optimal transport between two normals.
     """
     values, vectors = np.linalg.eigh(source)
-    values = np.sqrt(np.maximum(values, 0.0))
-    root = (vectors * values) @ vectors.T
-    inverse = (vectors / np.maximum(values, 1e-6 * values.max())) @ vectors.T
+    values = np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    root = (vectors * values) @ transposed(vectors)
+    least = 1e-6 * values.max(axis=-1, keepdims=True)
+    inverse = (vectors / np.maximum(values, least)) @ transposed(vectors)
     return inverse @ square_root(root @ target @ root) @ inverse
 
 
-def _blend(sample: Square, target: Square, weight: float) -> Square:
+def transposed(matrix: np.ndarray) -> np.ndarray:
+    """Exchange the last two axes."""
+    return matrix.swapaxes(-1, -2)
+
+
+def diagonal(matrix: Squares) -> Float[np.ndarray, "*stack coordinate"]:
+    """Return the diagonals."""
+    return np.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def _blend(sample: Square, target: Square, weight: float | np.ndarray) -> Squares:
     return positive(weight * target + (1 - weight) * sample)
 
 
@@ -253,13 +269,13 @@ def best_weight(scores: np.ndarray, layout: Layout, rows: UnitNumbers, target: T
     if not number.any():  # only duplicates of one unit
         return WEIGHTS[-1]
     fold = number % min(FOLDS, number.max() + 1)
-    totals = np.zeros(len(WEIGHTS))
-    for out in range(fold.max() + 1):
-        inside, outside = scores[fold != out], scores[fold == out]
-        sample = inside.T @ inside / len(inside)
-        aim = target(sample, effective_size(rows[fold != out]), layout)
-        for number, weight in enumerate(WEIGHTS):
-            totals[number] += _log_likelihood(outside, _blend(sample, aim, weight))
+    stay = [fold != out for out in range(fold.max() + 1)]
+    samples = np.stack([scores[own].T @ scores[own] / own.sum() for own in stay])
+    sizes = np.array([effective_size(rows[own]) for own in stay])
+    totals, weights = np.zeros(len(WEIGHTS)), np.array(WEIGHTS)[:, None, None]
+    for own, sample, aim in zip(stay, samples, target(samples, sizes, layout), strict=True):
+        for place, covariance in enumerate(_blend(sample, aim, weights)):
+            totals[place] += _log_likelihood(scores[~own], covariance)
     return WEIGHTS[int(totals.argmax())]
 
 

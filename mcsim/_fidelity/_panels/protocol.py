@@ -29,9 +29,7 @@ from mcsim._fidelity._panels.rows import (
     statistic_records,
     statistics_on,
 )
-from mcsim._fidelity.candidates import PANEL_REFERENCES as REFERENCES
 from mcsim._fidelity.candidates import (
-    REAL,
     Failure,
     Fits,
     Split,
@@ -46,6 +44,8 @@ from mcsim._fidelity.candidates import (
 )
 from mcsim._fidelity.distances import FEWEST_HELD, FEWEST_PERMUTATIONS, combined_p_value
 from mcsim._fidelity.estimates import estimate_records, on_real_data
+from mcsim._fidelity.references import PANEL_REFERENCES as REFERENCES
+from mcsim._fidelity.references import REAL
 from mcsim._fidelity.tables import (
     ESTIMATE_COLUMNS,
     INFERENCE_COLUMNS,

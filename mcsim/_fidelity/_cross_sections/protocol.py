@@ -1,6 +1,6 @@
 """The protocol for cross-sections: fit on all rows but one fold, compare with that fold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,17 +14,19 @@ from mcsim._core.protocols import Estimator
 from mcsim._core.records import Panel
 from mcsim._data.schema import Schema
 from mcsim._fidelity._cross_sections.layout import (
+    EvaluationSplit,
     Layout,
     Matrix,
+    draw_pool,
     generate,
+    generated_split,
     read_layout,
+    real_split,
     rows_needed,
     stratified_parts,
 )
-from mcsim._fidelity._cross_sections.measures import Comparison, Score, fit_propensity
-from mcsim._fidelity.candidates import CROSS_SECTION_REFERENCES as REFERENCES
+from mcsim._fidelity._cross_sections.measures import Propensity, Score, fit_propensity, score
 from mcsim._fidelity.candidates import (
-    REAL,
     Fit,
     Fits,
     faults_of_columns,
@@ -36,6 +38,7 @@ from mcsim._fidelity.candidates import (
     named,
     progress_by_split,
 )
+from mcsim._fidelity.distances import Classifier
 from mcsim._fidelity.estimates import (
     OnRealData,
     Values,
@@ -45,6 +48,8 @@ from mcsim._fidelity.estimates import (
     n_estimates,
     on_real_data,
 )
+from mcsim._fidelity.references import CROSS_SECTION_REFERENCES as REFERENCES
+from mcsim._fidelity.references import REAL
 from mcsim._fidelity.tables import ESTIMATE_COLUMNS, MEASURE_COLUMNS, FidelityTable
 from mcsim._fidelity.verdicts import REAL_ROWS, judged, verdict
 from mcsim.errors import InputError, raise_all
@@ -89,15 +94,15 @@ def cross_section_fidelity(
     propensity = fit_propensity(rows, layout)
     if propensity is not None and outcome is None:
         fits = fits._replace(notes=(*fits.notes, NO_OUTCOME))
-    comparison = Comparison(layout, rows, propensity, options.n_generated, options.permutations)
-    records = _averaged(REAL, comparison.of_real(keys[1], held))
+    known = RealRows(layout, rows, propensity, options.n_generated, options.permutations)
+    records = _averaged(REAL, known.against_themselves(keys[1], held))
     ran = on_real_data(estimators, real, keys[2], schema)
     draws = draws_for(n_estimates(ran)) if options.draws is None else options.draws
     estimates: Records = []
     with progress_by_split(fits.fits, progress) as tick:
         for index, (name, own) in enumerate(fits.fits.items()):
             scoring, drawing = jax.random.split(jax.random.fold_in(keys[3], index))
-            records += _averaged(name, comparison.of_fits(scoring, own, tick))
+            records += _averaged(name, known.against_draws(scoring, own, tick))
             if ran:
                 estimates += estimates_under(drawing, name, own, layout, rows, ran, draws)
     return _as_table(records, estimates, fits, len(rows), len(held))
@@ -175,6 +180,61 @@ def _faults_of_arms(
         for code, label in enumerate(layout.arms)
         if not (arm[fit.train] == code).any()
     ]
+
+
+# Real and generated rows, fold by fold
+
+
+class RealRows(NamedTuple):
+    """The real rows, and the options of comparisons with them.
+
+    Attributes
+    ----------
+    layout : Layout
+    rows : array (row, column)
+    propensity : Propensity or None
+    n_generated, permutations : int
+        Rows drawn per fit, permutations of the labels.
+    """
+
+    layout: Layout
+    rows: Matrix
+    propensity: Propensity | None
+    n_generated: int
+    permutations: int
+
+    def against_themselves(self, key: Key[Array, ""], held: Sequence[ndarray]) -> list[list[Score]]:
+        """Score real rows in place of generated ones, in every fold."""
+        folded = []
+        for fold, out in enumerate(held):
+            seed = _seed(jax.random.fold_in(key, fold))
+            train = np.delete(self.rows, out, axis=0)
+            rng = np.random.default_rng(seed)
+            folded.append(self._scores(real_split(self.layout, train, self.rows[out], rng), seed))
+        return folded
+
+    def against_draws(
+        self, key: Key[Array, ""], fits: Sequence[Fit], tick: Callable[[], None]
+    ) -> list[list[Score]]:
+        """Score the draws of every fit of one generator; call ``tick`` after each."""
+        folded = []
+        for fold, fit in enumerate(fits):
+            own, train = jax.random.fold_in(key, fold), self.rows[fit.train]
+            held, seed = None if fit.held is None else self.rows[fit.held], _seed(own)
+            pool = draw_pool(own, fit.generator, self.layout, train, self.n_generated)
+            rng = np.random.default_rng(seed)
+            folded.append(self._scores(generated_split(pool, self.layout, train, held, rng), seed))
+            tick()
+        return folded
+
+    def _scores(self, split: EvaluationSplit, seed: int) -> list[Score]:
+        nominal = tuple(i for i, c in enumerate(self.layout.schema.columns) if c.nominal)
+        classifier = Classifier(seed, nominal, self.permutations)
+        return score(split, self.layout, classifier, self.propensity)
+
+
+def _seed(key: Key[Array, ""]) -> int:
+    return int(jax.random.bits(key)) % 2**31
 
 
 # Sampling distributions of the estimates
