@@ -30,6 +30,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 templates_path = ["_templates"]
+html_search_scorer = str(Path(__file__).parent / "_templates" / "scorer.js")
 default_role = "literal"
 
 autodoc_typehints = "none"
