@@ -24,6 +24,7 @@ METHODS: dict[str, Callable[[Any, Panel], Any]] = {
     "raw panel": lambda key, panel: panel,
     "unit bootstrap": UnitBootstrap().fit,
     "copula": GaussianCopula().fit,
+    "copula, volatility": GaussianCopula(volatility=True).fit,
     "VAE": VAE().fit,
 }
 """From one panel to a source of untreated outcomes: the panel itself, or a fitted generator."""
