@@ -1,6 +1,7 @@
 """Failures of estimators: reasons in a store; numbers, as a frame and in sentences."""
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ MANY_FAILURES = 0.5
 _TEXTS_KEPT = 20  # of a block and status
 _TEXTS_READ = 200  # of an estimator in a cell
 _MOST_REASONS = 5  # of a status there, each with a row
+_OTHERS = "other reasons"  # the row of the rest
+_ADDRESS = re.compile(r"\b0x[0-9a-f]+")
 _NAMED = 3  # labels or cells, in a sentence
 _LABEL = ["estimand", "inference"]
 
@@ -153,19 +156,17 @@ def _by_reason(
     if status == Status.SKIPPED.label:
         return [("every replication of the first block failed", reps)]
     found: dict[str, list[int]] = {}
-    for of, reason, those in stored:
-        if of == status and reason and (mine := np.intersect1d(those, reps)).size:
+    first: dict[str, str] = {}  # texts that differ in addresses of objects are one reason
+    for of, text, those in stored:
+        if of == status and text and (mine := np.intersect1d(those, reps)).size:
+            reason = first.setdefault(_ADDRESS.sub("", text), text)
             found.setdefault(reason, []).extend(mine.tolist())
     if len(found) < 2:
         return [(next(iter(found), ""), reps)]
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), min(item[1])))
     split = [(reason, np.sort(those)) for reason, those in ordered[:_MOST_REASONS]]
     rest = np.setdiff1d(reps, np.concatenate([those for _, those in split]))
-    if more := len(ordered) - len(split):
-        split.append((f"and {more:,} more reasons", rest))
-    elif rest.size:
-        split.append(("their texts were not kept", rest))
-    return split
+    return [*split, (_OTHERS, rest)] if rest.size else split
 
 
 def _old_reason(record: Mapping[str, Any]) -> str:
@@ -308,7 +309,7 @@ def causes(failures: pd.DataFrame) -> str:
     found: list[tuple[str, int]] = []
     for status, rows in failures.groupby("status", sort=False):
         counts = rows.groupby("reason", sort=False)["replications"].sum()
-        if len(known := counts[counts.index != ""]) < 2:
+        if len(known := counts[~counts.index.isin(["", _OTHERS])]) < 2:
             found.append((_cause(str(status), str(next(iter(known.index), ""))), int(counts.sum())))
             continue
         named = known.sort_values(ascending=False, kind="stable")
@@ -316,7 +317,7 @@ def causes(failures: pd.DataFrame) -> str:
             (_cause(str(status), str(reason)), int(n)) for reason, n in named[:_NAMED].items()
         ]
         if rest := int(counts.sum() - named[:_NAMED].sum()):
-            found.append((f"{status}: other reasons", rest))
+            found.append((f"{status}: {_OTHERS}", rest))
     if len(found) == 1:
         return found[0][0]
     return "; ".join(f"{cause} ({n:,})" for cause, n in found)

@@ -9,7 +9,6 @@ from typing import Any
 
 from mcsim._data.files import ENDINGS, ending_of
 from mcsim._results.display import label
-from mcsim._results.failures import causes
 from mcsim._results.open import open_results, other_studies
 from mcsim._results.read_replications import read_replications
 from mcsim._results.results import Results
@@ -203,7 +202,7 @@ def _to_replay(file: str, store: Path, cell: str) -> str:
         where = f"{one['estimator']} in {named[one['cell']]}"
         counts = f"{one['replications']:,} of {one['of']:,}"
         lines += [
-            f"  {where}, {counts}: {causes(failed.iloc[[place]])}",
+            f"  {where}, {counts}: {': '.join(filter(None, [one['status'], one['reason']]))}",
             f"    {_command(file, store, one['cell'], int(one['first_rep']))}",
         ]
     return "\n".join([*lines, *_and_more(len(failed))])

@@ -120,7 +120,7 @@ def test_replay_without_a_cell_lists_the_cells_and_what_failed(folder):
         assert f"  {cell['hash'][:12]}  normal shift={cell['design']['shift']}" in done.stdout
     assert len(results.failures) == 2
     for row in results.failures.itertuples():
-        assert f"{row.replications} of 64: {row.reason}\n" in done.stdout
+        assert f"{row.replications} of 64: error: {row.reason}\n" in done.stdout
         command = f"--store {folder / 'store'} --cell {row.cell} --rep {row.first_rep}\n"
         assert command in f"{done.stdout}\n"
 
