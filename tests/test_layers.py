@@ -73,9 +73,11 @@ INSIDES = {
     ],
     "_results": [
         "open read_replications",
+        "study_rows",
         "failures",
         "results",
         "caveats display",
+        "store_packs",
         "store",
         "store_files",
         "store_records",

@@ -203,20 +203,20 @@ MENDED = (
 
 def remarks_on_mended(store: Store, study: Mapping[str, Any]) -> list[str]:
     """Return a sentence for every estimator whose stored rows have the former meaning."""
-    found = (
-        sentence
-        for cell in study["cells"]
-        for name, estimator in cell["estimators"]
-        for sentence in _of_estimator(store, cell["hash"], name, estimator)
-    )
-    return list(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    options: dict[str, dict[str, Any]] = {}  # by hash: a definition is the same in all cells
+    for cell in study["cells"]:
+        version = _version(store, cell["hash"])
+        for name, estimator in cell["estimators"]:
+            if estimator not in options:
+                file = store.estimator(cell["hash"], estimator) / "est.json"
+                record = store.read(file, EstimatorRecord) if is_there(file) else {}
+                options[estimator] = _options(record.get("definition"))
+            found |= dict.fromkeys(_of_estimator(name, options[estimator], version))
+    return list(found)
 
 
-def _of_estimator(store: Store, cell: str, name: str, estimator: str) -> Iterator[str]:
-    version = _version(store, cell)
-    file = store.estimator(cell, estimator) / "est.json"
-    definition = store.read(file, EstimatorRecord)["definition"] if is_there(file) else None
-    options = _options(definition)
+def _of_estimator(name: str, options: Mapping[str, Any], version: tuple[int, ...]) -> Iterator[str]:
     for mended in MENDED:
         names = [v for v in options.get("vcov", ()) if v in mended.names]
         if names and options.get(mended.option) == mended.value and version < mended.before:

@@ -155,6 +155,8 @@ class Results:
         return table
 
     def _with_truth_mcse(self) -> pd.DataFrame:
+        if self.truth.empty:  # joining would copy all rows
+            return self.replicates.assign(truth_mcse=0.0)
         where = ["dgp", *self.factors, "estimand"]
         errors = self.truth[[*where, "mcse"]].rename(columns={"mcse": "truth_mcse"})
         rows = self.replicates.merge(errors, on=where, how="left")

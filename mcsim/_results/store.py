@@ -5,10 +5,11 @@
     cells/<hash>/cell.json, truth.json     a DGP under a design, seed and environment
         est/<hash>/est.json, notes.json    an estimator, and its notes on the panels
             r0000000-0001023.parquet       a block: every row of these replications
+    packs/<random>.parquet                 blocks of finished runs (`store_packs`)
     failures/<cell>/<est>/<rep>.json       a failure, with the command to replay it
     runs/<time>-<random>.json              when, where, how long
     models/<hash>.safetensors              fitted generators
-    quarantine/                            blocks that failed their checksum
+    quarantine/                            files that failed their checksum
 
 A file is written under a temporary name, synced and renamed, so that a crash leaves no half block
 and two runs at once compute at worst the same block twice. Blocks and JSON files hold a checksum of
@@ -31,6 +32,7 @@ from mcsim._results.store_files import (
     DamagedFile,
     is_temporary,
     is_there,
+    name_of,
     read_json,
     sweep,
     write_bytes,
@@ -207,12 +209,7 @@ class Store:
 
     def block(self, cell: str, estimator: str, start: int, size: int) -> Path:
         """File of a block."""
-        return self.estimator(cell, estimator) / f"r{start:07d}-{start + size - 1:07d}.parquet"
-
-    def has_blocks(self, cell: str, estimator: str, size: int) -> bool:
-        """Return whether there is any block of this many replications."""
-        files = self.estimator(cell, estimator).glob("r*-*.parquet")
-        return any(file == self.block(cell, estimator, _start(file), size) for file in files)
+        return self.estimator(cell, estimator) / f"{name_of(start, size)}.parquet"
 
     def quarantine(self, file: Path) -> Path:
         """Set a damaged file aside and return where it is now."""
@@ -283,12 +280,6 @@ def _remedy_for(folder: Path) -> str:
     if inside := sorted(file.parent for file in folder.glob("*/STORE.json")):
         return f"the stores in it are {', '.join(map(str, inside))}"
     return "mcsim run makes one in results/<name of the study's file>, or in the folder of --store"
-
-
-def _start(file: Path) -> int:
-    """Return the first replication of a block from its name; -1 of another file."""
-    first = file.stem.removeprefix("r").partition("-")[0]
-    return int(first) if first.isdecimal() else -1
 
 
 def _order(record: Mapping[str, Any]) -> int:

@@ -12,10 +12,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -39,9 +39,14 @@ _TEMPORARY = re.compile(r"\.tmp-([0-9]{1,9})-[0-9a-f]{8}")
 
 _WRITTEN_BY_A_RUN = ("study.json", "cell.json", "est.json", "truth.json")
 
-_SCHEMA = pa.schema(list(COLUMNS.items()))  # of blocks
+SCHEMA = pa.schema(list(COLUMNS.items()))
+"""Of blocks."""
 
-_TEXTS: Any = [name for name, kind in COLUMNS.items() if pa.types.is_dictionary(kind)]
+TEXTS: Any = [name for name, kind in COLUMNS.items() if pa.types.is_dictionary(kind)]
+"""Columns of texts: Arrow stores codes."""
+
+UNREADABLE = (OSError, KeyError, TypeError, ValueError, RecursionError, pa.ArrowException)
+"""What reading a damaged Parquet file raises."""
 
 _AT_ONCE = 2**24  # bytes of a block that is read before its footer: blocks have some kilobytes
 
@@ -164,18 +169,18 @@ def write_block(file: Path, rows: pd.DataFrame, about: Mapping[str, Any]) -> Non
     about : mapping
         Kept in the footer, with the block's address and the checksum of its rows.
     """
-    if len(rows) > MOST_LABELS * _size(file):
+    if len(rows) > MOST_LABELS * size_of(file.stem):
         raise StoreError(
             f"block {file.name}: has {len(rows):,} rows, expected at most {MOST_LABELS:,} of a "
             "replication; return fewer estimates at once"
         )
     arrays = [_array(rows[name], kind) for name, kind in COLUMNS.items()]
-    table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
+    table = pa.Table.from_arrays(arrays, schema=SCHEMA)
     about = {**about, "address": _address(file), "rows": len(rows)}
-    footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": _checksum(table)}
+    footer = {**about, "format": FORMAT, "mcsim": __version__, "sha256": checksum_of(table)}
     table = table.replace_schema_metadata({"mcsim": json.dumps(footer, sort_keys=True)})
     buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=_TEXTS, write_statistics=False)
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=TEXTS, write_statistics=False)
     write_bytes(file, buffer.getvalue())
 
 
@@ -209,8 +214,8 @@ def read_table(file: Path) -> pa.Table:
             parquet = pq.ParquetFile(pa.BufferReader(stream.read()) if small else stream)
             checksum = _footer(file, parquet)["sha256"]
             table = parquet.read(use_threads=False)
-            intact = checksum == _checksum(table)
-    except (OSError, KeyError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
+            intact = checksum == checksum_of(table)
+    except UNREADABLE as error:
         raise StoreError(f"block {file.name}: cannot be read ({type(error).__name__})") from None
     if not intact:
         raise StoreError(f"block {file.name}: its checksum is wrong")
@@ -221,20 +226,29 @@ def _footer(file: Path, parquet: pq.ParquetFile) -> dict[str, Any]:
     """Return the footer of a block; raise unless the block belongs in this place."""
     schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
     footer = json.loads((schema.metadata or {})[b"mcsim"])
-    alike = schema.equals(_SCHEMA) and not misfit(footer, Footer)
+    alike = schema.equals(SCHEMA) and not misfit(footer, Footer)
     if not alike or footer["format"] not in READABLE:
         raise StoreError(f"block {file.name}: has another format")
     if footer["address"] != _address(file):
         raise StoreError(f"block {file.name}: belongs elsewhere")
-    if footer["rows"] != rows or rows > MOST_LABELS * _size(file):
+    if footer["rows"] != rows or rows > MOST_LABELS * size_of(file.stem):
         raise StoreError(f"block {file.name}: its file counts {rows:,} rows")
     return footer
 
 
-def _size(file: Path) -> int:
-    """Return how many replications a block has, from its name: r0000064-0000127."""
-    first, last = file.stem.removeprefix("r").split("-")
-    return int(last) - int(first) + 1
+def name_of(start: int, size: int) -> str:
+    """Return the name of a block: r0000064-0000127."""
+    return f"r{start:07d}-{start + size - 1:07d}"
+
+
+def start_of(name: str) -> int:
+    """Return the first replication of a block from its name."""
+    return int(name.removeprefix("r").partition("-")[0])
+
+
+def size_of(name: str) -> int:
+    """Return how many replications a block has, from its name."""
+    return int(name.partition("-")[2]) - start_of(name) + 1
 
 
 def _address(file: Path) -> list[str]:
@@ -242,12 +256,12 @@ def _address(file: Path) -> list[str]:
     return [file.parents[2].name, file.parent.name, file.stem]
 
 
-def _checksum(table: pa.Table) -> str:
+def checksum_of(table: pa.Table) -> str:
     """Return the SHA-256 of the values, whatever their encoding in the file."""
     digest = hashlib.sha256()
     for name in COLUMNS:
         column = table[name]
-        digest.update(_joined(column) if name in _TEXTS else column.to_numpy())
+        digest.update(_joined(column) if name in TEXTS else column.to_numpy())
     return digest.hexdigest()
 
 
@@ -296,18 +310,26 @@ def is_there(path: Path) -> bool:
 
 def write_bytes(file: Path, content: Any) -> None:
     """Write a file under a temporary name, sync it, rename it."""
+    with replacing(file) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[IO[bytes]]:
+    """Write to a file under a temporary name; sync it and rename it, where nothing was raised."""
     temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
     except OSError as error:
+        raise StoreError(f"store: {file} cannot be written: {error}; {_way_out(error)}") from None
+    finally:
         with suppress(OSError):  # a file system that is read-only refuses this too
             temporary.unlink(missing_ok=True)
-        raise StoreError(f"store: {file} cannot be written: {error}; {_way_out(error)}") from None
 
 
 def _way_out(error: OSError) -> str:

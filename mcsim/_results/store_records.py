@@ -166,6 +166,25 @@ class Footer(TypedDict):
     sha256: str
 
 
+_LINES_OF_BLOCKS = re.compile(
+    r"([0-9a-f]{12} [0-9a-f]{12} r[0-9]{7,15}-[0-9]{7,15} [0-9]{1,12}\n)+"
+)
+
+
+class PackedGroup(TypedDict):
+    """A group of a pack: a line for each of its blocks, with its cell, estimator, name and rows."""
+
+    blocks: Annotated[str, "lines of blocks", _LINES_OF_BLOCKS.fullmatch]  # a list is slow to check
+    sha256: str
+
+
+class PackFooter(TypedDict):
+    """The footer of a pack."""
+
+    format: int
+    groups: list[PackedGroup]
+
+
 # Differences for readers: short values, and fitted generators by name
 
 SHOWN, LEAD = 200, 40  # characters of a value; of these before the place where two part

@@ -33,6 +33,7 @@ from mcsim._results.failures import (
 )
 from mcsim._results.store import Store
 from mcsim._results.store_files import is_there, read_block, write_block
+from mcsim._results.store_packs import Packs
 from mcsim._results.store_records import NotesRecord
 from mcsim._run.chunks import HostBlock, HostBlocks, draw_all
 from mcsim._run.compiled import diagnose_chunk
@@ -69,9 +70,9 @@ class CellRunner:
         The cell and its estimators.
     reps : int
         Replications asked for; blocks are whole, so that more are computed.
-    store, pool, truth, display, stop
-        The store, the processes of host functions, the cell's truth, the progress display, and the
-        event that ends the work early.
+    store, packs, pool, truth, display, stop
+        The store and its packs, the processes of host functions, the cell's truth, the progress
+        display, and the event that ends the work early.
 
     Attributes
     ----------
@@ -90,6 +91,7 @@ class CellRunner:
         plan: CellPlan,
         reps: int,
         store: Store,
+        packs: Packs,
         pool: WorkerPool,
         truth: CellTruth,
         display: Progress,
@@ -107,13 +109,13 @@ class CellRunner:
         self._missing: dict[str, set[int]] = {}
         for estimator in plan.estimators:
             self._missing[estimator.name] = set()
-            self._look_for(estimator, range(0, reps, estimator.block))
+            self._look_for(estimator, range(0, reps, estimator.block), packs)
 
-    def _look_for(self, estimator: EstimatorPlan, starts: range) -> None:
+    def _look_for(self, estimator: EstimatorPlan, starts: range, packs: Packs) -> None:
         """Note the blocks of an estimator that the store lacks."""
         in_vain, missing = False, set()
         for start in starts:
-            rows = self._stored(estimator, start)
+            rows = self._stored(estimator, start, packs)
             if rows is None:
                 missing.add(start)
             elif start == 0:
@@ -123,16 +125,19 @@ class CellRunner:
         if in_vain:
             self._skip(estimator)
 
-    def _stored(self, estimator: EstimatorPlan, start: int) -> pd.DataFrame | None:
+    def _stored(self, estimator: EstimatorPlan, start: int, packs: Packs) -> pd.DataFrame | None:
         """Return a block of the store, if it is there and sound."""
-        file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
-        if not file.exists() or (start == 0 and self._has_lost_notes(estimator)):
+        if start == 0 and self._has_lost_notes(estimator):
             return None
+        file = self.store.block(self.plan.hash, estimator.hash, start, estimator.block)
         try:
-            rows = read_block(file)
+            rows = read_block(file) if file.exists() else None
         except StoreError as error:
-            moved = self.store.quarantine(file)
+            moved, rows = self.store.quarantine(file), None
             warnings.warn(f"{error}; set aside as {moved} and computed again", stacklevel=2)
+        if rows is None:
+            rows = packs.rows((self.plan.hash[:12], estimator.hash[:12], file.stem))
+        if rows is None:
             return None
         self.display.found(self.plan, estimator, rows)
         return rows

@@ -30,6 +30,8 @@ from mcsim._host.host import HostDGP, HostEstimator
 from mcsim._host.payload import Payload
 from mcsim._readers import FullLabel
 from mcsim._results.store import Store
+from mcsim._results.store_files import size_of
+from mcsim._results.store_packs import Packs, block_files
 from mcsim._results.store_records import CellRecord, EstimatorRecord, differing_lines
 from mcsim._run.compiled import estimate_labels, sample_shape
 from mcsim._run.evaluate import with_schema
@@ -294,12 +296,21 @@ class _Planner:
     def _block(self, cell: str, estimator: str, most: int, sample: Any) -> int:
         """Return the replications of a block; estimators begun in larger blocks keep them.
 
-        Definitions have ``most``, and not the size, so that a store written before large samples
-        had smaller blocks holds the same estimators.
+        Definitions have ``most``, not the size: older stores hold the same estimators.
         """
         block = most if sample is None else block_size(most, sample.panel)
-        large = block < most and self._store.has_blocks(cell, estimator, most)
+        large = block < most and self._has_blocks(cell, estimator, most)
         return most if large else block
+
+    def _has_blocks(self, cell: str, estimator: str, size: int) -> bool:
+        """Return whether the store has any block of this many replications."""
+        files = block_files(self._store.estimator(cell, estimator))
+        names = (*(file.stem for file in files), *self._packs.names(cell, estimator))
+        return any(size_of(name) == size for name in names)
+
+    @functools.cached_property
+    def _packs(self) -> Packs:
+        return Packs(self._store.path)
 
 
 def _form(cell: Cell, sample: Any) -> Hashable:

@@ -5,7 +5,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mcsim._results.failures import failure_sentences
 from mcsim._results.open import results_of
 from mcsim._results.results import Results, doubtful_se
 from mcsim._results.store import Store
+from mcsim._results.store_packs import Packs, compact
 from mcsim._run.cell import CellRunner
 from mcsim._run.chunks import check_draws
 from mcsim._run.plan import CellPlan, plan, register
@@ -128,9 +129,11 @@ def run(
                 with preparing("computing truths", shown=progress):
                     truths = store_truths(plans, home, pool)
                 with Progress(study, plans, reps, shown=progress) as display:
-                    record["timings"] = _execute(
-                        plans, truths, reps, home, pool, display, max(1, workers)
-                    )
+                    runners, damaged = _runners(plans, truths, reps, home, pool, display)
+                    record["timings"] = _execute(runners, pool, display, max(1, workers))
+                if store is not None:
+                    parts = [(p.hash, e.hash) for p in plans for e in p.estimators]
+                    compact(home, parts, damaged)
         finally:
             pool.stop()
         results = results_of(home, home.study(record["study"]))
@@ -235,19 +238,29 @@ def manifest(study: Study, seed: int, reps: int | None, plans: list[CellPlan]) -
     }
 
 
-def _execute(
+def _runners(
     plans: list[CellPlan],
     truths: Mapping[str, CellTruth],
     reps: int,
     store: Store,
     pool: WorkerPool,
     display: Progress,
-    threads: int,
+) -> tuple[list[CellRunner], Collection[Path]]:
+    """Return a runner for every cell, and the packs that are damaged."""
+    _warn_before(plans, truths)
+    packs, stop = Packs(store.path), threading.Event()
+    runners = [
+        CellRunner(p, reps, store, packs, pool, truths[p.hash], display, stop) for p in plans
+    ]
+    for fault in packs.faults.values():
+        warn(f"{fault}; those of its blocks that are lost are computed again")
+    return runners, [*packs.faults]
+
+
+def _execute(
+    runners: list[CellRunner], pool: WorkerPool, display: Progress, threads: int
 ) -> dict[str, float]:
     """Compute the missing blocks; cells share the worker pool and a few threads."""
-    _warn_before(plans, truths)
-    stop = threading.Event()
-    runners = [CellRunner(p, reps, store, pool, truths[p.hash], display, stop) for p in plans]
     jobs = [(runner, start) for runner in runners for start in runner.jobs()]
     jobs.sort(key=lambda job: job[1] > 0)  # first blocks decide about the others
     _start(runners, pool, display)
@@ -257,7 +270,8 @@ def _execute(
             for future in as_completed(futures):
                 future.result()
         except BaseException:
-            stop.set()
+            for runner in runners:
+                runner.stop.set()
             pool.stop()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
