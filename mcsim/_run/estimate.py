@@ -1,13 +1,16 @@
 """Estimates on the real data, in the columns that replications have."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import Array, Key
 
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import require_type
 from mcsim._core.keys import root_key
-from mcsim._core.machine import require_float64
+from mcsim._core.machine import one_blas_thread, require_float64
 from mcsim._core.protocols import Explained, faults_of_level, faults_of_null, with_null_and_level
 from mcsim._core.records import SUCCESSES, Panel, require_panel
 from mcsim._data.schema import Schema
@@ -75,21 +78,36 @@ def estimate(
     raise_all(
         faults_of_parts("estimators", estimators) + faults_of_level(level) + faults_of_null(null)
     )
-    keys, panels = jax.random.split(root_key(seed), 1), batch_of_one(panel)
-    frames = []
-    for name, asked in named("estimators", estimators):
-        with readable_errors(f"estimator {name!r}"):
-            estimator = with_null_and_level(asked, null, level)
-        found = evaluate(name, estimator, keys, panels, schema)
-        means = means_of([diagnose_chunk(name, found.estimator, panels)])
-        for note in note_sentences([(name, means)]):
-            warn(note)
-        rows = rows_of(found, np.array([0]), "estimate")
-        if reason := _reason(found.estimator, rows, panel):
-            warn(f"{name}: {reason}")
-        frames.append(rows.drop(columns=["rep", "truth"]).assign(estimator=name))
+    keys = jax.random.split(root_key(seed), 1)
+    with one_blas_thread():
+        frames = [
+            _rows_of(name, part, keys, panel, schema, (null, level))
+            for name, part in named("estimators", estimators)
+        ]
     rows = complete_intervals(pd.concat(frames, ignore_index=True), level, null)
     return rows[["estimator", *[column for column in rows if column != "estimator"]]]
+
+
+def _rows_of(
+    name: str,
+    asked: Any,
+    keys: Key[Array, " 1"],
+    panel: Panel,
+    schema: Schema | None,
+    null_and_level: tuple[float, float],
+) -> pd.DataFrame:
+    """Return the rows of an estimator, and warn of its notes and of a failure."""
+    with readable_errors(f"estimator {name!r}"):
+        estimator = with_null_and_level(asked, *null_and_level)
+    panels = batch_of_one(panel)
+    found = evaluate(name, estimator, keys, panels, schema)
+    means = means_of([diagnose_chunk(name, found.estimator, panels)])
+    for note in note_sentences([(name, means)]):
+        warn(note)
+    rows = rows_of(found, np.array([0]), "estimate")
+    if reason := _reason(found.estimator, rows, panel):
+        warn(f"{name}: {reason}")
+    return rows.drop(columns=["rep", "truth"]).assign(estimator=name)
 
 
 def _reason(estimator: object, rows: pd.DataFrame, panel: Panel) -> str:

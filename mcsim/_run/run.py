@@ -126,7 +126,7 @@ def run(
                 register(home, cell_plan)
             asked = manifest(study, seed, reps, plans)
             with _recorded(home, asked, None if source is None else Path(source)) as record:
-                with preparing("computing truths", shown=progress):
+                with preparing("computing truths", shown=progress), one_blas_thread():
                     truths = store_truths(plans, home, pool)
                 with Progress(study, plans, reps, shown=progress) as display:
                     runners, damaged = _runners(plans, truths, reps, home, pool, display)

@@ -1,4 +1,4 @@
-"""BLAS has one thread while a run computes, and as many as before afterwards."""
+"""BLAS has one thread while a run or `estimate` computes, and as many as before afterwards."""
 
 import jax
 import numpy as np
@@ -32,17 +32,22 @@ def test_blas_has_one_thread_and_its_threads_again(two_threads):
     assert threads_of_blas() == {2}
 
 
-def test_a_run_computes_with_one_thread_of_blas(two_threads):
-    seen = []
+def draws(key, design):
+    return mcsim.Sample(mcsim.Panel({"y": jax.random.normal(key, (5, 1))}), {"mean": 0.0})
 
-    def dgp(key, design):
-        return mcsim.Sample(mcsim.Panel({"y": jax.random.normal(key, (5, 1))}), {"mean": 0.0})
+
+@pytest.mark.parametrize("on_data", [False, True])
+def test_estimates_are_computed_with_one_thread_of_blas(on_data, two_threads):
+    seen = []
 
     def mean(key, panel):
         jax.debug.callback(lambda _: seen.append(threads_of_blas()), panel["y"].sum())
         return {"mean": mcsim.Estimate(panel["y"].mean(), 1.0)}
 
-    mcsim.run(mcsim.Study(dgp=dgp, estimators=mean), reps=2, workers=1, progress=False)
+    if on_data:
+        mcsim.estimate(mean, mcsim.Panel({"y": np.arange(5.0)[:, None]}))
+    else:
+        mcsim.run(mcsim.Study(dgp=draws, estimators=mean), reps=2, workers=1, progress=False)
     jax.effects_barrier()
     assert seen
     assert all(one == {1} for one in seen)
