@@ -7,14 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import mcsim
-from mcsim import Estimate, Panel, Sample, Study, estimators, grid
+from mcsim import Estimate, Panel, Sample, Study, estimators, generators, grid
 from mcsim._core.design import Design
 from mcsim._run import compiled
 from mcsim._run.compiled import draw_chunk
 from mcsim._run.replay import replay
+from mcsim.dgps import Bootstrap, PotentialOutcomes
 
 
 class _Names(logging.Handler):
@@ -127,3 +129,56 @@ def test_of_two_threads_one_compiles_and_the_other_waits(programs):
         one, other = (each.result().panel["y"] for each in draws)
     assert jnp.array_equal(one, other)
     assert programs.count("_draw") == 1
+
+
+# A twin of the main job, studies/lalonde.py, on 48 units
+
+
+def twin():
+    """Return data, fits of an ensemble, native estimators and a study."""
+    rng = np.random.default_rng(19)
+    treat, x = np.repeat([1.0, 0.0], [18, 30]), rng.normal(size=48)
+    columns = {"treat": treat, "x": x, "y": x + treat + rng.normal(size=48)}
+    panel = Panel({name: values[:, None] for name, values in columns.items()})
+    fits = mcsim.generators.fit_many(
+        generators.Autoregressive(steps=4), mcsim.keys(seed=1, n=2), panel, given=["treat"],
+        schema=mcsim.infer_schema(panel), resample="folds", progress=False,
+    )  # fmt: skip
+    formula = "y ~ treat | x"
+    methods = {"difference": estimators.difference_in_means("y ~ treat")} | {
+        name: getattr(estimators, name)(formula) for name in ("outcome_regression", "ipw", "aipw")
+    }
+    learned = PotentialOutcomes(
+        fits, outcome="y", treatment="treat", n_treated=18, n_control=30, truth_draws=4096
+    )
+    resampled = Bootstrap(panel, truth="own", strata="treat")
+    return panel, fits, methods, Study({"learned": learned, "resampled": resampled}, methods)
+
+
+@pytest.mark.slow
+def test_the_programs_of_a_whole_job(programs):
+    """Panels by one, by the chunk, and by the draws of fidelity: a program each, not one more.
+
+    Issue 19 asks for one of an estimator, and for two that draw from a kind of DGP.
+    """
+    panel, fits, methods, study = twin()
+    n = len(methods)
+
+    def counts():
+        found = programs.count("_draw"), programs.count("_estimate")
+        del programs[:]
+        return found
+
+    counts()
+    mcsim.run(study, reps=40, workers=0, progress=False)  # truths of a population too
+    assert counts() == (2, 2 * n)  # two kinds draw; estimators run on one panel, and on a chunk
+    mcsim.run(study, reps=40, seed=1, workers=0, progress=False)
+    mcsim.estimate(methods, panel)
+    assert counts() == (0, 0)
+    mcsim.fidelity(
+        panel, {"learned": fits}, key=mcsim.key(1), outcome="y", estimators=methods, splits=2,
+        permutations=19, progress=False,
+    )  # fmt: skip
+    draws, estimates = counts()
+    assert estimates <= n
+    assert draws <= 2 * 3  # the fits, and the two reference rows
