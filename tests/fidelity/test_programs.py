@@ -105,11 +105,14 @@ def test_the_reference_that_is_fitted_is_shown_with_the_number_of_splits(monkeyp
     monkeypatch.setattr(
         "rich.progress.Progress.add_task", lambda self, words, total: lines.append(words)
     )
-    monkeypatch.setattr("mcsim._fidelity.candidates.fit_on_splits", lambda *_, **options: [options])
-    split = (np.arange(3), np.arange(3, 6))
-    found = fit_references({"copula": None}, [mcsim.key(1)], None, [split, split], schema="s")
+    monkeypatch.setattr(
+        "mcsim._fidelity.candidates.fit_on_splits",
+        lambda *_, **options: [Fit(options, np.arange(3), None)],
+    )
+    split, panel = (np.arange(3), np.arange(3, 6)), panel_with_rare_levels()
+    found = fit_references({"copula": None}, [mcsim.key(1)], panel, [split, split], schema="s")
     assert lines == ["fitting the reference copula on 2 splits"]
-    assert found.fits == {"copula": [{"progress": False, "schema": "s"}]}
+    assert found.fits["copula"][0].generator == {"progress": False, "schema": "s"}
 
 
 def test_the_bar_goes_forward_split_by_split(monkeypatch):
