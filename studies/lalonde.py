@@ -122,7 +122,7 @@ def describe(results, folder, panel, schema, fits, drawn=None):
     print(f"Learned effects, dollars:\n{tables.as_text(texts['learned_effects'])}\n\n{fidelity}\n")
     for name, table in texts.items():
         (folder / f"{name}.md").write_text(tables.as_markdown(table) + "\n")
-    (folder / "fidelity.md").write_text(fidelity.to_markdown() + "\n")
+    (folder / "fidelity.md").write_text(fidelity.to_markdown(details=True) + "\n")
     draw(results, folder, panel, schema, fits, drawn)
     print(f"Tables and figures in {folder}")
 

@@ -50,6 +50,17 @@ def progress_by_split(
         yield advance
 
 
+@contextmanager
+def _fitting(name: str, splits: int, shown: bool) -> Iterator[None]:
+    """Show the reference that is being fitted, and the time that it has taken."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, transient=True, disable=not shown) as line:
+        line.add_task(f"fitting the reference {name} on {splits} splits", total=None)
+        yield
+
+
 class Failure(NamedTuple):
     """The reason why a reference has no numbers: a status, and a sentence."""
 
@@ -128,13 +139,20 @@ def fit_references(
     keys: Sequence[Key[Array, ""]],
     panel: Panel,
     splits: Sequence[Split],
+    shown: bool = False,
     **options: Any,
 ) -> Fits:
-    """Fit the references that can be fitted on the data; their warnings become notes."""
+    """Fit the references that can be fitted on the data; their warnings become notes.
+
+    With ``shown`` a line names the reference that is being fitted.
+    """
     fits, failed, notes = {}, {}, []
     for key, (name, trainer) in zip(keys, references.items(), strict=True):
         try:
-            with warnings.catch_warnings(record=True, action="always") as warned:
+            with (
+                _fitting(name, len(splits), shown),
+                warnings.catch_warnings(record=True, action="always") as warned,
+            ):
                 fits[name] = fit_on_splits(trainer, key, panel, splits, progress=False, **options)
             notes += [f"reference rows: {w.message}" for w in warned if w.category is UserWarning]
         except InputError as error:

@@ -9,7 +9,7 @@ import pytest
 import mcsim
 from mcsim import Estimate, Panel
 from mcsim._fidelity._panels.layout import _draw_compiled, draw_panels
-from mcsim._fidelity.candidates import Fit, progress_by_split
+from mcsim._fidelity.candidates import Fit, fit_references, progress_by_split
 from mcsim._fidelity.estimates import estimates_on, on_real_data
 from mcsim.generators import GaussianCopula, GaussianMixture
 from mcsim.generators._training import panel_recipe
@@ -98,6 +98,21 @@ def test_an_estimator_is_traced_for_the_data_and_for_draws_and_not_again():
     second = drawn(2)[("mean", "mean")]
     assert len(traces) == known
     assert not np.array_equal(first, second)
+
+
+def test_the_reference_that_is_fitted_is_shown_with_the_number_of_splits(monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        "rich.progress.Progress.add_task", lambda self, words, total: lines.append(words)
+    )
+    monkeypatch.setattr(
+        "mcsim._fidelity.candidates.fit_on_splits",
+        lambda *_, **options: [Fit(options, np.arange(3), None)],
+    )
+    split, panel = (np.arange(3), np.arange(3, 6)), panel_with_rare_levels()
+    found = fit_references({"copula": None}, [mcsim.key(1)], panel, [split, split], schema="s")
+    assert lines == ["fitting the reference copula on 2 splits"]
+    assert found.fits["copula"][0].generator == {"progress": False, "schema": "s"}
 
 
 def test_the_bar_goes_forward_split_by_split(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from mcsim import Column, Panel, Schema
 from mcsim._fidelity._panels.layout import note_on_outcomes, read_panel_layout
 from mcsim._fidelity.formats import summary_as_text, text_of
-from mcsim._fidelity.summary import Finding, Subject, paragraph, summary_of_rows
+from mcsim._fidelity.summary import OF_MEASURES, Finding, Subject, paragraph, summary_of_rows
 from mcsim._fidelity.tables import ESTIMATE_COLUMNS, FidelityTable
 from mcsim._fidelity.verdicts import BARS, RIGHT, UNRESOLVED, WRONG, judged
 
@@ -21,7 +21,7 @@ VALUES = {"auc_training": 0.5, "auc_holdout": 0.5, "auc_cross": 0.5, "duplicates
 
 def records(generator, arms=("all",), width=0.004, **values):
     """Return the records of one generator, right but for the values given."""
-    assert set(VALUES) == set(BARS)
+    assert set(VALUES) == set(BARS) == set(OF_MEASURES)
     found = []
     for measure, value in {**VALUES, **values}.items():
         for arm in ("control", "treated") if measure == "overlap" else arms:

@@ -139,5 +139,5 @@ def test_columns_of_estimators_are_checked(options, says):
 
 def test_columns_of_stata_are_the_example_of_the_remedy():
     frame = pd.DataFrame({"_b_x": [1.0], "_se_x": [1.0], "_b_cons": [1.0], "_se_cons": [1.0]})
-    with pytest.raises(InputError, match="name it: value='_b_x', se='_se_x'$"):
+    with pytest.raises(InputError, match=r"name it: value='_b_x', se='_se_x'$"):
         mcsim.read_replications(frame, truth=0.0)

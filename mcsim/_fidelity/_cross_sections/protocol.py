@@ -147,7 +147,9 @@ def fit_folds(
     options = {"given": layout.given, "schema": layout.schema}
     keys = [jax.random.fold_in(key, n) for n in range(len(REFERENCES) + len(candidates))]
     panel, own_keys = real.select(names), iter(keys[len(REFERENCES) :])
-    references = fit_references(REFERENCES, keys[: len(REFERENCES)], panel, folds, **options)
+    references = fit_references(
+        REFERENCES, keys[: len(REFERENCES)], panel, folds, progress, **options
+    )
     for name, trainer in candidates.items():
         if name not in fits:
             fits[name] = fit_on_splits(

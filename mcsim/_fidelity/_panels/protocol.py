@@ -146,7 +146,7 @@ def _fit_halves(
     keys = [jax.random.fold_in(key, index) for index in range(first + len(candidates))]
     halves = split_halves(keys[0], real.n_units, splits)
     panel, options = real.select(layout.schema.names), {"schema": layout.schema}
-    found = fit_references(REFERENCES, keys[1:first], panel, halves, **options)
+    found = fit_references(REFERENCES, keys[1:first], panel, halves, progress, **options)
     notes = list(found.notes)
     for own_key, (name, candidate) in zip(keys[first:], candidates.items(), strict=True):
         if is_trainer(candidate):
