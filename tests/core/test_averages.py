@@ -33,6 +33,9 @@ def test_names_of_event_times_are_read_back(times):
     (*_, last) = read_average(at_event_times(times, after=True)).bins
     assert last[0] == times[-1]
     assert last[1] > 10**6
+    (before,) = read_average("att[-3-]").bins
+    assert before[0] < -(10**6)
+    assert before[1] == -3
 
 
 @pytest.mark.parametrize("name", ["att", "d", "att[]", "att[x]", "att[0.5]", "att[simple]",

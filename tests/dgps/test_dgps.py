@@ -122,6 +122,13 @@ def test_an_imposed_effect_is_the_truth(effect):
     assert (value, mcse) == (pytest.approx(0.5), pytest.approx(0.0, abs=1e-6))
     both = dgp.potential_outcomes(jax.random.key(0), 50, 50)
     np.testing.assert_allclose(both["y1"] - both["y0"], 0.5, atol=1e-9)
+    drawn = jax.jit(dgp)(jax.random.key(0), Design()).panel
+    both = dgp.potential_outcomes(jax.random.key(0), 3, 5)
+    expected = np.concatenate([both["y1"][:3], both["y0"][3:]])
+    np.testing.assert_allclose(drawn["y"], expected, atol=1e-9)
+    assert list(drawn) == ["x", "d", "y"]
+    assert "the effect that the design imposed" in dgp.summary
+    assert repr(dgp) == "PotentialOutcomes(y given d, 1 generators, 3 treated and 5 controls)"
 
 
 @pytest.mark.parametrize(

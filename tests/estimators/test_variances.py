@@ -492,6 +492,19 @@ def test_broken_lanes_leave_their_neighbors_alone(toy, effects, masked):
         assert estimate.status.tolist() == expected, label
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_two_way_clusters_of_units_subtract_those_of_both(toy, balanced):
+    """Cameron, Gelbach & Miller (2011): V(g) + V(h) - V(g and h), where groups have no order."""
+    frame = toy[0] if balanced else toy[1]
+    frame = frame.assign(h=(frame.i * 7 % 3).astype(float))
+    frame["both"] = frame.g * 10 + frame.h
+    panel, _ = mcsim.from_frame(frame, unit="i", time="t")
+    names = ["CR0(g + h)", "CR0(g)", "CR0(h)", "CR0(both)"]
+    found = fixed_effects("y ~ a + b | time", term="a", vcov=names)(None, panel)
+    two, one, other, both = (float(found["a", name].se) ** 2 for name in names)
+    assert two == pytest.approx(one + other - both, rel=1e-9)
+
+
 # Diagnostics -------------------------------------------------------------------------------------
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 import mcsim
-from mcsim import Column, Panel
+from mcsim import Column, Panel, Sample
 from mcsim.dgps import (
     Bootstrap,
     FactorModel,
@@ -24,7 +26,8 @@ from mcsim.dgps import (
     with_effect,
 )
 from mcsim.estimators import fixed_effects, imputation, ols
-from mcsim.generators import GaussianCopula, UnitBootstrap
+from mcsim.generators import Autoregressive, GaussianCopula, UnitBootstrap
+from mcsim.testing import check_dgp, exact_estimator
 from mistakes import Mistake
 
 KEY = mcsim.key(0)
@@ -42,6 +45,7 @@ WAVES = Panel(
         "d": ((np.arange(6) >= 3) & (np.arange(20)[:, None] < 10)) * 1.0,
     }
 )
+HOLED = WAVES.with_columns({"x": np.where(np.arange(120).reshape(20, 6) == 7, np.nan, 1.0)})
 GAPS = Panel(dict(WAVES), np.arange(120).reshape(20, 6) != 7)
 
 
@@ -103,6 +107,43 @@ def separated() -> Panel:
 
 def estimate(estimator: Any, panel: Panel = WAVES) -> Do:
     return lambda _: mcsim.estimate(estimator, panel)
+
+
+def read(text: str, **options: Any) -> Do:
+    """Read a file with this content below the names x and y."""
+
+    def do(folder: Path) -> object:
+        (folder / "some.csv").write_text(f"x;y\n{text}")
+        return mcsim.read_table(folder / "some.csv", **options)
+
+    return do
+
+
+def infinite(key: Any, design: Any) -> Sample:
+    return Sample(Panel({"y": jnp.array([1.0, jnp.inf])}), {})
+
+
+class Doubtful:
+    """A DGP whose truth has no Monte Carlo error."""
+
+    def __call__(self, key: Any, design: Any) -> Sample:
+        return Sample(Panel({"y": jax.random.normal(key, (5,))}), {})
+
+    def truth(self, key: Any, design: Any) -> dict[str, float]:
+        return {"mean": 1.0}
+
+
+SEEN: list[int] = []
+
+
+def counting(rng: Any, design: Any) -> tuple[pd.DataFrame, dict[str, float]]:
+    SEEN.append(1)
+    return pd.DataFrame({"y": [1.0, float(len(SEEN))]}), {}
+
+
+def read_a_folder(folder: Path) -> object:
+    (folder / "a.csv").mkdir()
+    return mcsim.read_table("a.csv")
 
 
 def write_twice(folder: Path) -> object:
@@ -187,6 +228,24 @@ MISTAKES = [
             missing="drop"), "missing: got 'drop', expected 'error' or 'keep'"),
     Mistake("two columns of one name", write_twice,
             "path: twice.csv has more than one column of the name 'y'"),
+    Mistake("a folder for a file", read_a_folder, "path: a.csv is a folder, expected a file"),
+    Mistake("one sign for thousands and decimals", read("1;5\n", sep=";", thousands="."),
+            "thousands: got '.', which is the decimal sign as well"),
+    Mistake("cells that are missing", learn(HOLED), "column 'x': 1 cells are missing"),
+    Mistake("groups that are missing", learn(HOLED.with_columns({"x": WAVES["x"], "state":
+            np.where(np.arange(20) == 3, np.nan, np.arange(20) // 5)[:, None] + np.zeros(6)}),
+            cluster="state", missing="model"), "  - cluster: column 'state' is missing in 1 of 20"),
+    Mistake("a table with masked cells", lambda _: Autoregressive().fit(
+            KEY, Panel(dict(CROSS), np.arange(40)[:, None] != 3), given=["d"]),
+            "panel: some cells are masked"),
+    # DGPs under test
+    Mistake("a DGP that draws infinite values", lambda _: check_dgp(infinite),
+            "dgp: column 'y' is not finite"),
+    Mistake("a truth without its error", lambda _: mcsim.run(
+            mcsim.Study(Doubtful(), exact_estimator()), reps=4, workers=0, progress=False),
+            "dgp 'doubtful': truth(key, design) returned {'mean': 1.0}, expected"),
+    Mistake("a DGP that has a memory", lambda _: check_dgp(mcsim.host(counting)),
+            "dgp: column 'y' differs between two draws of one key"),
     # Variances
     Mistake("a name of another library", lambda _: ols("y ~ x", vcov="robust"),
             "vcov: got 'robust'; here it is called 'HC1'"),
@@ -196,6 +255,8 @@ MISTAKES = [
             "vcov: 'HC1(2)': HC1 takes no argument, got (2)"),
     Mistake("lags that are words", lambda _: fixed_effects("y ~ x | unit", vcov="NW(two)"),
             "vcov: 'NW(two)': got 'two', expected a number of lags"),
+    Mistake("two clusters for one", lambda _: ols("y ~ x", vcov="CR2(unit + time)"),
+            "vcov: 'CR2(unit + time)': got clusters 'unit + time', expected one"),
     Mistake("clusters in no column", estimate(ols("y ~ x", vcov="CR1(stat)")),
             "estimator 'ols': cluster: 'stat' is not a column of the panel; did you mean 'state'?"),
     Mistake("an event time twice", lambda _: imputation("y ~ d", horizons=[0, 0]),

@@ -11,7 +11,6 @@ from statsmodels.base.model import GenericLikelihoodModel
 
 import mcsim
 from mcsim import Estimate, Panel, Status, Study, summarize
-from mcsim._readers import read_result
 from mcsim.estimators import iv_2sls, ols
 from mcsim.testing import constant_dgp
 
@@ -214,10 +213,15 @@ def test_a_test_or_an_interval_alone_is_a_result():
 
 
 def test_a_host_function_and_a_library_may_give_them_too():
-    assert read_result(Estimate(NAN, p_value=0.03))["", ""].status == Status.OK
-    assert read_result(Estimate(NAN, lower=0.0, upper=1.0))["", ""].status == Status.OK
-    assert read_result(Estimate(NAN, lower=0.0))["", ""].status == Status.NAN
-    assert read_result(Estimate(NAN, p_value=0.03, status=Status.SINGULAR))["", ""].status == 2
+    panel = Panel({"y": np.ones(2)})
+
+    def status_of(**parts):
+        estimator = mcsim.host(estimand="x")(lambda frame: Estimate(NAN, **parts))
+        return mcsim.estimate(estimator, panel)["status"].item()
+
+    assert status_of(p_value=0.03) == status_of(lower=0.0, upper=1.0) == "ok"
+    assert status_of(lower=0.0) == "nan"
+    assert status_of(p_value=0.03, status=Status.SINGULAR) == "singular"
 
 
 def test_summarize_counts_them_in_any_frame():
