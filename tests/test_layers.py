@@ -348,7 +348,7 @@ NEIGHBORS = {
         core/test_escapes.py drawn_panels.py run/test_engine.py run/test_evaluate.py
         run/test_planning.py run/test_progress.py test_startup.py""",
     "rows and sentences on their way to a table or a command": """
-        datasets/test_datasets.py host/test_samples.py readers/test_readers.py
+        datasets/test_datasets.py host/test_host.py host/test_samples.py readers/test_readers.py
         report/test_tables.py run/test_estimate.py test_remedies.py""",
     "statistics of one room that the tests of another compute": """
         benchmarks/bench_macro.py generators/test_macro_panel.py""",

@@ -11,6 +11,7 @@ import statsmodels.formula.api as smf
 import mcsim
 from mcsim import Design, Estimate, Panel, Study, from_frame, run
 from mcsim._host.host import HostDGP, HostEstimator, rng_from_words
+from mcsim._readers import read_result
 from mcsim.dgps import Bootstrap
 from mcsim.errors import ContractError, InputError
 from mcsim.testing import check_dgp, check_estimator
