@@ -135,9 +135,9 @@ def run(
                 with Progress(study, plans, reps, screen=screen) as display:
                     runners, damaged = _runners(plans, truths, reps, home, pool, display)
                     record["timings"] = _execute(runners, pool, display, max(1, workers))
-                if store is not None:
-                    parts = [(p.hash, e.hash) for p in plans for e in p.estimators]
-                    compact(home, parts, damaged)
+                    if store is not None:
+                        parts = [(p.hash, e.hash) for p in plans for e in p.estimators]
+                        compact(home, parts, damaged)
         finally:
             pool.stop()
         results = results_of(home, home.study(record["study"]))
