@@ -175,22 +175,6 @@ class Architecture:
             allowed,
         )
 
-    def table_shapes(self) -> Tables:
-        """Return the shapes and types of `tables`, for the check of a file."""
-        sizes = [[size for _, size in group] for group in self.groups]
-        allowed = tuple(
-            tuple(
-                jax.ShapeDtypeStruct((math.prod(group[:at]), size), jnp.bool_)
-                for at, size in enumerate(group)
-            )
-            for group in sizes
-        )
-        given, drawn = (
-            tuple(head.table_shapes(len(self.strata)) for head in heads)
-            for heads in (self.given, self.drawn)
-        )
-        return Tables(given, drawn, allowed)
-
 
 def design_heads(
     columns: Mapping[str, np.ndarray],

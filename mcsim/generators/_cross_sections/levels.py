@@ -81,12 +81,6 @@ class Levels:
         zeros = np.zeros(self.n_features, np.float32)
         return LevelsTable(log_share.astype(np.float32), zeros, zeros + 1)
 
-    def table_shapes(self, n_strata: int) -> LevelsTable:
-        """Return the shapes and types of `table`."""
-        features = (self.n_features,)
-        shapes = (n_strata + 1, self.n_parts), features, features
-        return LevelsTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
-
     def shares(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray | None:
         """Return the target shares (stratum, level) of draws; None without targets."""
         if self.many:

@@ -95,12 +95,6 @@ class Mixture:
         parts = np.log(np.maximum(shares, 1e-6)), still, knots, reach, room, zeros, zeros + 1
         return MixtureTable(*(np.float32(part) for part in parts))
 
-    def table_shapes(self, n_strata: int) -> MixtureTable:
-        """Return the shapes and types of `table`."""
-        features, strata = (self.n_features,), n_strata + 1
-        shapes = (strata, self.n_parts), (strata, 2), (self.n_knots,), (), (2,), features, features
-        return MixtureTable(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
-
     def shares(self, values: np.ndarray, strata: np.ndarray, n_strata: int) -> np.ndarray | None:
         """Return the shares (stratum, mass point or rest) of draws, if there are mass points."""
         if not self.mass_points:

@@ -92,14 +92,6 @@ class Layout:
         start = sum(self.widths[:column])
         return slice(start, start + self.widths[column])
 
-    def paths_of(self, vectors: Array) -> Array:
-        """Return the paths (unit, column, period) in vectors (unit, coordinate)."""
-        return vectors[..., : self.n_cells].reshape(-1, len(self.time_varying), self.periods)
-
-    def time_invariant_of(self, vectors: Array) -> Array:
-        """Return the time-invariant columns (unit, column) of vectors (unit, coordinate)."""
-        return vectors[..., self.n_cells :]
-
 
 def layout_of(columns: dict[str, np.ndarray]) -> Layout:
     """Sort columns (unit, period) into time-varying and time-invariant ones.
