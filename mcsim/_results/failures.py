@@ -1,6 +1,7 @@
 """Failures of estimators: reasons in a store; numbers, as a frame and in sentences."""
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ _TEXTS_READ = 200  # of an estimator in a cell
 _MOST_REASONS = 5  # of a status there, each with a row
 _NAMED = 3  # labels or cells, in a sentence
 _LABEL = ["estimand", "inference"]
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
+_MORE = re.compile(r"and [0-9,]+ more reasons")
+_NOT_KEPT = "their texts were not kept"
 
 COLUMNS = (
     "estimator", "labels", "status", "replications", "of", "reason", "first_rep", "cell",
@@ -118,9 +122,9 @@ def _texts(outcomes: Sequence[Outcome], start: int) -> Iterator[tuple[tuple[str,
     found: dict[tuple[str, str], list[int]] = {}
     for rep, outcome in enumerate(outcomes, start):
         if outcome.trouble:
-            found.setdefault((outcome.status.label, outcome.trouble), []).append(rep)
+            found.setdefault((outcome.status.label, _alike(outcome.trouble)), []).append(rep)
         elif outcome.remark:
-            found.setdefault((Status.NO_SE.label, outcome.remark), []).append(rep)
+            found.setdefault((Status.NO_SE.label, _alike(outcome.remark)), []).append(rep)
     kept: dict[str, int] = {}
     for (status, text), reps in found.items():
         kept[status] = kept.get(status, 0) + 1
@@ -128,12 +132,23 @@ def _texts(outcomes: Sequence[Outcome], start: int) -> Iterator[tuple[tuple[str,
             yield (status, text), reps
 
 
+def _alike(text: str) -> str:
+    """Return a text without addresses in memory, which differ from call to call.
+
+    Examples
+    --------
+    >>> _alike("Failed: <function f at 0x7f3b2c1d4e50>")
+    'Failed: <function f at 0x...>'
+    """
+    return _ADDRESS.sub("0x...", text)
+
+
 def _reasons_in(folder: Path, store: Store) -> Iterator[tuple[str, str, list[int]]]:
     """Yield status, reason and replications of the stored failures of an estimator in a cell."""
     for file in sorted(folder.glob("r*.json"))[:_TEXTS_READ]:
         with contextlib.suppress(StoreError):  # a reason, not a result
             record = store.read(file, FailureRecord)
-            reason = one_line(record.get("reason") or _old_reason(record))
+            reason = one_line(_alike(record.get("reason") or _old_reason(record)))
             yield record["status"], reason, record.get("reps") or [record["rep"]]
 
 
@@ -164,7 +179,7 @@ def _by_reason(
     if more := len(ordered) - len(split):
         split.append((f"and {more:,} more reasons", rest))
     elif rest.size:
-        split.append(("their texts were not kept", rest))
+        split.append((_NOT_KEPT, rest))
     return split
 
 
@@ -308,7 +323,8 @@ def causes(failures: pd.DataFrame) -> str:
     found: list[tuple[str, int]] = []
     for status, rows in failures.groupby("status", sort=False):
         counts = rows.groupby("reason", sort=False)["replications"].sum()
-        if len(known := counts[counts.index != ""]) < 2:
+        is_named = [bool(r) and r != _NOT_KEPT and not _MORE.fullmatch(r) for r in counts.index]
+        if len(known := counts[is_named]) < 2:
             found.append((_cause(str(status), str(next(iter(known.index), ""))), int(counts.sum())))
             continue
         named = known.sort_values(ascending=False, kind="stable")
