@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise, zip_longest
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mcsim._core.checks import as_path, is_finite
 from mcsim._data.files import ENDINGS, ending_of, read_table
 from mcsim._host.host import HostDGP
 from mcsim._readers import DEFAULT_ESTIMAND
-from mcsim.errors import InputError, did_you_mean, raise_all
+from mcsim.errors import InputError, did_you_mean, raise_all, warn
 
 TRUTHS = "truth.csv"
 """The file of truths in a folder that ``mcsim sample`` wrote."""
@@ -74,6 +75,11 @@ def from_files(
         If the folder has fewer than two files of samples, or files of several kinds; if the first
         file cannot be read or lacks a column; if truths are no numbers, or not as many as files.
 
+    Warns
+    -----
+    UserWarning
+        If names are numbered one after another, and one is missing in between.
+
     Examples
     --------
     >>> from pathlib import Path
@@ -93,6 +99,7 @@ def from_files(
         "sep": sep, "decimal": decimal, "encoding": encoding, "thousands": thousands,
         "missing_values": tuple(missing_values),
     }  # fmt: skip
+    _warn_of_gap(files)
     first = read_table(home / files[0], **options)
     index = _index(first, unit, time, files[0])
     body = first.drop(columns=list(index))
@@ -183,6 +190,12 @@ class Files:
         self._check(frame, file)
         frame = frame.set_index(list(self.index)) if self.index else frame
         frame = frame[list(self.columns)]
+        flags = {
+            name: pd.CategoricalDtype([False, True])  # as columns without missing cells are read
+            for name in frame
+            if frame[name].dtype == object and frame[name].dropna().map(type).eq(bool).all()
+        }
+        frame = frame.astype(flags)
         texts = {name: self._category(frame[name], file) for name in self.levels}
         truths = {estimand: float(values[place]) for estimand, values in self.truths.items()}
         return frame.assign(**texts), truths
@@ -199,6 +212,14 @@ class Files:
             raise InputError(
                 f"from_files: {file} {' and '.join(differences)}, unlike {self.names[0]}; all "
                 "samples have the same columns: pattern= leaves files out that are none"
+            )
+        if texts := set(_texts(frame[list(self.columns)])) - set(self.levels):
+            name = min(texts)
+            values = frame[name].dropna().astype(str)
+            text = [*values[pd.to_numeric(values, errors="coerce").isna()], *values][0]
+            raise InputError(
+                f"from_files: column {name!r} of {file} has {text!r}, and only numbers in "
+                f"{self.names[0]}; if it stands for a missing value, missing_values=[{text!r}]"
             )
         if len(self.index) < 2 and len(frame) != self.rows:
             raise InputError(
@@ -223,6 +244,10 @@ def _files(home: Path, pattern: str, truth: Any) -> tuple[str, ...]:
     if not home.is_dir():
         what = "is a file" if home.exists() else "does not exist"
         raise InputError(f"folder: {home} {what}, expected a folder with a file for each sample")
+    if not isinstance(pattern, str) or not pattern or Path(pattern).anchor or ".." in pattern:
+        raise InputError(
+            f"pattern: got {pattern!r}, expected names of files in the folder, such as '*.dta'"
+        )
     apart = {home / TRUTHS}
     if isinstance(truth, str | PathLike):
         apart.add(_table_of(truth, home).resolve())
@@ -253,8 +278,32 @@ def _order(name: str) -> list[Any]:
     >>> sorted(["sim10.dta", "sim9.dta", "sim1.dta"], key=_order)
     ['sim1.dta', 'sim9.dta', 'sim10.dta']
     """
+    texts, numbers = _parts(name)
+    return [*(part for pair in zip_longest(texts, numbers, fillvalue=-1) for part in pair), name]
+
+
+def _parts(name: str) -> tuple[list[str], list[int]]:
+    """Return the texts of a name, and the numbers between them."""
     parts = re.split(r"(\d+)", name)
-    return [*(int(part) if part.isdigit() else part for part in parts), name]
+    return parts[::2], [int(digits) for digits in parts[1::2]]
+
+
+def _warn_of_gap(files: Sequence[str]) -> None:
+    """Warn if a file lacks among files that are numbered one after another."""
+    texts, numbers = zip(*map(_parts, files), strict=True)
+    if any(other != texts[0] for other in texts):
+        return
+    varying = [column for column in zip(*numbers, strict=True) if len(set(column)) > 1]
+    if len(varying) != 1:
+        return
+    (column,) = varying
+    if not 0 < column[-1] - column[0] + 1 - len(set(column)) < len(files):
+        return
+    place = next(n for n, (one, next_) in enumerate(pairwise(column), 1) if next_ - one > 1)
+    warn(
+        f"from_files: there is no file between {files[place - 1]} and {files[place]}; replications "
+        f"count the files that are there, so that {files[place]} is replication {place}"
+    )
 
 
 def _digest(file: Path) -> bytes:
@@ -324,7 +373,12 @@ def _truths_in(file: Path, n_files: int) -> dict[str, np.ndarray]:
             f"truth: {file} has {len(table):,} rows, expected one for each of {n_files:,} files"
         )
     if _REP in table:
-        if table[_REP].duplicated().any():
+        reps = table[_REP]
+        if reps.isna().any() or not all(map(_is_number, reps)):  # text has an order of its own
+            raise InputError(
+                f"truth: {file} has no number in some rows of rep, expected one in each"
+            )
+        if reps.duplicated().any():
             raise InputError(f"truth: {file} has a number of rep twice, expected each once")
         table = table.sort_values(_REP, kind="stable").drop(columns=_REP)
     wrong = [str(name) for name in table if not pd.api.types.is_numeric_dtype(table[name])]
@@ -333,4 +387,6 @@ def _truths_in(file: Path, n_files: int) -> dict[str, np.ndarray]:
             f"truth: {file} has {f'text in the columns {wrong}' if wrong else 'no column'}, "
             "expected a column of numbers for each estimand, and perhaps rep"
         )
+    if np.isinf(table.to_numpy(dtype=float)).any():
+        raise InputError(f"truth: {file} has infinite truths, expected finite ones or empty cells")
     return {str(name): table[name].to_numpy(dtype=float) for name in table}

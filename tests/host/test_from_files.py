@@ -203,6 +203,60 @@ def test_faults_of_arguments(tmp_path, options, words):
         from_files(write(tmp_path / "sims"), **options)
 
 
+@pytest.mark.parametrize("pattern", ["", "/etc/*", "../*.csv"])
+def test_a_pattern_names_files_of_the_folder(tmp_path, pattern):
+    with pytest.raises(InputError, match="expected names of files in the folder"):
+        from_files(write(tmp_path / "sims"), 0.0, pattern=pattern)
+
+
+def test_digits_that_are_no_numbers_are_text(tmp_path):
+    folder = write(tmp_path / "sims", n=2)
+    for name in ("sim\u00b2.csv", "sim\u0663.csv"):
+        (folder / name).write_text("y\n" + "9\n" * 5)
+    names = [f"sim{n}.csv" for n in (0, 1, "\u0663", "\u00b2")]
+    assert list(from_files(folder, 0.0).function.names) == names
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"rep": [0.0, None, 2.0]}, "no number in some rows of rep"),
+        ({"rep": ["sim0", "sim10", "sim2"]}, "no number in some rows of rep"),
+        ({"mean": [1.0, np.inf, 2.0]}, "infinite truths"),
+    ],
+)
+def test_truths_are_finite_and_their_order_is_numbers(tmp_path, table, words):
+    folder = write(tmp_path / "sims", n=3)
+    table = pd.DataFrame({"mean": [1.0, 2.0, 3.0], **table})
+    table.to_csv(folder / "truth.csv", index=False)
+    with pytest.raises(InputError, match=words):
+        from_files(folder)
+
+
+def test_a_number_without_its_file_is_named(tmp_path, recwarn):
+    folder = write(tmp_path / "sims")
+    from_files(folder, 0.0)
+    assert not recwarn.list
+    (folder / "sim7.csv").unlink()
+    with pytest.warns(
+        UserWarning, match=r"between sim6.csv and sim8.csv; .* sim8.csv is replication 7"
+    ):
+        from_files(folder, 0.0)
+
+
+def test_text_among_the_numbers_of_the_first_file_is_named(tmp_path):
+    folder = write(tmp_path / "sims", n=3, d=[0, 1, 0, 1, 1])
+    (folder / "sim1.csv").write_text("y,d\n" + "1,0\n" * 4 + "1,none\n")
+    with pytest.raises(InputError, match=r"column 'd' of .*sim1.csv has 'none', and only numbers"):
+        estimates(from_files(folder, 0.0), 3, workers=0)
+
+
+def test_true_and_false_with_missing_cells_are_categories(tmp_path):
+    folder = write(tmp_path / "sims", n=2, d=[True, False, True, True, False])
+    (folder / "sim1.csv").write_text("y,d\n" + "1,True\n" * 4 + "2,\n")
+    assert estimates(from_files(folder, 0.0), 2, workers=0)["value"].tolist() == [0.0, 1.2]
+
+
 def test_faults_of_folders(tmp_path):
     folder = write(tmp_path / "sims")
     with pytest.raises(InputError, match=r"nowhere does not exist, expected a folder"):

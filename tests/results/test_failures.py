@@ -333,5 +333,27 @@ def test_beyond_five_reasons_the_others_are_counted():
     assert results.failures["replications"].sum() == 64
 
 
+def test_other_reasons_come_last_however_many():
+    @mcsim.host(estimand="mean")
+    def different(frame):
+        raise ValueError(f"{frame['y'].mean():.9f}")
+
+    one = r"ValueError: \S+ \(1\); "
+    with pytest.warns(UserWarning, match=rf"failed: {one}{one}{one}error: other reasons \(61\)$"):
+        results = run_it({"different": different})
+    assert results.failures["reason"].iloc[-1] == "and 15 more reasons"
+
+
+def test_reasons_that_differ_in_an_address_are_one():
+    @mcsim.host(estimand="mean")
+    def unlucky(frame):
+        raise ValueError([object() for _ in range(3)][int(frame["y"].iloc[0] > 0)], object())
+
+    cause = r"ValueError: \(<object object at 0x\.\.\.>, <object object at 0x\.\.\.>\)$"
+    with pytest.warns(UserWarning, match=f"64 of 64 failed: {cause}"):
+        results = run_it({"unlucky": unlucky})
+    assert results.failures["replications"].tolist() == [64]
+
+
 def test_a_chunk_without_missing_cells_counts_in_the_mean():
     assert means_of([{}, {"cells": np.array([2.0, 4.0])}]) == {"cells": 1.5}
