@@ -36,6 +36,7 @@ NOT_RUN = {
     "studies/gdp_growth.py": "needs a download; its test is in tests/studies",
     "studies/state_growth.py": "trains for minutes; its test is in tests/studies",
     "loehne.csv": "a file that is made up; tests/cli/test_generators.py reads such files",
+    "MIsim.dta": "a file of rsimsum; tests/results/test_read_replications.py reads its layout",
     "FILE": "stands for a name",
     "STORE": "stands for a name",
     "DATA": "stands for a name",

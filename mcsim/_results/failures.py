@@ -150,7 +150,7 @@ def _by_reason(
     Examples
     --------
     >>> stored = [("error", "KeyError: 'x'", [0, 4]), ("error", "ValueError", [2])]
-    >>> [(reason, list(reps)) for reason, reps in _by_reason("error", np.array([0, 2, 4]), stored)]
+    >>> [(reason, reps.tolist()) for reason, reps in _by_reason("error", np.array([0, 2, 4]), stored)]
     [("KeyError: 'x'", [0, 4]), ('ValueError', [2])]
     """
     if status == Status.SKIPPED.label:

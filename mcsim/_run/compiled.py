@@ -386,11 +386,11 @@ def readable_errors(what: str) -> Iterator[None]:
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise InputError(
             f"{what}: it cannot be traced by JAX ({type(error).__name__}): it branches on, "
-            "converts or indexes by traced values; use jax.numpy, or lift a function of frames "
-            "with @mcsim.host"
+            "converts or indexes by traced values; use jax.numpy, or put @mcsim.host above "
+            "a function of frames"
         ) from error
     except Exception as error:
         raise InputError(
             f"{what}: {type_and_message(error)}; it was called with a key and traced arrays: "
-            "use jax.numpy, or lift a function of frames with @mcsim.host"
+            "use jax.numpy, or put @mcsim.host above a function of frames"
         ) from error

@@ -223,8 +223,8 @@ def _print_plan(console: Console, loaded: StudyFile, reps: int, seed: int, store
     if study.aim:
         console.print(printable_lines(study.aim), markup=False)
     for name, dgp in study.dgps.items():
-        line = printable(f"  DGP {name}: {described(dgp).summary}")
-        console.print(line, markup=False)
+        line = ": ".join(filter(None, (f"  DGP {name}", described(dgp).summary)))
+        console.print(printable(line), markup=False)
     console.print(printable(f"  estimators: {', '.join(study.methods)}"), markup=False)
     cells = len(study.cells())
     console.print(
@@ -267,7 +267,8 @@ def load_study_file(path: Path) -> StudyFile:
             f"file: 'study' in {path} is {type(study).__name__}, expected an mcsim.Study or a "
             "function that returns one"
         )
-    return StudyFile(path, study, getattr(module, "report", None))
+    report = getattr(module, "report", None)  # may be mcsim.report, imported by the file
+    return StudyFile(path, study, report if callable(report) else None)
 
 
 def _import(path: Path) -> ModuleType:

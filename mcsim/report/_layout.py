@@ -112,12 +112,18 @@ def _sides(
         down = left or [n for n in ("estimator", "dgp") if n not in across][:1]
     elif columns is None:
         across += left
-    elif left:
+    elif left and not _identified(labels, [n for n in [*down, *across] if n != MEASURE]):
         raise InputError(
             f"rows, columns: {left} have several values and are in neither; add them to one, or "
             "keep the rows of one value with dataclasses.replace(results, replicates=...)"
         )
     return down, across
+
+
+def _identified(labels: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Return whether these labels identify the rows, so that others may be left out."""
+    rows = labels[list(names)].itertuples(index=False, name=None)
+    return len({tuple(map(label, row)) for row in rows}) == len(labels)
 
 
 def split_table(table: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:

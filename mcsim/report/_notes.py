@@ -71,8 +71,9 @@ def _without_se(results: Results) -> list[str]:
 def _failed(results: Results) -> list[str]:
     """Return the number of estimates that failed: measures rest on the others."""
     rows = results.replicates
-    failed = has_failed(rows) & (rows["status"] != "skipped")
-    counts = failed.groupby(rows["estimator"], sort=False, observed=True).agg(["sum", "size"])
+    counts = (
+        has_failed(rows).groupby(rows["estimator"], sort=False, observed=True).agg(["sum", "size"])
+    )
     return [
         f"{printable(name)}: {failures:,} of {estimates:,} estimates failed (results.failures has "
         "the reasons); coverage_all counts them as misses, other measures leave them out."
@@ -105,5 +106,5 @@ def _incomplete(results: Results) -> list[str]:
         return []
     return [
         f"INCOMPLETE: {held:,} of {asked:,} replications of estimators are in the store; mcsim run "
-        "goes on."
+        "continues."
     ]

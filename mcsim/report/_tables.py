@@ -60,7 +60,9 @@ def results_table(
         ``inference``, and ``measure``, the names of the measures. By default the measures go
         across and the labels down. With ``columns="n"`` the values of ``n`` stand below each
         measure, with ``columns=("n", "measure")`` the measures below each value. Labels with one
-        value are left out unless you name them; all keep the order of the study.
+        value are left out unless you name them; all keep the order of the study. If you name
+        both sides, you may leave out a label that the others determine, such as ``inference``
+        where each estimator has one standard error.
 
     Returns
     -------

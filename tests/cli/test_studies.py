@@ -15,6 +15,7 @@ from mcsim.testing import constant_dgp, exact_estimator
 STUDY = """
 import jax.numpy as jnp
 import mcsim
+from mcsim import report  # the module: no report() of the file
 from mcsim.testing import constant_dgp, exact_estimator
 
 def mean(key, panel):

@@ -74,6 +74,16 @@ def test_measures_of_the_estimates_need_no_inference():
         report.results_table(results, measures="coverage", rows="estimator", columns="measure")
 
 
+def test_a_label_that_the_others_determine_may_be_left_out():
+    model = {"pooled": ols("y ~ x", vcov="HC1"), "mean": mean}
+    panels = mcsim.dgps.ErrorComponents(n_units=8, n_periods=2)
+    results = mcsim.run(mcsim.Study(panels, model), reps=8, workers=0, progress=False)
+    table = report.results_table(results, measures="coverage", rows="estimator", columns="measure")
+    assert table["estimator"].tolist() == ["pooled", "mean"]
+    with pytest.raises(InputError, match=r"\['estimator', 'inference'\] have several values"):
+        report.results_table(results, measures="coverage", rows="measure", columns="dgp")
+
+
 def test_measures_may_go_down(results):
     rows = ["measure", "sd", "n"]
     names = ["bias", "coverage"]

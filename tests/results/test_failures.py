@@ -181,6 +181,7 @@ def test_what_follows_a_first_block_without_a_success_is_skipped(tmp_path, worke
     )
     assert "native failed in all 1,024 replications of its first block" in at_once
     assert often_failing(results) == ["hopeless", "native"]
+    assert "hopeless: 1,100 of 1,100 estimates failed" in notes(results)
     assert "hopeless: 1,036 of its failures are replications that were skipped" in notes(results)
     assert "INCOMPLETE" not in notes(results)
     pd.testing.assert_frame_equal(mcsim.open(tmp_path).replicates, results.replicates)

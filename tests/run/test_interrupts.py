@@ -24,6 +24,14 @@ def slow(frame):
 STUDY = Study(constant_dgp(), {"slow": slow})
 
 
+@pytest.fixture(autouse=True)
+def taken():
+    """Take interrupts also where a shell began the tests in the background, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def pressed(small_blocks, monkeypatch):
     """Interrupt the main thread after the second block."""
