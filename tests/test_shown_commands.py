@@ -37,6 +37,7 @@ NOT_RUN = {
     "studies/state_growth.py": "trains for minutes; its test is in tests/studies",
     "loehne.csv": "a file that is made up; tests/cli/test_generators.py reads such files",
     "MIsim.dta": "a file of rsimsum; tests/results/test_read_replications.py reads its layout",
+    "simulate.dta": "a file of Stata; the same test reads its layout",
     "FILE": "stands for a name",
     "STORE": "stands for a name",
     "DATA": "stands for a name",

@@ -25,7 +25,7 @@ _TEXTS_KEPT = 20  # of a block and status
 _TEXTS_READ = 200  # of an estimator in a cell
 _MOST_REASONS = 5  # of a status there, each with a row
 _OTHERS = "other reasons"  # the row of the rest
-_ADDRESS = re.compile(r"\b0x[0-9a-f]+")
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")  # of an object, another one in each call
 _NAMED = 3  # labels or cells, in a sentence
 _LABEL = ["estimand", "inference"]
 
@@ -150,17 +150,17 @@ def _by_reason(
     Examples
     --------
     >>> stored = [("error", "KeyError: 'x'", [0, 4]), ("error", "ValueError", [2])]
-    >>> [(reason, reps.tolist()) for reason, reps in _by_reason("error", np.array([0, 2, 4]), stored)]
-    [("KeyError: 'x'", [0, 4]), ('ValueError', [2])]
+    >>> for reason, reps in _by_reason("error", np.array([0, 2, 4]), stored):
+    ...     print(reason, reps)
+    KeyError: 'x' [0 4]
+    ValueError [2]
     """
     if status == Status.SKIPPED.label:
         return [("every replication of the first block failed", reps)]
     found: dict[str, list[int]] = {}
-    first: dict[str, str] = {}  # texts that differ in addresses of objects are one reason
     for of, text, those in stored:
         if of == status and text and (mine := np.intersect1d(those, reps)).size:
-            reason = first.setdefault(_ADDRESS.sub("", text), text)
-            found.setdefault(reason, []).extend(mine.tolist())
+            found.setdefault(_ADDRESS.sub("0x...", text), []).extend(mine.tolist())
     if len(found) < 2:
         return [(next(iter(found), ""), reps)]
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), min(item[1])))

@@ -58,6 +58,11 @@ def on(pattern, change, then=mcsim.open):
     return in_store(lambda store: change(sorted(store.glob(pattern))[0]), then)
 
 
+def on_all(pattern, change, then=mcsim.open):
+    """Change all files of a store that a pattern finds."""
+    return in_store(lambda store: [change(file) for file in sorted(store.glob(pattern))], then)
+
+
 def remove(file):
     file.unlink()
 
@@ -311,9 +316,9 @@ FILES = [
             f"{CELL} is damaged: its checksum is wrong; {AGAIN}"),
     Mistake("cell.json, resumed", on("cells/*/cell.json", write(b"{}"), resume),
             "store: store/cells/"),
-    Mistake("est.json is not text", on("cells/*/est/*/est.json", write(b"\xff\xfe")),
+    Mistake("est.json is not text", on_all("cells/*/est/*/est.json", write(b"\xff\xfe")),
             "store: store/cells/HASH/est/HASH/est.json is damaged (UnicodeDecodeError"),
-    Mistake("est.json is a list", on("cells/*/est/*/est.json", write(b"[]")),
+    Mistake("est.json is a list", on_all("cells/*/est/*/est.json", write(b"[]")),
             "store: store/cells/HASH/est/HASH/est.json holds list, expected an object"),
     Mistake(
         "a run of no study",

@@ -342,7 +342,7 @@ def test_other_reasons_come_last_however_many():
     one = r"ValueError: \S+ \(1\); "
     with pytest.warns(UserWarning, match=rf"failed: {one}{one}{one}error: other reasons \(61\)$"):
         results = run_it({"different": different})
-    assert results.failures["reason"].iloc[-1] == "and 15 more reasons"
+    assert results.failures["reason"].iloc[-1] == "other reasons"
 
 
 def test_reasons_that_differ_in_an_address_are_one():
