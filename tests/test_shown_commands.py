@@ -36,8 +36,6 @@ NOT_RUN = {
     "studies/gdp_growth.py": "needs a download; its test is in tests/studies",
     "studies/state_growth.py": "trains for minutes; its test is in tests/studies",
     "loehne.csv": "a file that is made up; tests/cli/test_generators.py reads such files",
-    "MIsim.dta": "a file of rsimsum; tests/results/test_read_replications.py reads its layout",
-    "simulate.dta": "a file of Stata; the same test reads its layout",
     "FILE": "stands for a name",
     "STORE": "stands for a name",
     "DATA": "stands for a name",
@@ -120,6 +118,11 @@ def folder(tmp_path, monkeypatch):
     pd.DataFrame(
         {"estimator": "ols", "estimate": rng.normal(size=50), "se": 1.0, "truth": 0.0}
     ).to_csv("simulation.csv", index=False)
+    replications = pd.DataFrame({"b": rng.normal(size=50), "se": 1.0})
+    replications.assign(method="ols", dataset=np.arange(50)).to_stata("MIsim.dta")
+    replications.rename(columns={"b": "_b_x", "se": "_se_x"}).to_stata("simulate.dta")
+    means = pd.DataFrame({"mean": rng.normal(size=50), "median": rng.normal(size=50)})
+    means.assign(n=20, distribution="normal").to_csv("results.csv", index=False)
     wages = pd.DataFrame({"nr": np.repeat(np.arange(60), 5), "year": np.tile(np.arange(5), 60)})
     wages["lwage"] = rng.normal(size=300) + np.repeat(rng.normal(size=60), 5)
     wages["hours"] = rng.normal(size=300)
