@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, Key
 from numpy import ndarray
 
 from mcsim._core.records import Panel, Status
-from mcsim._core.screen import progress_bar
+from mcsim._core.screen import Screen, progress_bar
 from mcsim.errors import InputError, McsimError, did_you_mean, raise_all
 
 Units = Int[ndarray, " unit"]
@@ -48,17 +48,6 @@ def progress_by_split(
     """Yield a function that advances a bar by one split of one generator."""
     with progress_bar("fidelity", sum(map(len, fits.values())), shown=shown) as advance:
         yield advance
-
-
-@contextmanager
-def _fitting(name: str, splits: int, shown: bool) -> Iterator[None]:
-    """Show the reference that is being fitted, and the time that it has taken."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, transient=True, disable=not shown) as line:
-        line.add_task(f"fitting the reference {name} on {splits} splits", total=None)
-        yield
 
 
 class Failure(NamedTuple):
@@ -147,10 +136,11 @@ def fit_references(
     With ``shown`` a line names the reference that is being fitted.
     """
     fits, failed, notes = {}, {}, []
+    screen = Screen(shown=shown)
     for key, (name, trainer) in zip(keys, references.items(), strict=True):
         try:
             with (
-                _fitting(name, len(splits), shown),
+                screen.step(f"fitting the reference {name} on {len(splits)} splits"),
                 warnings.catch_warnings(record=True, action="always") as warned,
             ):
                 fits[name] = fit_on_splits(trainer, key, panel, splits, progress=False, **options)

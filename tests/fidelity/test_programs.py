@@ -8,6 +8,7 @@ import pytest
 
 import mcsim
 from mcsim import Estimate, Panel
+from mcsim._core.screen import Screen
 from mcsim._fidelity._panels.layout import _draw_compiled, draw_panels
 from mcsim._fidelity.candidates import Fit, fit_references, progress_by_split
 from mcsim._fidelity.estimates import estimates_on, on_real_data
@@ -102,9 +103,8 @@ def test_an_estimator_is_traced_for_the_data_and_for_draws_and_not_again():
 
 def test_the_reference_that_is_fitted_is_shown_with_the_number_of_splits(monkeypatch):
     lines = []
-    monkeypatch.setattr(
-        "rich.progress.Progress.add_task", lambda self, words, total: lines.append(words)
-    )
+    step = Screen.step
+    monkeypatch.setattr(Screen, "step", lambda self, text: lines.append(text) or step(self, text))
     monkeypatch.setattr(
         "mcsim._fidelity.candidates.fit_on_splits",
         lambda *_, **options: [Fit(options, np.arange(3), None)],
