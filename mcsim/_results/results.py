@@ -33,8 +33,8 @@ SURE = 3.0
 VARIANCE = ": about its square; is a variance in the place of the standard error (take its root)?"
 
 GENERAL_CAVEATS = (
-    "A Monte Carlo error says how precisely the study describes its DGP, not how close the DGP is to "
-    "the data.",
+    "A Monte Carlo error says how precisely the study describes its DGP, not how close the DGP is "
+    "to the data.",
 )
 
 
