@@ -267,7 +267,8 @@ def load_study_file(path: Path) -> StudyFile:
             f"file: 'study' in {path} is {type(study).__name__}, expected an mcsim.Study or a "
             "function that returns one"
         )
-    return StudyFile(path, study, getattr(module, "report", None))
+    report = getattr(module, "report", None)  # a module after: from mcsim import *
+    return StudyFile(path, study, report if callable(report) else None)
 
 
 def _import(path: Path) -> ModuleType:
