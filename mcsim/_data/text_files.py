@@ -27,7 +27,10 @@ NO_TEXT = {
 }
 """Kinds of files by their first bytes."""
 
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+MARKS = {
+    b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}  # fmt: skip
 HEAD = 8  # bytes inspected
 PEEK = 100  # rows inspected for the notation of numbers
 
@@ -116,7 +119,8 @@ def _read_as_text(file: Path, where: dict[str, Any]) -> Iterator[None]:
     except InputError:
         raise
     except UnicodeError:
-        encoding = "utf-16" if head.startswith(UTF_16) else "latin-1"
+        named = (kind for mark, kind in MARKS.items() if head.startswith(mark))
+        encoding = next(named, "latin-1")
         raise InputError(
             f"path: {file} is no text in {where['encoding']}",
             remedy=["read it with ", call_of_reader({"encoding": encoding})],

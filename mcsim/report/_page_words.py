@@ -170,11 +170,18 @@ def _worst(rows: pd.DataFrame, level: float, n: int) -> str:
 def _coverage(row: Any) -> str:
     between = row.get("coverage_between", np.nan)
     spread = "" if np.isnan(between) else f", {between:.1%} between generators"
-    return f"{row['coverage']:.1%} (Monte Carlo error {row['coverage_mcse']:.1%}{spread})"
+    return f"{row['coverage']:.1%} (Monte Carlo error {_error(row['coverage_mcse'])}{spread})"
 
 
 def _range(rows: pd.DataFrame) -> str:
     if len(rows) == 1:
         return _coverage(rows.iloc[0])
     low, high = rows["coverage"].min(), rows["coverage"].max()
-    return f"{low:.1%} to {high:.1%} (Monte Carlo error up to {rows['coverage_mcse'].max():.1%})"
+    return (
+        f"{low:.1%} to {high:.1%} (Monte Carlo error up to {_error(rows['coverage_mcse'].max())})"
+    )
+
+
+def _error(share: float) -> str:
+    """Return a Monte Carlo error in per cent; a single replication has none."""
+    return "unknown" if np.isnan(share) else f"{share:.1%}"

@@ -278,3 +278,14 @@ def test_show_names_no_study_whose_rows_it_shows(tmp_path):
     assert mcsim_command("show", tmp_path).stderr == ""
     run_in(tmp_path, ONE, reps=10)  # the larger one has rows that are not shown now
     assert "(one and two; slow; 20 replications, seed 0)" in mcsim_command("show", tmp_path).stderr
+
+
+def test_the_module_report_of_mcsim_is_no_report_of_the_study(tmp_path):
+    (tmp_path / "study.py").write_text(
+        "from mcsim import *\n"
+        "from mcsim.testing import constant_dgp, exact_estimator\n"
+        "study = Study(constant_dgp(), exact_estimator())\n"
+    )
+    options = "--reps", 4, "--workers", 0, "--store", tmp_path / "s"
+    done = mcsim_command("run", tmp_path / "study.py", *options)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)

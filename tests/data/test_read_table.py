@@ -65,6 +65,7 @@ def test_options_say_how_a_text_is_written(tmp_path, text, encoding, options):
         ("id;g;wage\n1;a;1.303,48\n", "utf-8", {"sep": ";", "decimal": ",", "thousands": "."}),
         ("name,wage\nMüller,1\n", "latin-1", {"encoding": "latin-1"}),
         (PLAIN, "utf-16", {"encoding": "utf-16"}),
+        (PLAIN, "utf-32", {"encoding": "utf-32"}),
     ],
 )
 def test_the_option_that_is_named_helps(tmp_path, text, encoding, remedy):

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 import mcsim
 from mcsim import Panel
 from mcsim.generators import GaussianCopula
-from mcsim.generators._scores.unit_scales import fit_scaled_normal
+from mcsim.generators._scores.unit_scales import _squares, fit_scaled_normal
 from mcsim.generators._scores.vectors import Layout
 
 PERIODS = 8
@@ -112,6 +112,21 @@ def test_draws_have_the_covariance_given():
         same_column[LAYOUT.place(name), LAYOUT.place(name)] = True
     assert (away[same_column] < 4 * errors[same_column] + 0.01).all()
     assert away.max() < 0.05  # between columns the joint moment of two scales is approximate
+
+
+def test_the_variance_of_levels_is_no_deviation_where_it_dwarfs_them():
+    """Rounding of the levels' variance is above the usual cutoff of a pseudoinverse."""
+    rng = np.random.default_rng(6)
+    layout = Layout(("y",), (), PERIODS)
+    for _ in range(20):
+        axes, _ = np.linalg.qr(np.c_[np.ones(PERIODS), rng.standard_normal((PERIODS, PERIODS - 1))])
+        given = axes * np.array([7.9, *np.geomspace(1e-3, 3e-2, PERIODS - 1)]) @ axes.T
+        vectors = rng.multivariate_normal(np.zeros(PERIODS), given, 60)
+        squares = _squares(vectors, given, layout.place("y"))
+        assert (squares >= 0).all()
+        assert squares.mean() == pytest.approx(PERIODS - 1, rel=0.3)
+        fit = fit_scaled_normal(vectors, given, layout)
+        assert np.isfinite(fit.points).all()
 
 
 def volatile_panel(n_units=300, n_periods=PERIODS):

@@ -86,6 +86,14 @@ def test_the_first_screen_says_in_words_what_covers(page):
     assert "Normal data only." in words[: words.index("The study")]
 
 
+def test_one_replication_has_no_monte_carlo_error(tmp_path):
+    study = mcsim.Study(constant_dgp(), exact_estimator())
+    results = mcsim.run(study, reps=1, workers=0, progress=False)
+    text = write_html(results, tmp_path / "page.html").read_text("utf-8")
+    assert "(Monte Carlo error unknown)" in text
+    assert "nan%" not in text
+
+
 def test_hostile_names_stay_text(page, text):
     assert not page.named("img")
     assert len(page.named("script")) == 2

@@ -23,6 +23,7 @@ POINTS, DECADES = 120, 1.0  # of the grid, and its reach on either side of the p
 ROUNDS = 300
 MOST_DEPENDENCE = 0.95
 LEAST_SPREAD = 1e-3  # of log scales, below which units are alike
+ROUNDING = 1e-9  # of the largest variance: the level's, which deviations lack, is below
 
 Lengths = Float[np.ndarray, " unit"]
 Weights = Float[np.ndarray, " point"]
@@ -100,7 +101,8 @@ def _squares(
 ) -> Lengths:
     """Return the squared lengths of a column's deviations from unit means, whitened."""
     deviation = _deviations(place.stop - place.start)
-    whitened = np.linalg.pinv(deviation @ covariance[place, place] @ deviation, hermitian=True)
+    within = deviation @ covariance[place, place] @ deviation
+    whitened = np.linalg.pinv(within, rcond=ROUNDING, hermitian=True)
     return np.einsum("it,tu,iu->i", vectors[:, place], whitened, vectors[:, place])
 
 
