@@ -193,7 +193,8 @@ class Files:
         flags = {
             name: pd.CategoricalDtype([False, True])  # as columns without missing cells are read
             for name in frame
-            if frame[name].dtype == object and frame[name].dropna().map(type).eq(bool).all()
+            if frame[name].dtype == object
+            and all(isinstance(value, bool) for value in frame[name].dropna())
         }
         frame = frame.astype(flags)
         texts = {name: self._category(frame[name], file) for name in self.levels}
