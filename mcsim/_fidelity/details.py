@@ -25,8 +25,8 @@ DATES_SHOWN, COUNTS_WIDTH = 7, 28
 
 LEGEND = "! beyond its bar   ? not resolvable at this N   (sd over folds)   [95 % of chance alone]"
 BY_CHANCE = (
-    "* Real rows against real rows are beyond the bar by chance: generators are compared there by "
-    "a large draw, which has less noise."
+    "Real rows with * are beyond the bar by chance: generators are compared there by a large draw, "
+    "which has less noise."
 )
 HOLM = (
     "Each p-value is of one estimate. Verdicts correct a generator's p-values for their number "

@@ -111,7 +111,7 @@ def test_real_rows_beyond_a_bar_have_a_mark_and_a_sentence():
     frame = pd.DataFrame(judged([*records("real", correlations=0.278), *records("g")]))
     table = FidelityTable(frame, pd.DataFrame(columns=list(ESTIMATE_COLUMNS)), {}, 445, 5)
     assert "0.278*" in table.details()
-    assert "* Real rows against real rows are beyond the bar by chance" in table.details()
+    assert "Real rows with * are beyond the bar by chance" in table.details()
 
 
 def test_no_mark_of_chance_where_real_rows_are_within_the_bars():
