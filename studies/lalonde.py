@@ -123,6 +123,7 @@ def describe(results, folder, panel, schema, fits, drawn=None):
     for name, table in texts.items():
         (folder / f"{name}.md").write_text(tables.as_markdown(table) + "\n")
     (folder / "fidelity.md").write_text(fidelity.to_markdown(details=True) + "\n")
+    tables.write_html(results, folder / "page.html", store=folder.parent, fidelity=fidelity)
     draw(results, folder, panel, schema, fits, drawn)
     print(f"Tables and figures in {folder}")
 

@@ -17,6 +17,7 @@ import pandas as pd
 from mcsim._core.calls import with_remedies
 from mcsim._core.checks import as_path
 from mcsim._core.markup import in_html
+from mcsim._fidelity.tables import FidelityTable, PanelFidelityTable
 from mcsim._results.display import counted
 from mcsim._results.results import Results, require_results
 from mcsim._results.store import Store
@@ -34,7 +35,13 @@ _MOST_FAILURES = 200
 
 
 @with_remedies()
-def write_html(results: Results, path: str | Path, *, store: str | Path | None = None) -> Path:
+def write_html(
+    results: Results,
+    path: str | Path,
+    *,
+    store: str | Path | None = None,
+    fidelity: FidelityTable | PanelFidelityTable | None = None,
+) -> Path:
     """Write the results of a study as one page of HTML, which asks no host for anything.
 
     The page says first which estimators' intervals cover, within two percentage points of the
@@ -48,6 +55,8 @@ def write_html(results: Results, path: str | Path, *, store: str | Path | None =
         The file; its folder is made if it is not there.
     store : path, optional
         The store that they are from: versions, time and the command to replay are on the page then.
+    fidelity : FidelityTable or PanelFidelityTable, optional
+        What `mcsim.fidelity` says of the study's generators: a section, its verdict first.
 
     Returns
     -------
@@ -57,11 +66,15 @@ def write_html(results: Results, path: str | Path, *, store: str | Path | None =
     Raises
     ------
     InputError
-        If there are more than 5,000 rows of measures, or the file cannot be written.
+        If there are more than 5,000 rows of measures, ``fidelity`` is no fidelity table, or the
+        file cannot be written.
     """
     require_results(results)
+    if fidelity is not None and not isinstance(fidelity, FidelityTable | PanelFidelityTable):
+        came = type(fidelity).__name__
+        raise InputError(f"fidelity: got {came}, expected the table that mcsim.fidelity returns")
     file = as_path("path", path)
-    text = _page(results, None if store is None else Store.open(store))
+    text = _page(results, None if store is None else Store.open(store), fidelity)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -70,7 +83,9 @@ def write_html(results: Results, path: str | Path, *, store: str | Path | None =
     return file
 
 
-def _page(results: Results, store: Store | None) -> str:
+def _page(
+    results: Results, store: Store | None, fidelity: FidelityTable | PanelFidelityTable | None
+) -> str:
     factors = results.factors
     where = ["dgp", *factors]
     _require_size(results.replicates[[*where, *LABELS]].drop_duplicates(), factors)
@@ -85,6 +100,7 @@ def _page(results: Results, store: Store | None) -> str:
         _ademp(results, summary),
         overview(results, summary),
         measures(results, summary, places, names),
+        _fidelity(fidelity),
         _failures(results, store),
         _notes(results),
         _reproduce(results, store),
@@ -94,6 +110,7 @@ def _page(results: Results, store: Store | None) -> str:
         title=in_html(aim),
         style=_asset("style.css"),
         facts=_facts(results, len(cells)),
+        fidelity="" if fidelity is None else '<a href="#fidelity">Fidelity</a>',
         body="\n".join(filter(None, sections)),
         data=_json(island),
         script=_asset("script.js"),
@@ -122,7 +139,7 @@ _DOCUMENT = """<!doctype html>
 <title>{title}</title>
 <style>{style}</style></head>
 <body><header><h1>{title}</h1><p class="facts">{facts}</p>
-<nav aria-label="Sections"><a href="#verdict">Coverage</a><a href="#study">Study</a><a href="#overview">Overview</a><a href="#table">Table</a><a href="#notes">Notes</a><a href="#again">How to reproduce</a></nav></header>
+<nav aria-label="Sections"><a href="#verdict">Coverage</a><a href="#study">Study</a><a href="#overview">Overview</a><a href="#table">Table</a>{fidelity}<a href="#notes">Notes</a><a href="#again">How to reproduce</a></nav></header>
 <main>
 {body}
 </main>
@@ -230,6 +247,17 @@ def _estimand(name: object, rows: pd.DataFrame) -> str:
         return f"{name}: truth not known"
     low, high = truths.min(), truths.max()
     return f"{name}: truth {low:.4g}" + (f" to {high:.4g}" if high > low else "")
+
+
+def _fidelity(table: FidelityTable | PanelFidelityTable | None) -> str:
+    """Return the verdict on the generators and its table; all measures are folded away."""
+    if table is None:
+        return ""
+    return (
+        f'<section id="fidelity"><h2>Fidelity of the generators</h2>{table._repr_html_()}'
+        f"<details><summary>All measures and verdicts</summary>"
+        f'<pre tabindex="0">{in_html(table.details())}</pre></details></section>'
+    )
 
 
 def _failures(results: Results, store: Store | None) -> str:

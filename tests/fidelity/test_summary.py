@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mcsim
 from mcsim import Column, Panel, Schema
 from mcsim._fidelity._panels.layout import note_on_outcomes, read_panel_layout
 from mcsim._fidelity.formats import summary_as_text, text_of
 from mcsim._fidelity.summary import OF_MEASURES, Finding, Subject, paragraph, summary_of_rows
 from mcsim._fidelity.tables import ESTIMATE_COLUMNS, FidelityTable
 from mcsim._fidelity.verdicts import BARS, RIGHT, UNRESOLVED, WRONG, judged
+from mcsim.report import write_html
+from mcsim.testing import constant_dgp, exact_estimator
 
 REFERENCES = ("real", "bootstrap")
 VALUES = {"auc_training": 0.5, "auc_holdout": 0.5, "auc_cross": 0.5, "duplicates": 1.0,
@@ -168,3 +171,22 @@ def test_a_treatment_among_the_outcomes_is_noted():
     (note,) = note_on_outcomes(read_panel_layout(panel, schema, None))
     assert "if it is a treatment, name the outcomes: outcome=['y']" in note
     assert note_on_outcomes(read_panel_layout(panel, schema, "y")) == []
+
+
+def test_a_page_of_results_has_the_verdict_first_and_all_measures_folded_away(tmp_path):
+    hostile = "</script><img src=x>"
+    rows = [record for name in ("real", hostile) for record in records(name)]
+    frame = pd.DataFrame([estimate(hostile, 0.4)], columns=list(ESTIMATE_COLUMNS))
+    table = FidelityTable(pd.DataFrame(judged(rows)), frame, {hostile: "passes"}, 445, 5)
+    study = mcsim.Study(constant_dgp(), exact_estimator())
+    results = mcsim.run(study, reps=16, workers=0, progress=False)
+    text = write_html(results, tmp_path / "page.html", fidelity=table).read_text("utf-8")
+    section = text.partition('<section id="fidelity">')[2].partition("</section>")[0]
+    verdict = "draws new rows instead of copies"
+    assert section.index(verdict) < section.index("<table") < section.index("<details>")
+    assert "classifier, AUC" in section.partition("<details>")[0]
+    assert "auc_holdout" in section.partition("<details>")[2]
+    assert '<a href="#fidelity">' in text
+    assert "<img" not in text
+    without = write_html(results, tmp_path / "without.html").read_text("utf-8")
+    assert "fidelity" not in without.partition("<main>")[2].partition("</main>")[0].lower()

@@ -805,6 +805,11 @@ COMMANDS = [
         "store: w.csv/a/b cannot be a store: w.csv is a file, expected a folder",
     ),
     Mistake(
+        "a page with fidelity as a number",
+        of_results(lambda found: report.write_html(found, "page.html", fidelity=0.5)),
+        "fidelity: got float, expected the table that mcsim.fidelity returns",
+    ),
+    Mistake(
         "tex as format",
         of_results(lambda found: report.render(report.results_table(found), "tex")),
         "format: got 'tex'; did you mean 'latex'?",
