@@ -139,8 +139,9 @@ def small_cross_section() -> Any:
     return mcsim.Panel({"d": treated, "x": x, "y": x + treated + rng.normal(size=60)})
 
 
-LIMITS = {"run": 44, "vae": 20, "copula": 15, "fidelity": 45, "from_frame": 11}
-"""The most files that a case may enter."""
+LIMITS = {"run": 47, "vae": 22, "copula": 16, "fidelity": 46, "from_frame": 11}
+"""The most files that a case may enter. Since the house was built a run has packs, rows of studies
+and a screen of their own; autoregressions left the file of factor models, which had grown."""
 
 CASES = {
     "run": prepared_run,

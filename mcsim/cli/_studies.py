@@ -267,8 +267,10 @@ def load_study_file(path: Path) -> StudyFile:
             f"file: 'study' in {path} is {type(study).__name__}, expected an mcsim.Study or a "
             "function that returns one"
         )
-    report = getattr(module, "report", None)  # mcsim.report, if the file imports it
-    return StudyFile(path, study, report if callable(report) else None)
+    report = getattr(module, "report", None)
+    if not callable(report):  # mcsim.report, which the file imports
+        report = None
+    return StudyFile(path, study, report)
 
 
 def _import(path: Path) -> ModuleType:
