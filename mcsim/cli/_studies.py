@@ -267,8 +267,8 @@ def load_study_file(path: Path) -> StudyFile:
             f"file: 'study' in {path} is {type(study).__name__}, expected an mcsim.Study or a "
             "function that returns one"
         )
-    report = getattr(module, "report", None)
-    if not callable(report):  # mcsim.report, which the file imports
+    report: Any = getattr(module, "report", None)
+    if isinstance(report, ModuleType):  # mcsim.report, which the file imports
         report = None
     return StudyFile(path, study, report)
 
