@@ -102,6 +102,21 @@ def full_speed() -> Iterator[None]:
     jax.clear_caches()
 
 
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute and store few replications at once: a host DGP draws no thousand for a few rows."""

@@ -1,6 +1,6 @@
 """The commands that pages show: each is one that `mcsim` takes; they are run on small stand-ins.
 
-Not run are those that install, train for minutes, or compute a study of hours: `NOT_RUN` says why.
+Commands that install, train for minutes, or compute for hours are not run: see `NOT_RUN`.
 """
 
 import functools

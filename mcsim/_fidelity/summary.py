@@ -226,7 +226,7 @@ def by_generator(frame: pd.DataFrame) -> dict[str, Records]:
 def _of_measures(records: Records) -> list[Finding]:
     """Return a finding per subject: the worst of its measures and arms counts."""
     found, copying = [], copying_rows(records)
-    if copying:  # it explains what it does to a classifier
+    if copying:  # copies explain the verdict of a classifier
         found.append(Finding(COPIES, WRONG, f"it {copying.split(':')[0]}"))
         records = [r for r in records if r["measure"] not in COPYING]
     for subject in dict.fromkeys(OF_MEASURES.values()):

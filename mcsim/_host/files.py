@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mcsim._core.calls import with_remedies
-from mcsim._core.checks import as_path, is_finite
+from mcsim._core.checks import as_path, is_finite, is_number
 from mcsim._data.files import ENDINGS, ending_of, read_table
 from mcsim._host.host import HostDGP
 from mcsim._readers import DEFAULT_ESTIMAND
@@ -41,11 +41,11 @@ def from_files(
 ) -> HostDGP:
     r"""Return a DGP whose samples are the files of a folder: replication 0 is the first one.
 
-    The files are those that `read_table` reads, in the order of their names; numbers in names count
-    as numbers, so that ``sim2.dta`` comes before ``sim10.dta``. Nothing is drawn: seeds and keys of
-    a run do not change a sample, and there are as many replications as files. All files have the
-    same columns and the same number of rows. The definition of the DGP contains their content, so
-    that a store notices a changed or another file.
+    Samples are all files that `read_table` can read, in the order of their names. Numbers in names
+    count as numbers, so that ``sim2.dta`` comes before ``sim10.dta``. Nothing is drawn: seeds and
+    keys of a run do not change a sample, and there are as many replications as files. All files
+    have the same columns and the same number of rows. The definition of the DGP contains their
+    content, so that a store notices a changed or another file.
 
     Parameters
     ----------
@@ -336,7 +336,7 @@ def _texts(frame: pd.DataFrame) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, bool | int | float | np.number)
+    return isinstance(value, bool) or is_number(value)
 
 
 def _levels(texts: pd.Series) -> tuple[str, ...]:

@@ -15,21 +15,6 @@ from mcsim._core.screen import Line, Screen, progress_bar
 HOSTILE = "<b>\x1b[31m"
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def log():
     """Standard error that is no terminal."""

@@ -13,21 +13,6 @@ from mcsim._run.progress import Pace, Progress
 from mcsim.testing import constant_dgp, exact_estimator
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @host(estimand="mean")
 def slow(frame):
     raise NotImplementedError
